@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/** DRISL, the strict profile of DAG-CBOR: one encoding for each value, so encode(decode(x)) == x.
+ *
+ *  Accepted: integers within int64, byte strings, UTF-8 text, arrays, maps with unique text keys ordered by length
+ *  then bytes, tag 42 links, false, true, null; definite lengths in shortest form only. No recursion anywhere; a
+ *  count must not exceed the bytes left before anything is done with it. Source: ../docs/format.md; RFC 8949; DASL DRISL. */
+#pragma once
+
+#include <fr/base.h>
+#include <fr/buffer.h>
+
+#define FR_CBOR_DEPTH_MAX 64          /* containers inside containers, default of the checks */
+#define FR_CBOR_CONTAINER_MAX 131072  /* elements a container */
+#define FR_CBOR_KEY_MAX 8192          /* bytes of a map key */
+
+typedef enum {
+    FR_CBOR_INT,   /* .integer */
+    FR_CBOR_BYTES, /* .bytes */
+    FR_CBOR_TEXT,  /* .bytes */
+    FR_CBOR_ARRAY, /* .count elements follow */
+    FR_CBOR_MAP,   /* .count pairs follow */
+    FR_CBOR_LINK,  /* .bytes: the CID, without the leading 00 */
+    FR_CBOR_FALSE,
+    FR_CBOR_TRUE,
+    FR_CBOR_NULL,
+    FR_CBOR_FLOAT, /* .real; only with FR_CBOR_DRISL_NUMBERS */
+    FR_CBOR_UINT,  /* .unsigned_integer above INT64_MAX, only with FR_CBOR_DRISL_NUMBERS; negatives below int64 likewise NINT */
+    FR_CBOR_NINT,  /* -1 - .unsigned_integer, below INT64_MIN */
+} fr_cbor_type;
+
+typedef struct {
+    fr_cbor_type type;
+    size_t offset; /* of its first byte in the input */
+    union {
+        int64_t integer;
+        uint64_t unsigned_integer;
+        double real;
+        uint64_t count;
+        fr_slice bytes;
+    };
+} fr_cbor_item;
+
+enum {
+    FR_CBOR_DRISL_NUMBERS = 1, /* also finite 64-bit floats (not -0) and full 64-bit integers */
+};
+
+/** A cursor over items, for readers that know what they expect. Does not check nesting, key order or the end. */
+typedef struct {
+    const uint8_t *start, *at, *end;
+    unsigned flags;
+} fr_cbor_reader;
+
+static inline void fr_cbor_reader_init(fr_cbor_reader *r, fr_slice in)
+{
+    *r = (fr_cbor_reader){in.data, in.data, in.data + in.size, 0};
+}
+/** The head of the next item (with its bytes when it is text, bytes or a link). FR_END at the end of input;
+ *  FR_MALFORMED with offset for anything outside the profile. */
+FR_MUST_USE fr_status fr_cbor_next(fr_cbor_reader *r, fr_cbor_item *item, fr_error *err);
+/** Skips one whole item, containers included; iterative. */
+FR_MUST_USE fr_status fr_cbor_skip(fr_cbor_reader *r, fr_error *err);
+
+typedef struct {
+    unsigned flags;
+    uint32_t depth_max;     /* 0: FR_CBOR_DEPTH_MAX. Deepest container nesting accepted; excess is FR_LIMIT "record-depth" */
+    bool must_be_map;       /* the top item is a map, else FR_MALFORMED "record-not-map" */
+} fr_cbor_check_options;
+/** The whole slice is exactly one valid item. cost: one pass, 32 KiB of stack at most. */
+FR_MUST_USE fr_status fr_cbor_check(fr_slice in, const fr_cbor_check_options *options, fr_error *err);
+/** The same for the first of several items; *size is its length (frames are two items in a row). */
+FR_MUST_USE fr_status fr_cbor_check_prefix(fr_slice in, const fr_cbor_check_options *options, size_t *size, fr_error *err);
+
+/** Value of `key` in the map at the start of `map` (a checked item); FR_NOT_FOUND. *value is the encoded value. */
+FR_MUST_USE fr_status fr_cbor_map_get(fr_slice map, const char *key, fr_slice *value);
+/** Conveniences over checked input: FR_NOT_FOUND when absent or of another type. */
+FR_MUST_USE fr_status fr_cbor_get_text(fr_slice map, const char *key, fr_slice *out);
+FR_MUST_USE fr_status fr_cbor_get_bytes(fr_slice map, const char *key, fr_slice *out);
+FR_MUST_USE fr_status fr_cbor_get_link(fr_slice map, const char *key, fr_slice *cid);
+FR_MUST_USE fr_status fr_cbor_get_int(fr_slice map, const char *key, int64_t *out);
+FR_MUST_USE fr_status fr_cbor_get_bool(fr_slice map, const char *key, bool *out);
+FR_MUST_USE fr_status fr_cbor_get_map(fr_slice map, const char *key, fr_slice *out);
+FR_MUST_USE fr_status fr_cbor_get_array(fr_slice map, const char *key, fr_slice *out);
+
+/* ---- writing: the caller puts map keys in canonical order (fr_cbor_key_compare) ---- */
+void fr_cbor_put_map(fr_buffer *out, uint64_t pairs);
+void fr_cbor_put_array(fr_buffer *out, uint64_t count);
+void fr_cbor_put_int(fr_buffer *out, int64_t value);
+void fr_cbor_put_text(fr_buffer *out, fr_slice text);
+void fr_cbor_put_bytes(fr_buffer *out, fr_slice bytes);
+void fr_cbor_put_link(fr_buffer *out, fr_slice cid);
+void fr_cbor_put_bool(fr_buffer *out, bool value);
+void fr_cbor_put_null(fr_buffer *out);
+#define fr_cbor_put_key(out, literal) fr_cbor_put_text((out), FR_SLICE(literal))
+/** Order of map keys: by length, then bytes. */
+int fr_cbor_key_compare(fr_slice a, fr_slice b);

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/** The truth: an append-only sequence of events in segment files. One writer, any number of readers.
+ *
+ *  A frame is what one append made durable together: header {magic, length, CRC-32C, CRC of the frame before, first
+ *  seq, count, cursors}, then events. Sequence starts at 1 and is dense. Recovery at open scans, validates, cuts a torn
+ *  tail of the last segment and says what it cut; damage elsewhere is FR_CORRUPT with its place.
+ *  format: docs/format.md section 2 */
+#pragma once
+
+#include <fr/base.h>
+#include <fr/event.h>
+#include <fr/os.h>
+
+#define FR_LOG_FRAME_EVENTS_MAX 512              /* frames are cut here, save that one commit never straddles two */
+#define FR_LOG_FRAME_BYTES_MAX (64u << 20)       /* hard bound of one frame */
+#define FR_LOG_SEGMENT_BYTES (64u << 20)         /* a new segment begins beyond this */
+#define FR_LOG_CURSOR_NAME_MAX 256
+#define FR_LOG_CURSORS_MAX 64
+
+/** How far a source was when the events of a frame were taken. */
+typedef struct {
+    char source[FR_LOG_CURSOR_NAME_MAX];   /* e.g. "jetstream:wss://host/subscribe" */
+    uint64_t cursor;                       /* the upstream's own number */
+} fr_log_cursor;
+
+typedef struct fr_log fr_log;
+
+typedef struct {
+    uint64_t events, first_seq, last_seq, segments, bytes;
+    uint64_t cut_bytes;     /* torn tail removed at open */
+    char cut_place[FR_PATH_MAX + 32]; /* "FILE: offset N", empty when nothing was cut */
+} fr_log_stat;
+
+/** Opens for writing (recovers, takes no lock: DIR/LOCK is the engine's). `dir` is created when absent. */
+FR_MUST_USE fr_status fr_log_open(fr_log **out, fr_os *os, const char *dir, uint64_t segment_bytes, fr_error *err);
+/** Cuts preallocated space, syncs, closes. */
+fr_status fr_log_close(fr_log *log, fr_error *err);
+void fr_log_stat_of(const fr_log *log, fr_log_stat *out);
+
+/** Appends events[count] (any count; frames are cut inside, never within one commit = same did and rev in a row) and
+ *  sets their seq. Written, not yet durable: fr_log_sync makes it so. `cursors` (may be 0 of them) go into the last
+ *  frame's header; count 0 with cursors writes a frame that takes no sequence.
+ *  errors   FR_IO: the log is poisoned, every later call fails until reopened. thread: the one writer */
+FR_MUST_USE fr_status fr_log_append(fr_log *log, fr_event *events, size_t count, const fr_log_cursor *cursors,
+                                    size_t cursor_count, fr_error *err);
+/** Makes everything appended so far durable. May run in another thread than append, one at a time. */
+FR_MUST_USE fr_status fr_log_sync(fr_log *log, fr_error *err);
+uint64_t fr_log_last_seq(const fr_log *log);         /* appended */
+uint64_t fr_log_durable_seq(const fr_log *log);      /* synced; readers stop here */
+/** The cursor saved last for a source, over all frames; FR_NOT_FOUND. */
+FR_MUST_USE fr_status fr_log_cursor_get(const fr_log *log, const char *source, uint64_t *out);
+
+/* ---- reading ---------------------------------------------------------------------------------------------------- */
+
+/** Reads events in order, from the same process as the writer or beside it (read-only: the durable prefix that the
+ *  files show; a torn tail just ends). Checks every frame's CRC and chain. thread: owned */
+typedef struct fr_log_reader fr_log_reader;
+/** from_seq 0 or 1: the beginning. */
+FR_MUST_USE fr_status fr_log_reader_open(fr_log_reader **out, fr_os *os, const char *dir, uint64_t from_seq,
+                                         fr_error *err);
+void fr_log_reader_close(fr_log_reader *reader);
+/** Next event; slices valid until the next call. FR_END at the end of what is there (call again later for more);
+ *  FR_CORRUPT with err->offset and fr_log_reader_place. `lazy_cid` as in fr_event_decode. */
+FR_MUST_USE fr_status fr_log_reader_next(fr_log_reader *reader, bool lazy_cid, fr_event *out, fr_error *err);
+/** "FILE: offset N" of the frame read last. */
+const char *fr_log_reader_place(const fr_log_reader *reader);
+/** Facts of a directory without a writer. */
+FR_MUST_USE fr_status fr_log_stat_dir(fr_os *os, const char *dir, fr_log_stat *out, fr_error *err);
+
+/** One event by sequence, from any thread while the log is open: finds the frame, decodes, no CRC (checked at
+ *  recovery or when written). Slices point into mapped memory and stay valid until the log is closed.
+ *  errors   FR_NOT_FOUND beyond the durable end */
+FR_MUST_USE fr_status fr_log_read(fr_log *log, uint64_t seq, fr_event *out, fr_error *err);

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/** A TCP client socket with deadlines, for live sources. (Servers use libuv's loop, in server/.)
+ *
+ *  thread   owned(thread), except fr_net_interrupt, which any thread may call */
+#pragma once
+
+#include <fr/base.h>
+
+typedef struct fr_net fr_net;
+
+/** Resolves and connects within timeout_ns, trying each address. */
+FR_MUST_USE fr_status fr_net_connect(fr_net **out, const char *host, uint16_t port, uint64_t timeout_ns, fr_error *err);
+void fr_net_close(fr_net *net); /* NULL is fine */
+/** At least one byte unless FR_END (peer closed) or FR_AGAIN (timeout, or interrupted). */
+FR_MUST_USE fr_status fr_net_read(fr_net *net, void *out, size_t size, size_t *got, uint64_t timeout_ns, fr_error *err);
+/** All of it within timeout_ns. */
+FR_MUST_USE fr_status fr_net_write(fr_net *net, const void *data, size_t size, uint64_t timeout_ns, fr_error *err);
+/** Makes a read that waits, and all later ones, return FR_AGAIN at once. */
+void fr_net_interrupt(fr_net *net);
+/** The descriptor, for TLS. */
+int fr_net_fd(const fr_net *net);
