@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/** One libuv loop that speaks strict HTTP/1.1 around freshet_query: parsing, refusing, keep-alive, pipelining, CORS,
+ *  Prometheus text, the page for a person. It holds no data and knows no view.
+ *
+ *  thread   owned(thread): the loop runs in the thread that calls fr_server_run; stop may be called from any thread */
+#pragma once
+
+#include <fr/base.h>
+
+typedef struct freshet freshet;
+typedef struct fr_server fr_server;
+
+typedef struct {
+    const char *host;        /* NULL: 127.0.0.1 */
+    uint16_t port;           /* 0: a free one */
+    bool next_free_port;     /* a taken port moves on to the next, up to 64 of them */
+    uint32_t connections_max; /* 0: 1024 */
+    uint32_t idle_timeout_ms; /* 0: 60,000; a request must arrive whole within header_timeout_ms */
+    uint32_t header_timeout_ms; /* 0: 10,000 */
+    uint32_t slow_request_ms; /* logs a warning with stage times beyond this; 0: 500 */
+} fr_server_options;
+
+/** Binds and listens; answers begin with fr_server_run. `db` may be NULL until fr_server_attach: /live answers 200,
+ *  /ready and everything else 503 with the phase. */
+FR_MUST_USE fr_status fr_server_open(fr_server **out, const fr_server_options *options, fr_error *err);
+uint16_t fr_server_port(const fr_server *server);
+/** Hands the engine over, from any thread, once. Borrowed until fr_server_close. */
+void fr_server_attach(fr_server *server, freshet *db);
+/** What /ready and /health say while db is not attached yet: a static text such as "catching-up", and how far. */
+void fr_server_set_phase(fr_server *server, const char *phase, uint64_t done, uint64_t total);
+/** Runs until fr_server_stop; ongoing answers are finished, at most 5 s. */
+FR_MUST_USE fr_status fr_server_run(fr_server *server, fr_error *err);
+void fr_server_stop(fr_server *server); /* any thread, and signal handlers */
+void fr_server_close(fr_server *server);
+
+/* ---- the parser, apart, so that it can be fuzzed ------------------------------------------------------------------- */
+
+#define FR_HTTP_HEAD_MAX_BYTES 16384
+#define FR_HTTP_TARGET_MAX_BYTES 8192
+#define FR_HTTP_BODY_MAX_BYTES (1u << 20)
+
+typedef struct {
+    fr_slice method, target; /* origin-form target as sent, or the path of absolute-form */
+    bool http_1_0;
+    bool keep_alive;
+    fr_slice host, accept, if_none_match, user_agent;
+    bool has_body;
+    bool chunked;
+    uint64_t content_length;
+    size_t head_bytes; /* size of the head, its blank line included */
+} fr_http_request;
+
+/** Parses one request head at the start of `in`. FR_AGAIN: more bytes are needed (never beyond the maxima).
+ *  errors   FR_MALFORMED / FR_LIMIT with *http_status the answer to give before closing: 400, 414, 431, 501, 505 */
+FR_MUST_USE fr_status fr_http_parse(fr_slice in, fr_http_request *out, int *http_status, fr_error *err);
+/** Length of the body at the start of `in` as it lies on the wire (chunk framing included): FR_AGAIN when more is needed;
+ *  FR_MALFORMED / FR_LIMIT (400, 413). Bodies are read and dropped: no route takes one yet. */
+FR_MUST_USE fr_status fr_http_body(const fr_http_request *request, fr_slice in, size_t *wire_bytes, int *http_status,
+                                   fr_error *err);
