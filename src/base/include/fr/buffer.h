@@ -12,7 +12,8 @@ typedef struct {
     size_t size;
     size_t capacity;
     size_t max_size;
-    bool failed;
+    bool failed;    /* an append failed since the last reset */
+    bool no_memory; /* and it was the system, not max_size */
 } fr_buffer;
 
 void fr_buffer_init(fr_buffer *buffer, size_t max_size);

@@ -7,6 +7,9 @@
 #pragma once
 
 #include <fr/base.h>
+#include <fr/buffer.h>
+
+#define FR_LOG_LINE_BYTES_MAX 8192 /* a longer line keeps its event name and says truncated=true */
 
 typedef enum { FR_LOG_DEBUG = 0, FR_LOG_INFO = 1, FR_LOG_WARN = 2, FR_LOG_ERROR = 3 } fr_log_level;
 
@@ -16,4 +19,8 @@ void fr_log_line_setup(fr_log_level least, bool json, uint64_t (*time_us)(void))
 void fr_log_line(fr_log_level level, const char *event, const char *const *pairs);
 /** fr_log_kv(FR_LOG_INFO, "serve.ready", "seq", seq_text, …) */
 #define fr_log_kv(level, event, ...) fr_log_line((level), (event), (const char *const[]){__VA_ARGS__, NULL})
+/** The line itself with its newline, without writing it; `time_us` 0 leaves the time out. */
+void fr_log_line_format(fr_buffer *out, fr_log_level level, bool json, uint64_t time_us, const char *event,
+                        const char *const *pairs);
+/** "debug", "info", "warn", "error"; false for anything else. */
 bool fr_log_level_parse(const char *text, fr_log_level *out);

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* Doubling growth, cut off at max_size. A failure is sticky: later appends do nothing, so that a text with a hole in
+ * the middle is never taken for a whole one. */
+#include <fr/buffer.h>
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define FIRST_CAPACITY_BYTES 64
+
+void fr_buffer_init(fr_buffer *buffer, size_t max_size)
+{
+    *buffer = (fr_buffer){.max_size = max_size};
+}
+
+void fr_buffer_done(fr_buffer *buffer)
+{
+    free(buffer->data);
+    *buffer = (fr_buffer){.max_size = buffer->max_size};
+}
+
+void fr_buffer_reset(fr_buffer *buffer)
+{
+    buffer->size = 0;
+    buffer->failed = false;
+    buffer->no_memory = false;
+}
+
+static bool grow(fr_buffer *buffer, size_t need)
+{
+    size_t capacity = FR_MAX(buffer->capacity, FIRST_CAPACITY_BYTES);
+    while (capacity < need) {
+        capacity = capacity > buffer->max_size / 2 ? buffer->max_size : capacity * 2;
+    }
+    capacity = FR_MIN(capacity, buffer->max_size);
+    uint8_t *data = realloc(buffer->data, capacity);
+    if (data == NULL) {
+        buffer->failed = buffer->no_memory = true;
+        return false;
+    }
+    buffer->data = data;
+    buffer->capacity = capacity;
+    return true;
+}
+
+uint8_t *fr_buffer_reserve(fr_buffer *buffer, size_t more)
+{
+    static uint8_t nothing[1]; /* where zero bytes go before the first growth */
+    if (buffer->failed) {
+        return NULL;
+    }
+    if (FR_UNLIKELY(more > buffer->max_size - buffer->size)) {
+        buffer->failed = true;
+        return NULL;
+    }
+    if (FR_UNLIKELY(more > buffer->capacity - buffer->size) && !grow(buffer, buffer->size + more)) {
+        return NULL;
+    }
+    return buffer->data == NULL ? nothing : buffer->data + buffer->size;
+}
+
+void fr_buffer_append(fr_buffer *buffer, const void *data, size_t size)
+{
+    uint8_t *to = fr_buffer_reserve(buffer, size);
+    if (to != NULL && size > 0) {
+        memcpy(to, data, size);
+        buffer->size += size;
+    }
+}
+
+void fr_buffer_byte(fr_buffer *buffer, uint8_t byte)
+{
+    uint8_t *to = fr_buffer_reserve(buffer, 1);
+    if (to != NULL) {
+        *to = byte;
+        buffer->size += 1;
+    }
+}
+
+void fr_buffer_slice(fr_buffer *buffer, fr_slice slice)
+{
+    fr_buffer_append(buffer, slice.data, slice.size);
+}
+
+void fr_buffer_text(fr_buffer *buffer, const char *text)
+{
+    fr_buffer_append(buffer, text, strlen(text));
+}
+
+static void append_decimal(fr_buffer *buffer, bool negative, uint64_t value)
+{
+    char digits[21];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    if (negative) {
+        digits[--at] = '-';
+    }
+    fr_buffer_append(buffer, digits + at, sizeof digits - at);
+}
+
+void fr_buffer_u64_decimal(fr_buffer *buffer, uint64_t value)
+{
+    append_decimal(buffer, false, value);
+}
+
+void fr_buffer_i64_decimal(fr_buffer *buffer, int64_t value)
+{
+    append_decimal(buffer, value < 0, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+}
+
+/* A text too long for the stack: formatted once more, on the heap, because vsnprintf wants room for a NUL that
+ * max_size may not have. */
+static void append_long(fr_buffer *buffer, size_t size, const char *format, va_list arguments)
+{
+    if (fr_buffer_reserve(buffer, size) == NULL) {
+        return;
+    }
+    char *text = malloc(size + 1);
+    if (text == NULL) {
+        buffer->failed = buffer->no_memory = true;
+        return;
+    }
+    vsnprintf(text, size + 1, format, arguments);
+    fr_buffer_append(buffer, text, size);
+    free(text);
+}
+
+void fr_buffer_printf(fr_buffer *buffer, const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    int size = vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (size < 0) {
+        buffer->failed = true;
+    } else if ((size_t)size < sizeof text) {
+        fr_buffer_append(buffer, text, (size_t)size);
+    } else {
+        va_start(arguments, format);
+        append_long(buffer, (size_t)size, format, arguments);
+        va_end(arguments);
+    }
+}
+
+/* ---- JSON text ------------------------------------------------------------------------------------------------ */
+
+/* Length of the UTF-8 sequence at data[0], or 0 with *bad = how many bytes one U+FFFD stands for (the longest prefix
+ * of a well-formed sequence, at least 1). source: Unicode 15, table 3-7 and section 3.9 "maximal subparts". */
+static size_t utf8_length(const uint8_t *data, size_t size, size_t *bad)
+{
+    uint8_t first = data[0];
+    uint8_t low = 0x80;
+    uint8_t high = 0xbf;
+    size_t need;
+    *bad = 1;
+    if (first < 0x80) {
+        return 1;
+    }
+    if (first < 0xc2 || first > 0xf4) {
+        return 0;
+    }
+    need = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : low;   /* shorter forms exist */
+    high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : high; /* surrogates; past U+10FFFF */
+    for (size_t at = 1; at < need; at++) {
+        if (at >= size || data[at] < low || data[at] > high) {
+            *bad = at;
+            return 0;
+        }
+        low = 0x80;
+        high = 0xbf;
+    }
+    return need;
+}
+
+static bool is_plain(uint8_t byte)
+{
+    return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+}
+
+static void append_escape(fr_buffer *buffer, uint8_t byte)
+{
+    static const char hex[] = "0123456789abcdef";
+    char escape[6] = {'\\', 'u', '0', '0', hex[byte >> 4], hex[byte & 15]};
+    switch (byte) {
+    case '"':
+    case '\\': escape[1] = (char)byte; break;
+    case '\b': escape[1] = 'b'; break;
+    case '\f': escape[1] = 'f'; break;
+    case '\n': escape[1] = 'n'; break;
+    case '\r': escape[1] = 'r'; break;
+    case '\t': escape[1] = 't'; break;
+    default: break;
+    }
+    fr_buffer_append(buffer, escape, escape[1] == 'u' ? 6 : 2);
+}
+
+void fr_buffer_json_string(fr_buffer *buffer, fr_slice text)
+{
+    size_t from = 0; /* everything before it is written */
+    size_t at = 0;
+    fr_buffer_byte(buffer, '"');
+    while (at < text.size) {
+        size_t bad = 0;
+        if (FR_LIKELY(is_plain(text.data[at]))) {
+            at++;
+            continue;
+        }
+        size_t length = text.data[at] < 0x80 ? 0 : utf8_length(text.data + at, text.size - at, &bad);
+        if (length > 0) {
+            at += length;
+            continue;
+        }
+        fr_buffer_slice(buffer, fr_slice_sub(text, from, at - from));
+        if (bad > 0) {
+            fr_buffer_text(buffer, "\xef\xbf\xbd");
+        } else {
+            append_escape(buffer, text.data[at]);
+        }
+        at += FR_MAX(bad, (size_t)1);
+        from = at;
+    }
+    fr_buffer_slice(buffer, fr_slice_from(text, from));
+    fr_buffer_byte(buffer, '"');
+}
+
+fr_status fr_buffer_status(const fr_buffer *buffer, fr_error *err)
+{
+    if (!buffer->failed) {
+        return FR_OK;
+    }
+    return buffer->no_memory ? fr_fail(err, FR_NOMEM, "buffer: out of memory")
+                             : fr_fail(err, FR_LIMIT, "buffer: maximum size reached");
+}
