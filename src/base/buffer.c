@@ -114,7 +114,8 @@ void fr_buffer_i64_decimal(fr_buffer *buffer, int64_t value)
 
 /* A text too long for the stack: formatted once more, on the heap, because vsnprintf wants room for a NUL that
  * max_size may not have. */
-static void append_long(fr_buffer *buffer, size_t size, const char *format, va_list arguments)
+__attribute__((format(printf, 3, 0))) static void append_long(fr_buffer *buffer, size_t size, const char *format,
+                                                              va_list arguments)
 {
     if (fr_buffer_reserve(buffer, size) == NULL) {
         return;
