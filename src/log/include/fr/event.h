@@ -37,27 +37,36 @@ typedef struct {
 } fr_event;
 
 /** Key that says whether two events are the same one (design: duplicates): for account and identity events a hash of
- *  (kind, inner seq, inner time), without inner seq of (kind, time_us, body). Commits are compared by the resolver. */
+ *  (did, kind, inner seq, inner time), without inner seq of (did, kind, time_us, body). Commits are compared by the
+ *  resolver: FR_INVALID for them. */
 fr_status fr_event_identity_key(const fr_event *event, uint8_t out[16]);
 
 /* ---- JSON lines in Jetstream's shape ---------------------------------------------------------------------------- */
 
-/** Reads one Jetstream event from a parsed line. Texts point into the parser's memory or into `scratch` (reset by the
- *  caller, bodies are appended to it and stay valid until its next reset; a failed read leaves it as it was).
+/** Reads one Jetstream event from a parsed line. All its slices point into `scratch`, to which this appends, and stay
+ *  valid until the caller resets it; a failed read leaves it as it was. So that they can stay, the scratch takes its
+ *  whole max_size at first use (address space, not pages) and never moves: give it 4 to 64 MiB at init.
  *
- *  The record becomes canonical DAG-CBOR; format 0 when its hash is the named CID, else 1, and 2 (the record's JSON
- *  text) when it cannot be encoded at all.
+ *  The record becomes canonical DAG-CBOR; format 0 when its hash is the named CID or no CID was named (then cid is the
+ *  hash), else 1, and 2 (the record's JSON text; cid none when none was named) when it cannot be encoded at all.
+ *  A member commit.record_cbor (base64, written by fr_event_to_json where JSON is ambiguous) goes before the record.
  *  errors   FR_MALFORMED with a text that names the member: unknown kind or operation, no valid did, time_us (a
- *           non-negative integer), rev (TID), collection (NSID) or rkey, a put without record, a cid that is not one;
- *           FR_LIMIT a body over FR_EVENT_BODY_MAX_BYTES */
+ *           non-negative integer within int64), rev (TID), collection (NSID) or rkey, a put without record, a cid that
+ *           is not one, an account without boolean active, an inner did that is not the outer one;
+ *           FR_LIMIT a body over FR_EVENT_BODY_MAX_BYTES, or an event that does not fit an empty scratch;
+ *           FR_AGAIN the scratch holds earlier events and has no room for this one: use them up, reset, call again
+ *  cost     one walk over the line, one hash of the record; no allocation after the first call */
 FR_MUST_USE fr_status fr_event_from_json(fr_json_value line, fr_buffer *scratch, fr_event *out, fr_error *err);
 /** The line for an event, with "seq", without newline: did time_us kind commit{rev operation collection rkey record
- *  cid} / account / identity / sync{rev}. What fr_event_from_json reads back is the same event. */
+ *  cid} / account / identity / sync{rev}. What fr_event_from_json reads back is the same event (but for seq, which is
+ *  0 then). A failed write leaves `out` at its length. */
 FR_MUST_USE fr_status fr_event_to_json(const fr_event *event, fr_buffer *out, fr_error *err);
 
 /* ---- binary, as it lies in a log frame --------------------------------------------------------------------------- */
 
-/** Appends the event without its seq (it follows from the frame). */
+/** Appends the event without its seq (it follows from the frame) and without the partition key (it follows from the
+ *  did). Of a format 0 put the cid is not written: the body's hash is it, which the caller vouches for.
+ *  errors   FR_INVALID an empty or unknown part; FR_LIMIT a part over its bound; *out as it was then */
 FR_MUST_USE fr_status fr_event_encode(const fr_event *event, fr_buffer *out, fr_error *err);
 /** Decodes the event at the start of `in`; *size is its length; slices point into `in`. errors: FR_CORRUPT + offset.
  *  A format 0 put gets its cid by hashing the body (that is the check) unless `lazy_cid`, then cid is none. */
