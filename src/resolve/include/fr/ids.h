@@ -67,7 +67,7 @@ static inline bool fr_target_equal(fr_target a, fr_target b)
 }
 
 typedef struct {
-    fr_dict *dids;        /* uid */
+    fr_dict *dids;        /* uid; did:plc packed to 16 bytes: read through fr_ids_did */
     fr_dict *collections; /* NSID */
     fr_dict *rkeys;       /* record keys that are no 63-bit TID */
     fr_dict *sources;     /* collection id (4 bytes little-endian) + path, e.g. ".subject.uri" */
@@ -88,8 +88,14 @@ FR_MUST_USE fr_status fr_ids_find_ref(const fr_ids *ids, fr_slice did, fr_slice 
 FR_MUST_USE fr_status fr_ids_find_target(const fr_ids *ids, fr_slice text, fr_target *out);
 uint32_t fr_ids_find_source(const fr_ids *ids, fr_slice collection, fr_slice path); /* 0: unknown */
 
-/** Texts. The record key is written into `room` when it is a TID. */
-fr_slice fr_ids_did(const fr_ids *ids, uint32_t uid);
+/** 0 when the account was never named. */
+uint32_t fr_ids_find_did(const fr_ids *ids, fr_slice did);
+FR_MUST_USE fr_status fr_ids_intern_did(fr_ids *ids, fr_slice did, uint32_t *uid, fr_error *err);
+uint32_t fr_ids_account_count(const fr_ids *ids);
+
+/** Texts. A did:plc and a TID are written into `room`, other texts are the dictionary's own. */
+#define FR_DID_PLC_BYTES 32
+fr_slice fr_ids_did(const fr_ids *ids, uint32_t uid, char room[FR_DID_PLC_BYTES]);
 fr_slice fr_ids_collection(const fr_ids *ids, uint32_t collection);
 fr_slice fr_ids_rkey(const fr_ids *ids, uint64_t rkey, char room[FR_TID_BYTES]);
 void fr_ids_source(const fr_ids *ids, uint32_t source, uint32_t *collection, fr_slice *path);

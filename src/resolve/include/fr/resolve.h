@@ -26,10 +26,22 @@ typedef struct {
     fr_slice text; /* of the target; only in `fresh`, and only for text targets */
 } fr_link;
 
+/** Values reach the disk. Status rules: links specification L45-L49; account events are ordered by their inner `time`
+ *  (without a readable one: the event's), ties by arrival: a late older one changes nothing. A put by a deleted account
+ *  brings it back, empty and active. */
+typedef enum {
+    FR_ACCOUNT_ACTIVE = 0,
+    FR_ACCOUNT_DEACTIVATED = 1, /* inactive without a known status too */
+    FR_ACCOUNT_TAKENDOWN = 2,
+    FR_ACCOUNT_SUSPENDED = 3,
+    FR_ACCOUNT_DELETED = 4, /* its records are gone */
+} fr_account_status;
+
 /** An event with everything the views need to fold it, valid until the next fr_resolver_begin. */
 typedef struct {
     const fr_event *event; /* its seq is right once the log has appended it */
     uint32_t uid;          /* the acting account */
+    fr_account_status status_before, status_after; /* of that account; they differ where this event changed it */
     fr_ref ref;            /* commits */
     bool was_live;         /* a live version is replaced or deleted by this */
     uint64_t prior_seq;    /* of the event that made that version */
@@ -58,15 +70,17 @@ uint64_t fr_resolver_seq(const fr_resolver *resolver);
 
 typedef enum { FR_RESOLVED_NEW = 0, FR_RESOLVED_DUPLICATE = 1 } fr_resolved;
 
-/** Forgets the facts of the batch before. */
+/** Forgets the facts of the batch before. A batch must end with an event that changed an account's status: views ask
+ *  fr_resolver_each_record about it, and that speaks of the state after the last event resolved. */
 void fr_resolver_begin(fr_resolver *resolver);
 /** Resolves one event that will be appended as `seq` if it is new; on FR_RESOLVED_DUPLICATE nothing is changed. Events
  *  must come in log order. `from_car`: the put comes from a CAR. links: as extracted (NULL: extracted here). */
 FR_MUST_USE fr_status fr_resolver_apply(fr_resolver *resolver, const fr_event *event, uint64_t seq, bool from_car,
                                         const fr_link_text *links, size_t link_count, fr_resolved *resolved,
                                         fr_fact *fact, fr_error *err);
-/** Calls `each` for every live record of the account as of now, with its links. */
-FR_MUST_USE fr_status fr_resolver_each_record(fr_resolver *resolver, uint32_t uid,
+/** Calls `each` for every live record of the account as of now, with its links. A deletion of the account at or after
+ *  `before_seq` is looked through, so that its views can still say what went. */
+FR_MUST_USE fr_status fr_resolver_each_record(fr_resolver *resolver, uint32_t uid, uint64_t before_seq,
                                               fr_status (*each)(void *context, fr_ref ref, uint64_t seq, uint64_t rev,
                                                                 const fr_link *links, size_t count),
                                               void *context, fr_error *err);
