@@ -167,7 +167,7 @@ static fr_status take_bytes(cursor *c, uint64_t size, fr_slice *out, fr_error *e
 
 static fr_status take_text(cursor *c, size_t max_bytes, fr_slice *out, fr_error *err)
 {
-    uint64_t size;
+    uint64_t size = 0;
     FR_TRY(take_varint(c, &size, err));
     if (size == 0 || size > max_bytes) {
         return bad(c, "event: a length out of bounds", err);
@@ -178,7 +178,7 @@ static fr_status take_text(cursor *c, size_t max_bytes, fr_slice *out, fr_error 
 /* The head is legal when every bit in it means something for its kind. */
 static fr_status take_head(cursor *c, fr_event *out, uint8_t *head, fr_error *err)
 {
-    fr_slice byte;
+    fr_slice byte = {0};
     FR_TRY(take_bytes(c, 1, &byte, err));
     *head = byte.data[0];
     out->kind = (fr_event_kind)(*head & HEAD_KIND);
@@ -197,7 +197,7 @@ static fr_status take_head(cursor *c, fr_event *out, uint8_t *head, fr_error *er
 
 static fr_status take_time(cursor *c, uint64_t base_time_us, uint64_t *out, fr_error *err)
 {
-    uint64_t delta;
+    uint64_t delta = 0;
     FR_TRY(take_varint(c, &delta, err));
     *out = base_time_us + (uint64_t)fr_unzigzag(delta);
     return FR_OK;
@@ -205,7 +205,7 @@ static fr_status take_time(cursor *c, uint64_t base_time_us, uint64_t *out, fr_e
 
 static fr_status take_rev(cursor *c, uint64_t *out, fr_error *err)
 {
-    fr_slice bytes;
+    fr_slice bytes = {0};
     FR_TRY(take_bytes(c, 8, &bytes, err));
     *out = fr_load_u64le(bytes.data);
     return FR_OK;
@@ -213,7 +213,7 @@ static fr_status take_rev(cursor *c, uint64_t *out, fr_error *err)
 
 static fr_status take_cid(cursor *c, fr_cid *out, fr_error *err)
 {
-    fr_slice bytes;
+    fr_slice bytes = {0};
     FR_TRY(take_bytes(c, FR_CID_BYTES, &bytes, err));
     return fr_cid_from_bytes(bytes, out) ? FR_OK : bad(c, "event: bytes before here are no cid", err);
 }
@@ -223,7 +223,7 @@ fr_status fr_event_decode_at(fr_slice in, uint64_t base_time_us, bool lazy_cid, 
 {
     cursor c = {.in = in};
     fr_event event = {0};
-    uint8_t head;
+    uint8_t head = 0;
     FR_TRY(take_head(&c, &event, &head, err));
     FR_TRY(take_time(&c, base_time_us, &event.time_us, err));
     FR_TRY(take_text(&c, FR_DID_MAX_BYTES, &event.did, err));
@@ -259,9 +259,9 @@ fr_status fr_event_skip(fr_slice in, size_t *size, fr_error *err)
 {
     cursor c = {.in = in};
     fr_event event = {0};
-    fr_slice skipped;
-    uint64_t number;
-    uint8_t head;
+    fr_slice skipped = {0};
+    uint64_t number = 0;
+    uint8_t head = 0;
     FR_TRY(take_head(&c, &event, &head, err));
     FR_TRY(take_varint(&c, &number, err));
     FR_TRY(take_text(&c, FR_DID_MAX_BYTES, &skipped, err));
