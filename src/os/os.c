@@ -363,7 +363,7 @@ fr_status fr_os_write_file_atomic(fr_os *os, const char *path, fr_slice data, fr
         status = fr_os_rename(os, name, path, err);
     }
     if (status != FR_OK) {
-        (void)fr_os_unlink(os, name, NULL);
+        (void)os->room->unlink(os, name, NULL);
         return status;
     }
     name[strlen(path)] = '\0';
