@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Debian's libraries, each named once; a module asks for them by target.
+#
+# FR_PC_REQUIRES and FR_PC_LIBS say the same to pkg-config, for programs that link libfreshet.a.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
-pkg_check_modules(uv REQUIRED IMPORTED_TARGET libuv)
-pkg_check_modules(urcu REQUIRED IMPORTED_TARGET liburcu)
-pkg_check_modules(simdjson REQUIRED IMPORTED_TARGET simdjson)
-pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
-pkg_check_modules(crypto REQUIRED IMPORTED_TARGET libcrypto)
-pkg_check_modules(ssl REQUIRED IMPORTED_TARGET libssl)
-pkg_check_modules(secp256k1 REQUIRED IMPORTED_TARGET libsecp256k1)
-pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
-pkg_check_modules(zlib REQUIRED IMPORTED_TARGET zlib)
+set(FR_PC_REQUIRES "")
+foreach(library uv=libuv urcu=liburcu simdjson=simdjson xxhash=libxxhash crypto=libcrypto ssl=libssl
+                secp256k1=libsecp256k1 zstd=libzstd zlib=zlib rocksdb=rocksdb)
+  string(REPLACE "=" ";" pair ${library})
+  list(GET pair 0 name)
+  list(GET pair 1 module)
+  pkg_check_modules(${name} REQUIRED QUIET IMPORTED_TARGET ${module})
+  list(APPEND FR_PC_REQUIRES ${module})
+endforeach()
+pkg_check_modules(cmocka REQUIRED QUIET IMPORTED_TARGET cmocka)
+
+# wslay has no pkg-config file.
 find_library(FR_WSLAY wslay REQUIRED)
 add_library(wslay INTERFACE)
 target_link_libraries(wslay INTERFACE ${FR_WSLAY})
-pkg_check_modules(cmocka REQUIRED IMPORTED_TARGET cmocka)
-add_library(rocksdb INTERFACE)
-target_link_libraries(rocksdb INTERFACE -lrocksdb)
+add_library(rocksdb ALIAS PkgConfig::rocksdb)
+set(FR_PC_LIBS -lwslay -lstdc++ -lpthread -lm)

@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""What a stranger gets from `make install`: the README's embedding example, taken from its text, compiled against the
+installed tree with pkg-config, once static and once shared, and run. The shared library shows freshet_* only."""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+SOURCE = Path(os.environ["FR_SOURCE"])
+BUILD = Path(os.environ["FR_BUILD"])
+EXAMPLE_LINES_MAX = 12
+
+
+def run(*command, **more):
+    done = subprocess.run([str(c) for c in command], stdin=subprocess.DEVNULL, capture_output=True, text=True, **more)
+    if done.returncode != 0:
+        sys.exit(f"library: {' '.join(map(str, command))}\n{done.stdout}{done.stderr}exit {done.returncode}")
+    return done.stdout
+
+
+def example():
+    blocks = re.findall(r"^```c\n(.*?)^```", (SOURCE / "README.md").read_text(), re.M | re.S)
+    found = [block for block in blocks if "#include <freshet.h>" in block]
+    if len(found) != 1:
+        sys.exit(f"library: README.md holds {len(found)} C blocks that include freshet.h, expected 1")
+    if found[0].count("\n") > EXAMPLE_LINES_MAX:
+        sys.exit(f"library: the example has {found[0].count(chr(10))} lines, the README promises about ten")
+    return found[0]
+
+
+def exports(library):
+    names = [line.split()[-1].split("@")[0] for line in run("nm", "-D", "--defined-only", library).splitlines()]
+    stray = [name for name in names if not name.startswith("freshet_")]
+    declared = set(re.findall(r"\b(freshet_\w+)\(", (SOURCE / "include/freshet.h").read_text()))
+    if stray:
+        sys.exit(f"library: {library.name} exports {stray[:10]}")
+    if missing := sorted(declared & {n for n in declared if not n.endswith("_t")} - set(names)):
+        sys.exit(f"library: {library.name} lacks {missing}")
+    return len(names)
+
+
+def main():
+    if not list(BUILD.glob("libfreshet.a")):
+        print("SKIPPED: libfreshet is not built: the engine has no sources")
+        return 77
+    with tempfile.TemporaryDirectory() as folder:
+        top = Path(folder)
+        prefix = top / "moved" / "prefix"
+        run("cmake", "--install", BUILD, "--prefix", prefix)
+        pc = next(prefix.glob("lib/**/freshet.pc"))
+        libdir = pc.parent.parent
+        environment = {**os.environ, "PKG_CONFIG_PATH": str(pc.parent), "LD_LIBRARY_PATH": str(libdir)}
+        (top / "example.c").write_text(example())
+        compiler = ["gcc", "-Wall", "-Wextra", "-Werror", top / "example.c"]
+        flags = run("pkg-config", "--cflags", "--libs", "freshet", env=environment).split()
+        static = run("pkg-config", "--cflags", "--libs", "--static", "freshet", env=environment).split()
+        static = ["-l:libfreshet.a" if flag == "-lfreshet" else flag for flag in static]
+        run(*compiler, "-o", top / "shared", *flags)
+        run(*compiler, "-o", top / "static", *static)
+        for kind in ["shared", "static"]:
+            work = top / f"run-{kind}"
+            work.mkdir()
+            print(kind, run(top / kind, cwd=work, env=environment, timeout=60).strip()[:400])
+        count = exports(next(libdir.glob("libfreshet.so")))
+        run(prefix / "bin/freshet", "--version") if (prefix / "bin/freshet").exists() else None
+    print(f"library: installed, linked both ways, {count} names exported")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
