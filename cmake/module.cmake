@@ -21,14 +21,14 @@ foreach(group modules tests fuzzers benches)
 endforeach()
 
 # What every test is told: labels from its name, a time-out, how sanitizers behave.
-function(fr_test_properties TARGET)
+function(fr_test_properties TEST_NAME)
   set(labels "")
   foreach(label corpus slow)
-    if(TARGET MATCHES ${label})
+    if("${TEST_NAME}" MATCHES "${label}")
       list(APPEND labels ${label})
     endif()
   endforeach()
-  set_tests_properties(${TARGET} PROPERTIES
+  set_tests_properties(${TEST_NAME} PROPERTIES
     LABELS "${labels}" TIMEOUT 900 SKIP_RETURN_CODE 77
     ENVIRONMENT "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/tsan.supp:second_deadlock_stack=1;\
 UBSAN_OPTIONS=print_stacktrace=1;FR_CORPUS=${FR_CORPUS}")
