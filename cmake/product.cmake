@@ -23,7 +23,10 @@ if(TARGET fr_engine AND fr_engine IN_LIST modules)
   target_link_libraries(freshet_static INTERFACE ${libraries} Threads::Threads m)
   target_link_libraries(freshet_shared PRIVATE ${libraries} Threads::Threads m)
   target_link_options(freshet_shared PRIVATE -Wl,--version-script=${CMAKE_SOURCE_DIR}/cmake/exports.map
-                      -Wl,--no-undefined-version -Wl,--as-needed)
+                      -Wl,--as-needed)
+  if(NOT FR_SANITIZE) # a sanitizer's runtime is in the program, not in the library
+    target_link_options(freshet_shared PRIVATE -Wl,-z,defs)
+  endif()
   set_target_properties(freshet_shared PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
                         LINK_DEPENDS ${CMAKE_SOURCE_DIR}/cmake/exports.map)
   install(TARGETS freshet_static freshet_shared

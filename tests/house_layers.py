@@ -58,7 +58,9 @@ def write_probes(top, modules):
                 lines += [f"#if __has_include(<fr/{header}>)", f'#error "{name} sees {above}: {header}"', "#endif"]
                 refused += 1
         lines += [f"int fr_probe_{name};", ""]
-        (top / modules[name] / "probe.c").write_text("\n".join(lines))
+        folder = top / modules[name]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "probe.c").write_text("\n".join(lines))
     return refused
 
 
