@@ -22,13 +22,21 @@ typedef struct {
     uint64_t seed;          /* every choice below follows from it */
     bool drop_unsynced;     /* lose all of them; otherwise each 512-byte sector is kept, dropped or torn by the seed */
     bool flip_bits;         /* and sometimes flip a bit in what was kept unsynced */
-    uint64_t fail_at;       /* the n-th write, sync, rename or open (from 0) fails with EIO; UINT64_MAX: never */
-    uint64_t fail_count;    /* how many operations fail from there on; UINT64_MAX: for ever */
+    uint64_t fail_at;       /* the n-th counted operation (from 0) fails with EIO; UINT64_MAX: never */
+    uint64_t fail_count;    /* how many fail from there on; 0: none, UINT64_MAX: for ever */
     uint64_t capacity_bytes; /* ENOSPC beyond; 0: endless */
 } fr_sim_options;
 
 /** A disk in memory and a clock that moves only by fr_sim_advance. Directories and renames are durable only after
- *  fr_os_sync_dir, contents after fr_file_sync. */
+ *  fr_os_sync_dir, contents after fr_file_sync.
+ *
+ *  counted  open, pwrite, truncate, preallocate, sync, mkdir (each level), rmdir, unlink, rename, sync_dir
+ *  faults   a failed pwrite may leave a first part of its bytes; after a failed sync some of the unsynced sectors are
+ *           lost for good, though readers see them until the crash and a later sync succeeds (as on Linux); any other
+ *           failed operation has done nothing
+ *  crash    unsynced sectors and a file's unsynced size are settled each on its own; of a folder's unsynced changes a
+ *           first part is kept, so a rename within it is whole or has not been
+ *  limits   16 GiB a file; ".." in a path is refused with EINVAL */
 FR_MUST_USE fr_status fr_sim_new(fr_os **out, const fr_sim_options *options, fr_error *err);
 void fr_sim_free(fr_os *os);
 /** The power goes: every open fr_file becomes useless (only close is legal), the disk keeps what the seed decides. */
@@ -46,6 +54,9 @@ uint64_t fr_os_monotonic_ns(fr_os *os); /* never goes back */
 FR_MUST_USE fr_status fr_os_random(fr_os *os, void *out, size_t size, fr_error *err);
 
 /* ---- files ---------------------------------------------------------------------------------------------------- */
+
+/* Statuses of everything below: FR_NOT_FOUND for ENOENT and ENOTDIR, FR_NOMEM for ENOMEM, else FR_IO; err->os has the
+ * errno in each case. */
 
 enum {
     FR_OPEN_READ = 0,
@@ -66,14 +77,16 @@ FR_MUST_USE fr_status fr_file_pwrite(fr_file *file, const void *data, size_t siz
 /** fdatasync. After a failure the file's unsynced bytes are lost knowledge: do not retry. */
 FR_MUST_USE fr_status fr_file_sync(fr_file *file, fr_error *err);
 FR_MUST_USE fr_status fr_file_truncate(fr_file *file, uint64_t size, fr_error *err);
-/** Reserves blocks so that later writes below `size` do not change metadata; a hint, and the size becomes `size`. */
+/** Reserves blocks so that later writes below `size` do not change metadata; a hint, and the size becomes `size`
+ *  unless it is larger. */
 FR_MUST_USE fr_status fr_file_preallocate(fr_file *file, uint64_t size, fr_error *err);
 FR_MUST_USE fr_status fr_file_size(fr_file *file, uint64_t *out, fr_error *err);
-/** Read-only view of bytes [0, size). Writes made after the call may or may not be seen in it. Valid until unmapped,
+/** Read-only view of bytes [0, size), size <= the file's; FR_INVALID beyond. Writes made after the call may or may not be seen in it. Valid until unmapped,
  *  also after close. */
 FR_MUST_USE fr_status fr_file_map(fr_file *file, uint64_t size, fr_slice *out, fr_error *err);
 void fr_file_unmap(fr_os *os, fr_slice map);
-/** Takes the exclusive lock without waiting; FR_AGAIN when another process holds it. Released by close. */
+/** Takes the exclusive lock without waiting; FR_AGAIN when another open file (of this process or
+ *  another) holds it. Released by close. */
 FR_MUST_USE fr_status fr_file_lock(fr_file *file, fr_error *err);
 
 /* ---- names ---------------------------------------------------------------------------------------------------- */
@@ -88,10 +101,11 @@ bool fr_os_is_dir(fr_os *os, const char *path);
 /** Calls `each` for every entry except . and .., in byte order of the names. Stops at the first non-OK status. */
 FR_MUST_USE fr_status fr_os_list(fr_os *os, const char *path, fr_status (*each)(void *context, const char *name),
                                  void *context, fr_error *err);
-/** Whole small file into *out (malloc'd, caller frees); FR_LIMIT beyond max_bytes. */
+/** Whole small file into *out (malloc'd, caller frees; a NUL stands behind the bytes); FR_LIMIT beyond max_bytes. */
 FR_MUST_USE fr_status fr_os_read_file(fr_os *os, const char *path, size_t max_bytes, uint8_t **out, size_t *size,
                                       fr_error *err);
-/** Replaces a small file so that a crash leaves the old or the new: temporary, sync, rename, sync of the folder. */
+/** Replaces a small file so that a crash leaves the old or the new: temporary (PATH.tmp), sync, rename, sync of the
+ *  folder. One writer a path. */
 FR_MUST_USE fr_status fr_os_write_file_atomic(fr_os *os, const char *path, fr_slice data, fr_error *err);
 /** snprintf for paths: FR_LIMIT when it does not fit. */
 FR_MUST_USE FR_PRINTF(4, 5) fr_status fr_path(char *out, size_t size, fr_error *err, const char *format, ...);
