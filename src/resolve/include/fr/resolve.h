@@ -23,7 +23,6 @@ typedef struct {
     uint64_t arrival_seq;
     uint32_t source; /* (collection, path) */
     uint16_t arrival_ordinal;
-    fr_slice text; /* of the target; only in `fresh`, and only for text targets */
 } fr_link;
 
 /** Values reach the disk. Status rules: links specification L45-L49; account events are ordered by their inner `time`
@@ -46,6 +45,7 @@ typedef struct {
     bool was_live;         /* a live version is replaced or deleted by this */
     uint64_t prior_seq;    /* of the event that made that version */
     const fr_link *fresh;  /* links this event adds, arrival = this event */
+    const fr_slice *fresh_texts; /* beside it: the texts of text targets, empty for packed ones */
     size_t fresh_count;
     const fr_link *gone; /* links it removes */
     size_t gone_count;
@@ -88,6 +88,7 @@ FR_MUST_USE fr_status fr_resolver_each_record(fr_resolver *resolver, uint32_t ui
 FR_MUST_USE fr_status fr_resolver_find(fr_resolver *resolver, fr_ref ref, bool *live, uint64_t *rev, fr_error *err);
 /** Bytes held in memory by recent rows: when to save. */
 uint64_t fr_resolver_recent_bytes(const fr_resolver *resolver);
-uint64_t fr_resolver_records_live(const fr_resolver *resolver);
+/** Links that the bounds of extraction left out, since it was opened. */
+uint64_t fr_resolver_links_dropped(const fr_resolver *resolver);
 /** Saves everything up to its sequence in one atomic step; durable on return. Views save before the resolver does. */
 FR_MUST_USE fr_status fr_resolver_save(fr_resolver *resolver, fr_error *err);

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// Account, identity and sync events: seen before, and what they do to an account's status.
+#include "resolve.h"
+
+#include <fr/codec.h>
+#include <stdlib.h>
+
+/* ---- keys of events that were seen ------------------------------------------------------------------------------ */
+
+enum { KEY_BYTES = 20, KEYS_FIRST = 1 << 8 };
+
+static size_t key_slot(uint8_t (*keys)[KEY_BYTES], size_t mask, const uint8_t key[KEY_BYTES])
+{
+    size_t i = fr_load_u64le(key + 8) & mask;
+    while (fr_load_u32be(keys[i]) != 0 && memcmp(keys[i], key, KEY_BYTES) != 0) {
+        i = (i + 1) & mask;
+    }
+    return i;
+}
+
+fr_status fr_resolver_key_seen(fr_resolver *r, const uint8_t key[KEY_BYTES], bool *seen, fr_error *err)
+{
+    *seen = r->keys != NULL && fr_load_u32be(r->keys[key_slot(r->keys, r->key_mask, key)]) != 0;
+    if (*seen || r->saved_seq == 0) {
+        return FR_OK;
+    }
+    uint8_t stored[1 + KEY_BYTES] = {'k'};
+    memcpy(stored + 1, key, KEY_BYTES);
+    fr_status status = fr_store_get(r->store, NULL, fr_slice_of(stored, sizeof stored), &r->value, err);
+    *seen = status == FR_OK;
+    return status == FR_NOT_FOUND ? FR_OK : status;
+}
+
+static fr_status grow_keys(fr_resolver *r, fr_error *err)
+{
+    size_t slots = r->keys == NULL ? KEYS_FIRST : (r->key_mask + 1) * 2;
+    uint8_t(*bigger)[KEY_BYTES] = calloc(slots, sizeof *bigger);
+    if (bigger == NULL) {
+        return fr_fail(err, FR_NOMEM, "resolver: event keys");
+    }
+    for (size_t i = 0; r->keys != NULL && i <= r->key_mask; i++) {
+        if (fr_load_u32be(r->keys[i]) != 0) {
+            memcpy(bigger[key_slot(bigger, slots - 1, r->keys[i])], r->keys[i], KEY_BYTES);
+        }
+    }
+    free(r->keys);
+    r->keys = bigger;
+    r->key_mask = slots - 1;
+    return FR_OK;
+}
+
+fr_status fr_resolver_key_add(fr_resolver *r, const uint8_t key[KEY_BYTES], fr_error *err)
+{
+    if (r->keys == NULL || (r->key_count + 1) * 5 > (r->key_mask + 1) * 3) {
+        FR_TRY(grow_keys(r, err));
+    }
+    memcpy(r->keys[key_slot(r->keys, r->key_mask, key)], key, KEY_BYTES);
+    r->key_count++;
+    return FR_OK;
+}
+
+/* ---- status ------------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    bool active;
+    fr_slice status;
+    uint64_t time_us;
+} account_body;
+
+static uint64_t time_or(fr_slice text, uint64_t otherwise)
+{
+    int64_t us = 0;
+    return fr_time_parse(text, &us) && us >= 0 ? (uint64_t)us : otherwise;
+}
+
+static fr_status read_body(fr_resolver *r, const fr_event *event, account_body *out, fr_error *err)
+{
+    fr_slice time = {0};
+    *out = (account_body){.active = true};
+    if (event->body_format == FR_BODY_JSON) {
+        fr_json_value body;
+        FR_TRY(fr_json_parse(r->json, event->body, false, &body, err));
+        (void)fr_json_get_bool(body, "active", &out->active);
+        (void)fr_json_get_string(body, "status", &out->status);
+        (void)fr_json_get_string(body, "time", &time);
+    } else {
+        (void)!fr_cbor_get_bool(event->body, "active", &out->active);
+        (void)!fr_cbor_get_text(event->body, "status", &out->status);
+        (void)!fr_cbor_get_text(event->body, "time", &time);
+    }
+    out->time_us = time_or(time, event->time_us);
+    return FR_OK;
+}
+
+/** The status an account event asks for; desynchronized and throttled ask for none. */
+static fr_account_status wanted_status(const account_body *body, fr_account_status now)
+{
+    static const struct {
+        const char *text;
+        fr_account_status status;
+    } known[] = {
+        {"deleted", FR_ACCOUNT_DELETED},
+        {"takendown", FR_ACCOUNT_TAKENDOWN},
+        {"suspended", FR_ACCOUNT_SUSPENDED},
+    };
+    if (body->active) {
+        return FR_ACCOUNT_ACTIVE;
+    }
+    for (size_t i = 0; i < FR_COUNT_OF(known); i++) {
+        if (fr_slice_equal(body->status, fr_slice_text(known[i].text))) {
+            return known[i].status;
+        }
+    }
+    bool no_change = fr_slice_equal(body->status, FR_SLICE("desynchronized")) ||
+                     fr_slice_equal(body->status, FR_SLICE("throttled"));
+    return no_change ? now : FR_ACCOUNT_DEACTIVATED;
+}
+
+static fr_status newest_rev(void *context, const fr_row *row)
+{
+    uint64_t *newest = context;
+    *newest = FR_MAX(*newest, row->rev);
+    return FR_OK;
+}
+
+/** Calls `each` for every row of the account, tombstones included; recent rows go before stored ones. */
+static fr_status each_row(fr_resolver *r, uint32_t uid, fr_status (*each)(void *context, const fr_row *row),
+                          void *context, fr_error *err)
+{
+    for (uint32_t i = fr_rows_first_of(r->rows, uid); i != FR_ROW_NONE;) {
+        const fr_row *row = fr_rows_at(r->rows, i);
+        i = row->next_of_account;
+        FR_TRY(each(context, row));
+    }
+    if (r->saved_seq == 0) {
+        return FR_OK;
+    }
+    uint8_t prefix[5] = {'r'};
+    fr_store_u32be(prefix + 1, uid);
+    fr_slice all = fr_slice_of(prefix, sizeof prefix);
+    fr_store_iter *iter = NULL;
+    FR_TRY(fr_store_iter_new(&iter, r->store, NULL, all, all, err));
+    fr_slice key;
+    fr_slice value;
+    fr_status status;
+    while ((status = fr_store_iter_next(iter, &key, &value, err)) == FR_OK) {
+        fr_row row;
+        fr_arena_reset(&r->scratch);
+        status = fr_row_decode(key, value, &row, &r->scratch, err);
+        if (status == FR_OK && fr_rows_find(r->rows, row.ref) == NULL) {
+            status = each(context, &row);
+        }
+        if (status != FR_OK) {
+            break;
+        }
+    }
+    fr_store_iter_free(iter);
+    return status == FR_END ? FR_OK : status;
+}
+
+/** Deletion is the empty repository at the newest rev known: older commits that come late stay out. */
+static fr_status delete_account(fr_resolver *r, uint32_t uid, uint64_t seq, fr_account *account, fr_error *err)
+{
+    uint64_t newest = account->floor_rev;
+    FR_TRY(each_row(r, uid, newest_rev, &newest, err));
+    account->floor_rev = newest;
+    account->deleted_seq_before = account->deleted_seq;
+    account->deleted_seq = seq;
+    return FR_OK;
+}
+
+static fr_status settle(fr_resolver *r, const fr_event *event, uint64_t seq, fr_fact *fact, fr_error *err)
+{
+    account_body body;
+    FR_TRY(read_body(r, event, &body, err));
+    const fr_account *known = fr_accounts_find(r->accounts, fact->uid);
+    bool late = known != NULL && body.time_us < known->status_us;
+    fr_account_status wanted = wanted_status(&body, fact->status_before);
+    if (late) {
+        return FR_OK;
+    }
+    fr_account *account = NULL;
+    FR_TRY(fr_accounts_touch(r->accounts, fact->uid, &account, err));
+    account->status_us = body.time_us;
+    if (wanted == FR_ACCOUNT_DELETED && fact->status_before != FR_ACCOUNT_DELETED) {
+        FR_TRY(delete_account(r, fact->uid, seq, account, err));
+    }
+    account->status = wanted;
+    fact->status_after = wanted;
+    return FR_OK;
+}
+
+/* ---- the events --------------------------------------------------------------------------------------------------- */
+
+static fr_account_status status_of(const fr_resolver *r, uint32_t uid)
+{
+    const fr_account *account = fr_accounts_find(r->accounts, uid);
+    return account == NULL ? FR_ACCOUNT_ACTIVE : account->status;
+}
+
+static fr_status apply_sync(fr_resolver *r, const fr_event *event, fr_resolved *resolved, fr_fact *fact, fr_error *err)
+{
+    uint32_t uid = fr_ids_find_did(r->ids, event->did);
+    const fr_account *known = fr_accounts_find(r->accounts, uid);
+    if (known != NULL && event->rev <= known->floor_rev) {
+        *resolved = FR_RESOLVED_DUPLICATE;
+        return FR_OK;
+    }
+    fr_account *account = NULL;
+    FR_TRY(fr_ids_intern_did(r->ids, event->did, &uid, err));
+    FR_TRY(fr_accounts_touch(r->accounts, uid, &account, err));
+    account->floor_rev = event->rev;
+    *fact = (fr_fact){.event = event, .uid = uid, .status_before = account->status, .status_after = account->status};
+    *resolved = FR_RESOLVED_NEW;
+    return FR_OK;
+}
+
+fr_status fr_resolver_apply_account(fr_resolver *r, const fr_event *event, uint64_t seq, fr_resolved *resolved,
+                                    fr_fact *fact, fr_error *err)
+{
+    if (event->kind == FR_EVENT_SYNC) {
+        return apply_sync(r, event, resolved, fact, err);
+    }
+    uint8_t key[KEY_BYTES] = {0};
+    bool seen = false;
+    uint32_t uid = fr_ids_find_did(r->ids, event->did);
+    FR_TRY(fr_event_identity_key(event, key + 4));
+    if (uid != 0) {
+        fr_store_u32be(key, uid);
+        FR_TRY(fr_resolver_key_seen(r, key, &seen, err));
+    }
+    if (seen) {
+        *resolved = FR_RESOLVED_DUPLICATE;
+        return FR_OK;
+    }
+    FR_TRY(fr_ids_intern_did(r->ids, event->did, &uid, err));
+    fr_store_u32be(key, uid);
+    FR_TRY(fr_resolver_key_add(r, key, err));
+    fr_account_status now = status_of(r, uid);
+    *fact = (fr_fact){.event = event, .uid = uid, .status_before = now, .status_after = now};
+    if (event->kind == FR_EVENT_ACCOUNT) {
+        FR_TRY(settle(r, event, seq, fact, err));
+    }
+    *resolved = FR_RESOLVED_NEW;
+    return FR_OK;
+}
+
+/* ---- enumeration ---------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    fr_resolver *r;
+    uint64_t before_seq;
+    fr_status (*each)(void *context, fr_ref ref, uint64_t seq, uint64_t rev, const fr_link *links, size_t count);
+    void *context;
+} record_walk;
+
+static fr_status live_only(void *context, const fr_row *row)
+{
+    const record_walk *walk = context;
+    return fr_resolver_row_live(walk->r, row, walk->before_seq)
+               ? walk->each(walk->context, row->ref, row->seq, row->rev, row->links, row->link_count)
+               : FR_OK;
+}
+
+fr_status fr_resolver_each_record(fr_resolver *r, uint32_t uid, uint64_t before_seq,
+                                  fr_status (*each)(void *context, fr_ref ref, uint64_t seq, uint64_t rev,
+                                                    const fr_link *links, size_t count),
+                                  void *context, fr_error *err)
+{
+    record_walk walk = {r, before_seq, each, context};
+    return each_row(r, uid, live_only, &walk, err);
+}

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// Texts to small numbers and back. A did:plc is 24 base32 letters, 120 bits: it is kept as a zero byte and 15 bytes, which
+// no other DID can look like (they begin with 'd').
+#include <fr/codec.h>
+#include <fr/ids.h>
+#include <stdlib.h>
+
+enum { PLC_TEXT_BYTES = 32, PLC_PREFIX_BYTES = 8, PLC_PACKED_BYTES = 16 };
+
+fr_status fr_ids_new(fr_ids **out, fr_error *err)
+{
+    fr_ids *ids = calloc(1, sizeof *ids);
+    if (ids == NULL) {
+        return fr_fail(err, FR_NOMEM, "ids");
+    }
+    fr_status status = fr_dict_new(&ids->dids, err);
+    status = status == FR_OK ? fr_dict_new(&ids->collections, err) : status;
+    status = status == FR_OK ? fr_dict_new(&ids->rkeys, err) : status;
+    status = status == FR_OK ? fr_dict_new(&ids->sources, err) : status;
+    if (status != FR_OK) {
+        fr_ids_free(ids);
+        return status;
+    }
+    *out = ids;
+    return FR_OK;
+}
+
+void fr_ids_free(fr_ids *ids)
+{
+    if (ids == NULL) {
+        return;
+    }
+    fr_dict_free(ids->dids);
+    fr_dict_free(ids->collections);
+    fr_dict_free(ids->rkeys);
+    fr_dict_free(ids->sources);
+    free(ids);
+}
+
+uint64_t fr_ids_bytes(const fr_ids *ids)
+{
+    return fr_dict_bytes(ids->dids) + fr_dict_bytes(ids->collections) + fr_dict_bytes(ids->rkeys) +
+           fr_dict_bytes(ids->sources);
+}
+
+/* ---- accounts --------------------------------------------------------------------------------------------------- */
+
+static const int8_t BASE32[256] = {
+    ['a'] = 1,  ['b'] = 2,  ['c'] = 3,  ['d'] = 4,  ['e'] = 5,  ['f'] = 6,  ['g'] = 7,  ['h'] = 8,
+    ['i'] = 9,  ['j'] = 10, ['k'] = 11, ['l'] = 12, ['m'] = 13, ['n'] = 14, ['o'] = 15, ['p'] = 16,
+    ['q'] = 17, ['r'] = 18, ['s'] = 19, ['t'] = 20, ['u'] = 21, ['v'] = 22, ['w'] = 23, ['x'] = 24,
+    ['y'] = 25, ['z'] = 26, ['2'] = 27, ['3'] = 28, ['4'] = 29, ['5'] = 30, ['6'] = 31, ['7'] = 32,
+};
+
+/** did:plc in 16 bytes; other DIDs, and did:plc of another form, as they are. */
+static fr_slice pack_did(fr_slice did, uint8_t room[PLC_PACKED_BYTES])
+{
+    if (did.size != PLC_TEXT_BYTES || memcmp(did.data, "did:plc:", PLC_PREFIX_BYTES) != 0) {
+        return did;
+    }
+    room[0] = 0;
+    for (unsigned group = 0; group < 3; group++) { /* 8 letters, 40 bits, 5 bytes */
+        uint64_t bits = 0;
+        for (unsigned i = 0; i < 8; i++) {
+            int8_t letter = BASE32[did.data[PLC_PREFIX_BYTES + group * 8 + i]];
+            if (letter == 0) {
+                return did;
+            }
+            bits = bits << 5 | (uint64_t)(letter - 1);
+        }
+        for (unsigned i = 0; i < 5; i++) {
+            room[1 + group * 5 + i] = (uint8_t)(bits >> (32 - 8 * i));
+        }
+    }
+    return fr_slice_of(room, PLC_PACKED_BYTES);
+}
+
+static fr_slice unpack_did(fr_slice packed, char room[FR_DID_PLC_BYTES])
+{
+    if (packed.size != PLC_PACKED_BYTES || packed.data[0] != 0) {
+        return packed;
+    }
+    memcpy(room, "did:plc:", PLC_PREFIX_BYTES);
+    fr_base32_encode(fr_slice_from(packed, 1), room + PLC_PREFIX_BYTES);
+    return fr_slice_of(room, PLC_TEXT_BYTES);
+}
+
+fr_status fr_ids_intern_did(fr_ids *ids, fr_slice did, uint32_t *uid, fr_error *err)
+{
+    uint8_t room[PLC_PACKED_BYTES];
+    return fr_dict_intern(ids->dids, pack_did(did, room), uid, err);
+}
+
+uint32_t fr_ids_find_did(const fr_ids *ids, fr_slice did)
+{
+    uint8_t room[PLC_PACKED_BYTES];
+    return fr_dict_find(ids->dids, pack_did(did, room));
+}
+
+uint32_t fr_ids_account_count(const fr_ids *ids)
+{
+    return fr_dict_count(ids->dids);
+}
+
+fr_slice fr_ids_did(const fr_ids *ids, uint32_t uid, char room[FR_DID_PLC_BYTES])
+{
+    return unpack_did(fr_dict_text(ids->dids, uid), room);
+}
+
+/* ---- records ---------------------------------------------------------------------------------------------------- */
+
+static bool rkey_as_tid(fr_slice rkey, uint64_t *out)
+{
+    return rkey.size == FR_TID_BYTES && fr_tid_parse(rkey, out) && (*out & FR_RKEY_INTERNED) == 0;
+}
+
+fr_status fr_ids_intern_ref(fr_ids *ids, fr_slice did, fr_slice collection, fr_slice rkey, fr_ref *out, fr_error *err)
+{
+    fr_ref ref;
+    FR_TRY(fr_ids_intern_did(ids, did, &ref.uid, err));
+    FR_TRY(fr_dict_intern(ids->collections, collection, &ref.collection, err));
+    if (!rkey_as_tid(rkey, &ref.rkey)) {
+        uint32_t id = 0;
+        FR_TRY(fr_dict_intern(ids->rkeys, rkey, &id, err));
+        ref.rkey = FR_RKEY_INTERNED | id;
+    }
+    *out = ref;
+    return FR_OK;
+}
+
+fr_status fr_ids_find_ref(const fr_ids *ids, fr_slice did, fr_slice collection, fr_slice rkey, fr_ref *out)
+{
+    fr_ref ref = {fr_ids_find_did(ids, did), fr_dict_find(ids->collections, collection), 0};
+    if (!rkey_as_tid(rkey, &ref.rkey)) {
+        uint32_t id = fr_dict_find(ids->rkeys, rkey);
+        if (id == 0) {
+            return FR_NOT_FOUND;
+        }
+        ref.rkey = FR_RKEY_INTERNED | id;
+    }
+    if (ref.uid == 0 || ref.collection == 0) {
+        return FR_NOT_FOUND;
+    }
+    *out = ref;
+    return FR_OK;
+}
+
+fr_slice fr_ids_collection(const fr_ids *ids, uint32_t collection)
+{
+    return fr_dict_text(ids->collections, collection);
+}
+
+fr_slice fr_ids_rkey(const fr_ids *ids, uint64_t rkey, char room[FR_TID_BYTES])
+{
+    if ((rkey & FR_RKEY_INTERNED) != 0) {
+        return fr_dict_text(ids->rkeys, (uint32_t)rkey);
+    }
+    fr_tid_format(rkey, room);
+    return fr_slice_of(room, FR_TID_BYTES);
+}
+
+/* ---- targets ---------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    fr_slice did, collection, rkey;
+} target_parts;
+
+typedef enum { TARGET_TEXT, TARGET_ACCOUNT, TARGET_RECORD } target_form;
+
+/** Decided by the text alone, so one text has one target for ever. */
+static target_form form_of(fr_slice text, target_parts *parts)
+{
+    if (fr_slice_starts_with(text, FR_SLICE("at://did:"))) {
+        uint64_t tid = 0;
+        bool packed = fr_at_uri_split(text, &parts->did, &parts->collection, &parts->rkey) &&
+                      (rkey_as_tid(parts->rkey, &tid) || fr_slice_equal(parts->rkey, FR_SLICE("self")));
+        return packed && fr_did_valid(parts->did) ? TARGET_RECORD : TARGET_TEXT;
+    }
+    if (fr_slice_starts_with(text, FR_SLICE("did:")) && fr_did_valid(text)) {
+        parts->did = text;
+        return TARGET_ACCOUNT;
+    }
+    return TARGET_TEXT;
+}
+
+static fr_target hash_text(fr_slice text)
+{
+    uint8_t digest[FR_SHA256_BYTES];
+    fr_sha256(text, digest);
+    return (fr_target){fr_load_u64be(digest) | UINT64_C(1) << 63, fr_load_u64be(digest + 8)};
+}
+
+fr_status fr_ids_intern_target(fr_ids *ids, fr_slice text, fr_target *out, fr_error *err)
+{
+    target_parts parts;
+    switch (form_of(text, &parts)) {
+    case TARGET_RECORD: {
+        fr_ref ref;
+        FR_TRY(fr_ids_intern_ref(ids, parts.did, parts.collection, parts.rkey, &ref, err));
+        *out = fr_target_of_ref(ref);
+        return FR_OK;
+    }
+    case TARGET_ACCOUNT: {
+        uint32_t uid = 0;
+        FR_TRY(fr_ids_intern_did(ids, parts.did, &uid, err));
+        *out = (fr_target){(uint64_t)uid << 32, 0};
+        return FR_OK;
+    }
+    default:
+        *out = hash_text(text);
+        return FR_OK;
+    }
+}
+
+fr_status fr_ids_find_target(const fr_ids *ids, fr_slice text, fr_target *out)
+{
+    target_parts parts;
+    switch (form_of(text, &parts)) {
+    case TARGET_RECORD: {
+        fr_ref ref;
+        FR_TRY(fr_ids_find_ref(ids, parts.did, parts.collection, parts.rkey, &ref));
+        *out = fr_target_of_ref(ref);
+        return FR_OK;
+    }
+    case TARGET_ACCOUNT: {
+        uint32_t uid = fr_ids_find_did(ids, parts.did);
+        *out = (fr_target){(uint64_t)uid << 32, 0};
+        return uid == 0 ? FR_NOT_FOUND : FR_OK;
+    }
+    default:
+        *out = hash_text(text);
+        return FR_OK;
+    }
+}
+
+void fr_ids_put_target(const fr_ids *ids, fr_target target, fr_buffer *out)
+{
+    char did_room[FR_DID_PLC_BYTES];
+    char rkey_room[FR_TID_BYTES];
+    fr_ref ref = fr_target_ref(target);
+    if (fr_target_is_account(target)) {
+        fr_buffer_slice(out, fr_ids_did(ids, ref.uid, did_room));
+        return;
+    }
+    fr_buffer_text(out, "at://");
+    fr_buffer_slice(out, fr_ids_did(ids, ref.uid, did_room));
+    fr_buffer_byte(out, '/');
+    fr_buffer_slice(out, fr_ids_collection(ids, ref.collection));
+    fr_buffer_byte(out, '/');
+    fr_buffer_slice(out, fr_ids_rkey(ids, ref.rkey, rkey_room));
+}
+
+/* ---- sources ---------------------------------------------------------------------------------------------------- */
+
+enum { SOURCE_ROOM_BYTES = 4 + 4096 };
+
+static bool source_key(uint32_t collection, fr_slice path, uint8_t room[SOURCE_ROOM_BYTES], fr_slice *out)
+{
+    if (path.size > SOURCE_ROOM_BYTES - 4) {
+        return false;
+    }
+    fr_store_u32le(room, collection);
+    if (path.size != 0) {
+        memcpy(room + 4, path.data, path.size);
+    }
+    *out = fr_slice_of(room, 4 + path.size);
+    return true;
+}
+
+fr_status fr_ids_intern_source(fr_ids *ids, uint32_t collection, fr_slice path, uint32_t *out, fr_error *err)
+{
+    uint8_t room[SOURCE_ROOM_BYTES];
+    fr_slice key;
+    if (!source_key(collection, path, room, &key)) {
+        return fr_fail(err, FR_LIMIT, "link path too long");
+    }
+    return fr_dict_intern(ids->sources, key, out, err);
+}
+
+uint32_t fr_ids_find_source(const fr_ids *ids, fr_slice collection, fr_slice path)
+{
+    uint8_t room[SOURCE_ROOM_BYTES];
+    fr_slice key;
+    uint32_t id = fr_dict_find(ids->collections, collection);
+    return id != 0 && source_key(id, path, room, &key) ? fr_dict_find(ids->sources, key) : 0;
+}
+
+void fr_ids_source(const fr_ids *ids, uint32_t source, uint32_t *collection, fr_slice *path)
+{
+    fr_slice key = fr_dict_text(ids->sources, source);
+    *collection = key.size < 4 ? 0 : fr_load_u32le(key.data);
+    *path = fr_slice_from(key, 4);
+}

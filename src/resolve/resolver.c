@@ -1,0 +1,488 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// Opening, looking up and settling. An event costs one probe of the recent rows and, when nothing recent is known and the
+// store is not empty, one store read that a Bloom filter mostly answers.
+//
+// Replays are safe at three levels: the record's row (rev and the operations seen at it), the account's floor (the rev of
+// the last complete CAR, or of everything known when the account was deleted), and the keys of identity and account
+// events. Ids are given only to events that are new, so that they follow from the log alone.
+#include "resolve.h"
+
+#include <fr/sort.h>
+#include <stdlib.h>
+
+enum { OP_CREATE = 1, OP_UPDATE = 2, OP_DELETE = 4 };
+enum { BATCH_BLOCK_BYTES = 1 << 20, SCRATCH_BLOCK_BYTES = 1 << 14, VALUE_MAX_BYTES = 1 << 20 };
+
+fr_ids *fr_resolver_ids(fr_resolver *r)
+{
+    return r->ids;
+}
+
+uint64_t fr_resolver_seq(const fr_resolver *r)
+{
+    return r->seq;
+}
+
+uint64_t fr_resolver_links_dropped(const fr_resolver *r)
+{
+    return r->links_dropped;
+}
+
+uint64_t fr_resolver_recent_bytes(const fr_resolver *r)
+{
+    return fr_rows_bytes(r->rows);
+}
+
+void fr_resolver_begin(fr_resolver *r)
+{
+    fr_arena_reset(&r->batch);
+}
+
+/* ---- look-up ---------------------------------------------------------------------------------------------------- */
+
+fr_status fr_resolver_row(fr_resolver *r, fr_ref ref, fr_row **out, bool *recent, fr_error *err)
+{
+    *out = fr_rows_find(r->rows, ref);
+    *recent = *out != NULL;
+    if (*recent || r->saved_seq == 0) {
+        return FR_OK;
+    }
+    uint8_t key[FR_ROW_KEY_BYTES];
+    fr_row_key(ref, key);
+    fr_status status = fr_store_get(r->store, NULL, fr_slice_of(key, sizeof key), &r->value, err);
+    if (status == FR_NOT_FOUND) {
+        return FR_OK;
+    }
+    FR_TRY(status);
+    fr_arena_reset(&r->scratch);
+    *out = fr_arena_take(&r->scratch, sizeof **out);
+    if (*out == NULL) {
+        return fr_fail(err, FR_NOMEM, "resolver");
+    }
+    return fr_row_decode(fr_slice_of(key, sizeof key), fr_buffer_view(&r->value), *out, &r->scratch, err);
+}
+
+bool fr_resolver_row_live(const fr_resolver *r, const fr_row *row, uint64_t before_seq)
+{
+    if ((row->flags & FR_ROW_LIVE) == 0) {
+        return false;
+    }
+    const fr_account *account = fr_accounts_find(r->accounts, row->ref.uid);
+    if (account == NULL) {
+        return true;
+    }
+    uint64_t gone = account->deleted_seq >= before_seq ? account->deleted_seq_before : account->deleted_seq;
+    return row->seq > gone;
+}
+
+fr_status fr_resolver_find(fr_resolver *r, fr_ref ref, bool *live, uint64_t *rev, fr_error *err)
+{
+    fr_row *row = NULL;
+    bool recent = false;
+    FR_TRY(fr_resolver_row(r, ref, &row, &recent, err));
+    *live = row != NULL && fr_resolver_row_live(r, row, UINT64_MAX);
+    *rev = row == NULL ? 0 : row->rev;
+    return FR_OK;
+}
+
+/* ---- commits ---------------------------------------------------------------------------------------------------- */
+
+static unsigned op_of(const fr_event *event)
+{
+    return event->kind == FR_EVENT_DELETE ? OP_DELETE : event->update ? OP_UPDATE : OP_CREATE;
+}
+
+/** The first half of a digest tells versions of one record apart. */
+static bool same_cid(const fr_row *row, const fr_event *event)
+{
+    return memcmp(row->cid, event->cid.bytes + 4, sizeof row->cid) == 0;
+}
+
+static bool is_old(const fr_event *event, const fr_account *account, const fr_row *row)
+{
+    if (account != NULL && event->rev <= account->floor_rev && account->floor_rev != 0) {
+        return true;
+    }
+    return row != NULL && (event->rev < row->rev || (event->rev == row->rev && (row->ops_seen & op_of(event)) != 0));
+}
+
+static bool is_duplicate(const fr_resolver *r, const fr_event *event, uint32_t uid, const fr_row *row, bool from_car)
+{
+    const fr_account *account = fr_accounts_find(r->accounts, uid);
+    if (is_old(event, account, row)) {
+        return true;
+    }
+    return from_car && row != NULL && fr_resolver_row_live(r, row, UINT64_MAX) && same_cid(row, event);
+}
+
+/** What is known of the event's record, without giving ids: all unknown when a part of its name is. */
+static fr_status look_up(fr_resolver *r, const fr_event *event, uint32_t *uid, fr_row **row, bool *recent,
+                         fr_error *err)
+{
+    fr_ref ref;
+    *uid = fr_ids_find_did(r->ids, event->did);
+    *row = NULL;
+    *recent = false;
+    if (*uid == 0 || fr_ids_find_ref(r->ids, event->did, event->collection, event->rkey, &ref) != FR_OK) {
+        return FR_OK;
+    }
+    return fr_resolver_row(r, ref, row, recent, err);
+}
+
+static fr_status extract(fr_resolver *r, const fr_event *event, const fr_link_text **links, size_t *count,
+                         fr_error *err)
+{
+    uint64_t dropped = 0;
+    if (event->body_format != FR_BODY_JSON) {
+        FR_TRY(fr_extract_cbor(r->extractor, event->body, links, count, &dropped, err));
+    } else {
+        fr_json_value record;
+        FR_TRY(fr_json_parse(r->json, event->body, false, &record, err));
+        FR_TRY(fr_extract_json(r->extractor, record, links, count, &dropped, err));
+    }
+    r->links_dropped += dropped;
+    return FR_OK;
+}
+
+/** The recent row for a commit, made when it was only in the store or nowhere. */
+static fr_status recent_row(fr_resolver *r, fr_ref ref, fr_row *known, bool recent, fr_row **out, fr_error *err)
+{
+    if (recent) {
+        *out = known;
+        return FR_OK;
+    }
+    FR_TRY(fr_rows_add(r->rows, ref, out, err));
+    if (known != NULL) {
+        (*out)->rev = known->rev;
+        (*out)->ops_seen = known->ops_seen;
+    }
+    return FR_OK;
+}
+
+/** A put by a deleted account brings it back, empty. */
+static fr_status settle_status(fr_resolver *r, const fr_event *event, uint32_t uid, fr_fact *fact, fr_error *err)
+{
+    const fr_account *known = fr_accounts_find(r->accounts, uid);
+    fact->status_before = known == NULL ? FR_ACCOUNT_ACTIVE : known->status;
+    fact->status_after = fact->status_before;
+    if (fact->status_before == FR_ACCOUNT_DELETED && event->kind == FR_EVENT_PUT) {
+        fr_account *account = NULL;
+        FR_TRY(fr_accounts_touch(r->accounts, uid, &account, err));
+        account->status = FR_ACCOUNT_ACTIVE;
+        fact->status_after = FR_ACCOUNT_ACTIVE;
+    }
+    return FR_OK;
+}
+
+static fr_status apply_commit(fr_resolver *r, const fr_event *event, uint64_t seq, bool from_car,
+                              const fr_link_text *links, size_t link_count, fr_resolved *resolved, fr_fact *fact,
+                              fr_error *err)
+{
+    uint32_t uid = 0;
+    fr_row *known = NULL;
+    bool recent = false;
+    FR_TRY(look_up(r, event, &uid, &known, &recent, err));
+    if (is_duplicate(r, event, uid, known, from_car)) {
+        *resolved = FR_RESOLVED_DUPLICATE;
+        return FR_OK;
+    }
+    *fact = (fr_fact){.event = event};
+    FR_TRY(fr_ids_intern_ref(r->ids, event->did, event->collection, event->rkey, &fact->ref, err));
+    fact->uid = fact->ref.uid;
+    FR_TRY(settle_status(r, event, fact->uid, fact, err));
+    fr_row *prior = known != NULL && fr_resolver_row_live(r, known, UINT64_MAX) ? known : NULL;
+    fact->was_live = prior != NULL;
+    fact->prior_seq = prior == NULL ? 0 : prior->seq;
+    const fr_link *all = NULL;
+    size_t count = 0;
+    if (event->kind == FR_EVENT_PUT) {
+        if (links == NULL) {
+            FR_TRY(extract(r, event, &links, &link_count, err));
+        }
+        count = link_count;
+    }
+    FR_TRY(fr_resolver_diff_links(r, fact->ref.collection, links, count, prior, seq, fact, &all, err));
+
+    fr_row *row = NULL;
+    FR_TRY(recent_row(r, fact->ref, known, recent, &row, err));
+    row->ops_seen = (uint8_t)(event->rev == row->rev ? row->ops_seen | op_of(event) : op_of(event));
+    row->rev = event->rev;
+    row->seq = seq;
+    row->flags = event->kind == FR_EVENT_PUT ? FR_ROW_LIVE : 0;
+    memcpy(row->cid, event->cid.bytes + 4, sizeof row->cid);
+    FR_TRY(fr_rows_keep_links(r->rows, all, count, &row->links, err));
+    row->link_count = (uint32_t)count;
+    *resolved = FR_RESOLVED_NEW;
+    return FR_OK;
+}
+
+fr_status fr_resolver_apply(fr_resolver *r, const fr_event *event, uint64_t seq, bool from_car,
+                            const fr_link_text *links, size_t link_count, fr_resolved *resolved, fr_fact *fact,
+                            fr_error *err)
+{
+    bool commit = event->kind == FR_EVENT_PUT || event->kind == FR_EVENT_DELETE;
+    FR_TRY(commit ? apply_commit(r, event, seq, from_car, links, link_count, resolved, fact, err)
+                  : fr_resolver_apply_account(r, event, seq, resolved, fact, err));
+    if (*resolved == FR_RESOLVED_NEW) {
+        r->seq = seq;
+    }
+    return FR_OK;
+}
+
+/* ---- opening ---------------------------------------------------------------------------------------------------- */
+
+static fr_dict *dictionary(const fr_ids *ids, unsigned which)
+{
+    fr_dict *all[4] = {ids->dids, ids->collections, ids->rkeys, ids->sources};
+    return all[which];
+}
+
+static fr_status load_ids(fr_resolver *r, fr_error *err)
+{
+    fr_store_iter *iter = NULL;
+    FR_TRY(fr_store_iter_new(&iter, r->store, NULL, FR_SLICE("D"), FR_SLICE("D"), err));
+    fr_slice key;
+    fr_slice value;
+    fr_status status;
+    while ((status = fr_store_iter_next(iter, &key, &value, err)) == FR_OK) {
+        uint32_t id = 0;
+        if (key.size != 6 || key.data[1] > 3) {
+            status = fr_fail(err, FR_CORRUPT, "resolver: dictionary row");
+            break;
+        }
+        status = fr_dict_intern(dictionary(r->ids, key.data[1]), value, &id, err);
+        if (status == FR_OK && id != fr_load_u32be(key.data + 2)) {
+            status = fr_fail(err, FR_CORRUPT, "resolver: dictionary out of order");
+        }
+        if (status != FR_OK) {
+            break;
+        }
+    }
+    fr_store_iter_free(iter);
+    return status == FR_END ? FR_OK : status;
+}
+
+static fr_status load_accounts(fr_resolver *r, fr_error *err)
+{
+    fr_store_iter *iter = NULL;
+    FR_TRY(fr_store_iter_new(&iter, r->store, NULL, FR_SLICE("a"), FR_SLICE("a"), err));
+    fr_slice key;
+    fr_slice value;
+    fr_status status;
+    while ((status = fr_store_iter_next(iter, &key, &value, err)) == FR_OK) {
+        fr_account *account = NULL;
+        if (key.size != 5) {
+            status = fr_fail(err, FR_CORRUPT, "resolver: account row");
+            break;
+        }
+        status = fr_accounts_touch(r->accounts, fr_load_u32be(key.data + 1), &account, err);
+        status = status == FR_OK ? fr_account_decode(value, account, err) : status;
+        if (status != FR_OK) {
+            break;
+        }
+    }
+    fr_store_iter_free(iter);
+    fr_accounts_saved(r->accounts);
+    return status == FR_END ? FR_OK : status;
+}
+
+enum { META_BYTES = 4 + 8 + 16, META_VERSION = 1 };
+
+static fr_status load(fr_resolver *r, fr_error *err)
+{
+    fr_status status = fr_store_get(r->store, NULL, FR_SLICE("m"), &r->value, err);
+    if (status == FR_NOT_FOUND) {
+        return FR_OK;
+    }
+    FR_TRY(status);
+    if (r->value.size != META_BYTES || fr_load_u32le(r->value.data) != META_VERSION) {
+        return fr_fail(err, FR_CORRUPT, "resolver: saved state of another version");
+    }
+    uint8_t meta[META_BYTES];
+    memcpy(meta, r->value.data, sizeof meta);
+    FR_TRY(load_ids(r, err));
+    FR_TRY(load_accounts(r, err));
+    for (unsigned i = 0; i < 4; i++) {
+        r->saved_ids[i] = fr_load_u32le(meta + 12 + 4 * i);
+        if (r->saved_ids[i] != fr_dict_count(dictionary(r->ids, i))) {
+            return fr_fail(err, FR_CORRUPT, "resolver: dictionary incomplete");
+        }
+    }
+    r->seq = r->saved_seq = fr_load_u64le(meta + 4);
+    return FR_OK;
+}
+
+fr_status fr_resolver_open(fr_resolver **out, const fr_resolver_options *options, fr_error *err)
+{
+    fr_resolver *r = calloc(1, sizeof *r);
+    if (r == NULL) {
+        return fr_fail(err, FR_NOMEM, "resolver");
+    }
+    r->read_only = options->read_only;
+    fr_arena_init(&r->batch, SIZE_MAX, BATCH_BLOCK_BYTES);
+    fr_arena_init(&r->scratch, SIZE_MAX, SCRATCH_BLOCK_BYTES);
+    fr_buffer_init(&r->value, VALUE_MAX_BYTES);
+    fr_buffer_init(&r->encode, VALUE_MAX_BYTES);
+    fr_store_options store = {
+        .room = options->dir == NULL ? FR_STORE_MEMORY : FR_STORE_ROCKSDB,
+        .dir = options->dir,
+        .cache_bytes = options->cache_bytes,
+        .read_only = options->read_only,
+    };
+    fr_status status = fr_ids_new(&r->ids, err);
+    status = status == FR_OK ? fr_rows_new(&r->rows, err) : status;
+    status = status == FR_OK ? fr_accounts_new(&r->accounts, err) : status;
+    status = status == FR_OK ? fr_extractor_new(&r->extractor, err) : status;
+    status = status == FR_OK ? fr_json_new(&r->json, err) : status;
+    status = status == FR_OK ? fr_store_open(&r->store, &store, err) : status;
+    status = status == FR_OK ? load(r, err) : status;
+    if (status != FR_OK) {
+        fr_resolver_close(r);
+        return status;
+    }
+    *out = r;
+    return FR_OK;
+}
+
+void fr_resolver_close(fr_resolver *r)
+{
+    if (r == NULL) {
+        return;
+    }
+    fr_store_close(r->store);
+    fr_json_free(r->json);
+    fr_extractor_free(r->extractor);
+    fr_accounts_free(r->accounts);
+    fr_rows_free(r->rows);
+    fr_ids_free(r->ids);
+    fr_arena_done(&r->batch);
+    fr_arena_done(&r->scratch);
+    fr_buffer_done(&r->value);
+    fr_buffer_done(&r->encode);
+    free(r->keys);
+    free(r);
+}
+
+/* ---- saving ----------------------------------------------------------------------------------------------------- */
+
+static fr_status save_ids(fr_resolver *r, fr_store_load *load, fr_error *err)
+{
+    for (unsigned which = 0; which < 4; which++) {
+        const fr_dict *dict = dictionary(r->ids, which);
+        uint8_t key[6] = {'D', (uint8_t)which};
+        for (uint32_t id = r->saved_ids[which] + 1; id <= fr_dict_count(dict); id++) {
+            fr_store_u32be(key + 2, id);
+            FR_TRY(fr_store_load_put(load, fr_slice_of(key, sizeof key), fr_dict_text(dict, id), err));
+        }
+    }
+    return FR_OK;
+}
+
+static fr_status save_accounts(fr_resolver *r, fr_store_load *load, fr_error *err)
+{
+    size_t count = 0;
+    const uint32_t *touched = fr_accounts_touched(r->accounts, &count);
+    for (size_t i = 0; i < count; i++) {
+        uint8_t key[5] = {'a'};
+        uint8_t value[FR_ACCOUNT_BYTES];
+        fr_store_u32be(key + 1, touched[i]);
+        fr_account_encode(fr_accounts_find(r->accounts, touched[i]), value);
+        FR_TRY(fr_store_load_put(load, fr_slice_of(key, sizeof key), fr_slice_of(value, sizeof value), err));
+    }
+    return FR_OK;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return memcmp(a, b, 20);
+}
+
+static fr_status save_keys(fr_resolver *r, fr_store_load *load, fr_error *err)
+{
+    uint8_t(*sorted)[20] = malloc((r->key_count + 1) * sizeof *sorted);
+    if (sorted == NULL) {
+        return fr_fail(err, FR_NOMEM, "resolver: save");
+    }
+    size_t count = 0;
+    for (size_t i = 0; r->keys != NULL && i <= r->key_mask; i++) {
+        if (fr_load_u32be(r->keys[i]) != 0) {
+            memcpy(sorted[count++], r->keys[i], sizeof *sorted);
+        }
+    }
+    qsort(sorted, count, sizeof *sorted, by_bytes);
+    fr_status status = FR_OK;
+    for (size_t i = 0; i < count && status == FR_OK; i++) {
+        uint8_t key[21] = {'k'};
+        memcpy(key + 1, sorted[i], sizeof *sorted);
+        status = fr_store_load_put(load, fr_slice_of(key, sizeof key), FR_SLICE(""), err);
+    }
+    free(sorted);
+    return status;
+}
+
+static fr_status save_meta(fr_resolver *r, fr_store_load *load, fr_error *err)
+{
+    uint8_t meta[META_BYTES];
+    fr_store_u32le(meta, META_VERSION);
+    fr_store_u64le(meta + 4, r->seq);
+    for (unsigned i = 0; i < 4; i++) {
+        fr_store_u32le(meta + 12 + 4 * i, fr_dict_count(dictionary(r->ids, i)));
+    }
+    return fr_store_load_put(load, FR_SLICE("m"), fr_slice_of(meta, sizeof meta), err);
+}
+
+static fr_status save_rows(fr_resolver *r, fr_store_load *load, fr_error *err)
+{
+    size_t count = fr_rows_count(r->rows);
+    fr_sort_key *keys = malloc((2 * count + 1) * sizeof *keys);
+    if (keys == NULL) {
+        return fr_fail(err, FR_NOMEM, "resolver: save");
+    }
+    for (size_t i = 0; i < count; i++) {
+        const fr_row *row = fr_rows_at(r->rows, (uint32_t)i);
+        keys[i] = (fr_sort_key){(uint64_t)row->ref.uid << 32 | row->ref.collection, row->ref.rkey, i};
+    }
+    fr_sort_keys(keys, keys + count, count);
+    fr_status status = FR_OK;
+    for (size_t i = 0; i < count && status == FR_OK; i++) {
+        const fr_row *row = fr_rows_at(r->rows, (uint32_t)keys[i].index);
+        uint8_t key[FR_ROW_KEY_BYTES];
+        fr_row_key(row->ref, key);
+        fr_buffer_reset(&r->encode);
+        status = fr_row_encode(row, &r->encode, err);
+        status = status == FR_OK
+                     ? fr_store_load_put(load, fr_slice_of(key, sizeof key), fr_buffer_view(&r->encode), err)
+                     : status;
+    }
+    free(keys);
+    return status;
+}
+
+fr_status fr_resolver_save(fr_resolver *r, fr_error *err)
+{
+    if (r->read_only || r->seq == r->saved_seq) {
+        return FR_OK;
+    }
+    fr_store_load *load = NULL;
+    FR_TRY(fr_store_load_begin(&load, r->store, err));
+    fr_status status = save_ids(r, load, err);
+    status = status == FR_OK ? save_accounts(r, load, err) : status;
+    status = status == FR_OK ? save_keys(r, load, err) : status;
+    status = status == FR_OK ? save_meta(r, load, err) : status;
+    status = status == FR_OK ? save_rows(r, load, err) : status;
+    if (status != FR_OK) {
+        fr_store_load_abort(load);
+        return status;
+    }
+    FR_TRY(fr_store_load_commit(load, err));
+    r->saved_seq = r->seq;
+    for (unsigned i = 0; i < 4; i++) {
+        r->saved_ids[i] = fr_dict_count(dictionary(r->ids, i));
+    }
+    fr_accounts_saved(r->accounts);
+    fr_rows_reset(r->rows);
+    free(r->keys);
+    r->keys = NULL;
+    r->key_count = r->key_mask = 0;
+    return FR_OK;
+}
