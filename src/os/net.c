@@ -3,6 +3,7 @@
  * it, so it stays readable and every later wait ends at once. */
 #include <fr/net.h>
 
+#include "now.h"
 #include "resolve_host.h"
 
 #include <errno.h>
@@ -19,13 +20,6 @@ struct fr_net {
     int fd;
     int wake_fd;
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
-}
 
 static uint64_t deadline_after(uint64_t timeout_ns)
 {

@@ -3,8 +3,9 @@
  * ring would save nothing that a bench can see and cost a proof. */
 #include <fr/thread.h>
 
+#include "now.h"
+
 #include <stdlib.h>
-#include <time.h>
 
 /* All fields but capacity: locked(lock). */
 struct fr_queue {
@@ -93,13 +94,6 @@ static fr_status pop_locked(fr_queue *queue, void **item)
     queue->count--;
     fr_cond_signal(&queue->not_full);
     return FR_OK;
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
 }
 
 /* Woken without an item (another consumer was faster), it waits only for the rest of its time. */

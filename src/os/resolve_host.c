@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "resolve_host.h"
 
+#include "now.h"
+
 #include <fr/thread.h>
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define HOST_BYTES_MAX 254 /* a DNS name with its NUL */
 
@@ -89,13 +90,6 @@ static fr_status new_resolution(fr_resolution **out, const char *host, uint16_t 
     snprintf(resolution->port, sizeof resolution->port, "%u", port);
     *out = resolution;
     return FR_OK;
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
 }
 
 static fr_status wait_done(fr_resolution *resolution, uint64_t timeout_ns, fr_error *err)
