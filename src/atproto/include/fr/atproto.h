@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /** The identifiers of AT Protocol and the checks on their syntax; CIDs; keys and signatures.
  *
- *  Syntax rules are those of atproto.com/specs, judged by the interoperability suite. Nothing here allocates. */
+ *  Syntax rules are those of atproto.com/specs, judged by the interoperability suite. Nothing here allocates but
+ *  fr_did_doc_parse (a JSON parser, freed on return) and what OpenSSL takes during a P-256 operation.
+ *  thread   any: pure functions */
 #pragma once
 
 #include <fr/base.h>
@@ -21,13 +23,15 @@ bool fr_nsid_valid(fr_slice text);
 bool fr_rkey_valid(fr_slice text);
 bool fr_tid_valid(fr_slice text);
 bool fr_at_uri_valid(fr_slice text);
-bool fr_datetime_valid(fr_slice text);
-bool fr_language_valid(fr_slice text);
-bool fr_uri_valid(fr_slice text);
+bool fr_datetime_valid(fr_slice text); /* also a moment that exists: no month 13, no second 60, nothing before year 0 */
+bool fr_language_valid(fr_slice text); /* RFC 5646, no variant or extension twice */
+bool fr_uri_valid(fr_slice text);      /* a scheme, a colon, then visible ASCII; the loose check of the suite */
 bool fr_cid_text_valid(fr_slice text); /* the loose syntax check of the suite, not fr_cid_parse */
-/** `collection/rkey` as it stands in a repository: both parts valid, exactly one slash. */
+/** `collection/rkey` as it stands in a repository: both parts valid, exactly one slash, and the authority of the
+ *  collection (all but its last label) in lower case, which fr_nsid_valid does not ask. Outputs untouched when false. */
 bool fr_repo_key_valid(fr_slice key, fr_slice *collection, fr_slice *rkey);
-/** Splits at://authority/collection/rkey (parts valid, authority DID or handle, nothing after). False for other forms. */
+/** Splits at://authority/collection/rkey (parts valid, authority DID or handle, nothing after). False for other forms,
+ *  outputs untouched then. */
 bool fr_at_uri_split(fr_slice text, fr_slice *authority, fr_slice *collection, fr_slice *rkey);
 
 /* ---- TID ------------------------------------------------------------------------------------------------------ */
@@ -84,25 +88,32 @@ typedef struct {
 
 /** `z…` multikey or `did:key:z…`. errors: FR_MALFORMED "sig-key" */
 FR_MUST_USE fr_status fr_public_key_parse(fr_slice text, fr_public_key *out, fr_error *err);
-/** did:key text, NUL-terminated. */
+/** did:key text, NUL-terminated. The key is one that was parsed (its curve is not checked again). */
 #define FR_DID_KEY_MAX_BYTES 64
 void fr_public_key_format(const fr_public_key *key, char out[FR_DID_KEY_MAX_BYTES]);
 /** Legacy verification methods: multibase of a bare point (compressed or not), the curve named by the type. */
 FR_MUST_USE fr_status fr_public_key_parse_legacy(fr_slice multibase, fr_curve curve, fr_public_key *out, fr_error *err);
-/** The atproto signing key (and handle: first at:// of alsoKnownAs, empty when none; and PDS endpoint) of a DID
- *  document in JSON. errors: FR_MALFORMED not JSON or not this shape; FR_NOT_FOUND no usable #atproto key */
+/** The atproto signing key of a DID document in JSON: the first verification method whose id ends in #atproto.
+ *  handle   the first at:// of alsoKnownAs; empty when there is none or it is no handle. Claimed, not verified
+ *  pds      the http(s) endpoint of the service #atproto_pds; empty when none, no URL or too long
+ *  errors   FR_MALFORMED not JSON, not an object or without a DID as its id; FR_NOT_FOUND no usable #atproto key;
+ *           FR_NOMEM. *out untouched on failure
+ *  note     that `did` is the DID that was asked for is for the caller to compare */
 typedef struct {
     fr_public_key key;
     char handle[FR_HANDLE_MAX_BYTES + 1];
     char pds[512];
+    char did[FR_DID_MAX_BYTES + 1];
 } fr_did_doc;
 FR_MUST_USE fr_status fr_did_doc_parse(fr_slice json, fr_did_doc *out, fr_error *err);
 
 /** ECDSA over a SHA-256 digest, 64 bytes r || s, low-S demanded on both curves.
- *  errors   FR_MALFORMED sig-format (length, zero), sig-high-s, sig-wrong. cost: K-256 ~35 us, P-256 ~65 us */
+ *  errors   FR_MALFORMED sig-format (not 64 bytes, r or s 0, r not below the group order), sig-high-s, sig-wrong,
+ *           sig-key (a key that was not parsed); FR_NOMEM. cost: K-256 ~35 us, P-256 ~110 us */
 FR_MUST_USE fr_status fr_signature_verify(const fr_public_key *key, const uint8_t digest[32], fr_slice signature,
                                           fr_error *err);
-/** Deterministic (RFC 6979) K-256 signature, low-S. secret: 32 bytes. For generated repositories. */
+/** Deterministic (RFC 6979) K-256 signature, low-S. secret: 32 bytes. For generated repositories.
+ *  errors   FR_INVALID a secret that is 0 or not below the group order; FR_NOMEM. cost: ~30 us */
 FR_MUST_USE fr_status fr_signature_sign_k256(const uint8_t secret[32], const uint8_t digest[32], uint8_t out[64],
                                              fr_error *err);
 FR_MUST_USE fr_status fr_public_key_of_k256_secret(const uint8_t secret[32], fr_public_key *out, fr_error *err);
