@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """What a stranger gets from `make install`: the README's embedding example, taken from its text, compiled against the
 installed tree with pkg-config, once static and once shared, and run. The shared library shows freshet_* only."""
+import json
 import os
 import re
 import subprocess
@@ -63,9 +64,13 @@ def main():
         for kind in ["shared", "static"]:
             work = top / f"run-{kind}"
             work.mkdir()
-            print(kind, run(top / kind, cwd=work, env=environment, timeout=60).strip()[:400])
+            answer = run(top / kind, cwd=work, env=environment, timeout=60)
+            status, _, body = answer.partition(" ")
+            if status != "200" or json.loads(body)["status"] != "ok" or not (work / "my-data/log").is_dir():
+                sys.exit(f"library: the {kind} example printed: {answer}")
         count = exports(next(libdir.glob("libfreshet.so")))
-        run(prefix / "bin/freshet", "--version") if (prefix / "bin/freshet").exists() else None
+        if (prefix / "bin/freshet").exists():
+            run(prefix / "bin/freshet", "--version")
     print(f"library: installed, linked both ways, {count} names exported")
     return 0
 
