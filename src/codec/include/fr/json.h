@@ -10,6 +10,7 @@
 
 #define FR_JSON_DEPTH_MAX 1024   /* the parser's bound; deeper text is FR_LIMIT */
 #define FR_JSON_PADDING 64       /* readable bytes wanted behind the text for the no-copy call */
+#define FR_JSON_TEXT_MAX (16U << 20) /* bytes of one text; longer is FR_LIMIT */
 
 typedef struct fr_json fr_json; /* a parser with its memory, reused for every text; thread: owned */
 
