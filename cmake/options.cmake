@@ -22,8 +22,8 @@ add_compile_options($<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> $<$<COMPILE_LAN
 # The same objects go into the command and the shared library. Hidden names let the compiler inline and call our own
 # functions directly in position-independent code; freshet.h marks what the library shows.
 add_compile_options(-fvisibility=hidden)
-# No path of the building machine ends up in the binary or in an error's `file`.
-add_compile_options(-ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
+# An error's `file` is a path inside this tree, not one of the building machine.
+add_compile_options(-fmacro-prefix-map=${CMAKE_SOURCE_DIR}/=)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|amd64")
   add_compile_options(-march=x86-64-v2)
 endif()
