@@ -22,16 +22,16 @@ fr_status fr_fail_full(fr_error *err, fr_status status, int os, uint64_t offset,
 const char *fr_status_name(fr_status status)
 {
     switch (status) {
-    case FR_OK: return "ok";
-    case FR_END: return "end";
-    case FR_NOT_FOUND: return "not-found";
-    case FR_AGAIN: return "again";
-    case FR_INVALID: return "invalid";
-    case FR_MALFORMED: return "malformed";
-    case FR_LIMIT: return "limit";
-    case FR_CORRUPT: return "corrupt";
-    case FR_NOMEM: return "nomem";
-    case FR_IO: return "io";
+        case FR_OK: return "ok";
+        case FR_END: return "end";
+        case FR_NOT_FOUND: return "not-found";
+        case FR_AGAIN: return "again";
+        case FR_INVALID: return "invalid";
+        case FR_MALFORMED: return "malformed";
+        case FR_LIMIT: return "limit";
+        case FR_CORRUPT: return "corrupt";
+        case FR_NOMEM: return "nomem";
+        case FR_IO: return "io";
     }
     return "unknown";
 }

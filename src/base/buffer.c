@@ -114,8 +114,8 @@ void fr_buffer_i64_decimal(fr_buffer *buffer, int64_t value)
 
 /* A text too long for the stack: formatted once more, on the heap, because vsnprintf wants room for a NUL that
  * max_size may not have. */
-__attribute__((format(printf, 3, 0))) static void append_long(fr_buffer *buffer, size_t size, const char *format,
-                                                              va_list arguments)
+__attribute__((format(printf, 3, 0))) static void append_long(fr_buffer *buffer, size_t size,
+                                                              const char *format, va_list arguments)
 {
     if (fr_buffer_reserve(buffer, size) == NULL) {
         return;
@@ -189,14 +189,14 @@ static void append_escape(fr_buffer *buffer, uint8_t byte)
     static const char hex[] = "0123456789abcdef";
     char escape[6] = {'\\', 'u', '0', '0', hex[byte >> 4], hex[byte & 15]};
     switch (byte) {
-    case '"':
-    case '\\': escape[1] = (char)byte; break;
-    case '\b': escape[1] = 'b'; break;
-    case '\f': escape[1] = 'f'; break;
-    case '\n': escape[1] = 'n'; break;
-    case '\r': escape[1] = 'r'; break;
-    case '\t': escape[1] = 't'; break;
-    default: break;
+        case '"':
+        case '\\': escape[1] = (char)byte; break;
+        case '\b': escape[1] = 'b'; break;
+        case '\f': escape[1] = 'f'; break;
+        case '\n': escape[1] = 'n'; break;
+        case '\r': escape[1] = 'r'; break;
+        case '\t': escape[1] = 't'; break;
+        default: break;
     }
     fr_buffer_append(buffer, escape, escape[1] == 'u' ? 6 : 2);
 }
@@ -212,7 +212,8 @@ void fr_buffer_json_string(fr_buffer *buffer, fr_slice text)
             at++;
             continue;
         }
-        size_t length = text.data[at] < 0x80 ? 0 : utf8_length(text.data + at, text.size - at, &bad);
+        size_t length =
+            text.data[at] < 0x80 ? 0 : utf8_length(text.data + at, text.size - at, &bad);
         if (length > 0) {
             at += length;
             continue;

@@ -7,7 +7,8 @@
 #define STEP_BITS 4
 #define STEP_COUNT 16U
 
-_Static_assert(FR_HISTOGRAM_BUCKETS == STEP_COUNT + (64 - STEP_BITS) * STEP_COUNT, "a bucket for every u64");
+_Static_assert(FR_HISTOGRAM_BUCKETS == STEP_COUNT + (64 - STEP_BITS) * STEP_COUNT,
+               "a bucket for every u64");
 
 static size_t bucket_of(uint64_t value)
 {
@@ -15,7 +16,8 @@ static size_t bucket_of(uint64_t value)
         return (size_t)value;
     }
     unsigned highest = 63U - (unsigned)__builtin_clzll(value);
-    return (size_t)(highest - STEP_BITS + 1) * STEP_COUNT + ((value >> (highest - STEP_BITS)) & (STEP_COUNT - 1));
+    return (size_t)(highest - STEP_BITS + 1) * STEP_COUNT +
+           ((value >> (highest - STEP_BITS)) & (STEP_COUNT - 1));
 }
 
 /* The largest value of a bucket; for the last one the shift leaves 0 and the subtraction UINT64_MAX. */

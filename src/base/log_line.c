@@ -38,8 +38,8 @@ static void append_time(fr_buffer *out, uint64_t time_us)
     time_t seconds = (time_t)(time_us / 1000000);
     struct tm utc;
     if (gmtime_r(&seconds, &utc) != NULL) {
-        fr_buffer_printf(out, "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ", utc.tm_year + 1900, utc.tm_mon + 1,
-                         utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
+        fr_buffer_printf(out, "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ", utc.tm_year + 1900,
+                         utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
                          (unsigned)(time_us / 1000 % 1000));
     }
 }
@@ -65,8 +65,8 @@ static void append_value(fr_buffer *out, const char *text)
     }
 }
 
-static void append_text_line(fr_buffer *out, fr_log_level level, uint64_t time_us, const char *event,
-                             const char *const *pairs)
+static void append_text_line(fr_buffer *out, fr_log_level level, uint64_t time_us,
+                             const char *event, const char *const *pairs)
 {
     if (time_us != 0) {
         append_time(out, time_us);
@@ -91,8 +91,8 @@ static void append_member(fr_buffer *out, const char *name, const char *value)
     fr_buffer_json_string(out, fr_slice_text(value));
 }
 
-static void append_json_line(fr_buffer *out, fr_log_level level, uint64_t time_us, const char *event,
-                             const char *const *pairs)
+static void append_json_line(fr_buffer *out, fr_log_level level, uint64_t time_us,
+                             const char *event, const char *const *pairs)
 {
     fr_buffer_byte(out, '{');
     if (time_us != 0) {
@@ -109,8 +109,8 @@ static void append_json_line(fr_buffer *out, fr_log_level level, uint64_t time_u
     fr_buffer_byte(out, '}');
 }
 
-void fr_log_line_format(fr_buffer *out, fr_log_level level, bool json, uint64_t time_us, const char *event,
-                        const char *const *pairs)
+void fr_log_line_format(fr_buffer *out, fr_log_level level, bool json, uint64_t time_us,
+                        const char *event, const char *const *pairs)
 {
     if (json) {
         append_json_line(out, level, time_us, event, pairs);

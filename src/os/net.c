@@ -75,7 +75,8 @@ static fr_status finish_connect(fr_net *net, uint64_t deadline_ns, fr_error *err
     return failed != 0 ? fr_fail_os(err, failed, "net: connect") : FR_OK;
 }
 
-static fr_status connect_one(fr_net *net, const struct addrinfo *to, uint64_t deadline_ns, fr_error *err)
+static fr_status connect_one(fr_net *net, const struct addrinfo *to, uint64_t deadline_ns,
+                             fr_error *err)
 {
     int yes = 1;
     net->fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, to->ai_protocol);
@@ -98,7 +99,8 @@ static fr_status connect_one(fr_net *net, const struct addrinfo *to, uint64_t de
 
 /* Each address gets an equal share of the time that is left, so one that swallows packets does not use up the time
  * of the next. */
-static fr_status connect_any(fr_net *net, const struct addrinfo *list, uint64_t deadline_ns, fr_error *err)
+static fr_status connect_any(fr_net *net, const struct addrinfo *list, uint64_t deadline_ns,
+                             fr_error *err)
 {
     uint64_t count = 0;
     fr_status status = fr_fail(err, FR_NOT_FOUND, "net: the host has no address");
@@ -139,7 +141,8 @@ static void close_net(fr_net **net)
     fr_net_close(*net);
 }
 
-fr_status fr_net_connect(fr_net **out, const char *host, uint16_t port, uint64_t timeout_ns, fr_error *err)
+fr_status fr_net_connect(fr_net **out, const char *host, uint16_t port, uint64_t timeout_ns,
+                         fr_error *err)
 {
     fr_cleanup(close_net) fr_net *net = NULL;
     fr_cleanup(fr_resolution_unrefp) fr_resolution *found = NULL;
@@ -165,7 +168,8 @@ void fr_net_close(fr_net *net)
 
 /* ---- reading and writing -------------------------------------------------------------------------------------- */
 
-fr_status fr_net_read(fr_net *net, void *out, size_t size, size_t *got, uint64_t timeout_ns, fr_error *err)
+fr_status fr_net_read(fr_net *net, void *out, size_t size, size_t *got, uint64_t timeout_ns,
+                      fr_error *err)
 {
     uint64_t deadline_ns = deadline_after(timeout_ns);
     *got = 0;
@@ -188,7 +192,8 @@ fr_status fr_net_read(fr_net *net, void *out, size_t size, size_t *got, uint64_t
     }
 }
 
-fr_status fr_net_write(fr_net *net, const void *data, size_t size, uint64_t timeout_ns, fr_error *err)
+fr_status fr_net_write(fr_net *net, const void *data, size_t size, uint64_t timeout_ns,
+                       fr_error *err)
 {
     uint64_t deadline_ns = deadline_after(timeout_ns);
     const uint8_t *from = data;

@@ -11,10 +11,10 @@
 fr_status fr_status_of_errno(int number)
 {
     switch (number) {
-    case ENOENT:
-    case ENOTDIR: return FR_NOT_FOUND;
-    case ENOMEM: return FR_NOMEM;
-    default: return FR_IO;
+        case ENOENT:
+        case ENOTDIR: return FR_NOT_FOUND;
+        case ENOMEM: return FR_NOMEM;
+        default: return FR_IO;
     }
 }
 
@@ -56,12 +56,14 @@ void fr_file_closep(fr_file **file)
     *file = NULL;
 }
 
-fr_status fr_file_pread(fr_file *file, void *out, size_t size, uint64_t offset, size_t *got, fr_error *err)
+fr_status fr_file_pread(fr_file *file, void *out, size_t size, uint64_t offset, size_t *got,
+                        fr_error *err)
 {
     return file->os->room->pread(file, out, size, offset, got, err);
 }
 
-fr_status fr_file_pwrite(fr_file *file, const void *data, size_t size, uint64_t offset, fr_error *err)
+fr_status fr_file_pwrite(fr_file *file, const void *data, size_t size, uint64_t offset,
+                         fr_error *err)
 {
     uint64_t end;
     if (fr_add_overflows(offset, size, &end) || end > INT64_MAX) {
@@ -275,8 +277,9 @@ static void free_list(const char ***list)
     free(*list);
 }
 
-fr_status fr_os_list(fr_os *os, const char *path, fr_status (*each)(void *context, const char *name),
-                     void *context, fr_error *err)
+fr_status fr_os_list(fr_os *os, const char *path,
+                     fr_status (*each)(void *context, const char *name), void *context,
+                     fr_error *err)
 {
     fr_cleanup(free_list) const char **list = NULL;
     fr_cleanup(fr_buffer_done) fr_buffer names;
@@ -309,8 +312,8 @@ static void free_bytes(uint8_t **bytes)
     free(*bytes);
 }
 
-fr_status fr_os_read_file(fr_os *os, const char *path, size_t max_bytes, uint8_t **out, size_t *size,
-                          fr_error *err)
+fr_status fr_os_read_file(fr_os *os, const char *path, size_t max_bytes, uint8_t **out,
+                          size_t *size, fr_error *err)
 {
     fr_cleanup(fr_file_closep) fr_file *file = NULL;
     fr_cleanup(free_bytes) uint8_t *data = NULL;

@@ -119,7 +119,8 @@ static fr_status pop_waiting(fr_queue *queue, void **item, uint64_t timeout_ns)
 fr_status fr_queue_pop(fr_queue *queue, void **item, uint64_t timeout_ns)
 {
     fr_mutex_lock(&queue->lock);
-    fr_status status = timeout_ns == 0 ? pop_locked(queue, item) : pop_waiting(queue, item, timeout_ns);
+    fr_status status =
+        timeout_ns == 0 ? pop_locked(queue, item) : pop_waiting(queue, item, timeout_ns);
     fr_mutex_unlock(&queue->lock);
     return status;
 }

@@ -81,7 +81,8 @@ static int refuse_folder(int fd)
     return S_ISDIR(about.st_mode) ? EISDIR : 0;
 }
 
-static fr_status real_open(fr_file **out, fr_os *os, const char *path, unsigned flags, fr_error *err)
+static fr_status real_open(fr_file **out, fr_os *os, const char *path, unsigned flags,
+                           fr_error *err)
 {
     int fd;
     do {
@@ -109,7 +110,8 @@ static fr_status real_close(fr_file *file, fr_error *err)
     return failed != 0 && errno != EINTR ? fr_fail_errno(err, errno, "os: close") : FR_OK;
 }
 
-static fr_status real_pread(fr_file *file, void *out, size_t size, uint64_t offset, size_t *got, fr_error *err)
+static fr_status real_pread(fr_file *file, void *out, size_t size, uint64_t offset, size_t *got,
+                            fr_error *err)
 {
     size_t done = 0;
     while (done < size && offset + done <= INT64_MAX) {
@@ -118,8 +120,8 @@ static fr_status real_pread(fr_file *file, void *out, size_t size, uint64_t offs
             break;
         }
         if (n < 0 && errno != EINTR) {
-            return fr_fail_full(err, fr_status_of_errno(errno), errno, offset + done, NULL, "os: read",
-                                __FILE__, __LINE__);
+            return fr_fail_full(err, fr_status_of_errno(errno), errno, offset + done, NULL,
+                                "os: read", __FILE__, __LINE__);
         }
         done += n < 0 ? 0 : (size_t)n;
     }
@@ -127,14 +129,16 @@ static fr_status real_pread(fr_file *file, void *out, size_t size, uint64_t offs
     return FR_OK;
 }
 
-static fr_status real_pwrite(fr_file *file, const void *data, size_t size, uint64_t offset, fr_error *err)
+static fr_status real_pwrite(fr_file *file, const void *data, size_t size, uint64_t offset,
+                             fr_error *err)
 {
     size_t done = 0;
     while (done < size) {
-        ssize_t n = pwrite(fd_of(file), (const uint8_t *)data + done, size - done, (off_t)(offset + done));
+        ssize_t n =
+            pwrite(fd_of(file), (const uint8_t *)data + done, size - done, (off_t)(offset + done));
         if (n < 0 && errno != EINTR) {
-            return fr_fail_full(err, fr_status_of_errno(errno), errno, offset + done, NULL, "os: write",
-                                __FILE__, __LINE__);
+            return fr_fail_full(err, fr_status_of_errno(errno), errno, offset + done, NULL,
+                                "os: write", __FILE__, __LINE__);
         }
         done += n < 0 ? 0 : (size_t)n;
     }
@@ -180,7 +184,8 @@ static fr_status real_preallocate(fr_file *file, uint64_t size, fr_error *err)
     if (failed == EOPNOTSUPP || failed == ENOSYS) {
         uint64_t now = 0;
         FR_TRY(real_size(file, &now, err));
-        return now < size ? real_truncate(file, size, err) : FR_OK; /* a hint: size without blocks */
+        return now < size ? real_truncate(file, size, err)
+                          : FR_OK; /* a hint: size without blocks */
     }
     return failed != 0 ? fr_fail_errno(err, failed, "os: preallocate") : FR_OK;
 }
@@ -271,7 +276,8 @@ static fr_status read_names(DIR *dir, fr_buffer *out, fr_error *err)
         errno = 0;
         const struct dirent *entry = readdir(dir);
         if (entry == NULL) {
-            return errno != 0 ? fr_fail_errno(err, errno, "os: list a folder") : fr_buffer_status(out, err);
+            return errno != 0 ? fr_fail_errno(err, errno, "os: list a folder")
+                              : fr_buffer_status(out, err);
         }
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
             fr_buffer_append(out, entry->d_name, strlen(entry->d_name) + 1);

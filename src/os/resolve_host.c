@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define HOST_BYTES_MAX 254 /* a DNS name with its NUL */
+#define FR_NET_HOST_BYTES_MAX 254 /* a DNS name with its NUL; a longer one is FR_INVALID */
 
 struct fr_resolution {
     fr_mutex lock;
@@ -19,7 +19,7 @@ struct fr_resolution {
     int failed; /* EAI_… */
     int os;
     struct addrinfo *list; /* written before done, read-only after */
-    char host[HOST_BYTES_MAX];
+    char host[FR_NET_HOST_BYTES_MAX];
     char port[6];
 };
 
@@ -76,7 +76,7 @@ static void *look_up_aside(void *raw)
 
 static fr_status new_resolution(fr_resolution **out, const char *host, uint16_t port, fr_error *err)
 {
-    if (strlen(host) >= HOST_BYTES_MAX) {
+    if (strlen(host) >= FR_NET_HOST_BYTES_MAX) {
         return fr_fail(err, FR_INVALID, "net: host name too long");
     }
     fr_resolution *resolution = calloc(1, sizeof *resolution);
@@ -130,7 +130,8 @@ static fr_status resolve_aside(fr_resolution *resolution, uint64_t timeout_ns, f
     return wait_done(resolution, timeout_ns, err);
 }
 
-fr_status fr_resolve_host(fr_resolution **out, const char *host, uint16_t port, uint64_t timeout_ns, fr_error *err)
+fr_status fr_resolve_host(fr_resolution **out, const char *host, uint16_t port, uint64_t timeout_ns,
+                          fr_error *err)
 {
     fr_cleanup(fr_resolution_unrefp) fr_resolution *resolution = NULL;
     FR_TRY(new_resolution(&resolution, host, port, err));

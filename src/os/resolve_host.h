@@ -11,8 +11,8 @@
 typedef struct fr_resolution fr_resolution;
 
 /** FR_AGAIN when the time ran out, FR_NOT_FOUND when there is no such host. */
-FR_MUST_USE fr_status fr_resolve_host(fr_resolution **out, const char *host, uint16_t port, uint64_t timeout_ns,
-                                      fr_error *err);
+FR_MUST_USE fr_status fr_resolve_host(fr_resolution **out, const char *host, uint16_t port,
+                                      uint64_t timeout_ns, fr_error *err);
 /** Borrowed until unref. */
 const struct addrinfo *fr_resolution_list(const fr_resolution *resolution);
 void fr_resolution_unref(fr_resolution *resolution); /* NULL is fine */

@@ -15,19 +15,24 @@ typedef struct {
 
     fr_status (*open)(fr_file **out, fr_os *os, const char *path, unsigned flags, fr_error *err);
     fr_status (*close)(fr_file *file, fr_error *err);
-    fr_status (*pread)(fr_file *file, void *out, size_t size, uint64_t offset, size_t *got, fr_error *err);
-    fr_status (*pwrite)(fr_file *file, const void *data, size_t size, uint64_t offset, fr_error *err);
+    fr_status (*pread)(fr_file *file, void *out, size_t size, uint64_t offset, size_t *got,
+                       fr_error *err);
+    fr_status (*pwrite)(fr_file *file, const void *data, size_t size, uint64_t offset,
+                        fr_error *err);
     fr_status (*sync)(fr_file *file, fr_error *err);
     fr_status (*truncate)(fr_file *file, uint64_t size, fr_error *err);
     fr_status (*preallocate)(fr_file *file, uint64_t size, fr_error *err);
     fr_status (*size)(fr_file *file, uint64_t *out, fr_error *err);
-    fr_status (*map)(fr_file *file, uint64_t size, fr_slice *out, fr_error *err); /* 0 < size <= file size */
+    fr_status (*map)(fr_file *file, uint64_t size, fr_slice *out,
+                     fr_error *err); /* 0 < size <= file size */
     void (*unmap)(fr_os *os, fr_slice map);
     fr_status (*lock)(fr_file *file, fr_error *err);
 
-    fr_status (*mkdir)(fr_os *os, const char *path, fr_error *err);  /* one level; err->os EEXIST when present */
-    fr_status (*rmdir)(fr_os *os, const char *path, fr_error *err);  /* an empty one */
-    fr_status (*unlink)(fr_os *os, const char *path, fr_error *err); /* err->os EISDIR for a folder */
+    fr_status (*mkdir)(fr_os *os, const char *path,
+                       fr_error *err); /* one level; err->os EEXIST when present */
+    fr_status (*rmdir)(fr_os *os, const char *path, fr_error *err); /* an empty one */
+    fr_status (*unlink)(fr_os *os, const char *path,
+                        fr_error *err); /* err->os EISDIR for a folder */
     fr_status (*rename)(fr_os *os, const char *from, const char *to, fr_error *err);
     fr_status (*sync_dir)(fr_os *os, const char *path, fr_error *err);
     fr_kind (*kind)(fr_os *os, const char *path);
@@ -50,5 +55,4 @@ struct fr_file {
     fr_fail_full((err), fr_status_of_errno(number), (number), 0, NULL, (text), __FILE__, __LINE__)
 fr_status fr_status_of_errno(int number);
 
-/** All names of one folder may take this much memory. */
-#define FR_NAMES_BYTES_MAX (64U << 20)
+#define FR_NAMES_BYTES_MAX (64U << 20) /* names of one folder in memory; listing more is FR_LIMIT */

@@ -246,7 +246,8 @@ static sim_room *enter_change(fr_file *base, int *failed)
     return room;
 }
 
-static fr_status sim_pread(fr_file *base, void *out, size_t size, uint64_t offset, size_t *got, fr_error *err)
+static fr_status sim_pread(fr_file *base, void *out, size_t size, uint64_t offset, size_t *got,
+                           fr_error *err)
 {
     int failed;
     const sim_node *node = ((sim_file *)base)->node;
@@ -268,7 +269,8 @@ static uint64_t room_to_grow(const sim_disk *disk)
 }
 
 /* Writes what fits; like the real one, a full disk takes a first part and then says ENOSPC. */
-static int write_locked(sim_room *room, sim_node *node, const uint8_t *data, size_t size, uint64_t offset)
+static int write_locked(sim_room *room, sim_node *node, const uint8_t *data, size_t size,
+                        uint64_t offset)
 {
     if (size > SIM_FILE_BYTES_MAX || offset > SIM_FILE_BYTES_MAX - size) {
         return EFBIG;
@@ -282,7 +284,8 @@ static int write_locked(sim_room *room, sim_node *node, const uint8_t *data, siz
     return fits < size ? ENOSPC : 0;
 }
 
-static fr_status sim_pwrite(fr_file *base, const void *data, size_t size, uint64_t offset, fr_error *err)
+static fr_status sim_pwrite(fr_file *base, const void *data, size_t size, uint64_t offset,
+                            fr_error *err)
 {
     int failed;
     sim_node *node = ((sim_file *)base)->node;
@@ -370,7 +373,8 @@ static int map_locked(const sim_node *node, uint64_t size, fr_slice *out)
     for (size_t i = 0; copy != NULL && i < node->page_count; i++) {
         uint64_t from = (uint64_t)i * SIM_PAGE_BYTES;
         if (from < size && node->pages[i] != NULL) {
-            sim_file_read(node, copy + from, (size_t)FR_MIN((uint64_t)SIM_PAGE_BYTES, size - from), from);
+            sim_file_read(node, copy + from, (size_t)FR_MIN((uint64_t)SIM_PAGE_BYTES, size - from),
+                          from);
         }
     }
     *out = copy == NULL ? *out : fr_slice_of(copy, (size_t)size);
@@ -405,7 +409,8 @@ static fr_status sim_lock(fr_file *base, fr_error *err)
         node->lock_owner = taken ? node->lock_owner : base;
     }
     leave(room);
-    return taken ? fr_fail(err, FR_AGAIN, "os: locked by another owner") : result(failed, "sim: lock", err);
+    return taken ? fr_fail(err, FR_AGAIN, "os: locked by another owner")
+                 : result(failed, "sim: lock", err);
 }
 
 /* ---- names ---------------------------------------------------------------------------------------------------- */
@@ -485,8 +490,8 @@ static bool leads_to(const sim_room *room, const sim_node *node, const char *pat
     }
     for (char *cut = strrchr(prefix, '/'); cut != NULL; cut = strrchr(prefix, '/')) {
         *cut = '\0';
-        if (prefix[0] != '\0' && sim_dir_walk(&room->disk, prefix, &dir, name) == 0 && dir != NULL &&
-            sim_dir_find(dir, name) == node) {
+        if (prefix[0] != '\0' && sim_dir_walk(&room->disk, prefix, &dir, name) == 0 &&
+            dir != NULL && sim_dir_find(dir, name) == node) {
             return true;
         }
     }

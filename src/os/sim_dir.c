@@ -182,7 +182,8 @@ static fr_slice next_component(const char **path)
     }
 }
 
-int sim_dir_walk(const sim_disk *disk, const char *path, sim_node **dir, char name[SIM_NAME_BYTES_MAX + 1])
+int sim_dir_walk(const sim_disk *disk, const char *path, sim_node **dir,
+                 char name[SIM_NAME_BYTES_MAX + 1])
 {
     sim_node *at = disk->root;
     *dir = NULL;
@@ -227,7 +228,8 @@ int sim_dir_remove(sim_disk *disk, sim_node *dir, const char *name)
     return record(disk, dir, (sim_change){.gone = (char *)(uintptr_t)name});
 }
 
-int sim_dir_move(sim_disk *disk, sim_node *from, const char *from_name, sim_node *to, const char *to_name)
+int sim_dir_move(sim_disk *disk, sim_node *from, const char *from_name, sim_node *to,
+                 const char *to_name)
 {
     sim_node *node = sim_dir_find(from, from_name);
     sim_change change = {.came = (char *)(uintptr_t)to_name, .node = node};
@@ -239,7 +241,8 @@ int sim_dir_move(sim_disk *disk, sim_node *from, const char *from_name, sim_node
     change.partner = from;
     int failed = record(disk, to, change);
     if (failed == 0) {
-        sim_change half = {.gone = (char *)(uintptr_t)from_name, .pair = change.pair, .partner = to};
+        sim_change half = {
+            .gone = (char *)(uintptr_t)from_name, .pair = change.pair, .partner = to};
         failed = record(disk, from, half);
     }
     return failed;

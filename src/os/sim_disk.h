@@ -95,7 +95,8 @@ void sim_node_unref(sim_disk *disk, sim_node *node);
 void sim_file_free(sim_disk *disk, sim_node *node);
 /** `size` bytes from `offset`, which the caller has checked against live_size. */
 void sim_file_read(const sim_node *node, uint8_t *out, size_t size, uint64_t offset);
-bool sim_file_write(sim_disk *disk, sim_node *node, const uint8_t *data, size_t size, uint64_t offset);
+bool sim_file_write(sim_disk *disk, sim_node *node, const uint8_t *data, size_t size,
+                    uint64_t offset);
 void sim_file_resize(sim_disk *disk, sim_node *node, uint64_t size);
 void sim_file_sync(sim_node *node);
 /** Each sector reached the platter or did not; either way it is now taken for clean, as Linux takes it. */
@@ -105,11 +106,13 @@ void sim_file_crash(sim_disk *disk, sim_node *node);
 /* ---- names (sim_dir.c); each returns 0 or an errno ------------------------------------------------------------- */
 
 /** The folder that holds the last component of `path`, and that component; for the root itself *dir is NULL. */
-int sim_dir_walk(const sim_disk *disk, const char *path, sim_node **dir, char name[SIM_NAME_BYTES_MAX + 1]);
+int sim_dir_walk(const sim_disk *disk, const char *path, sim_node **dir,
+                 char name[SIM_NAME_BYTES_MAX + 1]);
 sim_node *sim_dir_find(const sim_node *dir, const char *name);
 int sim_dir_add(sim_disk *disk, sim_node *dir, const char *name, sim_node *node);
 int sim_dir_remove(sim_disk *disk, sim_node *dir, const char *name);
-int sim_dir_move(sim_disk *disk, sim_node *from, const char *from_name, sim_node *to, const char *to_name);
+int sim_dir_move(sim_disk *disk, sim_node *from, const char *from_name, sim_node *to,
+                 const char *to_name);
 int sim_dir_sync(sim_disk *disk, sim_node *dir);
 bool sim_dir_crash(sim_disk *disk);
 void sim_dir_free(sim_node *dir);

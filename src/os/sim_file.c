@@ -79,7 +79,8 @@ static void set_live_size(sim_disk *disk, sim_node *node, uint64_t size)
     node->live_size = size;
 }
 
-bool sim_file_write(sim_disk *disk, sim_node *node, const uint8_t *data, size_t size, uint64_t offset)
+bool sim_file_write(sim_disk *disk, sim_node *node, const uint8_t *data, size_t size,
+                    uint64_t offset)
 {
     uint64_t end = offset + size;
     if (!make_pages(node, offset, end)) {
@@ -103,7 +104,8 @@ bool sim_file_write(sim_disk *disk, sim_node *node, const uint8_t *data, size_t 
 
 void sim_file_resize(sim_disk *disk, sim_node *node, uint64_t size)
 {
-    for (uint64_t at = size; at < node->live_size; at = (at / SIM_PAGE_BYTES + 1) * SIM_PAGE_BYTES) {
+    for (uint64_t at = size; at < node->live_size;
+         at = (at / SIM_PAGE_BYTES + 1) * SIM_PAGE_BYTES) {
         sim_page *page = page_at(node, at);
         size_t in_page = (size_t)(at % SIM_PAGE_BYTES);
         if (page != NULL) {
@@ -132,7 +134,8 @@ void sim_file_sync(sim_node *node)
         sim_page *page = node->pages[i];
         for (size_t s = 0; page != NULL && page->dirty != 0 && s < 8; s++) {
             if ((page->dirty >> s & 1) != 0) {
-                memcpy(page->disk + s * SIM_SECTOR_BYTES, page->live + s * SIM_SECTOR_BYTES, SIM_SECTOR_BYTES);
+                memcpy(page->disk + s * SIM_SECTOR_BYTES, page->live + s * SIM_SECTOR_BYTES,
+                       SIM_SECTOR_BYTES);
             }
         }
         if (page != NULL) {
@@ -154,7 +157,8 @@ void sim_file_sync_failed(sim_disk *disk, sim_node *node)
         sim_page *page = node->pages[i];
         for (size_t s = 0; page != NULL && page->dirty != 0 && s < 8; s++) {
             if ((page->dirty >> s & 1) != 0 && coin(disk)) {
-                memcpy(page->disk + s * SIM_SECTOR_BYTES, page->live + s * SIM_SECTOR_BYTES, SIM_SECTOR_BYTES);
+                memcpy(page->disk + s * SIM_SECTOR_BYTES, page->live + s * SIM_SECTOR_BYTES,
+                       SIM_SECTOR_BYTES);
             }
         }
         if (page != NULL) {
@@ -169,7 +173,9 @@ void sim_file_sync_failed(sim_disk *disk, sim_node *node)
 static void settle_sector(sim_disk *disk, uint8_t *durable, const uint8_t *live)
 {
     uint64_t choice = sim_random(&disk->random);
-    size_t kept = choice % 3 == 0 ? SIM_SECTOR_BYTES : choice % 3 == 1 ? 0 : (choice >> 8) % SIM_SECTOR_BYTES;
+    size_t kept = choice % 3 == 0   ? SIM_SECTOR_BYTES
+                  : choice % 3 == 1 ? 0
+                                    : (choice >> 8) % SIM_SECTOR_BYTES;
     size_t bit = (choice >> 24) % (8 * SIM_SECTOR_BYTES);
     bool flip = disk->flip_bits && (choice >> 40) % 4 == 0;
     flip = flip && bit / 8 < kept && durable[bit / 8] != live[bit / 8]; /* invariant 3 */
@@ -187,7 +193,8 @@ void sim_file_crash(sim_disk *disk, sim_node *node)
         sim_page *page = node->pages[i];
         for (size_t s = 0; page != NULL && !disk->drop_unsynced && s < 8; s++) {
             if ((page->dirty >> s & 1) != 0) {
-                settle_sector(disk, page->disk + s * SIM_SECTOR_BYTES, page->live + s * SIM_SECTOR_BYTES);
+                settle_sector(disk, page->disk + s * SIM_SECTOR_BYTES,
+                              page->live + s * SIM_SECTOR_BYTES);
             }
         }
     }

@@ -35,7 +35,8 @@ static void signals_to_block(sigset_t *set)
     }
 }
 
-fr_status fr_thread_start(fr_thread *out, const char *name, void *(*run)(void *), void *context, fr_error *err)
+fr_status fr_thread_start(fr_thread *out, const char *name, void *(*run)(void *), void *context,
+                          fr_error *err)
 {
     sigset_t blocked;
     sigset_t before;
