@@ -2,8 +2,8 @@
 /* The one place that fills an fr_error, so that a breakpoint here sees every failure of the process being born. */
 #include <fr/base.h>
 
-fr_status fr_fail_full(fr_error *err, fr_status status, int os, uint64_t offset, const char *code,
-                       const char *text, const char *file, int line)
+void fr_fail_note(fr_error *err, fr_status status, int os, uint64_t offset, const char *code,
+                  const char *text, const char *file, int line)
 {
     if (err != NULL) {
         *err = (fr_error){
@@ -16,7 +16,6 @@ fr_status fr_fail_full(fr_error *err, fr_status status, int os, uint64_t offset,
             .line = line,
         };
     }
-    return status;
 }
 
 const char *fr_status_name(fr_status status)

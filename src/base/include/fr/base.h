@@ -56,8 +56,21 @@ static inline void fr_error_reset(fr_error *err)
     }
 }
 
-FR_MUST_USE fr_status fr_fail_full(fr_error *err, fr_status status, int os, uint64_t offset, const char *code,
-                                   const char *text, const char *file, int line);
+void fr_fail_note(fr_error *err, fr_status status, int os, uint64_t offset, const char *code,
+                  const char *text, const char *file, int line);
+/** Notes a failure and is its status; inline, so that compilers and analysers see which one it is. */
+FR_MUST_USE static inline fr_status fr_fail_full(fr_error *err, fr_status status, int os,
+                                                 uint64_t offset, const char *code,
+                                                 const char *text, const char *file, int line)
+{
+    fr_fail_note(err, status, os, offset, code, text, file, line);
+#ifdef __clang_analyzer__
+    if (status == FR_OK) {
+        __builtin_unreachable(); /* no caller's path goes on after a failure */
+    }
+#endif
+    return status;
+}
 /** The short word for a status: "malformed", "limit", … */
 const char *fr_status_name(fr_status status);
 
