@@ -15,6 +15,7 @@ typedef struct {
     fr_slice did;
     int64_t version; /* 2 or 3 */
     fr_cid data;
+    uint64_t data_offset; /* of that link in the block */
     uint64_t rev; /* TID; 0 when a version 2 commit has none */
     fr_slice rev_text;
     bool has_prev;
@@ -43,6 +44,13 @@ typedef struct {
     bool check_records;       /* record bodies against the data model; faults are reported per record */
     size_t memory_max_bytes;  /* index and walk state; 0: 16 MiB beyond what the input pays for */
     uint32_t node_entries_max; /* 0: 8192 */
+    uint32_t node_bytes_max;   /* of a node block; 0: 128 for each entry allowed, at least 1 MiB */
+    uint32_t key_bytes_max;    /* with any_key; 0: 1024, which is also the most */
+    uint32_t header_bytes_max; /* 0: 64 KiB */
+    uint32_t block_bytes_max;  /* 0: 2 MiB, which is also the most */
+    uint64_t blocks_max;       /* 0: none */
+    uint64_t input_bytes_max;  /* 0: none (256 GiB, what an index slot can say) */
+    uint64_t now_us;           /* a commit rev more than 5 minutes ahead of it is refused; 0: no clock */
 } fr_repo_options;
 
 typedef enum { FR_ITEM_RECORD = 0, FR_ITEM_MISSING_RECORD = 1, FR_ITEM_MISSING_SUBTREE = 2 } fr_item_kind;
@@ -60,6 +68,9 @@ typedef struct {
 typedef struct {
     uint64_t blocks, nodes, records, record_bytes, bad_records, missing_nodes, missing_records, unreachable_blocks,
         duplicate_blocks, height, widest_node;
+    uint64_t unique_records; /* distinct record blocks that were delivered */
+    bool empty;              /* the tree has no key (height is 0 then) */
+    bool streamable;         /* every block once, in the order of the walk, commit first */
 } fr_repo_facts;
 
 typedef struct fr_repo fr_repo;
@@ -70,11 +81,18 @@ void fr_repo_close(fr_repo *repo);
 void fr_repo_closep(fr_repo **repo);
 /** NULL with options.bare. Verified as far as the level and key say. */
 const fr_commit *fr_repo_commit(const fr_repo *repo);
+/** Opens another input in the memory of the first; on failure `repo` holds nothing, and may be opened again or closed.
+ *  cost     no allocation once the memory has grown to the inputs */
+FR_MUST_USE fr_status fr_repo_reopen(fr_repo *repo, fr_slice input, const fr_repo_options *options, fr_error *err);
 /** Calls `visit` for every record in key order; a status other than FR_OK from it stops the walk and is returned. The
  *  item is valid during the call. With an error no further item is delivered; the ones before it were right. */
 FR_MUST_USE fr_status fr_repo_walk(fr_repo *repo, fr_status (*visit)(void *context, const fr_repo_item *item),
                                    void *context, fr_error *err);
-/** After the walk. */
+/** The same walk pulled one item at a time: FR_OK with an item valid until the next call, FR_END after the last. After
+ *  an error it stays that error. fr_repo_rewind starts again from the first key. */
+FR_MUST_USE fr_status fr_repo_next(fr_repo *repo, fr_repo_item *item, fr_error *err);
+void fr_repo_rewind(fr_repo *repo);
+/** After the walk (after a part of it: of that part; unreachable_blocks then counts what was not reached yet). */
 void fr_repo_facts_of(const fr_repo *repo, fr_repo_facts *out);
 /** A block by CID from the indexed CAR; FR_NOT_FOUND. (For frames: records of ops.) */
 FR_MUST_USE fr_status fr_repo_block(const fr_repo *repo, const fr_cid *cid, fr_slice *out);
@@ -101,6 +119,7 @@ typedef struct {
 } fr_frame_op;
 
 typedef struct {
+    fr_slice bytes; /* the whole frame */
     fr_frame_type type;
     uint64_t seq;
     fr_slice did; /* repo or did */
@@ -142,7 +161,8 @@ FR_MUST_USE fr_status fr_frame_invert(fr_frame_reader *reader, const fr_frame *f
 
 /* ---- building trees (generated networks, tests, inversion) ----------------------------------------------------- */
 
-/** A mutable Merkle search tree in memory: key -> record CID. thread: owned */
+/** A mutable Merkle search tree in memory: key -> record CID. Keys of 0 .. 1,024 bytes, their syntax is the caller's.
+ *  After FR_NOMEM the tree may only be freed. thread: owned */
 typedef struct fr_mst fr_mst;
 FR_MUST_USE fr_status fr_mst_new(fr_mst **out, fr_error *err);
 void fr_mst_free(fr_mst *mst);

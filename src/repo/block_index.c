@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// The first size is guessed from the input (a block of 256 bytes on average, so the table costs an eighth of the input
+// at most) and doubles past a load of 5/8. Growing needs the tags alone, not the input. A probe longer than PROBES_MAX
+// means that the key is known or luck has left us: a new key is drawn and the table rebuilt.
+#include "block_index.h"
+
+#include <stdlib.h>
+
+#include <fr/os.h>
+
+#define PROBES_MAX 128
+#define CAPACITY_MIN 32
+#define CAPACITY_MAX (1u << 31)
+#define REKEY_MAX 8
+
+static uint64_t next_random(uint64_t *state)
+{
+    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15)); /* splitmix64 */
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+static void draw_key(block_index *index, uint64_t seed[4])
+{
+    for (int i = 0; i < 4; i++) {
+        index->key[i] = next_random(&seed[i]);
+    }
+}
+
+fr_status block_index_init(block_index *index, fr_error *err)
+{
+    /* One system call a thread, not one a file; the seeds move on with every key that is drawn from them. */
+    static _Thread_local uint64_t seed[4];
+    static _Thread_local bool seeded;
+    *index = (block_index){0};
+    if (!seeded) {
+        FR_TRY(fr_os_random(fr_os_real(), seed, sizeof seed, err));
+        seeded = true;
+    }
+    draw_key(index, seed);
+    return FR_OK;
+}
+
+void block_index_done(block_index *index)
+{
+    free(index->slots);
+    *index = (block_index){0};
+}
+
+static fr_status use_capacity(block_index *index, uint32_t capacity, fr_error *err)
+{
+    size_t bytes = (size_t)capacity * sizeof(block_slot);
+    if (index->bytes_max != 0 && bytes > index->bytes_max) {
+        return fr_fail_code(err, FR_LIMIT, 0, "limit-memory", "repo: the block index does not fit the memory limit");
+    }
+    if (capacity > index->room) {
+        block_slot *slots = malloc(bytes);
+        if (slots == NULL) {
+            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: block index");
+        }
+        free(index->slots);
+        index->slots = slots;
+        index->room = capacity;
+    }
+    memset(index->slots, 0, bytes);
+    index->capacity = capacity;
+    index->shift = 64 - (unsigned)__builtin_ctz(capacity);
+    return FR_OK;
+}
+
+fr_status block_index_reset(block_index *index, fr_slice input, size_t bytes_max, fr_error *err)
+{
+    uint64_t guess = input.size / 256 * 8 / 5;
+    uint32_t capacity = CAPACITY_MIN;
+    while (capacity < guess && capacity < CAPACITY_MAX) {
+        capacity *= 2;
+    }
+    while (capacity > CAPACITY_MIN && bytes_max != 0 && (size_t)capacity * sizeof(block_slot) > bytes_max) {
+        capacity /= 2; /* the guess may be too high; growing past the limit is what fails */
+    }
+    index->count = 0;
+    index->input = input.data;
+    index->bytes_max = bytes_max;
+    return use_capacity(index, capacity, err);
+}
+
+/* The free slot for a tag that is known to be absent, or BLOCK_NONE past PROBES_MAX. */
+static uint32_t free_slot(const block_index *index, uint64_t tag)
+{
+    uint32_t at = block_home(index, tag);
+    for (uint32_t probe = 0; probe < PROBES_MAX; probe++, at = (at + 1) & (index->capacity - 1)) {
+        if (index->slots[at].tag == 0) {
+            return at;
+        }
+    }
+    return BLOCK_NONE;
+}
+
+static bool copy_slots(block_index *to, const block_slot *slots, uint32_t count, bool rekey)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (slots[i].tag == 0) {
+            continue;
+        }
+        uint64_t tag = slots[i].tag;
+        if (rekey) {
+            tag = block_tag(to, to->input + block_offset(&slots[i]) - FR_CID_BYTES);
+        }
+        uint32_t at = free_slot(to, tag);
+        if (at == BLOCK_NONE) {
+            return false;
+        }
+        to->slots[at] = (block_slot){tag, slots[i].where};
+    }
+    return true;
+}
+
+/* A table of `capacity` with the blocks of the old one, under a new key when the old one fails. */
+static fr_status rebuild(block_index *index, uint32_t capacity, bool rekey, fr_error *err)
+{
+    block_index grown = *index;
+    grown.slots = NULL;
+    grown.room = 0;
+    bool fits = false;
+    for (int attempt = 0; attempt < REKEY_MAX && !fits; attempt++, rekey = true) {
+        fr_status status = use_capacity(&grown, capacity, err);
+        if (status != FR_OK) {
+            free(grown.slots);
+            return status;
+        }
+        if (rekey) {
+            draw_key(&grown, grown.key);
+        }
+        fits = copy_slots(&grown, index->slots, index->capacity, rekey);
+    }
+    if (!fits) {
+        free(grown.slots);
+        return fr_fail_code(err, FR_LIMIT, 0, "limit-memory", "repo: block digests crowd the index");
+    }
+    free(index->slots);
+    *index = grown;
+    return FR_OK;
+}
+
+/* Slot of the CID, or the free one where it belongs; BLOCK_NONE past PROBES_MAX. */
+static uint32_t probe_slot(const block_index *index, uint64_t tag, const uint8_t *cid)
+{
+    uint32_t at = block_home(index, tag);
+    for (uint32_t probe = 0; probe < PROBES_MAX; probe++, at = (at + 1) & (index->capacity - 1)) {
+        const block_slot *slot = &index->slots[at];
+        if (slot->tag == 0) {
+            return at;
+        }
+        if (slot->tag == tag &&
+            memcmp(index->input + block_offset(slot) - FR_CID_BYTES, cid, FR_CID_BYTES) == 0) {
+            return at;
+        }
+    }
+    return BLOCK_NONE;
+}
+
+fr_status block_index_add(block_index *index, uint64_t offset, uint32_t size, bool *fresh, fr_error *err)
+{
+    const uint8_t *cid = index->input + offset - FR_CID_BYTES;
+    if (index->count >= (uint64_t)index->capacity / 8 * 5) {
+        if (index->capacity == CAPACITY_MAX) {
+            return fr_fail_code(err, FR_LIMIT, offset, "limit-blocks", "repo: more blocks than an index can hold");
+        }
+        FR_TRY(rebuild(index, index->capacity * 2, false, err));
+    }
+    uint64_t tag = block_tag(index, cid);
+    uint32_t at = probe_slot(index, tag, cid);
+    for (int attempt = 0; attempt < REKEY_MAX && at == BLOCK_NONE; attempt++) {
+        FR_TRY(rebuild(index, index->capacity, true, err));
+        tag = block_tag(index, cid);
+        at = probe_slot(index, tag, cid);
+    }
+    if (at == BLOCK_NONE) {
+        return fr_fail_code(err, FR_LIMIT, offset, "limit-memory", "repo: block digests crowd the index");
+    }
+    *fresh = index->slots[at].tag == 0;
+    if (*fresh) {
+        index->slots[at] = (block_slot){tag, offset << 26 | (uint64_t)size << 4};
+        index->count++;
+    }
+    return FR_OK;
+}
+
+uint32_t block_index_find(const block_index *index, uint64_t tag, const uint8_t *cid)
+{
+    if (index->capacity == 0) {
+        return BLOCK_NONE;
+    }
+    uint32_t at = probe_slot(index, tag, cid);
+    return at == BLOCK_NONE || index->slots[at].tag == 0 ? BLOCK_NONE : at;
+}
+
+void block_index_clear_flags(block_index *index)
+{
+    for (uint32_t i = 0; i < index->capacity; i++) {
+        index->slots[i].where &= ~UINT64_C(15);
+    }
+}

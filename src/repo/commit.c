@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// The signed bytes are the block's own bytes with the sig pair cut out and the map one smaller; nothing is encoded again,
+// so fields we do not know are covered as well.
+#include <fr/cbor.h>
+#include <fr/codec.h>
+#include <fr/repo.h>
+
+#include "car.h"
+
+#define SIGNATURE_BYTES 64
+
+typedef struct {
+    fr_slice value;
+    uint64_t offset; /* of the value in the block */
+    fr_cbor_item item;
+    bool present;
+} field;
+
+typedef struct {
+    field did, rev, sig, data, prev, version;
+    uint64_t sig_pair_at, sig_pair_end;
+    uint64_t pair_count;
+    uint64_t pairs_at;
+} fields;
+
+static fr_status commit_fail(fr_error *err, uint64_t offset, const char *code, const char *text)
+{
+    return fr_fail_code(err, FR_MALFORMED, offset, code, text);
+}
+
+static field *field_named(fields *f, fr_slice name)
+{
+    static const char NAMES[6][8] = {"did", "rev", "sig", "data", "prev", "version"};
+    field *places[] = {&f->did, &f->rev, &f->sig, &f->data, &f->prev, &f->version};
+    for (size_t i = 0; i < FR_COUNT_OF(places); i++) {
+        if (fr_slice_equal(name, fr_slice_text(NAMES[i]))) {
+            return places[i];
+        }
+    }
+    return NULL;
+}
+
+/* Splits a checked map into the fields of a commit; at least four of the six make it one, with its faults. */
+static fr_status split_fields(fr_slice block, fields *out, fr_error *err)
+{
+    *out = (fields){0};
+    fr_cbor_reader reader;
+    fr_cbor_reader_init(&reader, block);
+    fr_cbor_item item;
+    FR_TRY(fr_cbor_next(&reader, &item, err));
+    out->pair_count = item.count;
+    out->pairs_at = (uint64_t)(reader.at - reader.start);
+    unsigned known = 0;
+    for (uint64_t i = 0; i < out->pair_count; i++) {
+        uint64_t pair_at = (uint64_t)(reader.at - reader.start);
+        FR_TRY(fr_cbor_next(&reader, &item, err));
+        const uint8_t *value = reader.at;
+        field *place = field_named(out, item.bytes);
+        FR_TRY(fr_cbor_skip(&reader, err));
+        if (place == NULL) {
+            continue;
+        }
+        place->present = true;
+        place->offset = (uint64_t)(value - reader.start);
+        place->value = fr_slice_of(value, (size_t)(reader.at - value));
+        fr_cbor_reader one;
+        fr_cbor_reader_init(&one, place->value);
+        FR_TRY(fr_cbor_next(&one, &place->item, err));
+        known++;
+        if (place == &out->sig) {
+            out->sig_pair_at = pair_at;
+            out->sig_pair_end = (uint64_t)(reader.at - reader.start);
+        }
+    }
+    if (known < 4) {
+        return commit_fail(err, 0, "commit-shape", "commit: the map is no commit");
+    }
+    return FR_OK;
+}
+
+static fr_status read_version(const fields *f, fr_commit *out, fr_error *err)
+{
+    if (!f->version.present || f->version.item.type != FR_CBOR_INT ||
+        (f->version.item.integer != 2 && f->version.item.integer != 3)) {
+        return commit_fail(err, f->version.offset, "commit-version", "commit: the version is not 2 or 3");
+    }
+    out->version = f->version.item.integer;
+    return FR_OK;
+}
+
+static fr_status read_did(const fields *f, fr_commit *out, fr_error *err)
+{
+    if (!f->did.present || f->did.item.type != FR_CBOR_TEXT || !fr_did_valid(f->did.item.bytes)) {
+        return commit_fail(err, 0, "commit-did", "commit: did is absent or not a DID");
+    }
+    out->did = f->did.item.bytes;
+    return FR_OK;
+}
+
+static fr_status read_rev(const fields *f, fr_commit *out, fr_error *err)
+{
+    if (!f->rev.present && out->version == 2) {
+        return FR_OK;
+    }
+    if (!f->rev.present || f->rev.item.type != FR_CBOR_TEXT || !fr_tid_parse(f->rev.item.bytes, &out->rev)) {
+        return commit_fail(err, f->rev.offset, "commit-rev", "commit: rev is absent or not a TID");
+    }
+    out->rev_text = f->rev.item.bytes;
+    return FR_OK;
+}
+
+static fr_status read_links(const fields *f, fr_commit *out, fr_error *err)
+{
+    bool null = f->prev.present && f->prev.item.type == FR_CBOR_NULL;
+    if (!null) {
+        if (!f->prev.present || f->prev.item.type != FR_CBOR_LINK ||
+            !fr_cid_from_bytes(f->prev.item.bytes, &out->prev)) {
+            return commit_fail(err, f->prev.offset, "commit-prev", "commit: prev is absent, or not null or a link");
+        }
+        out->has_prev = true;
+    }
+    if (!f->data.present || f->data.item.type != FR_CBOR_LINK || !fr_cid_from_bytes(f->data.item.bytes, &out->data) ||
+        !car_cid_is_cbor(out->data.bytes)) {
+        return commit_fail(err, f->data.offset, "commit-data", "commit: data is absent or not a link to a node");
+    }
+    out->data_offset = f->data.offset;
+    return FR_OK;
+}
+
+static fr_status read_signature(const fields *f, fr_commit *out, fr_error *err)
+{
+    if (!f->sig.present || f->sig.item.type != FR_CBOR_BYTES || f->sig.item.bytes.size != SIGNATURE_BYTES) {
+        return commit_fail(err, 0, "sig-format", "commit: sig is absent or not 64 bytes");
+    }
+    out->signature = f->sig.item.bytes;
+    return FR_OK;
+}
+
+static fr_status digest_unsigned(fr_slice block, const fields *f, uint8_t out[32], fr_error *err)
+{
+    fr_buffer bytes;
+    fr_buffer_init(&bytes, block.size + 16);
+    fr_cbor_put_map(&bytes, f->pair_count - 1);
+    fr_buffer_slice(&bytes, fr_slice_sub(block, f->pairs_at, f->sig_pair_at - f->pairs_at));
+    fr_buffer_slice(&bytes, fr_slice_from(block, f->sig_pair_end));
+    fr_status status = fr_buffer_status(&bytes, err);
+    if (status == FR_OK) {
+        fr_sha256(fr_buffer_view(&bytes), out);
+    }
+    fr_buffer_done(&bytes);
+    return status;
+}
+
+fr_status fr_commit_parse(fr_slice block, fr_commit *out, fr_error *err)
+{
+    fr_cbor_check_options check = {.must_be_map = true};
+    fr_error inner = {0};
+    if (fr_cbor_check(block, &check, &inner) != FR_OK) {
+        return commit_fail(err, inner.offset, "commit-shape", "commit: the block is not one canonical map");
+    }
+    fields f;
+    FR_TRY(split_fields(block, &f, err));
+    fr_commit commit = {0};
+    FR_TRY(read_version(&f, &commit, err));
+    FR_TRY(read_did(&f, &commit, err));
+    FR_TRY(read_rev(&f, &commit, err));
+    FR_TRY(read_links(&f, &commit, err));
+    FR_TRY(read_signature(&f, &commit, err));
+    FR_TRY(digest_unsigned(block, &f, commit.signed_digest, err));
+    fr_cid_of_block(block, &commit.cid);
+    *out = commit;
+    return FR_OK;
+}
+
+fr_status fr_commit_verify(const fr_commit *commit, const fr_public_key *key, fr_error *err)
+{
+    fr_status status = fr_signature_verify(key, commit->signed_digest, commit->signature, err);
+    if (status != FR_OK && err != NULL) {
+        err->offset = commit->offset;
+    }
+    return status;
+}
+
+fr_status fr_commit_build(fr_buffer *out, fr_slice did, const fr_cid *data, uint64_t rev, const uint8_t *secret,
+                          fr_cid *cid, fr_error *err)
+{
+    char rev_text[FR_TID_BYTES];
+    fr_tid_format(rev, rev_text);
+    uint8_t signature[SIGNATURE_BYTES] = {0};
+    /* The same fields twice: without sig to be signed, then with it. */
+    for (int with_sig = 0; with_sig < 2; with_sig++) {
+        size_t start = out->size;
+        fr_cbor_put_map(out, with_sig ? 6 : 5);
+        fr_cbor_put_key(out, "did");
+        fr_cbor_put_text(out, did);
+        fr_cbor_put_key(out, "rev");
+        fr_cbor_put_text(out, fr_slice_of(rev_text, sizeof rev_text));
+        if (with_sig) {
+            fr_cbor_put_key(out, "sig");
+            fr_cbor_put_bytes(out, fr_slice_of(signature, sizeof signature));
+        }
+        fr_cbor_put_key(out, "data");
+        fr_cbor_put_link(out, fr_slice_of(data->bytes, FR_CID_BYTES));
+        fr_cbor_put_key(out, "prev");
+        fr_cbor_put_null(out);
+        fr_cbor_put_key(out, "version");
+        fr_cbor_put_int(out, 3);
+        FR_TRY(fr_buffer_status(out, err));
+        fr_slice block = fr_slice_from(fr_buffer_view(out), start);
+        if (with_sig) {
+            fr_cid_of_block(block, cid);
+            break;
+        }
+        if (secret != NULL) {
+            uint8_t digest[32];
+            fr_sha256(block, digest);
+            FR_TRY(fr_signature_sign_k256(secret, digest, signature, err));
+        }
+        out->size = start;
+    }
+    return FR_OK;
+}
+
+void fr_car_put_header(fr_buffer *out, const fr_cid *root)
+{
+    fr_buffer_byte(out, 58);
+    fr_cbor_put_map(out, 2);
+    fr_cbor_put_key(out, "roots");
+    fr_cbor_put_array(out, 1);
+    fr_cbor_put_link(out, fr_slice_of(root->bytes, FR_CID_BYTES));
+    fr_cbor_put_key(out, "version");
+    fr_cbor_put_int(out, 1);
+}
+
+void fr_car_put_block(fr_buffer *out, const fr_cid *cid, fr_slice block)
+{
+    uint8_t head[FR_VARINT_MAX_BYTES];
+    size_t size = fr_varint_encode((uint64_t)block.size + FR_CID_BYTES, head);
+    fr_buffer_append(out, head, size);
+    fr_buffer_append(out, cid->bytes, FR_CID_BYTES);
+    fr_buffer_slice(out, block);
+}

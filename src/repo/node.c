@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include "node.h"
+
+#include <stdlib.h>
+
+#include <fr/cbor.h>
+#include <fr/codec.h>
+
+#include "car.h"
+#include "hash.h"
+
+static const uint8_t LINK_HEAD[NODE_LINK_HEAD_BYTES] = {0xd8, 0x2a, 0x58, 0x25, 0x00};
+
+node_rules node_rules_of(const fr_repo_options *options)
+{
+    node_rules rules = {
+        .entries_max = options->node_entries_max == 0 ? NODE_ENTRIES_MAX : options->node_entries_max,
+        .bytes_max = options->node_bytes_max,
+        .key_bytes_max = options->key_bytes_max == 0 ? NODE_KEY_BYTES_MAX : options->key_bytes_max,
+        .any_key = options->any_key,
+        .check_layers = options->level != FR_LEVEL_TRUSTED,
+    };
+    if (rules.bytes_max == 0) {
+        /* 8,192 entries and 1 MiB are one default: who allows wider nodes means their bytes as well. */
+        uint64_t bytes = (uint64_t)rules.entries_max * (NODE_BYTES_MAX / NODE_ENTRIES_MAX);
+        rules.bytes_max = (uint32_t)FR_MIN(FR_MAX(bytes, NODE_BYTES_MAX), UINT32_MAX);
+    }
+    rules.key_bytes_max = FR_MIN(rules.key_bytes_max, NODE_KEY_BYTES_MAX);
+    return rules;
+}
+
+void node_entries_done(node_entries *entries)
+{
+    free(entries->at);
+    *entries = (node_entries){0};
+}
+
+static fr_status reserve_entries(node_entries *entries, size_t more, fr_error *err)
+{
+    size_t wanted = entries->count + more;
+    if (FR_LIKELY(wanted <= entries->capacity)) {
+        return FR_OK;
+    }
+    size_t capacity = FR_MAX(entries->capacity * 2, FR_MAX(wanted, 64));
+    node_entry *at = realloc(entries->at, capacity * sizeof *at);
+    if (at == NULL) {
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: node entries");
+    }
+    entries->at = at;
+    entries->capacity = capacity;
+    return FR_OK;
+}
+
+uint32_t fr_mst_layer(fr_slice key)
+{
+    hash_job job = {.data = key.data, .size = key.size};
+    hash_blocks(&job, 1);
+    uint32_t zeros = 0;
+    for (size_t i = 0; i < sizeof job.digest; i += 8) {
+        uint64_t word = fr_load_u64be(job.digest + i);
+        if (word != 0) {
+            zeros += (uint32_t)__builtin_clzll(word);
+            break;
+        }
+        zeros += 64;
+    }
+    return zeros / 2;
+}
+
+/* ---- reading --------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const uint8_t *start, *at, *end;
+    uint64_t base;
+    const node_rules *rules;
+    int layer;
+    uint8_t *key; /* the previous key, then the current one */
+    size_t key_size;
+    size_t slash; /* of the last key that was checked in full; SIZE_MAX: none yet */
+} node_reader;
+
+static fr_status shape_fail(const node_reader *r, const uint8_t *at, fr_error *err, const char *text)
+{
+    return fr_fail_code(err, FR_MALFORMED, r->base + (uint64_t)(at - r->start), "node-shape", text);
+}
+
+static inline bool left_at_least(const node_reader *r, size_t bytes)
+{
+    return (size_t)(r->end - r->at) >= bytes;
+}
+
+/* A CBOR head of the given major type in shortest form. */
+static bool read_head(node_reader *r, uint8_t major, uint64_t *value)
+{
+    if (!left_at_least(r, 1) || (*r->at >> 5) != major) {
+        return false;
+    }
+    unsigned info = *r->at & 31;
+    if (FR_LIKELY(info < 24)) {
+        *value = info;
+        r->at++;
+        return true;
+    }
+    if (info > 27) {
+        return false;
+    }
+    size_t size = (size_t)1 << (info - 24);
+    if (!left_at_least(r, 1 + size)) {
+        return false;
+    }
+    uint64_t number = 0;
+    for (size_t i = 1; i <= size; i++) {
+        number = number << 8 | r->at[i];
+    }
+    if (size == 1 ? number < 24 : number >> (size * 4) == 0) {
+        return false; /* would have fitted a shorter form */
+    }
+    *value = number;
+    r->at += 1 + size;
+    return true;
+}
+
+/* 61 `name`; any other byte is a wrong shape */
+static inline bool read_name(node_reader *r, char name)
+{
+    if (!left_at_least(r, 2) || r->at[0] != 0x61 || r->at[1] != (uint8_t)name) {
+        return false;
+    }
+    r->at += 2;
+    return true;
+}
+
+/* A link whose CID is of a form we know; *cid_at is its place in the block. */
+static inline bool read_link(node_reader *r, bool must_be_cbor, uint32_t *cid_at)
+{
+    if (!left_at_least(r, NODE_LINK_HEAD_BYTES + FR_CID_BYTES) || memcmp(r->at, LINK_HEAD, sizeof LINK_HEAD) != 0) {
+        return false;
+    }
+    const uint8_t *cid = r->at + NODE_LINK_HEAD_BYTES;
+    if (must_be_cbor ? !car_cid_is_cbor(cid) : !car_cid_known(cid)) {
+        return false;
+    }
+    *cid_at = (uint32_t)(cid - r->start);
+    r->at = cid + FR_CID_BYTES;
+    return true;
+}
+
+static inline bool read_link_or_null(node_reader *r, uint32_t *cid_at)
+{
+    if (left_at_least(r, 1) && *r->at == 0xf6) {
+        *cid_at = 0;
+        r->at++;
+        return true;
+    }
+    return read_link(r, true, cid_at);
+}
+
+static fr_status check_syntax(node_reader *r, const uint8_t *at, size_t prefix, fr_error *err)
+{
+    fr_slice key = fr_slice_of(r->key, r->key_size);
+    bool valid;
+    if (r->slash != SIZE_MAX && prefix > r->slash) {
+        /* The collection is the one of the key before; only the record key is new. */
+        valid = fr_rkey_valid(fr_slice_from(key, r->slash + 1));
+    } else {
+        fr_slice collection, rkey;
+        valid = fr_repo_key_valid(key, &collection, &rkey);
+        r->slash = collection.size;
+    }
+    if (FR_UNLIKELY(!valid)) {
+        return fr_fail_code(err, FR_MALFORMED, r->base + (uint64_t)(at - r->start), "key-syntax",
+                            "node: a key is not collection/rkey");
+    }
+    return FR_OK;
+}
+
+/* The suffix and prefix length are known: is this the next key? key_at and prefix_at are what an error points at. */
+static fr_status next_key(node_reader *r, const uint8_t *key_at, const uint8_t *prefix_at, fr_slice suffix,
+                          uint64_t prefix, bool first, fr_error *err)
+{
+    uint64_t key_offset = r->base + (uint64_t)(key_at - r->start);
+    uint64_t prefix_offset = r->base + (uint64_t)(prefix_at - r->start);
+    if (prefix > r->key_size) {
+        return fr_fail_code(err, FR_MALFORMED, prefix_offset, "node-prefix", "node: p reaches beyond the previous key");
+    }
+    if (!first && suffix.size == 0) {
+        return fr_fail_code(err, FR_MALFORMED, key_offset, "node-order", "node: a key is not above the one before");
+    }
+    if (prefix < r->key_size && suffix.data[0] <= r->key[prefix]) {
+        if (suffix.data[0] < r->key[prefix]) {
+            return fr_fail_code(err, FR_MALFORMED, key_offset, "node-order", "node: a key is not above the one before");
+        }
+        return fr_fail_code(err, FR_MALFORMED, prefix_offset, "node-prefix", "node: p is not the longest shared prefix");
+    }
+    uint64_t size = prefix + suffix.size;
+    if (size > r->rules->key_bytes_max && r->rules->any_key) {
+        return fr_fail_code(err, FR_LIMIT, key_offset, "limit-key", "node: a key is over its limit");
+    }
+    if (size > FR_REPO_KEY_MAX_BYTES && !r->rules->any_key) {
+        return fr_fail_code(err, FR_MALFORMED, key_offset, "key-syntax", "node: a key is longer than any collection/rkey");
+    }
+    memcpy(r->key + prefix, suffix.data, suffix.size);
+    r->key_size = (size_t)size;
+    return FR_OK;
+}
+
+static fr_status check_layer(node_reader *r, const uint8_t *key_at, fr_error *err)
+{
+    int layer = (int)fr_mst_layer(fr_slice_of(r->key, r->key_size));
+    if (r->layer < 0) {
+        r->layer = layer;
+    }
+    if (FR_UNLIKELY(layer != r->layer)) {
+        return fr_fail_code(err, FR_MALFORMED, r->base + (uint64_t)(key_at - r->start), "node-layer",
+                            "node: a key belongs to another layer");
+    }
+    return FR_OK;
+}
+
+static fr_status read_entry(node_reader *r, bool first, node_entry *entry, fr_error *err)
+{
+    uint64_t suffix_size = 0, prefix = 0;
+    if (FR_UNLIKELY(!left_at_least(r, NODE_ENTRY_BYTES_MIN) || *r->at != 0xa4)) {
+        return shape_fail(r, r->at, err, "node: an entry is not a map of k, p, t, v");
+    }
+    r->at++;
+    const uint8_t *item = r->at;
+    if (FR_UNLIKELY(!read_name(r, 'k'))) {
+        return shape_fail(r, item, err, "node: an entry does not begin with k");
+    }
+    const uint8_t *key_at = r->at;
+    if (FR_UNLIKELY(!read_head(r, 2, &suffix_size) || !left_at_least(r, suffix_size))) {
+        return shape_fail(r, key_at, err, "node: k is not a byte string");
+    }
+    fr_slice suffix = fr_slice_of(r->at, (size_t)suffix_size);
+    r->at += suffix_size;
+    item = r->at;
+    if (FR_UNLIKELY(!read_name(r, 'p'))) {
+        return shape_fail(r, item, err, "node: p does not follow k");
+    }
+    item = r->at;
+    if (FR_UNLIKELY(!read_head(r, 0, &prefix))) {
+        return shape_fail(r, item, err, "node: p is not an unsigned integer");
+    }
+    FR_TRY(next_key(r, key_at, item, suffix, prefix, first, err));
+    if (!r->rules->any_key) {
+        FR_TRY(check_syntax(r, key_at, (size_t)prefix, err));
+    }
+    item = r->at;
+    if (FR_UNLIKELY(!read_name(r, 't') || !read_link_or_null(r, &entry->right_at))) {
+        return shape_fail(r, item, err, "node: t is not null or a link to a node");
+    }
+    item = r->at;
+    if (FR_UNLIKELY(!read_name(r, 'v') || !read_link(r, false, &entry->value_at))) {
+        return shape_fail(r, item, err, "node: v is not a link");
+    }
+    entry->suffix_at = (uint32_t)(suffix.data - r->start);
+    entry->suffix_size = (uint16_t)suffix_size;
+    entry->prefix_size = (uint16_t)prefix;
+    entry->right_slot = entry->value_slot = UINT32_MAX;
+    return r->rules->check_layers ? check_layer(r, key_at, err) : FR_OK;
+}
+
+/* a2 61'e' <array head>; the count is held against the bytes that are left, then against the limits. */
+static fr_status read_count(node_reader *r, uint64_t *count, fr_error *err)
+{
+    size_t size = (size_t)(r->end - r->at);
+    const uint8_t *head = r->start + 3;
+    if (size < 4 || r->at[0] != 0xa2) {
+        return shape_fail(r, r->at, err, "node: not a map of e and l");
+    }
+    r->at++;
+    if (!read_name(r, 'e') || !read_head(r, 4, count)) {
+        return shape_fail(r, head, err, "node: e is not an array");
+    }
+    if (*count > (size_t)(r->end - r->at) / NODE_ENTRY_BYTES_MIN) {
+        return shape_fail(r, head, err, "node: more entries than bytes");
+    }
+    if (*count > r->rules->entries_max) {
+        return fr_fail_code(err, FR_LIMIT, r->base + 3, "limit-node-entries", "node: more entries than allowed");
+    }
+    if (size > r->rules->bytes_max) {
+        return fr_fail_code(err, FR_LIMIT, r->base, "limit-node-bytes", "node: the block is over its limit");
+    }
+    return FR_OK;
+}
+
+/* No children at layer 0: the link that names one is at fault. */
+static fr_status check_children(const node_reader *r, const node_entry *entries, const node_view *view, fr_error *err)
+{
+    uint32_t cid_at = view->left_at;
+    for (uint32_t i = 0; i < view->count && cid_at == 0; i++) {
+        cid_at = entries[i].right_at;
+    }
+    if (cid_at != 0) {
+        return fr_fail_code(err, FR_MALFORMED, r->base + cid_at - NODE_LINK_HEAD_BYTES, "node-layer",
+                            "node: a child below layer 0");
+    }
+    return FR_OK;
+}
+
+fr_status node_read(fr_slice block, uint64_t base, const node_rules *rules, int layer, node_scratch *scratch,
+                    node_entries *entries, node_view *out, fr_error *err)
+{
+    node_reader r = {.start = block.data, .at = block.data, .end = block.data + block.size, .base = base,
+                     .rules = rules, .layer = layer, .key = scratch->key, .slash = SIZE_MAX};
+    uint64_t count = 0;
+    FR_TRY(read_count(&r, &count, err));
+    FR_TRY(reserve_entries(entries, (size_t)count, err));
+    node_entry *list = entries->at + entries->count;
+    node_view view = {.block = block, .first = entries->count, .count = (uint32_t)count};
+    for (uint64_t i = 0; i < count; i++) {
+        FR_TRY(read_entry(&r, i == 0, &list[i], err));
+    }
+    const uint8_t *item = r.at;
+    if (!read_name(&r, 'l') || !read_link_or_null(&r, &view.left_at)) {
+        return shape_fail(&r, item, err, "node: l is not null or a link to a node");
+    }
+    if (r.at != r.end) {
+        return shape_fail(&r, r.at, err, "node: bytes after the end");
+    }
+    if (rules->check_layers && r.layer == 0) {
+        FR_TRY(check_children(&r, list, &view, err));
+    }
+    if (count > 0) {
+        view.first_key = fr_slice_of(block.data + list[0].suffix_at, list[0].suffix_size);
+        view.last_key = fr_slice_of(r.key, r.key_size);
+    }
+    view.layer = r.layer;
+    entries->count += (size_t)count;
+    *out = view;
+    return FR_OK;
+}
+
+/* ---- writing --------------------------------------------------------------------------------------------------- */
+
+void node_put_head(fr_buffer *out, uint64_t entry_count)
+{
+    fr_cbor_put_map(out, 2);
+    fr_cbor_put_key(out, "e");
+    fr_cbor_put_array(out, entry_count);
+}
+
+static void put_link(fr_buffer *out, const fr_cid *cid)
+{
+    if (cid == NULL) {
+        fr_cbor_put_null(out);
+    } else {
+        fr_cbor_put_link(out, fr_slice_of(cid->bytes, FR_CID_BYTES));
+    }
+}
+
+void node_put_entry(fr_buffer *out, fr_slice previous_key, fr_slice key, const fr_cid *value, const fr_cid *right)
+{
+    size_t shared = 0;
+    size_t most = FR_MIN(previous_key.size, key.size);
+    while (shared < most && previous_key.data[shared] == key.data[shared]) {
+        shared++;
+    }
+    fr_cbor_put_map(out, 4);
+    fr_cbor_put_key(out, "k");
+    fr_cbor_put_bytes(out, fr_slice_of(key.data + shared, key.size - shared));
+    fr_cbor_put_key(out, "p");
+    fr_cbor_put_int(out, (int64_t)shared);
+    fr_cbor_put_key(out, "t");
+    put_link(out, right);
+    fr_cbor_put_key(out, "v");
+    put_link(out, value);
+}
+
+void node_put_tail(fr_buffer *out, const fr_cid *left)
+{
+    fr_cbor_put_key(out, "l");
+    put_link(out, left);
+}

@@ -1,0 +1,559 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// The walk: an explicit stack of at most 129 nodes. A node is read and checked whole before anything of it is delivered;
+// then its links are resolved together, so that their cache misses overlap, and its entries are handed out.
+//
+//      upper bound of the subtree right of key i = key i+1, or the node's own upper bound
+//      lower bound                               = key i
+//
+// so a child is held between its neighbours when it is read, and the listing ascends without remembering all of it.
+#include "walk.h"
+
+#include <stdlib.h>
+
+#include <fr/cbor.h>
+#include <fr/codec.h>
+
+#include "hash.h"
+
+#define REV_AHEAD_US_MAX (UINT64_C(300) * 1000000)
+#define RECORD_BYTES_MAX (1u << 20)
+
+enum { STAGE_LEFT, STAGE_ENTRY, STAGE_RIGHT };
+
+/* ---- opening --------------------------------------------------------------------------------------------------- */
+
+fr_status repo_new(fr_repo **out, fr_error *err)
+{
+    fr_repo *repo = malloc(sizeof *repo);
+    if (repo == NULL) {
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: state");
+    }
+    /* All but the levels and scratch, which are written before they are read. */
+    memset(repo, 0, offsetof(fr_repo, scratch));
+    fr_status status = block_index_init(&repo->index, err);
+    if (status != FR_OK) {
+        free(repo);
+        return status;
+    }
+    *out = repo;
+    return FR_OK;
+}
+
+void fr_repo_close(fr_repo *repo)
+{
+    if (repo == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < KEY_CHUNKS_MAX; i++) {
+        free(repo->keys[i]);
+    }
+    node_entries_done(&repo->entries);
+    block_index_done(&repo->index);
+    free(repo);
+}
+
+void fr_repo_closep(fr_repo **repo)
+{
+    fr_repo_close(*repo);
+    *repo = NULL;
+}
+
+static fr_status verify_hash(const fr_repo *repo, const block_slot *slot, fr_error *err)
+{
+    hash_job job = {.data = repo->input.data + block_offset(slot), .size = block_size(slot)};
+    hash_blocks(&job, 1);
+    if (memcmp(job.digest, job.data - 32, 32) != 0) {
+        return fr_fail_code(err, FR_MALFORMED, car_section_offset(block_offset(slot), block_size(slot)), "car-hash",
+                            "repo: a block's bytes do not hash to its CID");
+    }
+    return FR_OK;
+}
+
+/* The first time that the walk comes to a block: is it the next one in the file? */
+static void note_reached(fr_repo *repo, block_slot *slot, uint64_t flag)
+{
+    if ((slot->where & (BLOCK_WAS_NODE | BLOCK_WAS_RECORD)) == 0) {
+        repo->reached++;
+        uint64_t offset = block_offset(slot);
+        if (repo->in_order) {
+            repo->in_order = car_section_offset(offset, block_size(slot)) == repo->next_in_order;
+            repo->next_in_order = offset + block_size(slot);
+        }
+    }
+    slot->where |= flag;
+}
+
+static fr_status check_commit(const fr_repo *repo, fr_error *err)
+{
+    const fr_commit *commit = &repo->commit;
+    const fr_repo_options *options = &repo->options;
+    if (options->expect_did.size != 0 && !fr_slice_equal(options->expect_did, commit->did)) {
+        return fr_fail_code(err, FR_MALFORMED, commit->offset, "commit-did-mismatch",
+                            "repo: the commit is of another DID");
+    }
+    uint64_t time_us = fr_tid_time_us(commit->rev);
+    if (options->now_us != 0 && time_us > options->now_us && time_us - options->now_us > REV_AHEAD_US_MAX) {
+        return fr_fail_code(err, FR_MALFORMED, commit->offset, "commit-rev", "repo: rev lies in the future");
+    }
+    return options->key == NULL ? FR_OK : fr_commit_verify(commit, options->key, err);
+}
+
+static fr_status open_commit(fr_repo *repo, fr_error *err)
+{
+    uint32_t at = repo_find(repo, repo->header.root.bytes);
+    if (at == BLOCK_NONE) {
+        return fr_fail_code(err, FR_MALFORMED, repo->header.root_offset, "commit-missing",
+                            "repo: the root block is absent");
+    }
+    const block_slot *slot = &repo->index.slots[at];
+    if (repo->options.level == FR_LEVEL_LAZY) {
+        FR_TRY(verify_hash(repo, slot, err));
+    }
+    fr_status status = fr_commit_parse(repo_data(repo, slot), &repo->commit, err);
+    if (status != FR_OK) {
+        if (err != NULL) {
+            err->offset += block_offset(slot);
+        }
+        return status;
+    }
+    repo->commit.offset = block_offset(slot);
+    repo->commit.cid = repo->header.root;
+    return check_commit(repo, err);
+}
+
+static fr_status load_input(fr_repo *repo, fr_error *err)
+{
+    const fr_repo_options *options = &repo->options;
+    uint64_t bytes_max = UINT64_C(1) << BLOCK_OFFSET_BITS;
+    if (options->input_bytes_max != 0) {
+        bytes_max = FR_MIN(bytes_max, options->input_bytes_max);
+    }
+    uint32_t header_max = options->header_bytes_max == 0 ? CAR_HEADER_BYTES_MAX : options->header_bytes_max;
+    FR_TRY(car_header_read(repo->input, header_max, &repo->header, err));
+    if (repo->input.size > bytes_max) {
+        return fr_fail_code(err, FR_LIMIT, bytes_max, "limit-bytes", "repo: the file is over its limit");
+    }
+    FR_TRY(block_index_reset(&repo->index, repo->input, options->memory_max_bytes, err));
+    FR_TRY(car_scan(repo->input, &repo->header, options, &repo->index, &repo->counts, err));
+    return options->bare ? FR_OK : open_commit(repo, err);
+}
+
+fr_status fr_repo_reopen(fr_repo *repo, fr_slice input, const fr_repo_options *options, fr_error *err)
+{
+    repo->input = input;
+    repo->options = *options;
+    repo->rules = node_rules_of(options);
+    repo->counts = (car_counts){0};
+    repo->opened = false;
+    repo->index.capacity = 0;
+    fr_status status = load_input(repo, err);
+    repo->options.key = NULL; /* borrowed until here */
+    repo->options.expect_did = (fr_slice){0};
+    repo->opened = status == FR_OK;
+    if (!repo->opened) {
+        repo->index.capacity = 0;
+    }
+    repo->started = false;
+    fr_repo_rewind(repo);
+    return status;
+}
+
+fr_status fr_repo_open(fr_repo **out, fr_slice input, const fr_repo_options *options, fr_error *err)
+{
+    fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
+    FR_TRY(repo_new(&repo, err));
+    FR_TRY(fr_repo_reopen(repo, input, options, err));
+    *out = repo;
+    repo = NULL;
+    return FR_OK;
+}
+
+const fr_commit *fr_repo_commit(const fr_repo *repo)
+{
+    return repo->options.bare || !repo->opened ? NULL : &repo->commit;
+}
+
+fr_status fr_repo_block(const fr_repo *repo, const fr_cid *cid, fr_slice *out)
+{
+    uint32_t at = repo_find(repo, cid->bytes);
+    if (at == BLOCK_NONE) {
+        return FR_NOT_FOUND;
+    }
+    *out = repo_data(repo, &repo->index.slots[at]);
+    return FR_OK;
+}
+
+/* ---- records --------------------------------------------------------------------------------------------------- */
+
+static const char *const RECORD_FAULTS[4] = {NULL, "record-cbor", "record-depth", "record-size"};
+
+static const char *fault_name(const block_slot *slot, fr_slice body)
+{
+    const char *name = RECORD_FAULTS[slot->where >> BLOCK_FAULT_SHIFT & 3];
+    bool map = body.size == 0 || body.data[0] >> 5 == 5;
+    return name == RECORD_FAULTS[1] && !map ? "record-not-map" : name;
+}
+
+const char *repo_record_fault(fr_repo *repo, uint32_t slot_at, uint64_t *offset)
+{
+    block_slot *slot = &repo->index.slots[slot_at];
+    fr_slice body = repo_data(repo, slot);
+    *offset = block_offset(slot);
+    if ((slot->where & BLOCK_WAS_RECORD) != 0) {
+        return fault_name(slot, body);
+    }
+    fr_cbor_check_options check = {.must_be_map = true};
+    fr_error fault = {0};
+    uint64_t which = 0;
+    if (body.size > RECORD_BYTES_MAX) {
+        which = 3;
+    } else if (fr_cbor_check(body, &check, &fault) != FR_OK) {
+        *offset += fault.offset;
+        which = 1;
+        for (uint64_t i = 2; i < FR_COUNT_OF(RECORD_FAULTS); i++) {
+            which = fault.code != NULL && strcmp(fault.code, RECORD_FAULTS[i]) == 0 ? i : which;
+        }
+    }
+    slot->where |= which << BLOCK_FAULT_SHIFT;
+    return fault_name(slot, body);
+}
+
+static fr_status deliver_record(fr_repo *repo, walk_level *level, const node_entry *entry, fr_repo_item *item,
+                                fr_error *err)
+{
+    const uint8_t *cid = level->view.block.data + entry->value_at;
+    item->key = level->key;
+    memcpy(item->cid.bytes, cid, FR_CID_BYTES);
+    item->record_code = NULL;
+    item->record_offset = 0;
+    repo->facts.records++;
+    if (entry->value_slot == BLOCK_NONE) {
+        uint64_t link = level->base + entry->value_at - NODE_LINK_HEAD_BYTES;
+        if (!repo->options.partial) {
+            return fr_fail_code(err, FR_MALFORMED, link, "tree-missing-record", "repo: a record's block is absent");
+        }
+        item->kind = FR_ITEM_MISSING_RECORD;
+        item->value = (fr_slice){0};
+        item->offset = link;
+        repo->facts.missing_records++;
+        return FR_OK;
+    }
+    block_slot *slot = &repo->index.slots[entry->value_slot];
+    item->kind = FR_ITEM_RECORD;
+    item->value = repo_data(repo, slot);
+    item->offset = block_offset(slot);
+    bool first_time = (slot->where & BLOCK_WAS_RECORD) == 0;
+    if (first_time && repo->options.level == FR_LEVEL_LAZY) {
+        FR_TRY(verify_hash(repo, slot, err));
+    }
+    if (repo->options.check_records) {
+        item->record_code = repo_record_fault(repo, entry->value_slot, &item->record_offset);
+        repo->facts.bad_records += item->record_code != NULL;
+    }
+    repo->facts.unique_records += first_time;
+    repo->facts.record_bytes += item->value.size;
+    note_reached(repo, slot, BLOCK_WAS_RECORD);
+    return FR_OK;
+}
+
+/* ---- nodes ----------------------------------------------------------------------------------------------------- */
+
+static fr_status key_room(fr_repo *repo, size_t depth, fr_error *err)
+{
+    size_t chunk = depth / KEY_CHUNK_LEVELS;
+    if (FR_UNLIKELY(repo->keys[chunk] == NULL)) {
+        repo->keys[chunk] = malloc(sizeof(*repo->keys[0]) * KEY_CHUNK_LEVELS);
+        if (repo->keys[chunk] == NULL) {
+            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: keys of the path");
+        }
+    }
+    return FR_OK;
+}
+
+/* Key `at` of a level, made from the one before it: the buffers take turns. */
+static fr_slice make_key(fr_repo *repo, size_t depth, const walk_level *level, uint32_t at, fr_slice before)
+{
+    const node_entry *entry = &repo->entries.at[level->view.first + at];
+    const uint8_t *suffix = level->view.block.data + entry->suffix_at;
+    if (entry->prefix_size == 0) {
+        return fr_slice_of(suffix, entry->suffix_size);
+    }
+    uint8_t *key = repo->keys[depth / KEY_CHUNK_LEVELS][depth % KEY_CHUNK_LEVELS][at & 1];
+    memcpy(key, before.data, entry->prefix_size);
+    memcpy(key + entry->prefix_size, suffix, entry->suffix_size);
+    return fr_slice_of(key, (size_t)entry->prefix_size + entry->suffix_size);
+}
+
+static fr_slice key_after(fr_repo *repo, size_t depth, const walk_level *level)
+{
+    if (level->next + 1 >= level->view.count) {
+        return level->upper;
+    }
+    return make_key(repo, depth, level, level->next + 1, level->key);
+}
+
+/* Finds the places of all links of a node: every slot is asked for before the first is looked at. */
+static void resolve_links(fr_repo *repo, const node_view *view)
+{
+    const block_index *index = &repo->index;
+    node_entry *entries = repo->entries.at + view->first;
+    const uint8_t *block = view->block.data;
+    enum { BATCH = 32 };
+    uint64_t tags[BATCH][2];
+    for (uint32_t from = 0; from < view->count; from += BATCH) {
+        uint32_t count = FR_MIN(view->count - from, (uint32_t)BATCH);
+        for (uint32_t i = 0; i < count; i++) {
+            const node_entry *entry = &entries[from + i];
+            tags[i][0] = block_tag(index, block + entry->value_at);
+            block_prefetch(index, tags[i][0]);
+            if (entry->right_at != 0) {
+                tags[i][1] = block_tag(index, block + entry->right_at);
+                block_prefetch(index, tags[i][1]);
+            }
+        }
+        for (uint32_t i = 0; i < count; i++) {
+            node_entry *entry = &entries[from + i];
+            entry->value_slot = block_index_find(index, tags[i][0], block + entry->value_at);
+            if (entry->right_at != 0) {
+                entry->right_slot = block_index_find(index, tags[i][1], block + entry->right_at);
+                if (entry->right_slot != BLOCK_NONE) {
+                    __builtin_prefetch(repo->input.data + block_offset(&index->slots[entry->right_slot]));
+                }
+            }
+        }
+    }
+}
+
+static fr_status check_shape(const fr_repo *repo, const node_view *view, uint64_t base, fr_error *err)
+{
+    if (view->count != 0) {
+        return FR_OK;
+    }
+    if (repo->depth == 0 && view->left_at != 0) {
+        return fr_fail_code(err, FR_MALFORMED, base, "node-top", "repo: the top node has no entry");
+    }
+    if (repo->depth != 0 && view->left_at == 0) {
+        return fr_fail_code(err, FR_MALFORMED, base, "node-empty", "repo: a node has neither keys nor children");
+    }
+    return FR_OK;
+}
+
+/* The first and last key of a node between the keys around it. */
+static fr_status check_bounds(const fr_repo *repo, const walk_level *level, fr_error *err)
+{
+    const node_view *view = &level->view;
+    if (view->count == 0) {
+        return FR_OK;
+    }
+    const node_entry *entries = &repo->entries.at[view->first];
+    const node_entry *wrong = NULL;
+    if (level->lower.data != NULL && fr_slice_compare(view->first_key, level->lower) <= 0) {
+        wrong = &entries[0];
+    } else if (level->upper.data != NULL && fr_slice_compare(view->last_key, level->upper) >= 0) {
+        wrong = &entries[view->count - 1];
+    }
+    if (FR_UNLIKELY(wrong != NULL)) {
+        uint32_t head = wrong->suffix_size < 24 ? 1 : wrong->suffix_size < 256 ? 2 : 3;
+        return fr_fail_code(err, FR_MALFORMED, level->base + wrong->suffix_at - head, "node-order",
+                            "repo: a subtree's key is outside its bounds");
+    }
+    return FR_OK;
+}
+
+static void note_node(fr_repo *repo, const node_view *view, block_slot *slot)
+{
+    if (repo->depth == 0) {
+        repo->facts.empty = view->count == 0;
+        repo->any_top_key = view->count != 0;
+        repo->top_key = view->first_key;
+    }
+    repo->facts.nodes++;
+    repo->facts.widest_node = FR_MAX(repo->facts.widest_node, view->count);
+    note_reached(repo, slot, BLOCK_WAS_NODE);
+}
+
+/* Puts the node in `slot_at` on the stack. `link` is the offset of what named it. */
+static fr_status push_node(fr_repo *repo, uint32_t slot_at, uint64_t link, int layer, fr_slice lower, fr_slice upper,
+                           fr_error *err)
+{
+    if (repo->depth == NODE_LEVELS_MAX) {
+        return fr_fail_code(err, FR_MALFORMED, link, "node-depth", "repo: more than 129 levels");
+    }
+    block_slot *slot = &repo->index.slots[slot_at];
+    if (repo->options.level == FR_LEVEL_LAZY && (slot->where & BLOCK_WAS_NODE) == 0) {
+        FR_TRY(verify_hash(repo, slot, err));
+    }
+    FR_TRY(key_room(repo, repo->depth, err));
+    walk_level *level = &repo->levels[repo->depth];
+    level->base = block_offset(slot);
+    level->lower = lower;
+    level->upper = upper;
+    FR_TRY(node_read(repo_data(repo, slot), level->base, &repo->rules, layer, &repo->scratch, &repo->entries,
+                     &level->view, err));
+    FR_TRY(check_shape(repo, &level->view, level->base, err));
+    FR_TRY(check_bounds(repo, level, err));
+    resolve_links(repo, &level->view);
+    note_node(repo, &level->view, slot);
+    level->next = 0;
+    level->stage = STAGE_LEFT;
+    level->key = level->view.count == 0 ? upper : level->view.first_key;
+    repo->depth++;
+    return FR_OK;
+}
+
+/* A child, or in a partial tree the range of keys that is not there. FR_OK: *delivered says whether item was filled. */
+static fr_status enter_child(fr_repo *repo, const walk_level *parent, uint32_t cid_at, uint32_t slot_at, fr_slice lower,
+                             fr_slice upper, fr_repo_item *item, bool *delivered, fr_error *err)
+{
+    uint64_t link = parent->base + cid_at - NODE_LINK_HEAD_BYTES;
+    *delivered = false;
+    if (slot_at != BLOCK_NONE) {
+        int layer = parent->view.layer > 0 ? parent->view.layer - 1 : -1;
+        return push_node(repo, slot_at, link, layer, lower, upper, err);
+    }
+    if (!repo->options.partial) {
+        return fr_fail_code(err, FR_MALFORMED, link, "tree-missing-node", "repo: a node's block is absent");
+    }
+    *item = (fr_repo_item){.kind = FR_ITEM_MISSING_SUBTREE, .key = lower, .offset = link};
+    memcpy(item->cid.bytes, parent->view.block.data + cid_at, FR_CID_BYTES);
+    repo->facts.missing_nodes++;
+    *delivered = true;
+    return FR_OK;
+}
+
+static fr_status enter_root(fr_repo *repo, fr_repo_item *item, bool *delivered, fr_error *err)
+{
+    bool bare = repo->options.bare;
+    const fr_cid *root = bare ? &repo->header.root : &repo->commit.data;
+    uint64_t link = bare ? repo->header.root_offset : repo->commit.offset + repo->commit.data_offset;
+    repo->started = true;
+    repo->in_order = true;
+    repo->next_in_order = repo->header.sections_offset;
+    if (!bare) {
+        note_reached(repo, &repo->index.slots[repo_find(repo, repo->header.root.bytes)], BLOCK_WAS_NODE);
+    }
+    uint32_t slot = repo_find(repo, root->bytes);
+    if (slot != BLOCK_NONE) {
+        return push_node(repo, slot, link, -1, (fr_slice){0}, (fr_slice){0}, err);
+    }
+    if (!repo->options.partial) {
+        return fr_fail_code(err, FR_MALFORMED, link, "tree-missing-node", "repo: the root node's block is absent");
+    }
+    *item = (fr_repo_item){.kind = FR_ITEM_MISSING_SUBTREE, .cid = *root, .offset = link};
+    repo->facts.missing_nodes++;
+    *delivered = true;
+    return FR_OK;
+}
+
+/* ---- the walk -------------------------------------------------------------------------------------------------- */
+
+void fr_repo_rewind(fr_repo *repo)
+{
+    if (repo->started) {
+        block_index_clear_flags(&repo->index);
+    }
+    repo->started = false;
+    repo->status = repo->opened ? FR_OK : FR_INVALID;
+    repo->fault = (fr_error){.status = FR_INVALID, .text = "repo: nothing is open"};
+    repo->facts = (fr_repo_facts){.blocks = repo->counts.blocks, .duplicate_blocks = repo->counts.duplicates};
+    repo->reached = 0;
+    repo->depth = 0;
+    repo->entries.count = 0;
+    repo->any_top_key = false;
+}
+
+static fr_status step(fr_repo *repo, fr_repo_item *item, bool *delivered, fr_error *err)
+{
+    walk_level *level = &repo->levels[repo->depth - 1];
+    const node_view *view = &level->view;
+    if (level->stage == STAGE_LEFT) {
+        level->stage = STAGE_ENTRY;
+        if (view->left_at == 0) {
+            return FR_OK;
+        }
+        uint32_t slot = repo_find(repo, view->block.data + view->left_at);
+        return enter_child(repo, level, view->left_at, slot, level->lower, level->key, item, delivered, err);
+    }
+    if (level->next == view->count) {
+        repo->entries.count = view->first;
+        repo->depth--;
+        return FR_OK;
+    }
+    const node_entry *entry = &repo->entries.at[view->first + level->next];
+    if (level->stage == STAGE_ENTRY) {
+        level->stage = STAGE_RIGHT;
+        *delivered = true;
+        return deliver_record(repo, level, entry, item, err);
+    }
+    fr_slice lower = level->key;
+    level->key = key_after(repo, repo->depth - 1, level);
+    level->next++;
+    level->stage = STAGE_ENTRY;
+    if (entry->right_at == 0) {
+        return FR_OK;
+    }
+    return enter_child(repo, level, entry->right_at, entry->right_slot, lower, level->key, item, delivered, err);
+}
+
+static fr_status fail_walk(fr_repo *repo, fr_status status, const fr_error *fault, fr_error *err)
+{
+    repo->status = status;
+    repo->fault = *fault;
+    if (err != NULL) {
+        *err = *fault;
+    }
+    return status;
+}
+
+fr_status fr_repo_next(fr_repo *repo, fr_repo_item *item, fr_error *err)
+{
+    if (FR_UNLIKELY(repo->status != FR_OK)) {
+        if (repo->status != FR_END && err != NULL) {
+            *err = repo->fault;
+        }
+        return repo->status;
+    }
+    bool delivered = false;
+    fr_error fault = {0};
+    if (!repo->started) {
+        fr_status status = enter_root(repo, item, &delivered, &fault);
+        if (status != FR_OK) {
+            return fail_walk(repo, status, &fault, err);
+        }
+    }
+    while (!delivered) {
+        if (repo->depth == 0) {
+            repo->status = FR_END;
+            return FR_END;
+        }
+        fr_status status = step(repo, item, &delivered, &fault);
+        if (FR_UNLIKELY(status != FR_OK)) {
+            return fail_walk(repo, status, &fault, err);
+        }
+    }
+    return FR_OK;
+}
+
+fr_status fr_repo_walk(fr_repo *repo, fr_status (*visit)(void *context, const fr_repo_item *item), void *context,
+                       fr_error *err)
+{
+    fr_repo_rewind(repo);
+    fr_repo_item item;
+    for (;;) {
+        fr_status status = fr_repo_next(repo, &item, err);
+        if (status != FR_OK) {
+            return status == FR_END ? FR_OK : status;
+        }
+        FR_TRY(visit(context, &item));
+    }
+}
+
+void fr_repo_facts_of(const fr_repo *repo, fr_repo_facts *out)
+{
+    *out = repo->facts;
+    out->unreachable_blocks = repo->index.count - repo->reached;
+    if (repo->any_top_key) {
+        out->height = fr_mst_layer(repo->top_key);
+    }
+    out->streamable = repo->in_order && repo->status == FR_END && repo->next_in_order == repo->input.size;
+}
