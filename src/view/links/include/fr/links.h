@@ -17,10 +17,12 @@ typedef struct {
     int64_t inactive; /* of the others */
 } fr_links_count;
 
-/** A place in a list: links with a smaller arrival come after it. */
+/** A place in a list: links with a smaller arrival come after it. `hint` only makes resuming faster: any value is
+ *  right, what fr_links_list gave is fast. */
 typedef struct {
     uint64_t seq;
     uint16_t ordinal;
+    uint32_t hint;
 } fr_arrival;
 
 typedef struct {
@@ -56,8 +58,9 @@ FR_MUST_USE fr_status fr_links_list(fr_links_pin *pin, const fr_links_page *page
 /** Text of a hashed target, appended to `out`; FR_NOT_FOUND. */
 FR_MUST_USE fr_status fr_links_target_text(fr_links_pin *pin, fr_target target, fr_buffer *out, fr_error *err);
 
-/** The most linked targets of recent events (a space-saving sketch over links in arrival order, at most 256 targets): an
- *  estimate for the front page, not part of the digest. */
+/** The most linked targets of recent events, most first: a set-associative space-saving sketch over links in arrival
+ *  order. An estimate for the front page, not saved, not part of the digest. */
+#define FR_LINKS_TOP_MAX 64
 typedef struct {
     fr_target target;
     uint32_t source;

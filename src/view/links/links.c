@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// Folding facts. A link's life touches one list: a birth, and later a death, or for a link that is in the store already a
+// kill. When an account goes inactive or comes back its links stay where they are and their lists' counters move; which
+// links those are is asked of the resolver, whose state is that of this very event (a batch ends with such an event).
+#include "links.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { ROW_MAX_BYTES = 1 << 16 };
+
+/* ---- digest rows -------------------------------------------------------------------------------------------------- */
+
+static void put_field(fr_buffer *out, fr_slice text)
+{
+    fr_buffer_slice(out, text);
+    fr_buffer_byte(out, 0x1f);
+}
+
+void fr_links_row(const fr_links *links, fr_ref record, fr_target target, uint32_t source, uint64_t seq,
+                  uint16_t ordinal, fr_buffer *out)
+{
+    const fr_ids *ids = links->context.ids;
+    char did_room[FR_DID_PLC_BYTES];
+    char rkey_room[FR_TID_BYTES];
+    uint8_t place[10];
+    uint32_t collection = 0;
+    fr_slice path;
+    fr_ids_source(ids, source, &collection, &path);
+    fr_buffer_reset(out);
+    put_field(out, fr_ids_did(ids, record.uid, did_room));
+    put_field(out, fr_ids_collection(ids, collection));
+    put_field(out, fr_ids_rkey(ids, record.rkey, rkey_room));
+    put_field(out, path);
+    if (fr_target_is_text(target)) {
+        uint8_t hash[16]; /* a function of the text, so as good as the text */
+        fr_store_u64be(hash, target.hi);
+        fr_store_u64be(hash + 8, target.lo);
+        put_field(out, fr_slice_of(hash, sizeof hash));
+    } else {
+        fr_ids_put_target(ids, target, out);
+        fr_buffer_byte(out, 0x1f);
+    }
+    fr_store_u64le(place, seq);
+    place[8] = (uint8_t)ordinal;
+    place[9] = (uint8_t)(ordinal >> 8);
+    fr_buffer_append(out, place, sizeof place);
+}
+
+/* ---- one link --------------------------------------------------------------------------------------------------- */
+
+static void count_links(fr_links *links, int by)
+{
+    __atomic_store_n(&links->totals.links, links->totals.links + (uint64_t)(int64_t)by, __ATOMIC_RELAXED);
+}
+
+static fr_status born(fr_links *links, const fr_fact *fact, size_t i, bool active, fr_error *err)
+{
+    const fr_link *link = &fact->fresh[i];
+    fr_recent *recent = links->current->recent;
+    uint32_t list = 0;
+    FR_TRY(fr_recent_list(recent, link->target, link->source, fact->fresh_texts[i], &list, err));
+    fr_link_op step = {
+        .seq = fact->event->seq,
+        .rkey = fact->ref.rkey,
+        .uid = fact->uid,
+        .ordinal = link->arrival_ordinal,
+        .kind = FR_LINK_BIRTH,
+    };
+    FR_TRY(fr_recent_step(recent, list, step, active, !active, err));
+    fr_links_row(links, fact->ref, link->target, link->source, link->arrival_seq, link->arrival_ordinal, &links->row);
+    fr_digest_add(&links->digest, fr_buffer_view(&links->row));
+    fr_top_add(links->top, link->target, link->source);
+    count_links(links, 1);
+    return FR_OK;
+}
+
+static fr_status died(fr_links *links, const fr_link *link, fr_ref record, uint64_t seq, bool active, fr_error *err)
+{
+    fr_recent *recent = links->current->recent;
+    uint32_t list = 0;
+    FR_TRY(fr_recent_list(recent, link->target, link->source, (fr_slice){NULL, 0}, &list, err));
+    fr_link_op step = {.seq = seq, .uid = record.uid, .kind = FR_LINK_COUNT};
+    if (link->arrival_seq <= links->current->base_seq) {
+        step.kind = FR_LINK_KILL;
+        step.rkey = link->arrival_seq;
+        step.ordinal = link->arrival_ordinal;
+    } else {
+        fr_link_op *birth = fr_recent_birth(recent, list, link->arrival_seq, link->arrival_ordinal);
+        if (birth == NULL) {
+            return fr_fail(err, FR_CORRUPT, "links: a link to remove is not in its list");
+        }
+        __atomic_store_n(&birth->death, seq, __ATOMIC_RELEASE); /* pairs with fr_recent_death */
+    }
+    FR_TRY(fr_recent_step(recent, list, step, -(int)active, -(int)!active, err));
+    fr_links_row(links, record, link->target, link->source, link->arrival_seq, link->arrival_ordinal, &links->row);
+    fr_digest_subtract(&links->digest, fr_buffer_view(&links->row));
+    count_links(links, -1);
+    return FR_OK;
+}
+
+/* ---- accounts --------------------------------------------------------------------------------------------------- */
+
+static fr_status note_linked(fr_links *links, uint32_t uid, bool linked, fr_error *err)
+{
+    size_t word = uid / 64;
+    if (word >= links->linked_words) {
+        size_t words = FR_MAX((word + FR_LINKED_PAGE_WORDS) / FR_LINKED_PAGE_WORDS * FR_LINKED_PAGE_WORDS,
+                              links->linked_words * 2);
+        uint64_t *bits = realloc(links->linked, words * sizeof *bits);
+        if (bits == NULL) {
+            return fr_fail(err, FR_NOMEM, "links: accounts");
+        }
+        links->linked = bits;
+        uint8_t *touched = realloc(links->linked_touched, words / FR_LINKED_PAGE_WORDS);
+        if (touched == NULL) {
+            return fr_fail(err, FR_NOMEM, "links: accounts");
+        }
+        links->linked_touched = touched;
+        memset(bits + links->linked_words, 0, (words - links->linked_words) * sizeof *bits);
+        memset(touched + links->linked_words / FR_LINKED_PAGE_WORDS, 0,
+               (words - links->linked_words) / FR_LINKED_PAGE_WORDS);
+        links->linked_words = words;
+    }
+    uint64_t bit = UINT64_C(1) << (uid % 64);
+    if (((links->linked[word] & bit) != 0) != linked) {
+        links->linked[word] ^= bit;
+        links->linked_touched[word / FR_LINKED_PAGE_WORDS] = 1;
+        uint64_t dids = linked ? links->totals.dids + 1 : links->totals.dids - 1;
+        __atomic_store_n(&links->totals.dids, dids, __ATOMIC_RELAXED);
+    }
+    return FR_OK;
+}
+
+typedef struct {
+    fr_links *links;
+    uint64_t seq;
+    bool was_active, is_active, deleted;
+    fr_error *err;
+} account_change;
+
+static fr_status recount(fr_links *links, const fr_link *link, uint32_t uid, uint64_t seq, bool active, fr_error *err)
+{
+    uint32_t list = 0;
+    fr_recent *recent = links->current->recent;
+    FR_TRY(fr_recent_list(recent, link->target, link->source, (fr_slice){NULL, 0}, &list, err));
+    fr_link_op step = {.seq = seq, .uid = uid, .kind = FR_LINK_COUNT};
+    return fr_recent_step(recent, list, step, active ? 1 : -1, active ? -1 : 1, err);
+}
+
+static fr_status change_record(void *context, fr_ref ref, uint64_t seq, uint64_t rev, const fr_link *list, size_t count)
+{
+    const account_change *change = context;
+    (void)seq;
+    (void)rev;
+    for (size_t i = 0; i < count; i++) {
+        FR_TRY(change->deleted
+                   ? died(change->links, &list[i], ref, change->seq, change->was_active, change->err)
+                   : recount(change->links, &list[i], ref.uid, change->seq, change->is_active, change->err));
+    }
+    if (change->deleted && count != 0) {
+        uint64_t *records = &change->links->totals.linking_records;
+        __atomic_store_n(records, *records - 1, __ATOMIC_RELAXED);
+    }
+    return FR_OK;
+}
+
+static fr_status apply_status(fr_links *links, const fr_fact *fact, fr_error *err)
+{
+    account_change change = {
+        .links = links,
+        .seq = fact->event->seq,
+        .was_active = fact->status_before == FR_ACCOUNT_ACTIVE,
+        .is_active = fact->status_after == FR_ACCOUNT_ACTIVE,
+        .deleted = fact->status_after == FR_ACCOUNT_DELETED,
+        .err = err,
+    };
+    if (fact->status_before == FR_ACCOUNT_DELETED || (change.was_active == change.is_active && !change.deleted)) {
+        return FR_OK; /* nothing there to move, or nothing moves */
+    }
+    FR_TRY(fr_resolver_each_record(links->context.resolver, fact->uid, change.seq, change_record, &change, err));
+    return change.deleted ? note_linked(links, fact->uid, false, err) : FR_OK;
+}
+
+/* ---- the four verbs ----------------------------------------------------------------------------------------------- */
+
+static fr_status apply_commit(fr_links *links, const fr_fact *fact, fr_error *err)
+{
+    bool active = fact->status_after == FR_ACCOUNT_ACTIVE;
+    for (size_t i = 0; i < fact->gone_count; i++) {
+        FR_TRY(died(links, &fact->gone[i], fact->ref, fact->event->seq, active, err));
+    }
+    for (size_t i = 0; i < fact->fresh_count; i++) {
+        FR_TRY(born(links, fact, i, active, err));
+    }
+    size_t before = fact->gone_count + fact->kept_count;
+    size_t after = fact->fresh_count + fact->kept_count;
+    uint64_t records = links->totals.linking_records + (after != 0) - (before != 0);
+    __atomic_store_n(&links->totals.linking_records, records, __ATOMIC_RELAXED);
+    return after != 0 ? note_linked(links, fact->uid, true, err) : FR_OK;
+}
+
+static fr_status links_apply(void *view, const fr_fact *facts, size_t count, fr_error *err)
+{
+    fr_links *links = view;
+    for (size_t i = 0; i < count; i++) {
+        const fr_fact *fact = &facts[i];
+        if (fact->event->seq <= links->seq) {
+            continue;
+        }
+        bool commit = fact->event->kind == FR_EVENT_PUT || fact->event->kind == FR_EVENT_DELETE;
+        FR_TRY(commit ? apply_commit(links, fact, err)
+                      : fact->status_before != fact->status_after ? apply_status(links, fact, err) : FR_OK);
+        links->seq = fact->event->seq;
+    }
+    return FR_OK;
+}
+
+static void links_publish(void *view, uint64_t seq)
+{
+    fr_links *links = view;
+    __atomic_store_n(&links->current->published_seq, seq, __ATOMIC_RELEASE); /* pairs with fr_links_pin_take */
+    fr_top_publish(links->top);
+}
+
+static fr_status links_checkpoint(void *view, uint64_t seq, fr_error *err)
+{
+    return fr_links_save(view, seq, err);
+}
+
+static fr_status links_digest(void *view, bool deep, fr_digest *out, fr_error *err)
+{
+    fr_links *links = view;
+    if (deep) {
+        return fr_links_deep_digest(links, out, err);
+    }
+    *out = links->digest;
+    return FR_OK;
+}
+
+static uint64_t links_bytes(void *view)
+{
+    const fr_links *links = view;
+    return fr_recent_bytes(links->current->recent) + links->linked_words * sizeof *links->linked;
+}
+
+/* ---- opening and closing ------------------------------------------------------------------------------------------- */
+
+fr_status fr_links_version_new(fr_links_version **out, fr_links *links, uint64_t base_seq, fr_error *err)
+{
+    fr_links_version *version = calloc(1, sizeof *version);
+    if (version == NULL) {
+        return fr_fail(err, FR_NOMEM, "links");
+    }
+    version->store = links->store;
+    version->links = links;
+    version->refs = 1;
+    version->base_seq = base_seq;
+    version->published_seq = base_seq;
+    fr_status status = fr_recent_new(&version->recent, err);
+    status = status == FR_OK ? fr_store_snapshot_new(&version->snapshot, links->store, err) : status;
+    if (status != FR_OK) {
+        fr_links_version_unref(version);
+        return status;
+    }
+    *out = version;
+    return FR_OK;
+}
+
+void fr_links_version_unref(void *pointer)
+{
+    fr_links_version *version = pointer;
+    if (version != NULL && __atomic_sub_fetch(&version->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+        fr_recent_free(version->recent);
+        fr_store_snapshot_free(version->snapshot);
+        free(version);
+    }
+}
+
+static void links_close(void *view)
+{
+    fr_links *links = view;
+    if (links == NULL) {
+        return;
+    }
+    fr_rcu_barrier(); /* versions that were replaced hold snapshots of the store */
+    fr_links_version_unref(links->current);
+    fr_store_close(links->store);
+    fr_top_free(links->top);
+    fr_buffer_done(&links->row);
+    free(links->linked);
+    free(links->linked_touched);
+    free(links);
+}
+
+static fr_store_options store_options(const fr_view_context *context)
+{
+    return (fr_store_options){
+        .room = context->dir == NULL ? FR_STORE_MEMORY : FR_STORE_ROCKSDB,
+        .dir = context->dir,
+        .cache_bytes = context->memory_bytes / 4,
+        .read_only = context->read_only,
+    };
+}
+
+static fr_status links_open(void **view, const fr_view_context *context, uint64_t *seq, fr_error *err)
+{
+    fr_links *links = calloc(1, sizeof *links);
+    if (links == NULL) {
+        return fr_fail(err, FR_NOMEM, "links");
+    }
+    links->context = *context;
+    links->identity = context->views[FR_VIEW_IDENTITY];
+    fr_buffer_init(&links->row, ROW_MAX_BYTES);
+    fr_store_options options = store_options(context);
+    fr_status status = fr_store_open(&links->store, &options, err);
+    status = status == FR_OK ? fr_top_new(&links->top, err) : status;
+    status = status == FR_OK ? fr_links_load(links, err) : status;
+    status = status == FR_OK ? fr_links_version_new(&links->current, links, links->seq, err) : status;
+    if (status != FR_OK) {
+        links_close(links);
+        return status;
+    }
+    *seq = links->seq;
+    *view = links;
+    return FR_OK;
+}
+
+static fr_status links_saved(const fr_view_context *context, fr_digest *out, uint64_t *seq, fr_error *err)
+{
+    fr_store *store = NULL;
+    fr_store_options options = store_options(context);
+    options.read_only = true;
+    if (context->dir == NULL) {
+        return FR_NOT_FOUND;
+    }
+    FR_TRY(fr_store_open(&store, &options, err));
+    fr_links_totals totals;
+    fr_status status = fr_links_meta(store, seq, out, &totals, err);
+    fr_store_close(store);
+    return status;
+}
+
+const fr_view_ops fr_links_ops = {
+    .name = "links",
+    .open = links_open,
+    .close = links_close,
+    .apply = links_apply,
+    .publish = links_publish,
+    .checkpoint = links_checkpoint,
+    .digest = links_digest,
+    .saved = links_saved,
+    .bytes = links_bytes,
+};
