@@ -6,23 +6,40 @@
 #pragma once
 
 #include <fr/base.h>
+#include <freshet.h>
 
-typedef struct freshet freshet;
 typedef struct fr_server fr_server;
 
+/** freshet_query with any context in place of the engine, so that the server runs (in tests, benches, proxies) without
+ *  one. `accept` ends with NUL; it is the first Accept line as sent, or NULL. Called from the loop's thread only. */
+typedef freshet_status (*fr_server_answer)(void *context, const char *target, size_t target_size,
+                                           const char *accept, freshet_answer *answer,
+                                           freshet_error *err);
+
 typedef struct {
-    const char *host;        /* NULL: 127.0.0.1 */
-    uint16_t port;           /* 0: a free one */
-    bool next_free_port;     /* a taken port moves on to the next, up to 64 of them */
-    uint32_t connections_max; /* 0: 1024 */
+    const char *host;    /* NULL: 127.0.0.1 */
+    uint16_t port;       /* 0: a free one */
+    bool next_free_port; /* a taken port moves on to the next, up to 64 of them */
+    uint32_t
+        connections_max; /* 0: 1024; up to 64 more are told 503 and closed, others just closed */
     uint32_t idle_timeout_ms; /* 0: 60,000; a request must arrive whole within header_timeout_ms */
     uint32_t header_timeout_ms; /* 0: 10,000 */
+    uint32_t
+        write_timeout_ms; /* 0: 30,000; a peer that has not taken what waits for it by then is dropped */
     uint32_t slow_request_ms; /* logs a warning with stage times beyond this; 0: 500 */
+    fr_server_answer answer; /* NULL: freshet_query on the attached db; otherwise no db is needed */
+    void (*answer_free)(
+        freshet_answer *answer); /* frees what `answer` gave; NULL: nothing to free */
+    void (*progress)(void *context,
+                     freshet_progress *out); /* for /ready; NULL beside `answer`: always ready */
+    void *context;                           /* of the three above */
 } fr_server_options;
 
-/** Binds and listens; answers begin with fr_server_run. `db` may be NULL until fr_server_attach: /live answers 200,
- *  /ready and everything else 503 with the phase. */
-FR_MUST_USE fr_status fr_server_open(fr_server **out, const fr_server_options *options, fr_error *err);
+/** Binds and listens; answers begin with fr_server_run. Until fr_server_attach /live, /metrics and the page for a person
+ *  answer 200, /ready and everything else 503 with the phase.
+ *  errors   FR_INVALID the host is no address and no name; FR_IO (err->os is EADDRINUSE, EACCES, …); FR_NOMEM */
+FR_MUST_USE fr_status fr_server_open(fr_server **out, const fr_server_options *options,
+                                     fr_error *err);
 uint16_t fr_server_port(const fr_server *server);
 /** Hands the engine over, from any thread, once. Borrowed until fr_server_close. */
 void fr_server_attach(fr_server *server, freshet *db);
@@ -43,17 +60,23 @@ typedef struct {
     fr_slice method, target; /* origin-form target as sent, or the path of absolute-form */
     bool http_1_0;
     bool keep_alive;
-    fr_slice host, accept, if_none_match, user_agent;
+    fr_slice host, accept, if_none_match,
+        user_agent;       /* the first line of each; data NULL when there is none */
+    bool expect_continue; /* HTTP/1.1 with `Expect: 100-continue` */
     bool has_body;
     bool chunked;
     uint64_t content_length;
-    size_t head_bytes; /* size of the head, its blank line included */
+    size_t head_bytes; /* size of the head, its blank line (and one before it) included */
 } fr_http_request;
 
-/** Parses one request head at the start of `in`. FR_AGAIN: more bytes are needed (never beyond the maxima).
- *  errors   FR_MALFORMED / FR_LIMIT with *http_status the answer to give before closing: 400, 414, 431, 501, 505 */
-FR_MUST_USE fr_status fr_http_parse(fr_slice in, fr_http_request *out, int *http_status, fr_error *err);
+/** Parses one request head at the start of `in`. FR_AGAIN: more bytes are needed (never beyond the maxima). What a
+ *  prefix of the bytes gives, unless FR_AGAIN, the whole gives too. *out is untouched on failure.
+ *  errors   FR_MALFORMED / FR_LIMIT with *http_status the answer to give before closing: 400, 414, 417, 431, 501, 505;
+ *           err->text is fit for the client
+ *  source   RFC 9112 sections 2-6, RFC 9110 section 5 */
+FR_MUST_USE fr_status fr_http_parse(fr_slice in, fr_http_request *out, int *http_status,
+                                    fr_error *err);
 /** Length of the body at the start of `in` as it lies on the wire (chunk framing included): FR_AGAIN when more is needed;
  *  FR_MALFORMED / FR_LIMIT (400, 413). Bodies are read and dropped: no route takes one yet. */
-FR_MUST_USE fr_status fr_http_body(const fr_http_request *request, fr_slice in, size_t *wire_bytes, int *http_status,
-                                   fr_error *err);
+FR_MUST_USE fr_status fr_http_body(const fr_http_request *request, fr_slice in, size_t *wire_bytes,
+                                   int *http_status, fr_error *err);

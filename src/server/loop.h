@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/** The inside of the server: one loop, its connections, and what a request becomes.
+ *
+ *      socket --read--> connection.in --fr_serve_next, many times--> server.out --one uv_try_write--> socket
+ *                                                                        \--what did not fit--> connection.pending
+ *
+ *  server.c      opens, listens, sweeps deadlines, ends
+ *  connection.c  bytes in and out of one peer: reading, back-pressure, turns, lingering close
+ *  serve.c       one request: parse, answer, count
+ *  reply.c       one answer as bytes
+ *
+ *  thread  owned(thread): the loop's, except the fields marked atomic */
+#pragma once
+
+#include "http_body.h"
+#include "metrics.h"
+
+#include <fr/buffer.h>
+#include <fr/server.h>
+#include <uv.h>
+
+/* Bounds; all of them are in docs/bounds.md. */
+#define FR_SERVER_IN_BYTES (2 * FR_HTTP_HEAD_MAX_BYTES) /* read buffer of a connection */
+#define FR_SERVER_OUT_SOFT_BYTES (256u << 10) /* answers are sent once so many bytes wait */
+#define FR_SERVER_OUT_MAX_BYTES (64u << 20)   /* the largest answer */
+#define FR_SERVER_OUT_KEEP_BYTES (1u << 20)   /* memory kept for the next answers */
+#define FR_SERVER_TURN_REQUESTS 64            /* pipelined requests before others have their turn */
+#define FR_SERVER_TURN_NS 5000000u            /* or so long */
+#define FR_SERVER_OVERFLOW_MAX 64             /* connections over the cap that are told so */
+#define FR_SERVER_LINGER_MS 1000              /* a closed peer may go on sending so long, unread */
+#define FR_SERVER_LINGER_BYTES (1u << 20)     /* and so much */
+#define FR_SERVER_STOP_MS 5000                /* ongoing answers after fr_server_stop */
+#define FR_SERVER_STOP_QUIET_MS 50            /* a request already on its way is still answered */
+#define FR_SERVER_STOP_PARTIAL_MS 1000        /* half a request then has so long to become whole */
+#define FR_SERVER_BACKLOG 1024
+
+typedef enum {
+    FR_PHASE_OPEN = 0,
+    FR_PHASE_LINGER =
+        1, /* our side is shut: what still comes is dropped, so that no reset eats the last answer */
+    FR_PHASE_CLOSED = 2, /* waits for libuv to let go */
+} fr_phase;
+
+typedef struct fr_connection fr_connection;
+struct fr_connection {
+    uv_tcp_t handle; /* first: the handle is the connection */
+    uv_write_t write;
+    uv_shutdown_t shutdown;
+    fr_server *server;
+    fr_connection *next, *previous; /* in server->live */
+    fr_connection *turn_next;       /* in server->turns */
+
+    uint8_t *in; /* FR_SERVER_IN_BYTES; unread bytes are [start, end) */
+    size_t start, end;
+    size_t seen_bytes; /* of the head at `start`: already found incomplete */
+    bool in_body;      /* the head of head_bytes at `start` is whole, its body is being read past */
+    size_t head_bytes;
+    fr_http_skip body;
+
+    fr_buffer pending; /* answers the socket did not take at once */
+    fr_phase phase;
+    bool reading, writing, has_turn;
+    bool close_after; /* the last answer is written: flush, then linger */
+    bool peer_done;   /* the peer sends no more */
+    bool overflow;    /* over the cap: not counted among the connections */
+
+    uint64_t request_ms; /* when the first byte of a request came that is not whole yet; 0: none */
+    uint64_t active_ms;  /* last answer or first connect */
+    uint64_t blocked_ms; /* since when `writing` */
+    uint64_t linger_ms;
+    uint64_t linger_bytes;
+};
+
+struct fr_server {
+    fr_server_options options; /* with defaults filled in */
+    uv_loop_t loop;
+    uv_tcp_t listener;
+    uv_async_t wake;
+    uv_timer_t sweep;
+    uv_idle_t turner;
+    uint16_t port;
+    bool stopping, ending;
+    bool accept_stalled; /* a peer waits in libuv for memory */
+    uint64_t stop_ms;
+
+    fr_connection *live;
+    fr_connection *spare; /* closed ones, kept for reuse */
+    fr_connection *turns_head, *turns_tail;
+    uint32_t connection_count, overflow_count;
+
+    fr_buffer out; /* answers being made, of the connection that is being served */
+    fr_metrics *metrics;
+    uint64_t now_ns; /* after the last request: the start of the next one */
+    uint64_t date_ms;
+    char date[32];
+
+    freshet *db; /* atomic: release in fr_server_attach, acquire in the loop */
+    const char
+        *phase; /* atomic, as are the two below; a torn triple only misleads a progress text */
+    uint64_t phase_done;
+    uint64_t phase_total;
+    bool stop_asked; /* atomic */
+};
+
+/* ---- serve.c -------------------------------------------------------------------------------------------------- */
+
+typedef enum {
+    FR_STEP_ANSWERED = 0,
+    FR_STEP_STARVED = 1, /* needs more bytes */
+    FR_STEP_LAST = 2,    /* answered, and the connection ends with it */
+} fr_step;
+
+/** Takes one request out of the connection's buffer and appends its answer to server->out. */
+fr_step fr_serve_next(fr_connection *connection);
+/** Appends an error answer that ends the connection. */
+void fr_serve_refusal(fr_server *server, int status, const char *text);
+
+/* ---- connection.c --------------------------------------------------------------------------------------------- */
+
+void fr_connection_accept(uv_stream_t *listener, int status);
+/** Serves whoever waits for a turn. */
+void fr_connection_turn(fr_server *server);
+/** Applies deadlines; called a few times within the shortest of them. */
+void fr_connection_sweep(fr_connection *connection, uint64_t now_ms);
+/** At once, without a word. */
+void fr_connection_drop(fr_connection *connection);
+void fr_connection_free_spares(fr_server *server);
