@@ -233,12 +233,12 @@ static sim_room *enter_file(fr_file *base, int *failed)
     return room;
 }
 
-/* The same for a counted operation that changes the file. */
-static sim_room *enter_change(fr_file *base, int *failed)
+/* The same for a counted operation that changes the file; `read_only` is what the kernel says when it may not. */
+static sim_room *enter_change(fr_file *base, int read_only, int *failed)
 {
     sim_room *room = enter_file(base, failed);
     if (*failed == 0 && !((sim_file *)base)->writable) {
-        *failed = EBADF;
+        *failed = read_only;
     }
     if (*failed == 0) {
         *failed = count_operation(room);
@@ -289,7 +289,7 @@ static fr_status sim_pwrite(fr_file *base, const void *data, size_t size, uint64
 {
     int failed;
     sim_node *node = ((sim_file *)base)->node;
-    sim_room *room = enter_change(base, &failed);
+    sim_room *room = enter_change(base, EBADF, &failed);
     if (failed == 0) {
         failed = write_locked(room, node, data, size, offset);
     } else if (failed == EIO && ((sim_file *)base)->generation == room->generation) {
@@ -332,7 +332,7 @@ static int resize_locked(sim_room *room, sim_node *node, uint64_t size)
 static fr_status sim_truncate(fr_file *base, uint64_t size, fr_error *err)
 {
     int failed;
-    sim_room *room = enter_change(base, &failed);
+    sim_room *room = enter_change(base, EINVAL, &failed);
     if (failed == 0) {
         failed = resize_locked(room, ((sim_file *)base)->node, size);
     }
@@ -344,7 +344,7 @@ static fr_status sim_preallocate(fr_file *base, uint64_t size, fr_error *err)
 {
     int failed;
     sim_node *node = ((sim_file *)base)->node;
-    sim_room *room = enter_change(base, &failed);
+    sim_room *room = enter_change(base, EBADF, &failed);
     if (failed == 0 && size > node->live_size) {
         failed = resize_locked(room, node, size);
     }
@@ -529,6 +529,9 @@ static int rename_locked(sim_room *room, const char *from, const char *to)
     }
     if (leads_to(room, node, to)) {
         return EINVAL;
+    }
+    if (target != NULL && leads_to(room, target, from)) {
+        return ENOTEMPTY; /* Linux looks at this before it looks at kinds */
     }
     failed = check_replace(node, target);
     return failed != 0 ? failed : sim_dir_move(&room->disk, dirs[0], names[0], dirs[1], names[1]);
