@@ -14,7 +14,7 @@
 
 #include <math.h>
 
-#define LEVEL_MAX 2040 /* 32 KiB of stack less the rest of the frame */
+#define LEVEL_MAX 1024
 
 typedef struct {
     const uint8_t *key; /* the last key of a map, NULL before the first */
@@ -30,7 +30,7 @@ typedef struct {
     fr_error *err;
     level levels[LEVEL_MAX];
 } checker;
-_Static_assert(sizeof(checker) <= 32 * 1024 - 40, "the header promises 32 KiB of stack");
+_Static_assert(sizeof(checker) <= 24 * 1024, "the header promises 32 KiB of stack");
 
 static fr_status malformed(const checker *c, const uint8_t *at, const char *text)
 {

@@ -62,13 +62,22 @@ FR_MUST_USE fr_status fr_cbor_skip(fr_cbor_reader *r, fr_error *err);
 
 typedef struct {
     unsigned flags;
-    uint32_t depth_max;     /* 0: FR_CBOR_DEPTH_MAX. Deepest container nesting accepted; excess is FR_LIMIT "record-depth" */
-    bool must_be_map;       /* the top item is a map, else FR_MALFORMED "record-not-map" */
+    uint32_t depth_max; /* 0: FR_CBOR_DEPTH_MAX, at most 1024; the top container is level 1. Excess is FR_LIMIT "record-depth" */
+    bool must_be_map;   /* the top item is a map, else FR_MALFORMED "record-not-map" */
 } fr_cbor_check_options;
-/** The whole slice is exactly one valid item. cost: one pass, 32 KiB of stack at most. */
+/** The whole slice is exactly one valid item. `options` may be NULL.
+ *  errors   FR_MALFORMED "record-cbor" with the offset of the item that breaks the rule, "record-not-map"; FR_LIMIT
+ *           "record-depth", "record-size" (a container or key over its bound)
+ *  cost     one pass, 32 KiB of stack at most, no allocation */
 FR_MUST_USE fr_status fr_cbor_check(fr_slice in, const fr_cbor_check_options *options, fr_error *err);
 /** The same for the first of several items; *size is its length (frames are two items in a row). */
 FR_MUST_USE fr_status fr_cbor_check_prefix(fr_slice in, const fr_cbor_check_options *options, size_t *size, fr_error *err);
+
+/** What the atproto data model asks of a checked item beyond its encoding: `$type` is a non-empty text wherever it
+ *  stands; a map of type "blob" has a link `ref`, a text `mimeType` and a `size` that is an integer from 0; no map key is
+ *  `$link` or `$bytes`, which JSON keeps for links and bytes. The top item is a map. Records in the network break these
+ *  rules; so this is apart from fr_cbor_check.  errors   FR_MALFORMED "record-data-model" with offset */
+FR_MUST_USE fr_status fr_cbor_check_data_model(fr_slice checked, fr_error *err);
 
 /** Value of `key` in the map at the start of `map` (a checked item); FR_NOT_FOUND. *value is the encoded value. */
 FR_MUST_USE fr_status fr_cbor_map_get(fr_slice map, const char *key, fr_slice *value);
