@@ -108,7 +108,7 @@ def main():
         header = headers_of(top, modules[upper])[0]
         probe = top / modules["os"] / "probe.c"
         good = probe.read_text()
-        # Without the questions: gcc 12 stays silent about a missing header that __has_include has asked for before.
+        # Without the questions: gcc 12 says nothing about a missing header that __has_include asked for.
         probe.write_text(f"#include <fr/{header}>\nint fr_probe_os;\n")
         code, output = build(top, "fr_os")
         expect(code != 0 and re.search(rf"fr/{header}.*No such file", output), f"an upward include of <fr/{header}> builds", output)

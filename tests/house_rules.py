@@ -20,6 +20,7 @@ SPDX = "SPDX-License-Identifier: MIT OR Apache-2.0"
 CODE = re.compile(r"(\.(c|h|cc|hpp|cpp|py|sh|mjs|js|cmake|map)|(^|/)(Makefile|CMakeLists\.txt|\.ci/run))$")
 C_SOURCE = re.compile(r"\.(c|h|cc)$")
 LINES_MAX = 1000
+WIDTH_MAX = {"c": 100, "other": 120}
 # What .gitignore keeps out; a file that was forced in is found by these.
 FORBIDDEN = re.compile(
     r"(^|/)(\.env[^/]*|node_modules/.*|__pycache__/.*|[^/]*\.(key|pem|p12|log|o|a|so|core)|[^/]*\.so\.\d[^/]*"
@@ -49,6 +50,16 @@ def length(top):
     for name, path in walk(top):
         if CODE.search(name) and (count := text_of(path).count("\n")) > LINES_MAX:
             yield f"{name}: {count} lines, over {LINES_MAX}"
+
+
+def width(top):
+    """A line that holds a URL may be as long as the URL is."""
+    for name, path in walk(top):
+        if CODE.search(name):
+            limit = WIDTH_MAX["c" if C_SOURCE.search(name) else "other"]
+            for number, line in enumerate(text_of(path).split("\n"), 1):
+                if len(line) > limit and "://" not in line:
+                    yield f"{name}:{number}: {len(line)} characters, over {limit}"
 
 
 def includes(top):
@@ -85,6 +96,7 @@ def plant(top, files):
 BROKEN = {
     licence: {"src/x.c": "int x;\n"},
     length: {"src/x.c": f"// {SPDX}\n" * (LINES_MAX + 1)},
+    width: {"src/x.c": f"// {SPDX}" + " x" * 50},
     includes: {"src/os/x.c": '#include "../engine/private.h"\n'},
     bounds.findings: {"src/os/x.h": "#define FR_THING_BYTES_MAX 7\n",
                       "docs/bounds.md": "| `FR_THING_BYTES_MAX` | `8` | a thing |\n"},

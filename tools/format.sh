@@ -7,7 +7,8 @@ mode=${1:---check}
 shift || true
 files=("$@")
 if [ ${#files[@]} -eq 0 ]; then
-    mapfile -t files < <(find src include tests bench examples -type f \( -name '*.c' -o -name '*.h' -o -name '*.cc' \) | sort)
+    mapfile -t files < <(find src include tests bench examples -type f \
+                         \( -name '*.c' -o -name '*.h' -o -name '*.cc' \) 2>/dev/null | sort)
 fi
 case "$mode" in
     --check) clang-format --dry-run -Werror "${files[@]}" ;;
