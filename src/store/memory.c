@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// The memory room: a load merges its run with the state into a new sorted array, which a count keeps alive as long as the
+// store or a snapshot names it. For tests, the simulated world and scratch rebuilds that never load; a load costs the
+// whole state, which those can pay.
+#include "room.h"
+
+#include <fr/arena.h>
+#include <fr/thread.h>
+#include <stdlib.h>
+
+typedef struct {
+    fr_slice key;
+    fr_slice value;
+} row;
+
+typedef struct {
+    uint32_t refs; /* atomic */
+    row *rows;
+    size_t count;
+    fr_arena bytes; /* what keys and values point into */
+} state;
+
+typedef struct {
+    fr_store base;
+    fr_mutex lock; /* guards `now` for the length of a count */
+    state *now;
+} memory_store;
+
+typedef struct {
+    int kind;
+    fr_slice key;
+    fr_slice value;
+} load_row;
+
+typedef struct {
+    fr_store_load base;
+    load_row *rows;
+    size_t count, room;
+    fr_arena bytes;
+} memory_load;
+
+typedef struct {
+    fr_store_snapshot base;
+    state *state;
+} memory_snapshot;
+
+typedef struct {
+    fr_store_iter base;
+    state *state;
+    size_t at;
+    uint8_t prefix[64];
+    size_t prefix_size;
+} memory_iter;
+
+static const fr_store_ops MEMORY_OPS;
+
+enum { ARENA_BLOCK_BYTES = 1 << 16 };
+
+static state *state_new(void)
+{
+    state *fresh = calloc(1, sizeof *fresh);
+    if (fresh != NULL) {
+        fresh->refs = 1;
+        fr_arena_init(&fresh->bytes, SIZE_MAX, ARENA_BLOCK_BYTES);
+    }
+    return fresh;
+}
+
+static void state_unref(state *s)
+{
+    if (s != NULL && __atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+        fr_arena_done(&s->bytes);
+        free(s->rows);
+        free(s);
+    }
+}
+
+static state *state_ref(memory_store *store, const fr_store_snapshot *snapshot)
+{
+    fr_mutex_lock(&store->lock);
+    state *s = snapshot != NULL ? ((const memory_snapshot *)(const void *)snapshot)->state : store->now;
+    __atomic_add_fetch(&s->refs, 1, __ATOMIC_ACQ_REL);
+    fr_mutex_unlock(&store->lock);
+    return s;
+}
+
+fr_status fr_store_memory_open(fr_store **out, const fr_store_options *options, fr_error *err)
+{
+    (void)options;
+    memory_store *store = calloc(1, sizeof *store);
+    state *empty = state_new();
+    if (store == NULL || empty == NULL) {
+        free(store);
+        state_unref(empty);
+        return fr_fail(err, FR_NOMEM, "store");
+    }
+    store->base.ops = &MEMORY_OPS;
+    store->now = empty;
+    fr_mutex_init(&store->lock);
+    *out = &store->base;
+    return FR_OK;
+}
+
+static void memory_close(fr_store *base)
+{
+    memory_store *store = (memory_store *)(void *)base;
+    state_unref(store->now);
+    fr_mutex_done(&store->lock);
+    free(store);
+}
+
+/* ---- loading ---- */
+
+static void memory_load_abort(fr_store_load *base)
+{
+    memory_load *load = (memory_load *)(void *)base;
+    fr_arena_done(&load->bytes);
+    free(load->rows);
+    free(load);
+}
+
+static fr_status memory_load_begin(fr_store_load **out, fr_store *store, fr_error *err)
+{
+    memory_load *load = calloc(1, sizeof *load);
+    if (load == NULL) {
+        return fr_fail(err, FR_NOMEM, "store load");
+    }
+    load->base.store = store;
+    fr_arena_init(&load->bytes, SIZE_MAX, ARENA_BLOCK_BYTES);
+    *out = &load->base;
+    return FR_OK;
+}
+
+static fr_status memory_load_row(fr_store_load *base, int kind, fr_slice key, fr_slice value, fr_error *err)
+{
+    memory_load *load = (memory_load *)(void *)base;
+    if (load->count != 0 && fr_slice_compare(load->rows[load->count - 1].key, key) >= 0) {
+        return fr_fail(err, FR_INVALID, "store load: keys out of order");
+    }
+    if (load->count == load->room) {
+        size_t room = FR_MAX((size_t)256, load->room * 2);
+        load_row *bigger = realloc(load->rows, room * sizeof *bigger);
+        if (bigger == NULL) {
+            return fr_fail(err, FR_NOMEM, "store load");
+        }
+        load->rows = bigger;
+        load->room = room;
+    }
+    load_row *fresh = &load->rows[load->count];
+    fresh->kind = kind;
+    FR_TRY(fr_arena_copy(&load->bytes, key, &fresh->key, err));
+    FR_TRY(fr_arena_copy(&load->bytes, value, &fresh->value, err));
+    load->count++;
+    return FR_OK;
+}
+
+static fr_status add_row(state *s, fr_slice key, fr_slice value, fr_error *err)
+{
+    row *fresh = &s->rows[s->count];
+    FR_TRY(fr_arena_copy(&s->bytes, key, &fresh->key, err));
+    FR_TRY(fr_arena_copy(&s->bytes, value, &fresh->value, err));
+    s->count++;
+    return FR_OK;
+}
+
+static fr_status add_change(state *s, const load_row *change, const row *was, fr_error *err)
+{
+    if (change->kind == FR_STORE_DELETE) {
+        return FR_OK;
+    }
+    if (change->kind == FR_STORE_PUT || was == NULL) {
+        return add_row(s, change->key, change->value, err);
+    }
+    fr_buffer sum;
+    fr_buffer_init(&sum, 4096);
+    fr_buffer_slice(&sum, was->value);
+    fr_status status = fr_store_sum(&sum, change->value, err);
+    status = status == FR_OK ? add_row(s, change->key, fr_buffer_view(&sum), err) : status;
+    fr_buffer_done(&sum);
+    return status;
+}
+
+static fr_status merge(const state *old, const memory_load *load, state *fresh, fr_error *err)
+{
+    size_t i = 0;
+    size_t j = 0;
+    while (i < old->count || j < load->count) {
+        int order = i == old->count    ? 1
+                    : j == load->count ? -1
+                                       : fr_slice_compare(old->rows[i].key, load->rows[j].key);
+        if (order < 0) {
+            FR_TRY(add_row(fresh, old->rows[i].key, old->rows[i].value, err));
+            i++;
+        } else {
+            FR_TRY(add_change(fresh, &load->rows[j], order == 0 ? &old->rows[i] : NULL, err));
+            i += order == 0;
+            j++;
+        }
+    }
+    return FR_OK;
+}
+
+static fr_status memory_load_commit(fr_store_load *base, fr_error *err)
+{
+    memory_load *load = (memory_load *)(void *)base;
+    memory_store *store = (memory_store *)(void *)base->store;
+    state *old = store->now;
+    state *fresh = state_new();
+    fr_status status = fresh == NULL ? fr_fail(err, FR_NOMEM, "store load") : FR_OK;
+    if (status == FR_OK) {
+        fresh->rows = malloc((old->count + load->count + 1) * sizeof *fresh->rows);
+        status = fresh->rows == NULL ? fr_fail(err, FR_NOMEM, "store load") : merge(old, load, fresh, err);
+    }
+    if (status == FR_OK) {
+        fr_mutex_lock(&store->lock);
+        store->now = fresh;
+        fr_mutex_unlock(&store->lock);
+        state_unref(old);
+    } else {
+        state_unref(fresh);
+    }
+    memory_load_abort(base);
+    return status;
+}
+
+/* ---- reading ---- */
+
+static fr_status memory_snapshot_new(fr_store_snapshot **out, fr_store *store, fr_error *err)
+{
+    memory_snapshot *snapshot = calloc(1, sizeof *snapshot);
+    if (snapshot == NULL) {
+        return fr_fail(err, FR_NOMEM, "store snapshot");
+    }
+    snapshot->base.store = store;
+    snapshot->state = state_ref((memory_store *)(void *)store, NULL);
+    *out = &snapshot->base;
+    return FR_OK;
+}
+
+static void memory_snapshot_free(fr_store_snapshot *base)
+{
+    memory_snapshot *snapshot = (memory_snapshot *)(void *)base;
+    state_unref(snapshot->state);
+    free(snapshot);
+}
+
+static size_t lower_bound(const state *s, fr_slice key)
+{
+    size_t low = 0;
+    size_t high = s->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (fr_slice_compare(s->rows[middle].key, key) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static fr_status memory_get(fr_store *base, const fr_store_snapshot *snapshot, fr_slice key, fr_buffer *out,
+                            fr_error *err)
+{
+    state *s = state_ref((memory_store *)(void *)base, snapshot);
+    size_t at = lower_bound(s, key);
+    bool found = at < s->count && fr_slice_equal(s->rows[at].key, key);
+    fr_buffer_reset(out);
+    if (found) {
+        fr_buffer_slice(out, s->rows[at].value);
+    }
+    state_unref(s);
+    return found ? fr_buffer_status(out, err) : FR_NOT_FOUND;
+}
+
+static fr_status memory_iter_new(fr_store_iter **out, fr_store *base, const fr_store_snapshot *snapshot,
+                                 fr_slice prefix, fr_slice from, fr_error *err)
+{
+    memory_iter *iter = calloc(1, sizeof *iter);
+    if (iter == NULL || prefix.size > sizeof iter->prefix) {
+        free(iter);
+        return fr_fail(err, FR_NOMEM, "store iterator");
+    }
+    if (prefix.size != 0) {
+        memcpy(iter->prefix, prefix.data, prefix.size);
+    }
+    iter->prefix_size = prefix.size;
+    iter->base.store = base;
+    iter->state = state_ref((memory_store *)(void *)base, snapshot);
+    iter->at = lower_bound(iter->state, fr_slice_compare(prefix, from) > 0 ? prefix : from);
+    *out = &iter->base;
+    return FR_OK;
+}
+
+static fr_status memory_iter_next(fr_store_iter *base, fr_slice *key, fr_slice *value, fr_error *err)
+{
+    memory_iter *iter = (memory_iter *)(void *)base;
+    (void)err;
+    if (iter->at == iter->state->count ||
+        !fr_slice_starts_with(iter->state->rows[iter->at].key, fr_slice_of(iter->prefix, iter->prefix_size))) {
+        return FR_END;
+    }
+    *key = iter->state->rows[iter->at].key;
+    *value = iter->state->rows[iter->at].value;
+    iter->at++;
+    return FR_OK;
+}
+
+static void memory_iter_free(fr_store_iter *base)
+{
+    memory_iter *iter = (memory_iter *)(void *)base;
+    state_unref(iter->state);
+    free(iter);
+}
+
+static uint64_t memory_bytes(fr_store *base)
+{
+    state *s = state_ref((memory_store *)(void *)base, NULL);
+    uint64_t bytes = s->bytes.used_bytes + s->count * sizeof *s->rows;
+    state_unref(s);
+    return bytes;
+}
+
+static fr_status memory_compact(fr_store *store, fr_error *err)
+{
+    (void)store;
+    (void)err;
+    return FR_OK; /* a state is one run already */
+}
+
+static const fr_store_ops MEMORY_OPS = {
+    .close = memory_close,
+    .load_begin = memory_load_begin,
+    .load_row = memory_load_row,
+    .load_commit = memory_load_commit,
+    .load_abort = memory_load_abort,
+    .snapshot_new = memory_snapshot_new,
+    .snapshot_free = memory_snapshot_free,
+    .get = memory_get,
+    .iter_new = memory_iter_new,
+    .iter_next = memory_iter_next,
+    .iter_free = memory_iter_free,
+    .bytes = memory_bytes,
+    .compact = memory_compact,
+};
