@@ -30,6 +30,11 @@ endif()
 if(FR_SANITIZE)
   add_compile_options(-fsanitize=${FR_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${FR_SANITIZE})
+  if(FR_SANITIZE MATCHES "undefined" AND CMAKE_C_COMPILER_ID MATCHES "Clang")
+    # An empty slice is {NULL, 0}, and its end is NULL + 0: C++ and the next C define that, gcc lets it pass, and
+    # clang has no finer switch. An address that really leaves its object is AddressSanitizer's to find.
+    add_compile_options(-fno-sanitize=pointer-overflow)
+  endif()
 endif()
 if(FR_FUZZ)
   if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")

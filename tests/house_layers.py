@@ -25,9 +25,9 @@ def skeleton(top):
             shutil.copy(SOURCE / name, top / name)
     for headers in (SOURCE / "src").glob("**/include"):
         shutil.copytree(headers, top / headers.relative_to(SOURCE))
-    # What is installed and tested needs sources; the layers do not.
+    # The page, what is installed and what is tested need sources; the layers do not.
     text = (top / "CMakeLists.txt").read_text()
-    text = re.sub(r"^include\((cmake/product|tests/house)\.cmake\)\n", "", text, flags=re.M)
+    text = re.sub(r"^include\((cmake/product|cmake/embed|tests/house)\.cmake\)\n", "", text, flags=re.M)
     (top / "CMakeLists.txt").write_text(text)
 
 
@@ -111,7 +111,8 @@ def main():
         # Without the questions: gcc 12 says nothing about a missing header that __has_include asked for.
         probe.write_text(f"#include <fr/{header}>\nint fr_probe_os;\n")
         code, output = build(top, "fr_os")
-        expect(code != 0 and re.search(rf"fr/{header}.*No such file", output), f"an upward include of <fr/{header}> builds", output)
+        expect(code != 0 and re.search(rf"fr/{header}.*No such file", output),
+               f"an upward include of <fr/{header}> builds", output)
         probe.write_text(good)
         code, output = build(top, "fr_os")
         expect(code == 0, "os does not build after the upward include is gone", output)
