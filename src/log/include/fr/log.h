@@ -13,7 +13,11 @@
 
 #define FR_LOG_FRAME_EVENTS_MAX 512              /* frames are cut here, save that one commit never straddles two */
 #define FR_LOG_FRAME_BYTES_MAX (64u << 20)       /* hard bound of one frame */
+#define FR_LOG_COMMIT_EVENTS_MAX 8192            /* a run of one did and rev is kept whole up to this many events */
+#define FR_LOG_COMMIT_BYTES_MAX (32u << 20)      /* and this many bytes: beyond, it is a repository's import, and cut */
 #define FR_LOG_SEGMENT_BYTES (64u << 20)         /* a new segment begins beyond this */
+#define FR_LOG_SEGMENT_BYTES_MAX (1u << 30)
+#define FR_LOG_PREALLOCATE_BYTES (8u << 20)      /* step in which the open segment's file grows */
 #define FR_LOG_CURSOR_NAME_MAX 256
 #define FR_LOG_CURSORS_MAX 64
 
