@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // CIDs: 36 bytes, or the letter b and 58 letters of base32.
 //
-// Texts come by the million (JSON streams, listings), and the length is fixed: 7 groups of 8 letters are 35 bytes, the
-// last two letters a byte and two spare zero bits. So this has its own base32 of whole groups, without a bit buffer
-// and without a branch a letter; the general one is in codec/.
+// Texts come by the million (JSON streams, listings), and the length is fixed: 7 groups of 8
+// letters are 35 bytes, the last two letters a byte and two spare zero bits. So this has its own
+// base32 of whole groups, without a bit buffer and without a branch a letter; the general one is in
+// codec/.
 #include <fr/atproto.h>
 #include <fr/codec.h>
 
@@ -14,11 +15,12 @@ static const char alphabet[33] = "abcdefghijklmnopqrstuvwxyz234567";
 /* The value of a letter with bit 5 set; 0 for any other byte. */
 #define L(v) (IS_LETTER | (v))
 static const uint8_t letter_of[256] = {
-    ['a'] = L(0),  ['b'] = L(1),  ['c'] = L(2),  ['d'] = L(3),  ['e'] = L(4),  ['f'] = L(5),  ['g'] = L(6),
-    ['h'] = L(7),  ['i'] = L(8),  ['j'] = L(9),  ['k'] = L(10), ['l'] = L(11), ['m'] = L(12), ['n'] = L(13),
-    ['o'] = L(14), ['p'] = L(15), ['q'] = L(16), ['r'] = L(17), ['s'] = L(18), ['t'] = L(19), ['u'] = L(20),
-    ['v'] = L(21), ['w'] = L(22), ['x'] = L(23), ['y'] = L(24), ['z'] = L(25), ['2'] = L(26), ['3'] = L(27),
-    ['4'] = L(28), ['5'] = L(29), ['6'] = L(30), ['7'] = L(31),
+    ['a'] = L(0),  ['b'] = L(1),  ['c'] = L(2),  ['d'] = L(3),  ['e'] = L(4),  ['f'] = L(5),
+    ['g'] = L(6),  ['h'] = L(7),  ['i'] = L(8),  ['j'] = L(9),  ['k'] = L(10), ['l'] = L(11),
+    ['m'] = L(12), ['n'] = L(13), ['o'] = L(14), ['p'] = L(15), ['q'] = L(16), ['r'] = L(17),
+    ['s'] = L(18), ['t'] = L(19), ['u'] = L(20), ['v'] = L(21), ['w'] = L(22), ['x'] = L(23),
+    ['y'] = L(24), ['z'] = L(25), ['2'] = L(26), ['3'] = L(27), ['4'] = L(28), ['5'] = L(29),
+    ['6'] = L(30), ['7'] = L(31),
 };
 
 bool fr_cid_from_bytes(fr_slice bytes, fr_cid *out)
@@ -75,7 +77,8 @@ bool fr_cid_parse(fr_slice text, fr_cid *out)
     unsigned low = letter_of[letters[FR_CID_TEXT_BYTES - 2]];
     common &= high & low;
     bytes[FR_CID_BYTES - 1] = (uint8_t)((high & VALUE) << 3 | (low & VALUE) >> 2);
-    return common != 0 && (low & 3) == 0 && fr_cid_from_bytes(fr_slice_of(bytes, sizeof bytes), out);
+    return common != 0 && (low & 3) == 0 &&
+           fr_cid_from_bytes(fr_slice_of(bytes, sizeof bytes), out);
 }
 
 void fr_cid_format(const fr_cid *cid, char out[FR_CID_TEXT_BYTES])

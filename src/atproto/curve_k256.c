@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// K-256 (secp256k1) by libsecp256k1. Checking needs no context of ours: the library's static one is immutable.
-// Signing and making public keys do, so one is created on first use and lives as long as the process.
+// K-256 (secp256k1) by libsecp256k1. Checking needs no context of ours: the library's static one is
+// immutable. Signing and making public keys do, so one is created on first use and lives as long as
+// the process.
 #include <secp256k1.h>
 
 #include "curve.h"
@@ -8,29 +9,34 @@
 fr_status k256_point_check(fr_slice encoded, fr_error *err)
 {
     secp256k1_pubkey key;
-    if (secp256k1_ec_pubkey_parse(secp256k1_context_static, &key, encoded.data, encoded.size) != 1) {
-        return fr_fail_code(err, FR_MALFORMED, 0, "sig-key", "key: the point is not on curve K-256");
+    if (secp256k1_ec_pubkey_parse(secp256k1_context_static, &key, encoded.data, encoded.size) !=
+        1) {
+        return fr_fail_code(err, FR_MALFORMED, 0, "sig-key",
+                            "key: the point is not on curve K-256");
     }
     return FR_OK;
 }
 
-fr_status k256_verify(const uint8_t point[POINT_BYTES], const uint8_t digest[32], const uint8_t signature[64],
-                      fr_error *err)
+fr_status k256_verify(const uint8_t point[POINT_BYTES], const uint8_t digest[32],
+                      const uint8_t signature[64], fr_error *err)
 {
     secp256k1_pubkey key;
     secp256k1_ecdsa_signature parsed;
     if (secp256k1_ec_pubkey_parse(secp256k1_context_static, &key, point, POINT_BYTES) != 1) {
-        return fr_fail_code(err, FR_MALFORMED, 0, "sig-key", "key: the point is not on curve K-256");
+        return fr_fail_code(err, FR_MALFORMED, 0, "sig-key",
+                            "key: the point is not on curve K-256");
     }
-    if (secp256k1_ecdsa_signature_parse_compact(secp256k1_context_static, &parsed, signature) != 1 ||
+    if (secp256k1_ecdsa_signature_parse_compact(secp256k1_context_static, &parsed, signature) !=
+            1 ||
         secp256k1_ecdsa_verify(secp256k1_context_static, &parsed, digest, &key) != 1) {
-        return fr_fail_code(err, FR_MALFORMED, 0, "sig-wrong", "signature: does not verify with this key");
+        return fr_fail_code(err, FR_MALFORMED, 0, "sig-wrong",
+                            "signature: does not verify with this key");
     }
     return FR_OK;
 }
 
-/** The signing context, or NULL without memory. Threads that race here each make one; the first to publish wins.
- *  Regime: atomic pointer to an immutable object. */
+/** The signing context, or NULL without memory. Threads that race here each make one; the first to
+ * publish wins. Regime: atomic pointer to an immutable object. */
 static const secp256k1_context *signing_context(void)
 {
     static secp256k1_context *shared;
@@ -43,14 +49,16 @@ static const secp256k1_context *signing_context(void)
     if (fresh == NULL) {
         return NULL;
     }
-    if (__atomic_compare_exchange_n(&shared, &context, fresh, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+    if (__atomic_compare_exchange_n(&shared, &context, fresh, false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_ACQUIRE)) {
         return fresh;
     }
     secp256k1_context_destroy(fresh);
     return context;
 }
 
-fr_status fr_signature_sign_k256(const uint8_t secret[32], const uint8_t digest[32], uint8_t out[64], fr_error *err)
+fr_status fr_signature_sign_k256(const uint8_t secret[32], const uint8_t digest[32],
+                                 uint8_t out[64], fr_error *err)
 {
     const secp256k1_context *context = signing_context();
     if (context == NULL) {
@@ -58,7 +66,8 @@ fr_status fr_signature_sign_k256(const uint8_t secret[32], const uint8_t digest[
     }
     /* The library's default nonce is RFC 6979 without extra data, and its signatures are low-S. */
     secp256k1_ecdsa_signature signature;
-    if (secp256k1_ecdsa_sign(context, &signature, digest, secret, secp256k1_nonce_function_rfc6979, NULL) != 1) {
+    if (secp256k1_ecdsa_sign(context, &signature, digest, secret, secp256k1_nonce_function_rfc6979,
+                             NULL) != 1) {
         return fr_fail(err, FR_INVALID, "signature: the secret is 0 or not below the group order");
     }
     secp256k1_ecdsa_signature_serialize_compact(context, out, &signature);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // P-256 by OpenSSL 3, EVP only (ECDSA_do_verify is deprecated there).
 //
-// An EVP_PKEY built from parameters costs 60 us, as much as the verification, because it builds the group each time.
-// So one key with the group is built once, and each call duplicates it and sets the point: 30 us, of which 20 are the
-// square root that a compressed point takes. A key kept by each thread would save another 8 us and leak a key a
-// thread. Failures leave entries in OpenSSL's per-thread queue, where a TLS connection of the same thread would find
-// them: they are cleared here.
+// An EVP_PKEY built from parameters costs 60 us, as much as the verification, because it builds the
+// group each time. So one key with the group is built once, and each call duplicates it and sets
+// the point: 30 us, of which 20 are the square root that a compressed point takes. A key kept by
+// each thread would save another 8 us and leak a key a thread. Failures leave entries in OpenSSL's
+// per-thread queue, where a TLS connection of the same thread would find them: they are cleared
+// here.
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -36,7 +37,8 @@ static EVP_PKEY *group_key_new(void)
     return key;
 }
 
-/** A key that is only the group. Regime: atomic pointer to an immutable object that lives as long as the process. */
+/** A key that is only the group. Regime: atomic pointer to an immutable object that lives as long
+ * as the process. */
 static EVP_PKEY *group_key(void)
 {
     static EVP_PKEY *shared;
@@ -49,7 +51,8 @@ static EVP_PKEY *group_key(void)
     if (fresh == NULL) {
         return NULL;
     }
-    if (__atomic_compare_exchange_n(&shared, &key, fresh, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+    if (__atomic_compare_exchange_n(&shared, &key, fresh, false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_ACQUIRE)) {
         return fresh;
     }
     EVP_PKEY_free(fresh);
@@ -66,7 +69,8 @@ static fr_status key_of_point(fr_slice encoded, EVP_PKEY **out, fr_error *err)
     }
     if (EVP_PKEY_set1_encoded_public_key(key, encoded.data, encoded.size) != 1) {
         ERR_clear_error();
-        return fr_fail_code(err, FR_MALFORMED, 0, "sig-key", "key: the point is not on curve P-256");
+        return fr_fail_code(err, FR_MALFORMED, 0, "sig-key",
+                            "key: the point is not on curve P-256");
     }
     *out = key;
     key = NULL;
@@ -79,7 +83,8 @@ fr_status p256_point_check(fr_slice encoded, fr_error *err)
     return key_of_point(encoded, &key, err);
 }
 
-/** A DER INTEGER of a positive scalar: no leading zeros but one where the top bit is set. Returns its size. */
+/** A DER INTEGER of a positive scalar: no leading zeros but one where the top bit is set. Returns
+ * its size. */
 static size_t put_der_integer(const uint8_t scalar[SCALAR_BYTES], uint8_t *out)
 {
     size_t skip = 0;
@@ -95,8 +100,8 @@ static size_t put_der_integer(const uint8_t scalar[SCALAR_BYTES], uint8_t *out)
     return 2 + pad + size;
 }
 
-fr_status p256_verify(const uint8_t point[POINT_BYTES], const uint8_t digest[32], const uint8_t signature[64],
-                      fr_error *err)
+fr_status p256_verify(const uint8_t point[POINT_BYTES], const uint8_t digest[32],
+                      const uint8_t signature[64], fr_error *err)
 {
     fr_cleanup(key_freep) EVP_PKEY *key = NULL;
     FR_TRY(key_of_point(fr_slice_of(point, POINT_BYTES), &key, err));
@@ -111,10 +116,12 @@ fr_status p256_verify(const uint8_t point[POINT_BYTES], const uint8_t digest[32]
         ERR_clear_error();
         return fr_fail(err, FR_NOMEM, "signature: OpenSSL gave no context");
     }
-    /* Below zero is not only a lack of memory: a signature made to sum to the point at infinity ends there too. */
+    /* Below zero is not only a lack of memory: a signature made to sum to the point at infinity
+     * ends there too. */
     if (EVP_PKEY_verify(context, der, size, digest, 32) != 1) {
         ERR_clear_error();
-        return fr_fail_code(err, FR_MALFORMED, 0, "sig-wrong", "signature: does not verify with this key");
+        return fr_fail_code(err, FR_MALFORMED, 0, "sig-wrong",
+                            "signature: does not verify with this key");
     }
     return FR_OK;
 }

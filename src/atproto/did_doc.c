@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// What a data plane needs of a DID document: the repository signing key, the handle, the server. A document is its
-// owner's to write, so what is optional and odd is left empty; only the key is insisted on.
+// What a data plane needs of a DID document: the repository signing key, the handle, the server. A
+// document is its owner's to write, so what is optional and odd is left empty; only the key is
+// insisted on.
 #include <fr/atproto.h>
 #include <fr/json.h>
 
 static bool ends_with(fr_slice text, fr_slice tail)
 {
-    return text.size >= tail.size && fr_slice_equal(fr_slice_from(text, text.size - tail.size), tail);
+    return text.size >= tail.size &&
+           fr_slice_equal(fr_slice_from(text, text.size - tail.size), tail);
 }
 
 static bool has_id(fr_json_value object, fr_slice fragment)
@@ -28,8 +30,10 @@ static fr_status parse_method(fr_json_value method, fr_public_key *out, fr_error
 {
     fr_slice type;
     fr_slice text;
-    if (!fr_json_get_string(method, "type", &type) || !fr_json_get_string(method, "publicKeyMultibase", &text)) {
-        return fr_fail_code(err, FR_MALFORMED, 0, "sig-key", "did document: a method without type or key");
+    if (!fr_json_get_string(method, "type", &type) ||
+        !fr_json_get_string(method, "publicKeyMultibase", &text)) {
+        return fr_fail_code(err, FR_MALFORMED, 0, "sig-key",
+                            "did document: a method without type or key");
     }
     if (fr_slice_equal(type, FR_SLICE("Multikey"))) {
         return fr_public_key_parse(text, out, err);
@@ -54,7 +58,9 @@ static fr_status find_key(fr_json_value root, fr_public_key *out, fr_error *err)
             if (has_id(method, FR_SLICE("#atproto"))) {
                 fr_status status = parse_method(method, out, NULL);
                 if (status != FR_MALFORMED) {
-                    return status == FR_OK ? FR_OK : fr_fail(err, status, "did document: the key was not read");
+                    return status == FR_OK
+                               ? FR_OK
+                               : fr_fail(err, status, "did document: the key was not read");
                 }
                 break;
             }
@@ -94,10 +100,12 @@ static void find_pds(fr_json_value root, fr_did_doc *doc)
     while (fr_json_iter_element(&it, &service)) {
         fr_slice type;
         fr_slice url;
-        if (has_id(service, FR_SLICE("#atproto_pds")) && fr_json_get_string(service, "type", &type) &&
+        if (has_id(service, FR_SLICE("#atproto_pds")) &&
+            fr_json_get_string(service, "type", &type) &&
             fr_slice_equal(type, FR_SLICE("AtprotoPersonalDataServer"))) {
             if (fr_json_get_string(service, "serviceEndpoint", &url) && fr_uri_valid(url) &&
-                (fr_slice_starts_with(url, FR_SLICE("https://")) || fr_slice_starts_with(url, FR_SLICE("http://")))) {
+                (fr_slice_starts_with(url, FR_SLICE("https://")) ||
+                 fr_slice_starts_with(url, FR_SLICE("http://")))) {
                 copy_text(doc->pds, sizeof doc->pds, url);
             }
             return;

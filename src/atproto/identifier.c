@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // DID, handle, NSID, record key, repository key, at-uri.
 //
-// How it works: handles and NSIDs are both dotted labels, so one scan collects what all rules ask about (how many
-// labels, where the last one begins, which classes of bytes stood in it and in those before it) and each rule is a
-// line over that. The other forms are a fixed head and a run of one class. A table-driven automaton was the
-// alternative: its next state waits for a load at each byte, five cycles, where the class bits are or-ed together as
-// fast as they arrive.
+// How it works: handles and NSIDs are both dotted labels, so one scan collects what all rules ask
+// about (how many labels, where the last one begins, which classes of bytes stood in it and in
+// those before it) and each rule is a line over that. The other forms are a fixed head and a run of
+// one class. A table-driven automaton was the alternative: its next state waits for a load at each
+// byte, five cycles, where the class bits are or-ed together as fast as they arrive.
 #include <fr/atproto.h>
 
 #include "char_class.h"
@@ -19,7 +19,8 @@ typedef struct {
     unsigned last_class;      /* classes seen in it */
 } labels;
 
-/** Labels of 1..63 letters, digits and hyphens, no hyphen at either end of one, single dots between. */
+/** Labels of 1..63 letters, digits and hyphens, no hyphen at either end of one, single dots
+ * between. */
 static bool scan_labels(fr_slice text, labels *out)
 {
     const uint8_t *at = text.data;
@@ -28,7 +29,8 @@ static bool scan_labels(fr_slice text, labels *out)
     for (;;) {
         const uint8_t *start = at;
         unsigned seen = 0;
-        for (unsigned class; at < end && ((class = fr_atproto_class[*at]) & CLASS_LABEL) != 0; at++) {
+        for (unsigned class; at < end && ((class = fr_atproto_class[*at]) & CLASS_LABEL) != 0;
+             at++) {
             seen |= class;
         }
         size_t size = (size_t)(at - start);
@@ -51,13 +53,14 @@ static bool scan_labels(fr_slice text, labels *out)
 static bool scan_nsid(fr_slice text, labels *found)
 {
     return text.size != 0 && text.size <= FR_NSID_MAX_BYTES && byte_is(text.data[0], CLASS_ALPHA) &&
-           scan_labels(text, found) && found->label_count >= 3 && byte_is(*found->last, CLASS_ALPHA) &&
-           (found->last_class & CLASS_HYPHEN) == 0;
+           scan_labels(text, found) && found->label_count >= 3 &&
+           byte_is(*found->last, CLASS_ALPHA) && (found->last_class & CLASS_HYPHEN) == 0;
 }
 
 bool fr_did_valid(fr_slice text)
 {
-    if (text.size < sizeof "did:m:v" - 1 || text.size > FR_DID_MAX_BYTES || memcmp(text.data, "did:", 4) != 0) {
+    if (text.size < sizeof "did:m:v" - 1 || text.size > FR_DID_MAX_BYTES ||
+        memcmp(text.data, "did:", 4) != 0) {
         return false;
     }
     size_t at = 4;
@@ -74,14 +77,15 @@ bool fr_did_valid(fr_slice text)
 bool fr_handle_valid(fr_slice text)
 {
     labels found;
-    return text.size != 0 && text.size <= FR_HANDLE_MAX_BYTES && scan_labels(text, &found) && found.label_count >= 2 &&
-           byte_is(*found.last, CLASS_ALPHA);
+    return text.size != 0 && text.size <= FR_HANDLE_MAX_BYTES && scan_labels(text, &found) &&
+           found.label_count >= 2 && byte_is(*found.last, CLASS_ALPHA);
 }
 
 bool fr_at_identifier_valid(fr_slice text)
 {
     /* A handle has no colon, so the prefix decides. */
-    return fr_slice_starts_with(text, FR_SLICE("did:")) ? fr_did_valid(text) : fr_handle_valid(text);
+    return fr_slice_starts_with(text, FR_SLICE("did:")) ? fr_did_valid(text)
+                                                        : fr_handle_valid(text);
 }
 
 bool fr_nsid_valid(fr_slice text)
@@ -92,7 +96,8 @@ bool fr_nsid_valid(fr_slice text)
 
 bool fr_rkey_valid(fr_slice text)
 {
-    if (text.size == 0 || text.size > FR_RKEY_MAX_BYTES || !bytes_are(text.data, text.size, CLASS_RKEY)) {
+    if (text.size == 0 || text.size > FR_RKEY_MAX_BYTES ||
+        !bytes_are(text.data, text.size, CLASS_RKEY)) {
         return false;
     }
     return text.data[0] != '.' || (text.size != 1 && (text.size != 2 || text.data[1] != '.'));
@@ -108,7 +113,8 @@ bool fr_repo_key_valid(fr_slice key, fr_slice *collection, fr_slice *rkey)
     fr_slice tail = fr_slice_from(key, slash + 1);
     labels found;
     /* A second slash is not a byte of record keys. */
-    if (!fr_rkey_valid(tail) || !scan_nsid(head, &found) || (found.authority_class & CLASS_UPPER) != 0) {
+    if (!fr_rkey_valid(tail) || !scan_nsid(head, &found) ||
+        (found.authority_class & CLASS_UPPER) != 0) {
         return false;
     }
     *collection = head;
@@ -128,10 +134,12 @@ static bool take_part(fr_slice *rest, fr_slice *part)
     return true;
 }
 
-/** How many of authority, collection, record key there are, all valid and nothing after; 0 when it is no at-uri. */
+/** How many of authority, collection, record key there are, all valid and nothing after; 0 when it
+ * is no at-uri. */
 static size_t split_at_uri(fr_slice text, fr_slice parts[3])
 {
-    static bool (*const valid[3])(fr_slice) = {fr_at_identifier_valid, fr_nsid_valid, fr_rkey_valid};
+    static bool (*const valid[3])(fr_slice) = {fr_at_identifier_valid, fr_nsid_valid,
+                                               fr_rkey_valid};
     if (text.size > AT_URI_MAX_BYTES || !fr_slice_starts_with(text, FR_SLICE("at://"))) {
         return 0;
     }
@@ -145,7 +153,8 @@ static size_t split_at_uri(fr_slice text, fr_slice parts[3])
         if (rest.size == 0) {
             return count;
         }
-        rest = (fr_slice){rest.data + 1, rest.size - 1}; /* the slash; it must have something behind it */
+        rest = (fr_slice){rest.data + 1,
+                          rest.size - 1}; /* the slash; it must have something behind it */
     }
     return 0;
 }

@@ -102,17 +102,30 @@ static void repo_keys(void **state)
     fr_slice collection = FR_SLICE("untouched");
     fr_slice rkey = FR_SLICE("untouched");
     static const char *const bad[] = {
-        "app.bsky.feed.post", "app.bsky.feed.post/",     "/3jzfcijpj2z2a",        "app.bsky.feed.post/a/b", "notnsid/abc",
-        "app.bsky/abc",       "app.bsky.feed.post/..",   "app.bsky.feed.post/.",  "app.bsky.feed.post/a b", "",
-        "/",                  "app.Bsky.feed.post/self", "APP.bsky.feed.post/self",
+        "app.bsky.feed.post",
+        "app.bsky.feed.post/",
+        "/3jzfcijpj2z2a",
+        "app.bsky.feed.post/a/b",
+        "notnsid/abc",
+        "app.bsky/abc",
+        "app.bsky.feed.post/..",
+        "app.bsky.feed.post/.",
+        "app.bsky.feed.post/a b",
+        "",
+        "/",
+        "app.Bsky.feed.post/self",
+        "APP.bsky.feed.post/self",
     };
     for (size_t i = 0; i < FR_COUNT_OF(bad); i++) {
         assert_false(fr_repo_key_valid(fr_slice_text(bad[i]), &collection, &rkey));
     }
-    assert_true(fr_slice_equal(collection, FR_SLICE("untouched")) && fr_slice_equal(rkey, FR_SLICE("untouched")));
+    assert_true(fr_slice_equal(collection, FR_SLICE("untouched")) &&
+                fr_slice_equal(rkey, FR_SLICE("untouched")));
     assert_false(fr_repo_key_valid(FR_SLICE("app.bsky.feed.post/a\0b"), &collection, &rkey));
-    assert_false(fr_repo_key_valid(built(room, "app.bsky.feed.post/", 513, 'r', ""), &collection, &rkey));
-    assert_true(fr_repo_key_valid(built(room, "app.bsky.feed.post/", 512, 'r', ""), &collection, &rkey));
+    assert_false(
+        fr_repo_key_valid(built(room, "app.bsky.feed.post/", 513, 'r', ""), &collection, &rkey));
+    assert_true(
+        fr_repo_key_valid(built(room, "app.bsky.feed.post/", 512, 'r', ""), &collection, &rkey));
     assert_int_equal(rkey.size, 512);
     assert_true(fr_repo_key_valid(FR_SLICE("com.example.fooBar/..."), &collection, &rkey));
     assert_true(fr_slice_equal(collection, FR_SLICE("com.example.fooBar")));
@@ -125,21 +138,38 @@ static void at_uris(void **state)
     fr_slice authority = {NULL, 0};
     fr_slice collection = {NULL, 0};
     fr_slice rkey = {NULL, 0};
-    assert_true(fr_at_uri_split(FR_SLICE("at://did:plc:a/app.bsky.feed.post/3k"), &authority, &collection, &rkey));
+    assert_true(fr_at_uri_split(FR_SLICE("at://did:plc:a/app.bsky.feed.post/3k"), &authority,
+                                &collection, &rkey));
     assert_true(fr_slice_equal(authority, FR_SLICE("did:plc:a")));
     assert_true(fr_slice_equal(collection, FR_SLICE("app.bsky.feed.post")));
     assert_true(fr_slice_equal(rkey, FR_SLICE("3k")));
-    static const char *const short_forms[] = {"at://did:plc:a", "at://john.test", "at://did:plc:a/app.bsky.feed.post"};
+    static const char *const short_forms[] = {"at://did:plc:a", "at://john.test",
+                                              "at://did:plc:a/app.bsky.feed.post"};
     for (size_t i = 0; i < FR_COUNT_OF(short_forms); i++) {
         assert_true(fr_at_uri_valid(fr_slice_text(short_forms[i])));
-        assert_false(fr_at_uri_split(fr_slice_text(short_forms[i]), &authority, &collection, &rkey));
+        assert_false(
+            fr_at_uri_split(fr_slice_text(short_forms[i]), &authority, &collection, &rkey));
     }
     static const char *const bad[] = {
-        "at://",        "at:///",        "at://did:plc:a/",           "at://did:plc:a/app.bsky.feed.post/",
-        "at://a",       "at:/did:plc:a", "at://did:plc:a//3k",        "at://did:plc:a/app.bsky.feed.post/3k/",
-        "did:plc:a",    "",              "at://did:plc:a/app.b/3k",   "at://did:plc:a/app.bsky.feed.post/3k/x",
-        "At://did:m:v", "at://did:m:v#", "at://did:m:v/a.b.c/..",     "at://did:plc:a/app.bsky.feed.post/3k?q",
-        "at://did:m:v?", "at:// ",       "at://did:m:v/a.b.c/r#frag",
+        "at://",
+        "at:///",
+        "at://did:plc:a/",
+        "at://did:plc:a/app.bsky.feed.post/",
+        "at://a",
+        "at:/did:plc:a",
+        "at://did:plc:a//3k",
+        "at://did:plc:a/app.bsky.feed.post/3k/",
+        "did:plc:a",
+        "",
+        "at://did:plc:a/app.b/3k",
+        "at://did:plc:a/app.bsky.feed.post/3k/x",
+        "At://did:m:v",
+        "at://did:m:v#",
+        "at://did:m:v/a.b.c/..",
+        "at://did:plc:a/app.bsky.feed.post/3k?q",
+        "at://did:m:v?",
+        "at:// ",
+        "at://did:m:v/a.b.c/r#frag",
     };
     for (size_t i = 0; i < FR_COUNT_OF(bad); i++) {
         assert_false(fr_at_uri_valid(fr_slice_text(bad[i])));
@@ -148,7 +178,8 @@ static void at_uris(void **state)
     assert_true(fr_slice_equal(rkey, FR_SLICE("3k")));
 }
 
-/* ---- property: random changes to good texts; the splitting calls agree with the checks of the parts ---- */
+/* ---- property: random changes to good texts; the splitting calls agree with the checks of the
+ * parts ---- */
 
 static uint64_t random_next(uint64_t *state)
 {
@@ -163,13 +194,15 @@ static bool slow_rkey(fr_slice text)
 {
     bool good = text.size >= 1 && text.size <= 512;
     for (size_t i = 0; good && i < text.size; i++) {
-        good = text.data[i] != 0 && strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_:~",
-                                           text.data[i]) != NULL;
+        good = text.data[i] != 0 &&
+               strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_:~",
+                      text.data[i]) != NULL;
     }
     return good && !fr_slice_equal(text, FR_SLICE(".")) && !fr_slice_equal(text, FR_SLICE(".."));
 }
 
-/** The NSID grammar read as a loop over dots, with the lower-case rule for the authority where asked. */
+/** The NSID grammar read as a loop over dots, with the lower-case rule for the authority where
+ * asked. */
 static bool slow_nsid(fr_slice text, bool lower)
 {
     size_t labels = 0;
@@ -184,7 +217,8 @@ static bool slow_nsid(fr_slice text, bool lower)
         for (size_t i = from; good && i < to; i++) {
             uint8_t c = text.data[i];
             bool alpha = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-            good = alpha || (c >= '0' && c <= '9' && !(i == from && (last || from == 0))) || (c == '-' && !last);
+            good = alpha || (c >= '0' && c <= '9' && !(i == from && (last || from == 0))) ||
+                   (c == '-' && !last);
             good = good && !(lower && !last && c >= 'A' && c <= 'Z');
         }
         from = to + 1;
@@ -230,8 +264,9 @@ static void changed_keys_agree_with_the_grammar(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(dids),      cmocka_unit_test(handles), cmocka_unit_test(nsids),
-        cmocka_unit_test(repo_keys), cmocka_unit_test(at_uris), cmocka_unit_test(changed_keys_agree_with_the_grammar),
+        cmocka_unit_test(dids),    cmocka_unit_test(handles),
+        cmocka_unit_test(nsids),   cmocka_unit_test(repo_keys),
+        cmocka_unit_test(at_uris), cmocka_unit_test(changed_keys_agree_with_the_grammar),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Public keys as text. A multikey is z + base58btc(varint of the codec + compressed point): the two codecs give two
-// fixed prefixes, 80 24 for P-256 and e7 01 for K-256. Legacy methods name the curve elsewhere and have no codec.
+// Public keys as text. A multikey is z + base58btc(varint of the codec + compressed point): the two
+// codecs give two fixed prefixes, 80 24 for P-256 and e7 01 for K-256. Legacy methods name the
+// curve elsewhere and have no codec.
 #include <fr/codec.h>
 
 #include "curve.h"
@@ -15,26 +16,31 @@ static const struct {
 } codecs[] = {{FR_CURVE_P256, {0x80, 0x24}}, {FR_CURVE_K256, {0xe7, 0x01}}};
 
 /** z + base58 into at most `room` bytes. */
-static fr_status decode_multibase(fr_slice text, size_t text_bytes_max, uint8_t *out, size_t room, size_t *size,
-                                  fr_error *err)
+static fr_status decode_multibase(fr_slice text, size_t text_bytes_max, uint8_t *out, size_t room,
+                                  size_t *size, fr_error *err)
 {
     if (text.size < 2 || text.size > text_bytes_max || text.data[0] != 'z' ||
         fr_base58_decode(fr_slice_from(text, 1), out, room, size, NULL) != FR_OK) {
-        return fr_fail_code(err, FR_MALFORMED, 0, "sig-key", "key: not base58btc of a key's length");
+        return fr_fail_code(err, FR_MALFORMED, 0, "sig-key",
+                            "key: not base58btc of a key's length");
     }
     return FR_OK;
 }
 
-fr_status curve_point_compress(fr_curve curve, fr_slice encoded, uint8_t out[POINT_BYTES], fr_error *err)
+fr_status curve_point_compress(fr_curve curve, fr_slice encoded, uint8_t out[POINT_BYTES],
+                               fr_error *err)
 {
     const uint8_t *p = encoded.data;
     bool compressed = encoded.size == POINT_BYTES && (p[0] == 2 || p[0] == 3);
-    bool uncompressed = encoded.size == POINT_UNCOMPRESSED_BYTES && p[0] == 4; /* hybrids, 6 and 7, are no form here */
+    bool uncompressed = encoded.size == POINT_UNCOMPRESSED_BYTES &&
+                        p[0] == 4; /* hybrids, 6 and 7, are no form here */
     if ((!compressed && !uncompressed) || curve_order_of(curve) == NULL) {
         return fr_fail_code(err, FR_MALFORMED, 0, "sig-key", "key: not a point of either curve");
     }
-    FR_TRY(curve == FR_CURVE_K256 ? k256_point_check(encoded, err) : p256_point_check(encoded, err));
-    out[0] = compressed ? p[0] : (uint8_t)(2 + (p[POINT_UNCOMPRESSED_BYTES - 1] & 1)); /* parity of y */
+    FR_TRY(curve == FR_CURVE_K256 ? k256_point_check(encoded, err)
+                                  : p256_point_check(encoded, err));
+    out[0] =
+        compressed ? p[0] : (uint8_t)(2 + (p[POINT_UNCOMPRESSED_BYTES - 1] & 1)); /* parity of y */
     memcpy(out + 1, p + 1, SCALAR_BYTES);
     return FR_OK;
 }
@@ -65,7 +71,8 @@ fr_status fr_public_key_parse(fr_slice text, fr_public_key *out, fr_error *err)
     return fr_fail_code(err, FR_MALFORMED, 0, "sig-key", "key: not a P-256 or K-256 multikey");
 }
 
-fr_status fr_public_key_parse_legacy(fr_slice multibase, fr_curve curve, fr_public_key *out, fr_error *err)
+fr_status fr_public_key_parse_legacy(fr_slice multibase, fr_curve curve, fr_public_key *out,
+                                     fr_error *err)
 {
     uint8_t bytes[POINT_UNCOMPRESSED_BYTES];
     size_t size = 0;
@@ -81,6 +88,7 @@ void fr_public_key_format(const fr_public_key *key, char out[FR_DID_KEY_MAX_BYTE
     size_t size = sizeof did_key - 1;
     memcpy(out, did_key, size);
     out[size++] = 'z';
-    size += fr_base58_encode(fr_slice_of(bytes, sizeof bytes), out + size, FR_DID_KEY_MAX_BYTES - size - 1);
+    size += fr_base58_encode(fr_slice_of(bytes, sizeof bytes), out + size,
+                             FR_DID_KEY_MAX_BYTES - size - 1);
     out[size] = '\0';
 }

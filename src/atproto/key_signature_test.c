@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Keys and signatures without a corpus. P-256 has no signer here, so its cases are made by arithmetic: with secret 1
-// and nonce 1 the key is the generator G, r = G.x and s = z + r modulo n; so the digest z = n - G.x + 5 has the
-// signature (G.x, 5), on either curve, and every edge can be written down.
+// Keys and signatures without a corpus. P-256 has no signer here, so its cases are made by
+// arithmetic: with secret 1 and nonce 1 the key is the generator G, r = G.x and s = z + r modulo n;
+// so the digest z = n - G.x + 5 has the signature (G.x, 5), on either curve, and every edge can be
+// written down.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -76,9 +77,11 @@ static void assert_same_key(const fr_public_key *a, const fr_public_key *b)
 static void expect_refusal(const made_case *c, size_t size, const char *code)
 {
     fr_error err = {0};
-    assert_int_equal(fr_signature_verify(&c->key, c->digest, fr_slice_of(c->signature, size), &err), FR_MALFORMED);
+    assert_int_equal(fr_signature_verify(&c->key, c->digest, fr_slice_of(c->signature, size), &err),
+                     FR_MALFORMED);
     assert_string_equal(err.code, code);
-    assert_true(ERR_peek_error() == 0); /* nothing left for a TLS connection of this thread to trip over */
+    assert_true(ERR_peek_error() ==
+                0); /* nothing left for a TLS connection of this thread to trip over */
 }
 
 static void made_signatures_verify(void **state)
@@ -87,8 +90,10 @@ static void made_signatures_verify(void **state)
     for (size_t i = 0; i < FR_COUNT_OF(curves); i++) {
         made_case c = make_case(curves[i]);
         fr_error err = {0};
-        assert_int_equal(fr_signature_verify(&c.key, c.digest, fr_slice_of(c.signature, 64), &err), FR_OK);
-        assert_int_equal(fr_signature_verify(&c.key, c.digest, fr_slice_of(c.signature, 64), NULL), FR_OK);
+        assert_int_equal(fr_signature_verify(&c.key, c.digest, fr_slice_of(c.signature, 64), &err),
+                         FR_OK);
+        assert_int_equal(fr_signature_verify(&c.key, c.digest, fr_slice_of(c.signature, 64), NULL),
+                         FR_OK);
     }
 }
 
@@ -146,7 +151,9 @@ static void every_flipped_bit_is_refused(void **state)
             made_case c = make_case(curves[i]);
             uint8_t *byte = bit < 512 ? &c.signature[bit / 8] : &c.digest[bit / 8 - 64];
             *byte ^= (uint8_t)(1 << bit % 8);
-            assert_int_equal(fr_signature_verify(&c.key, c.digest, fr_slice_of(c.signature, 64), NULL), FR_MALFORMED);
+            assert_int_equal(
+                fr_signature_verify(&c.key, c.digest, fr_slice_of(c.signature, 64), NULL),
+                FR_MALFORMED);
         }
     }
 }
@@ -184,7 +191,8 @@ static void keys_that_are_no_points(void **state)
 static fr_slice multibase(const uint8_t *bytes, size_t size, char *room, size_t room_size)
 {
     room[0] = 'z';
-    return fr_slice_of(room, 1 + fr_base58_encode(fr_slice_of(bytes, size), room + 1, room_size - 1));
+    return fr_slice_of(room,
+                       1 + fr_base58_encode(fr_slice_of(bytes, size), room + 1, room_size - 1));
 }
 
 static void expect_no_key(fr_slice text)
@@ -200,7 +208,8 @@ static void expect_no_key(fr_slice text)
 static void multikeys(void **state)
 {
     (void)state;
-    static const char *const head[] = {[FR_CURVE_P256] = "did:key:zDn", [FR_CURVE_K256] = "did:key:zQ3s"};
+    static const char *const head[] = {
+        [FR_CURVE_P256] = "did:key:zDn", [FR_CURVE_K256] = "did:key:zQ3s"};
     for (size_t i = 0; i < FR_COUNT_OF(curves); i++) {
         made_case c = make_case(curves[i]);
         char text[FR_DID_KEY_MAX_BYTES];
@@ -228,7 +237,8 @@ static void multikeys_of_odd_bytes(void **state)
     char text[80];
     memcpy(bytes + 2, c.key.point, 33);
     fr_public_key key;
-    assert_int_equal(fr_public_key_parse(multibase(bytes, 35, text, sizeof text), &key, NULL), FR_OK);
+    assert_int_equal(fr_public_key_parse(multibase(bytes, 35, text, sizeof text), &key, NULL),
+                     FR_OK);
     expect_no_key(multibase(bytes, 34, text, sizeof text));
     expect_no_key(multibase(bytes, 36, text, sizeof text));
     bytes[0] = 0xed; /* ed25519 */
@@ -249,7 +259,8 @@ static void legacy_points(void **state)
         fr_curve other = curves[1 - i];
         char text[100];
         fr_public_key key = {0};
-        assert_int_equal(fr_public_key_parse_legacy(multibase(c.point, 65, text, sizeof text), curves[i], &key, NULL),
+        assert_int_equal(fr_public_key_parse_legacy(multibase(c.point, 65, text, sizeof text),
+                                                    curves[i], &key, NULL),
                          FR_OK);
         assert_same_key(&key, &c.key);
         memset(&key, 0, sizeof key);
@@ -257,16 +268,20 @@ static void legacy_points(void **state)
         assert_int_equal(fr_public_key_parse_legacy(compressed, curves[i], &key, NULL), FR_OK);
         assert_same_key(&key, &c.key);
         /* the point of one curve is not on the other */
-        assert_int_equal(fr_public_key_parse_legacy(multibase(c.point, 65, text, sizeof text), other, &key, NULL),
+        assert_int_equal(fr_public_key_parse_legacy(multibase(c.point, 65, text, sizeof text),
+                                                    other, &key, NULL),
                          FR_MALFORMED);
         c.point[0] = (uint8_t)(6 + (c.point[64] & 1)); /* the hybrid form */
-        assert_int_equal(fr_public_key_parse_legacy(multibase(c.point, 65, text, sizeof text), curves[i], &key, NULL),
+        assert_int_equal(fr_public_key_parse_legacy(multibase(c.point, 65, text, sizeof text),
+                                                    curves[i], &key, NULL),
                          FR_MALFORMED);
         c.point[0] = 4;
         c.point[64] ^= 1;
-        assert_int_equal(fr_public_key_parse_legacy(multibase(c.point, 65, text, sizeof text), curves[i], &key, NULL),
+        assert_int_equal(fr_public_key_parse_legacy(multibase(c.point, 65, text, sizeof text),
+                                                    curves[i], &key, NULL),
                          FR_MALFORMED);
-        assert_int_equal(fr_public_key_parse_legacy(FR_SLICE("z"), curves[i], &key, NULL), FR_MALFORMED);
+        assert_int_equal(fr_public_key_parse_legacy(FR_SLICE("z"), curves[i], &key, NULL),
+                         FR_MALFORMED);
         assert_memory_equal(key.point, c.key.point, 33);
         assert_true(ERR_peek_error() == 0);
     }
@@ -327,9 +342,11 @@ static void signed_digests_verify(void **state)
         assert_int_equal(fr_signature_sign_k256(secret, digest, signature, NULL), FR_OK);
         fr_public_key_format(&key, text);
         assert_int_equal(fr_public_key_parse(fr_slice_text(text), &back, NULL), FR_OK);
-        assert_int_equal(fr_signature_verify(&back, digest, fr_slice_of(signature, 64), NULL), FR_OK);
+        assert_int_equal(fr_signature_verify(&back, digest, fr_slice_of(signature, 64), NULL),
+                         FR_OK);
         digest[i % 32] ^= 1;
-        assert_int_equal(fr_signature_verify(&back, digest, fr_slice_of(signature, 64), NULL), FR_MALFORMED);
+        assert_int_equal(fr_signature_verify(&back, digest, fr_slice_of(signature, 64), NULL),
+                         FR_MALFORMED);
     }
 }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // Language tags, RFC 5646.
 //
-// The grammar is a sequence of optional stages, each known by the length and letters of a subtag, so one loop over
-// the subtags with the stage reached so far decides. Narrower than the RFC in one point, with the interoperability
-// suite: the language itself is two or three lower-case letters. Tags registered before the grammar that do not fit
-// it ("irregular") are listed; the "regular" ones (zh-hakka) need no list.
+// The grammar is a sequence of optional stages, each known by the length and letters of a subtag,
+// so one loop over the subtags with the stage reached so far decides. Narrower than the RFC in one
+// point, with the interoperability suite: the language itself is two or three lower-case letters.
+// Tags registered before the grammar that do not fit it ("irregular") are listed; the "regular"
+// ones (zh-hakka) need no list.
 #include <fr/atproto.h>
 
 #include "char_class.h"
@@ -38,8 +39,9 @@ static bool equal_ignoring_case(fr_slice a, fr_slice b)
 static bool is_irregular(fr_slice text)
 {
     static const char *const tags[] = {
-        "en-GB-oed", "i-ami", "i-bnn",     "i-default", "i-enochian", "i-hak",     "i-klingon", "i-lux",     "i-mingo",
-        "i-navajo",  "i-pwn", "i-tao",     "i-tay",     "i-tsu",      "sgn-BE-FR", "sgn-BE-NL", "sgn-CH-DE",
+        "en-GB-oed", "i-ami", "i-bnn",     "i-default", "i-enochian", "i-hak",
+        "i-klingon", "i-lux", "i-mingo",   "i-navajo",  "i-pwn",      "i-tao",
+        "i-tay",     "i-tsu", "sgn-BE-FR", "sgn-BE-NL", "sgn-CH-DE",
     };
     for (size_t i = 0; i < FR_COUNT_OF(tags); i++) {
         if (equal_ignoring_case(text, fr_slice_text(tags[i]))) {
@@ -49,7 +51,8 @@ static bool is_irregular(fr_slice text)
     return false;
 }
 
-/** Takes the next subtag off `rest`, 1..8 letters or digits; false at the end and at anything else (*bad). */
+/** Takes the next subtag off `rest`, 1..8 letters or digits; false at the end and at anything else
+ * (*bad). */
 static bool take_subtag(fr_slice *rest, fr_slice *subtag, bool *bad)
 {
     if (rest->data == NULL) {
@@ -127,7 +130,8 @@ static bool accept_subtag(progress *p, fr_slice subtag)
         p->stage = AT_SCRIPT;
         return true;
     }
-    if (p->stage < AT_REGION && (subtag_is(subtag, 2, CLASS_ALPHA) || subtag_is(subtag, 3, CLASS_DIGIT))) {
+    if (p->stage < AT_REGION &&
+        (subtag_is(subtag, 2, CLASS_ALPHA) || subtag_is(subtag, 3, CLASS_DIGIT))) {
         p->stage = AT_REGION;
         return true;
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Every line of the interoperability suite's lists of good and bad identifiers, and of its lists of strings that parse
-// but mean nothing, which are refused here too. A line that begins with # is a comment, also where it might have been
-// meant as a case; lines are not trimmed.
+// Every line of the interoperability suite's lists of good and bad identifiers, and of its lists of
+// strings that parse but mean nothing, which are refused here too. A line that begins with # is a
+// comment, also where it might have been meant as a case; lines are not trimmed.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -93,7 +93,8 @@ static void good_at_uris_split(void **state)
         fr_slice text = {(const uint8_t *)line, (size_t)size - (line[size - 1] == '\n')};
         fr_slice part[3];
         if (fr_at_uri_split(text, &part[0], &part[1], &part[2])) {
-            assert_true(fr_at_identifier_valid(part[0]) && fr_nsid_valid(part[1]) && fr_rkey_valid(part[2]));
+            assert_true(fr_at_identifier_valid(part[0]) && fr_nsid_valid(part[1]) &&
+                        fr_rkey_valid(part[2]));
             assert_int_equal(part[0].size + part[1].size + part[2].size + 7, text.size);
             count++;
         }

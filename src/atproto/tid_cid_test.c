@@ -33,12 +33,9 @@ static void tid_known_values(void **state)
         const char *text;
         uint64_t value;
     } cases[] = {
-        {"2222222222222", 0},
-        {"2222222222223", 1},
-        {"222222222222z", 31},
-        {"7777777777777", UINT64_C(0x5294a5294a5294a5)},
-        {"bzzzzzzzzzzzz", INT64_MAX},
-        {"c222222222222", UINT64_C(1) << 63},
+        {"2222222222222", 0},          {"2222222222223", 1},
+        {"222222222222z", 31},         {"7777777777777", UINT64_C(0x5294a5294a5294a5)},
+        {"bzzzzzzzzzzzz", INT64_MAX},  {"c222222222222", UINT64_C(1) << 63},
         {"jzzzzzzzzzzzz", UINT64_MAX},
     };
     for (size_t i = 0; i < FR_COUNT_OF(cases); i++) {
@@ -85,7 +82,8 @@ static void tid_round_trip_and_order(void **state)
     uint64_t random = random_start();
     for (size_t i = 0; i < 100000; i++) {
         uint64_t a = random_next(&random);
-        uint64_t b = i % 2 != 0 ? random_next(&random) : a ^ (UINT64_C(1) << (random_next(&random) % 64));
+        uint64_t b =
+            i % 2 != 0 ? random_next(&random) : a ^ (UINT64_C(1) << (random_next(&random) % 64));
         char text_a[FR_TID_BYTES];
         char text_b[FR_TID_BYTES];
         uint64_t back = 0;
@@ -137,7 +135,8 @@ static void cid_refusals(void **state)
                 accepted++;
             }
         }
-        /* 8 of 32 letters keep the two spare bits zero at the end; the head is fixed but for the codec */
+        /* 8 of 32 letters keep the two spare bits zero at the end; the head is fixed but for the
+         * codec */
         assert_in_range(accepted, 1, at == FR_CID_TEXT_BYTES - 1 ? 8 : 32);
     }
     static const char *const bad[] = {
@@ -189,7 +188,8 @@ static void cid_round_trip(void **state)
         assert_true(fr_cid_parse(fr_slice_of(text, sizeof text), &back));
         assert_true(fr_cid_equal(&cid, &back));
         /* the general base32 of codec/ writes the same letters */
-        assert_int_equal(fr_base32_encode(fr_slice_of(cid.bytes, FR_CID_BYTES), general), FR_CID_TEXT_BYTES - 1);
+        assert_int_equal(fr_base32_encode(fr_slice_of(cid.bytes, FR_CID_BYTES), general),
+                         FR_CID_TEXT_BYTES - 1);
         assert_memory_equal(general, text + 1, FR_CID_TEXT_BYTES - 1);
     }
 }
@@ -197,8 +197,12 @@ static void cid_round_trip(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tid_known_values), cmocka_unit_test(tid_refusals),    cmocka_unit_test(tid_round_trip_and_order),
-        cmocka_unit_test(cid_known_value),  cmocka_unit_test(cid_refusals),    cmocka_unit_test(cid_bytes_forms),
+        cmocka_unit_test(tid_known_values),
+        cmocka_unit_test(tid_refusals),
+        cmocka_unit_test(tid_round_trip_and_order),
+        cmocka_unit_test(cid_known_value),
+        cmocka_unit_test(cid_refusals),
+        cmocka_unit_test(cid_bytes_forms),
         cmocka_unit_test(cid_round_trip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

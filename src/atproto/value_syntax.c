@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // The string formats of lexicons that are not identifiers: date-time, URI, loose CID.
 //
-// The interoperability suite has two lists of bad date-times: broken syntax, and good syntax that names no moment
-// (month 13). A caller of ours never wants the second kind, so both are refused here.
+// The interoperability suite has two lists of bad date-times: broken syntax, and good syntax that
+// names no moment (month 13). A caller of ours never wants the second kind, so both are refused
+// here.
 #include <fr/atproto.h>
 
 #include "char_class.h"
@@ -45,7 +46,8 @@ static bool read_zone(fr_slice zone, int *minutes)
     if (zone.size == 1) {
         return zone.data[0] == 'Z';
     }
-    if (zone.size != 6 || (zone.data[0] != '+' && zone.data[0] != '-') || !matches_shape(zone.data + 1, "dd:dd")) {
+    if (zone.size != 6 || (zone.data[0] != '+' && zone.data[0] != '-') ||
+        !matches_shape(zone.data + 1, "dd:dd")) {
         return false;
     }
     int hour = two_digits(zone.data + 1);
@@ -80,8 +82,8 @@ bool fr_datetime_valid(fr_slice text)
     int day = two_digits(text.data + 8);
     int hour = two_digits(text.data + 11);
     int minute = two_digits(text.data + 14);
-    if (month < 1 || month > 12 || day < 1 || day > days_in_month(year, month) || hour > 23 || minute > 59 ||
-        two_digits(text.data + 17) > 59) {
+    if (month < 1 || month > 12 || day < 1 || day > days_in_month(year, month) || hour > 23 ||
+        minute > 59 || two_digits(text.data + 17) > 59) {
         return false;
     }
     bool first_day = year == 0 && month == 1 && day == 1;
@@ -95,7 +97,8 @@ bool fr_uri_valid(fr_slice text)
     }
     size_t at = 1;
     size_t end = FR_MIN(text.size, (size_t)SCHEME_MAX_BYTES);
-    while (at < end && (byte_is(text.data[at], CLASS_LABEL) || text.data[at] == '+' || text.data[at] == '.')) {
+    while (at < end &&
+           (byte_is(text.data[at], CLASS_LABEL) || text.data[at] == '+' || text.data[at] == '.')) {
         at++;
     }
     if (at >= text.size - 1 || text.data[at] != ':') {
@@ -107,6 +110,7 @@ bool fr_uri_valid(fr_slice text)
 bool fr_cid_text_valid(fr_slice text)
 {
     return text.size >= CID_TEXT_LEAST_BYTES && text.size <= CID_TEXT_MAX_BYTES &&
-           !fr_slice_starts_with(text, FR_SLICE("Qm")) && /* version 0: no multibase letter in front */
+           !fr_slice_starts_with(text,
+                                 FR_SLICE("Qm")) && /* version 0: no multibase letter in front */
            bytes_are(text.data, text.size, CLASS_CID);
 }
