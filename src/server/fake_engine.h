@@ -39,9 +39,9 @@ static inline freshet_status fake_answer(void *context, const char *target, size
     fake_engine *fake = context;
     fr_slice text = fr_slice_of(target, size);
     fr_slice path = fr_slice_sub(text, 0, fr_slice_find(text, '?'));
-    __atomic_add_fetch(&fake->calls, 1, __ATOMIC_RELAXED);
     snprintf(fake->target, sizeof fake->target, "%.*s", (int)FR_MIN(size, (size_t)200), target);
     snprintf(fake->accept, sizeof fake->accept, "%s", accept == NULL ? "(none)" : accept);
+    __atomic_add_fetch(&fake->calls, 1, __ATOMIC_RELEASE); /* pairs with last_target in the tests */
     if (fr_slice_equal(path, FR_SLICE("/links/count"))) {
         fake_reply(answer, 200, "{\"total\":42}");
         answer->headers = "freshet-seq: 7\r\netag: \"v7\"\r\n";

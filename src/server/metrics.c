@@ -3,6 +3,7 @@
 // of them, and the search costs less than one clock reading. A hash table was not worth its lines.
 #include "metrics.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static const uint16_t statuses[FR_METRICS_STATUSES] = {0,   200, 304, 400, 403, 404, 405,
@@ -92,8 +93,12 @@ static void print_requests(const fr_route_metrics *route, fr_buffer *out)
 {
     for (size_t i = 0; i < FR_METRICS_STATUSES; i++) {
         if (route->requests[i] > 0) {
-            fr_buffer_printf(out, "freshet_http_requests_total{route=\"%s\",status=\"%u\"} %llu\n",
-                             route->name, statuses[i], (unsigned long long)route->requests[i]);
+            char status[8] = "other";
+            if (i > 0) {
+                snprintf(status, sizeof status, "%u", statuses[i]);
+            }
+            fr_buffer_printf(out, "freshet_http_requests_total{route=\"%s\",status=\"%s\"} %llu\n",
+                             route->name, status, (unsigned long long)route->requests[i]);
         }
     }
 }
