@@ -60,8 +60,8 @@ static fr_status read_roots(fr_slice map, uint64_t base, car_header *out, fr_err
         if (fr_cbor_next(&reader, &item, NULL) != FR_OK || item.type != FR_CBOR_LINK) {
             return header_fail(err, here, "car: a root is not a link");
         }
-        if (i == 0 && (!fr_cid_from_bytes(item.bytes, &out->root) || !car_cid_is_cbor(out->root.bytes))) {
-            return header_fail(err, here, "car: the first root is not a dag-cbor, sha2-256 CID");
+        if (i == 0 && item.bytes.size == FR_CID_BYTES && car_cid_is_cbor(item.bytes.data)) {
+            memcpy(out->root.bytes, item.bytes.data, FR_CID_BYTES);
         }
     }
     return FR_OK;

@@ -10,7 +10,7 @@
 #define CAR_VARINT_BYTES_MAX 9
 
 typedef struct {
-    fr_cid root; /* roots[0] */
+    fr_cid root; /* roots[0]; none when it is no dag-cbor, sha2-256 CID: then no block can be the commit */
     uint64_t root_offset; /* of that link */
     uint64_t root_count;
     uint64_t roots_offset;   /* of the array's first element */
@@ -30,7 +30,7 @@ typedef struct {
 
 /** errors: car-empty, car-varint, car-header-length, car-header, car-version, limit-header */
 FR_MUST_USE fr_status car_header_read(fr_slice input, uint32_t bytes_max, car_header *out, fr_error *err);
-/** The section at `offset`, which is below input.size. *cid_known false: a CID of a form we refuse, with `lenient` only.
+/** The section at `offset`, which is below input.size.
  *  errors: car-varint, car-section-length, car-cid, limit-block */
 FR_MUST_USE fr_status car_section_read(fr_slice input, uint64_t offset, uint32_t bytes_max, car_section *out,
                                        fr_error *err);

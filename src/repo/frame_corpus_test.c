@@ -147,7 +147,7 @@ static void test_ops_equal_the_jetstream_events(void **state)
     }
     frames f = frames_read();
     corpus_file events = corpus_read("firehose/expected_jetstream.jsonl");
-    fr_slice rest = corpus_slice(&events), line;
+    fr_slice rest = corpus_slice(&events), line = {0};
     fr_json *json = NULL;
     assert_int_equal(fr_json_new(&json, NULL), FR_OK);
     fr_frame_reader *reader = reader_new();

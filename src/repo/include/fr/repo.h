@@ -38,7 +38,7 @@ typedef struct {
     fr_level level;
     const fr_public_key *key; /* checks the signature when given */
     fr_slice expect_did;      /* empty: any */
-    bool any_key;             /* no key syntax check */
+    bool any_key;             /* no key syntax check; values under raw CIDs are then not judged as records */
     bool bare;                /* the root is a tree node, there is no commit */
     bool partial;             /* absent blocks are items, not errors */
     bool check_records;       /* record bodies against the data model; faults are reported per record */

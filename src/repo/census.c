@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include "census.h"
+
+#include <stdlib.h>
+
+#include <fr/codec.h>
+
+typedef struct {
+    uint64_t cid_offset;
+    uint32_t cid_size, data_size;
+} counted;
+
+typedef struct {
+    fr_slice input;
+    counted *list;
+    size_t count, capacity;
+} counting;
+
+/* Bytes of any CID: version 0 (a bare sha2-256 multihash) or version, codec, hash code, digest length, digest. */
+static size_t cid_bytes(fr_slice section)
+{
+    uint64_t value = 0;
+    size_t at = 0;
+    if (fr_slice_starts_with(section, FR_SLICE("\x12\x20"))) {
+        return 34;
+    }
+    for (int part = 0; part < 4; part++) {
+        size_t size = fr_varint_decode(fr_slice_from(section, at), CAR_VARINT_BYTES_MAX, &value);
+        if (size == 0 || (part == 0 && value != 1)) {
+            return 0;
+        }
+        at += size;
+    }
+    return value > section.size - at ? 0 : at + (size_t)value;
+}
+
+static fr_status add_section(counting *c, uint64_t offset, uint64_t *next, fr_error *err)
+{
+    uint64_t size = 0;
+    size_t head = fr_varint_decode(fr_slice_from(c->input, (size_t)offset), CAR_VARINT_BYTES_MAX, &size);
+    if (head == 0 || size == 0 || size > c->input.size - offset - head) {
+        return fr_fail_code(err, FR_MALFORMED, offset, "car-section-length", "car: the framing breaks here");
+    }
+    fr_slice section = fr_slice_sub(c->input, (size_t)offset + head, (size_t)size);
+    size_t cid = cid_bytes(section);
+    if (cid == 0 || cid > size || size - cid > UINT32_MAX) {
+        return fr_fail_code(err, FR_MALFORMED, offset, "car-cid", "car: a section without a CID");
+    }
+    if (c->count == c->capacity) {
+        size_t capacity = c->capacity == 0 ? 64 : c->capacity * 2;
+        counted *list = realloc(c->list, capacity * sizeof *list);
+        if (list == NULL) {
+            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "car: census");
+        }
+        c->list = list;
+        c->capacity = capacity;
+    }
+    c->list[c->count++] = (counted){offset + head, (uint32_t)cid, (uint32_t)(size - cid)};
+    *next = offset + head + size;
+    return FR_OK;
+}
+
+static int compare_sizes(const void *a, const void *b)
+{
+    uint32_t left = ((const counted *)a)->data_size, right = ((const counted *)b)->data_size;
+    return (left > right) - (left < right);
+}
+
+static fr_slice cid_of(const counting *c, const counted *one)
+{
+    return fr_slice_sub(c->input, (size_t)one->cid_offset, one->cid_size);
+}
+
+static fr_slice data_of(const counting *c, const counted *one)
+{
+    return fr_slice_sub(c->input, (size_t)one->cid_offset + one->cid_size, one->data_size);
+}
+
+static int compare_cids(const void *a, const void *b, void *context)
+{
+    const counting *c = context;
+    int order = fr_slice_compare(cid_of(c, a), cid_of(c, b));
+    uint64_t left = ((const counted *)a)->cid_offset, right = ((const counted *)b)->cid_offset;
+    return order != 0 ? order : (left > right) - (left < right);
+}
+
+static void judge_hashes(const counting *c, car_census *out)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        const uint8_t *cid = cid_of(c, &c->list[i]).data;
+        uint8_t digest[32];
+        if (c->list[i].cid_size != FR_CID_BYTES || !car_cid_known(cid)) {
+            out->hash_unknown++;
+            continue;
+        }
+        fr_sha256(data_of(c, &c->list[i]), digest);
+        out->hash_bad += memcmp(digest, cid + 4, sizeof digest) != 0;
+    }
+    qsort_r(c->list, c->count, sizeof *c->list, compare_cids, (void *)c);
+    for (size_t i = 1; i < c->count; i++) {
+        if (fr_slice_equal(cid_of(c, &c->list[i]), cid_of(c, &c->list[i - 1]))) {
+            out->duplicates++;
+            out->conflicting += !fr_slice_equal(data_of(c, &c->list[i]), data_of(c, &c->list[i - 1]));
+        }
+    }
+}
+
+fr_status car_census_take(fr_slice input, uint64_t sections_offset, bool judged, uint64_t known_duplicates,
+                          car_census *out, fr_error *err)
+{
+    counting c = {.input = input};
+    fr_status status = FR_OK;
+    for (uint64_t offset = sections_offset; offset < input.size && status == FR_OK;) {
+        status = add_section(&c, offset, &offset, err);
+    }
+    if (status != FR_OK) {
+        free(c.list);
+        return status;
+    }
+    *out = (car_census){.blocks = c.count, .duplicates = judged ? known_duplicates : 0};
+    if (c.count != 0) {
+        if (!judged) {
+            judge_hashes(&c, out);
+        }
+        qsort(c.list, c.count, sizeof *c.list, compare_sizes);
+        for (size_t i = 0; i < c.count; i++) {
+            out->bytes += c.list[i].data_size;
+        }
+        out->size_p50 = c.list[c.count / 2].data_size;
+        out->size_p90 = c.list[c.count * 9 / 10].data_size;
+        out->size_max = c.list[c.count - 1].data_size;
+    }
+    free(c.list);
+    return FR_OK;
+}
