@@ -56,8 +56,7 @@ typedef struct {
     uint64_t memory_bytes;      /* budget for indexes and caches; 0: 1 GiB, fit for a machine with 4 */
     bool read_only;             /* works beside a daemon, on the durable prefix and the last checkpoint */
     uint64_t checkpoint_events; /* save views after so many events; 0: 2,000,000 */
-    uint32_t batch_events;      /* group commit after so many waiting events; 0: 4096 */
-    uint32_t batch_ms;          /* or after so many milliseconds; 0: 10 */
+    uint32_t batch_events;      /* at most so many events share one sync; 0: 8192 */
     uint64_t retention_s;       /* posts older than this (by event time) leave the timelines; 0: none do */
     /** Called during catch-up and other long work, at most a few times a second, from the opening thread. May be NULL. */
     void (*on_progress)(void *context, const char *phase, uint64_t done, uint64_t total);

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/** The engine's insides, shared by its few files. */
+#pragma once
+
+#include <fr/engine.h>
+#include <fr/graph.h>
+#include <fr/histogram.h>
+#include <fr/identity.h>
+#include <fr/links.h>
+#include <fr/os.h>
+#include <fr/posts.h>
+#include <fr/query.h>
+#include <fr/rcu.h>
+#include <fr/resolve.h>
+
+#define FR_FORMAT_VERSION 1      /* of the data directory: DIR/VERSION */
+#define FR_ENGINE_CHUNK 1024     /* events folded together */
+#define FR_ENGINE_CLOSERS_MAX 64 /* running sources */
+
+typedef struct {
+    fr_sink *sink;
+    uint64_t batches, appended, duplicate, cid_unverified;
+} fr_ack;
+
+/** What one sync makes durable: published and acknowledged together. */
+typedef struct {
+    fr_ack acks[FR_BATCHES * 2];
+    size_t ack_count;
+    uint64_t seq, time_us;
+    uint64_t started_ns;
+    bool wrote;
+} fr_group;
+
+typedef struct {
+    void (*stop)(void *source);
+    void *source;
+} fr_closer;
+
+typedef struct {
+    uint64_t appended, duplicate, cid_unverified, batches, checkpoints, checkpoint_failures, replay_skipped;
+    uint64_t checkpoint_seq;
+    fr_histogram sync_ns, apply_ns, group_ns;
+} fr_engine_metrics;
+
+struct freshet {
+    freshet_options options;
+    char dir[FR_PATH_MAX];
+    fr_os *os;
+    fr_file *lock;
+    fr_log *log;
+    fr_resolver *resolver;
+    void *views[FR_VIEW_COUNT];
+    uint64_t view_seq[FR_VIEW_COUNT]; /* watermarks found at open */
+
+    /* published: atomics */
+    uint64_t seq, time_us;
+    bool ready, poisoned;
+    fr_status poison_status;
+    fr_error poison_error;
+    uint64_t opened_us;
+
+    /* batches between sources and the writer */
+    fr_queue *queue;
+    fr_mutex pool_lock;
+    fr_cond pool_free;
+    fr_batch *pool;
+    bool closing; /* atomic */
+
+    /* owned(writer) */
+    fr_thread writer;
+    bool writer_runs;
+    fr_event chunk[FR_ENGINE_CHUNK];
+    fr_fact facts[FR_ENGINE_CHUNK];
+    size_t chunk_count;
+    uint64_t next_seq;
+    uint64_t since_checkpoint;
+    fr_log_cursor cursors[FR_LOG_CURSORS_MAX]; /* not yet written */
+    size_t cursor_count;
+    uint64_t cursor_written_ns;
+    fr_group groups[2];
+
+    /* hand-over to the syncer */
+    fr_thread syncer;
+    bool syncer_runs;
+    fr_mutex sync_lock;
+    fr_cond sync_changed;
+    bool sync_wanted, sync_done, sync_stop;
+    fr_status sync_status;
+    fr_error sync_error;
+
+    /* requests to the writer */
+    fr_mutex request_lock;
+    fr_cond request_changed;
+    uint64_t checkpoints_wanted, checkpoints_done;
+    fr_status checkpoint_status;
+    fr_error checkpoint_error;
+    void (*on_change)(void *context, const freshet_progress *progress);
+    void *change_context;
+
+    /* sources */
+    fr_mutex source_lock;
+    fr_source_state *sources;
+    fr_closer closers[FR_ENGINE_CLOSERS_MAX];
+    size_t closer_count;
+
+    fr_engine_metrics metrics;
+};
+
+extern const fr_view_ops *const FR_VIEWS[FR_VIEW_COUNT];
+
+/* ---- opening: open.c ---- */
+FR_MUST_USE fr_status fr_engine_open(fr_engine *engine, fr_error *err);
+void fr_engine_close_state(fr_engine *engine, fr_error *err);
+FR_MUST_USE fr_status fr_engine_open_views(fr_engine *engine, fr_error *err);
+/** Empty views in memory, over no saved state. */
+FR_MUST_USE fr_status fr_engine_open_scratch(fr_engine *engine, fr_error *err);
+
+/* ---- folding: fold.c ---- */
+/** Folds the chunk into every view and empties it. */
+FR_MUST_USE fr_status fr_engine_fold(fr_engine *engine, fr_error *err);
+/** Reads the log from the resolver's sequence on, up to `to` (UINT64_MAX: its end), and folds it. */
+FR_MUST_USE fr_status fr_engine_replay(fr_engine *engine, uint64_t to, fr_error *err);
+void fr_engine_publish(fr_engine *engine, uint64_t seq, uint64_t time_us);
+/** Saves views, then the resolver. Everything up to engine->seq must be durable and nothing beyond it folded. */
+FR_MUST_USE fr_status fr_engine_save(fr_engine *engine, fr_error *err);
+/** Is it time? By memory and by events. */
+bool fr_engine_wants_save(const fr_engine *engine);
+
+/* ---- writing: writer.c ---- */
+FR_MUST_USE fr_status fr_engine_start(fr_engine *engine, fr_error *err);
+void fr_engine_stop(fr_engine *engine);
+
+/* ---- telling: health.c ---- */
+int fr_engine_put_health(void *engine, fr_buffer *out);
+int fr_engine_put_metrics(void *engine, fr_buffer *out);
+
+void fr_engine_query_context(fr_engine *engine, fr_query_context *out);
+
+/** freshet_error and fr_error have one layout by construction: this copies. */
+void fr_error_export(const fr_error *from, freshet_error *to);

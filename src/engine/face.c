@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// freshet.h: the embedded face. (Reading sources, which lie above the engine, is in source/face.c.)
+#include "engine.h"
+
+#include <stdlib.h>
+
+#define FR_MEMORY_DEFAULT (UINT64_C(1) << 30)
+#define FR_CHECKPOINT_EVENTS_DEFAULT 2000000
+#define FR_GROUP_EVENTS_DEFAULT 8192
+#define FR_BATCH_LINKS_BUDGET_BYTES (256u << 20)
+
+_Static_assert((int)FRESHET_IO == (int)FR_IO && (int)FRESHET_NOMEM == (int)FR_NOMEM &&
+                   (int)FRESHET_CORRUPT == (int)FR_CORRUPT && (int)FRESHET_LIMIT == (int)FR_LIMIT &&
+                   (int)FRESHET_MALFORMED == (int)FR_MALFORMED && (int)FRESHET_INVALID == (int)FR_INVALID &&
+                   (int)FRESHET_AGAIN == (int)FR_AGAIN && (int)FRESHET_NOT_FOUND == (int)FR_NOT_FOUND &&
+                   (int)FRESHET_END == (int)FR_END,
+               "one set of statuses, two names");
+
+void fr_error_export(const fr_error *from, freshet_error *to)
+{
+    if (to != NULL) {
+        *to = (freshet_error){(freshet_status)from->status, from->os,   from->offset, from->code,
+                              from->text,                   from->file, from->line};
+    }
+}
+
+static freshet_status export(fr_status status, fr_error *error, freshet_error *err)
+{
+    if (status != FR_OK) {
+        error->status = status;
+        fr_error_export(error, err);
+    }
+    return (freshet_status)status;
+}
+
+/* ---- opening and closing ------------------------------------------------------------------------------------------------ */
+
+static void set_options(fr_engine *engine, const freshet_options *options)
+{
+    engine->options = *options;
+    freshet_options *o = &engine->options;
+    o->memory_bytes = o->memory_bytes == 0 ? FR_MEMORY_DEFAULT : o->memory_bytes;
+    o->checkpoint_events = o->checkpoint_events == 0 ? FR_CHECKPOINT_EVENTS_DEFAULT : o->checkpoint_events;
+    o->batch_events = o->batch_events == 0 ? FR_GROUP_EVENTS_DEFAULT : o->batch_events;
+    engine->os = fr_os_real();
+    engine->opened_us = fr_os_wall_us(engine->os);
+    fr_mutex_init(&engine->pool_lock);
+    fr_cond_init(&engine->pool_free);
+    fr_mutex_init(&engine->sync_lock);
+    fr_cond_init(&engine->sync_changed);
+    fr_mutex_init(&engine->request_lock);
+    fr_cond_init(&engine->request_changed);
+    fr_mutex_init(&engine->source_lock);
+}
+
+static fr_status make_batches(fr_engine *engine, fr_error *err)
+{
+    FR_TRY(fr_queue_new(&engine->queue, FR_BATCHES, err));
+    for (unsigned i = 0; i < FR_BATCHES; i++) {
+        fr_batch *batch = calloc(1, sizeof *batch);
+        if (batch == NULL) {
+            return fr_fail(err, FR_NOMEM, "batches");
+        }
+        fr_buffer_init(&batch->scratch, FR_BATCH_SCRATCH_BYTES);
+        fr_arena_init(&batch->links, FR_BATCH_LINKS_BUDGET_BYTES, 1 << 20);
+        fr_engine_batch_return(engine, batch);
+    }
+    return FR_OK;
+}
+
+static void free_engine(fr_engine *engine)
+{
+    while (engine->pool != NULL) {
+        fr_batch *next = engine->pool->next;
+        fr_buffer_done(&engine->pool->scratch);
+        fr_arena_done(&engine->pool->links);
+        free(engine->pool);
+        engine->pool = next;
+    }
+    fr_queue_free(engine->queue);
+    fr_mutex_done(&engine->pool_lock);
+    fr_cond_done(&engine->pool_free);
+    fr_mutex_done(&engine->sync_lock);
+    fr_cond_done(&engine->sync_changed);
+    fr_mutex_done(&engine->request_lock);
+    fr_cond_done(&engine->request_changed);
+    fr_mutex_done(&engine->source_lock);
+    free(engine);
+}
+
+static fr_status open_engine(fr_engine *engine, fr_error *err)
+{
+    FR_TRY(fr_path(engine->dir, sizeof engine->dir, err, "%s", engine->options.data_dir));
+    engine->options.data_dir = engine->dir;
+    FR_TRY(fr_engine_open(engine, err));
+    if (!engine->options.read_only) {
+        FR_TRY(make_batches(engine, err));
+        FR_TRY(fr_engine_start(engine, err));
+    }
+    __atomic_store_n(&engine->ready, true, __ATOMIC_RELEASE);
+    return FR_OK;
+}
+
+freshet_status freshet_open(freshet **out, const freshet_options *options, freshet_error *err)
+{
+    fr_error error = {0};
+    freshet *engine = calloc(1, sizeof *engine);
+    if (engine == NULL) {
+        return export(fr_fail(&error, FR_NOMEM, "engine"), &error, err);
+    }
+    set_options(engine, options);
+    fr_rcu_register_thread();
+    fr_status status = open_engine(engine, &error);
+    fr_rcu_unregister_thread();
+    if (status != FR_OK) {
+        if (engine->queue != NULL) {
+            fr_engine_stop(engine);
+        }
+        fr_engine_close_state(engine, NULL);
+        free_engine(engine);
+        return export(status, &error, err);
+    }
+    *out = engine;
+    return FRESHET_OK;
+}
+
+static void stop_sources(fr_engine *engine)
+{
+    __atomic_store_n(&engine->closing, true, __ATOMIC_RELEASE); /* pairs with fr_engine_batch */
+    fr_mutex_lock(&engine->pool_lock);
+    fr_cond_broadcast(&engine->pool_free);
+    fr_mutex_unlock(&engine->pool_lock);
+    for (size_t i = engine->closer_count; i-- > 0;) {
+        engine->closers[i].stop(engine->closers[i].source);
+    }
+    engine->closer_count = 0;
+}
+
+freshet_status freshet_close(freshet *engine, freshet_error *err)
+{
+    if (engine == NULL) {
+        return FRESHET_OK;
+    }
+    fr_error error = {0};
+    stop_sources(engine);
+    if (engine->queue != NULL) {
+        fr_engine_stop(engine);
+    }
+    fr_status status = engine->poisoned ? engine->poison_status : engine->checkpoint_status;
+    error = engine->poisoned ? engine->poison_error : engine->checkpoint_error;
+    fr_engine_close_state(engine, status == FR_OK ? &error : NULL);
+    status = status == FR_OK ? error.status : status;
+    free_engine(engine);
+    return export(status, &error, err);
+}
+
+/* ---- answers --------------------------------------------------------------------------------------------------------------- */
+
+/** An RCU section for a caller who may be any thread: registered on first use, until the thread ends. */
+static _Thread_local bool reader_registered;
+
+static void register_reader(void)
+{
+    if (!reader_registered) {
+        fr_rcu_register_thread();
+        reader_registered = true;
+    }
+}
+
+void fr_engine_query_context(fr_engine *engine, fr_query_context *out)
+{
+    *out = (fr_query_context){
+        .ids = fr_resolver_ids(engine->resolver),
+        .identity = engine->views[FR_VIEW_IDENTITY],
+        .graph = engine->views[FR_VIEW_GRAPH],
+        .posts = engine->views[FR_VIEW_POSTS],
+        .links = engine->views[FR_VIEW_LINKS],
+        .log = engine->log,
+        .started_us = engine->opened_us,
+        .now_us = fr_os_wall_us(engine->os),
+        .seq = __atomic_load_n(&engine->seq, __ATOMIC_ACQUIRE),
+        .time_us = __atomic_load_n(&engine->time_us, __ATOMIC_ACQUIRE),
+        .put_health = fr_engine_put_health,
+        .put_metrics = fr_engine_put_metrics,
+        .context = engine,
+    };
+}
+
+freshet_status freshet_query(freshet *engine, const char *target, size_t target_size, const char *accept,
+                             freshet_answer *answer, freshet_error *err)
+{
+    enum { HEADERS_MAX_BYTES = 4096 };
+    fr_error error = {0};
+    fr_query_context context;
+    (void)accept; /* every answer of today is JSON or text; the page for a person is the server's */
+    fr_query_answer_buffers *buffers = answer->memory;
+    if (buffers == NULL) {
+        buffers = calloc(1, sizeof *buffers);
+        if (buffers == NULL) {
+            return export(fr_fail(&error, FR_NOMEM, "answer"), &error, err);
+        }
+        fr_buffer_init(&buffers->body, FR_QUERY_BODY_MAX);
+        fr_buffer_init(&buffers->headers, HEADERS_MAX_BYTES);
+        answer->memory = buffers;
+    }
+    register_reader();
+    fr_engine_query_context(engine, &context);
+    fr_status status = fr_query_answer(&context, fr_slice_of(target, target_size), buffers, &error);
+    answer->status = buffers->status;
+    answer->content_type = buffers->content_type;
+    answer->body = (const char *)buffers->body.data;
+    answer->body_size = buffers->body.size;
+    answer->headers = (const char *)buffers->headers.data;
+    answer->headers_size = buffers->headers.size;
+    return export(status, &error, err);
+}
+
+void freshet_answer_free(freshet_answer *answer)
+{
+    fr_query_answer_buffers *buffers = answer->memory;
+    if (buffers != NULL) {
+        fr_buffer_done(&buffers->body);
+        fr_buffer_done(&buffers->headers);
+        free(buffers);
+    }
+    *answer = (freshet_answer){0};
+}
+
+/* ---- progress and upkeep ------------------------------------------------------------------------------------------------------ */
+
+void freshet_progress_of(freshet *engine, freshet_progress *out)
+{
+    out->seq = __atomic_load_n(&engine->seq, __ATOMIC_ACQUIRE);
+    out->time_us = __atomic_load_n(&engine->time_us, __ATOMIC_ACQUIRE);
+    out->ready = __atomic_load_n(&engine->ready, __ATOMIC_ACQUIRE);
+    out->poisoned = __atomic_load_n(&engine->poisoned, __ATOMIC_ACQUIRE);
+}
+
+void freshet_subscribe(freshet *engine, void (*on_change)(void *context, const freshet_progress *progress),
+                       void *context)
+{
+    fr_mutex_lock(&engine->request_lock);
+    engine->on_change = on_change;
+    engine->change_context = context;
+    fr_mutex_unlock(&engine->request_lock);
+}
+
+freshet_status freshet_checkpoint(freshet *engine, freshet_error *err)
+{
+    fr_error error = {0};
+    if (engine->options.read_only) {
+        return export(fr_fail(&error, FR_INVALID, "opened for reading only"), &error, err);
+    }
+    fr_mutex_lock(&engine->request_lock);
+    uint64_t mine = ++engine->checkpoints_wanted;
+    while (engine->checkpoints_done < mine) {
+        fr_cond_wait(&engine->request_changed, &engine->request_lock);
+    }
+    fr_status status = engine->checkpoint_status;
+    error = engine->checkpoint_error;
+    fr_mutex_unlock(&engine->request_lock);
+    return export(status, &error, err);
+}
+
+/* ---- for sources ------------------------------------------------------------------------------------------------------------- */
+
+fr_status fr_engine_cursor(fr_engine *engine, const char *source, uint64_t *out)
+{
+    return engine->log == NULL ? FR_NOT_FOUND : fr_log_cursor_get(engine->log, source, out);
+}
+
+fr_os *fr_engine_os(fr_engine *engine)
+{
+    return engine->os;
+}
+
+void fr_engine_source_add(fr_engine *engine, fr_source_state *state)
+{
+    fr_mutex_lock(&engine->source_lock);
+    state->next = engine->sources;
+    engine->sources = state;
+    fr_mutex_unlock(&engine->source_lock);
+}
+
+fr_status fr_engine_on_close(fr_engine *engine, void (*stop)(void *source), void *source)
+{
+    fr_status status = FR_LIMIT;
+    fr_mutex_lock(&engine->source_lock);
+    if (engine->closer_count < FR_ENGINE_CLOSERS_MAX) {
+        engine->closers[engine->closer_count++] = (fr_closer){stop, source};
+        status = FR_OK;
+    }
+    fr_mutex_unlock(&engine->source_lock);
+    return status;
+}

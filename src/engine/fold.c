@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// From facts to views, the same way live, at catch-up and in `verify`. The order of saving is the invariant that makes
+// every crash harmless: views first, the resolver last. So at the next open no view is behind the resolver; replay
+// starts at the resolver, and each view skips what it has.
+#include "engine.h"
+
+const fr_view_ops *const FR_VIEWS[FR_VIEW_COUNT] = {
+    [FR_VIEW_IDENTITY] = &fr_identity_ops,
+    [FR_VIEW_GRAPH] = &fr_graph_ops,
+    [FR_VIEW_POSTS] = &fr_posts_ops,
+    [FR_VIEW_LINKS] = &fr_links_ops,
+};
+
+fr_status fr_engine_fold(fr_engine *engine, fr_error *err)
+{
+    if (engine->chunk_count == 0) {
+        return FR_OK;
+    }
+    uint64_t start = fr_os_monotonic_ns(engine->os);
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        FR_TRY(FR_VIEWS[i]->apply(engine->views[i], engine->facts, engine->chunk_count, err));
+    }
+    fr_histogram_add(&engine->metrics.apply_ns, fr_os_monotonic_ns(engine->os) - start);
+    engine->since_checkpoint += engine->chunk_count;
+    engine->chunk_count = 0;
+    fr_resolver_begin(engine->resolver);
+    return FR_OK;
+}
+
+void fr_engine_publish(fr_engine *engine, uint64_t seq, uint64_t time_us)
+{
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        FR_VIEWS[i]->publish(engine->views[i], seq);
+    }
+    __atomic_store_n(&engine->time_us, time_us, __ATOMIC_RELEASE);
+    __atomic_store_n(&engine->seq, seq, __ATOMIC_RELEASE); /* pairs with freshet_progress_of and queries */
+}
+
+bool fr_engine_wants_save(const fr_engine *engine)
+{
+    uint64_t budget = engine->options.memory_bytes;
+    return engine->since_checkpoint >= engine->options.checkpoint_events ||
+           fr_resolver_recent_bytes(engine->resolver) > budget / 4 ||
+           FR_VIEWS[FR_VIEW_LINKS]->bytes(engine->views[FR_VIEW_LINKS]) > budget / 3;
+}
+
+fr_status fr_engine_save(fr_engine *engine, fr_error *err)
+{
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        FR_TRY(FR_VIEWS[i]->checkpoint(engine->views[i], engine->seq, err));
+    }
+    FR_TRY(fr_resolver_save(engine->resolver, err));
+    engine->since_checkpoint = 0;
+    engine->metrics.checkpoints++;
+    engine->metrics.checkpoint_seq = engine->seq;
+    return FR_OK;
+}
+
+/* ---- replay ---------------------------------------------------------------------------------------------------------- */
+
+static bool changes_status(const fr_fact *fact)
+{
+    return fact->status_before != fact->status_after;
+}
+
+static fr_status replay_one(fr_engine *engine, const fr_event *event, fr_arena *bodies, fr_error *err)
+{
+    fr_resolved resolved = FR_RESOLVED_DUPLICATE;
+    fr_event *kept = &engine->chunk[engine->chunk_count];
+    *kept = *event;
+    FR_TRY(fr_arena_copy(bodies, event->did, &kept->did, err));
+    FR_TRY(fr_arena_copy(bodies, event->collection, &kept->collection, err));
+    FR_TRY(fr_arena_copy(bodies, event->rkey, &kept->rkey, err));
+    FR_TRY(fr_arena_copy(bodies, event->body, &kept->body, err));
+    FR_TRY(fr_resolver_apply(engine->resolver, kept, event->seq, false, NULL, 0, &resolved,
+                             &engine->facts[engine->chunk_count], err));
+    if (resolved == FR_RESOLVED_DUPLICATE) {
+        engine->metrics.replay_skipped++;
+        return FR_OK;
+    }
+    engine->chunk_count++;
+    if (engine->chunk_count == FR_ENGINE_CHUNK || changes_status(&engine->facts[engine->chunk_count - 1])) {
+        FR_TRY(fr_engine_fold(engine, err));
+        fr_arena_reset(bodies);
+    }
+    return FR_OK;
+}
+
+static void tell_progress(const fr_engine *engine, uint64_t seq, uint64_t last)
+{
+    if (engine->options.on_progress != NULL) {
+        engine->options.on_progress(engine->options.progress_context, "catching-up", seq, last);
+    }
+}
+
+/** Live, a save follows a sync; here all that is read is durable. */
+static fr_status replay_save(fr_engine *engine, uint64_t seq, uint64_t time_us, fr_error *err)
+{
+    fr_engine_publish(engine, seq, time_us);
+    return engine->options.read_only ? FR_OK : fr_engine_save(engine, err);
+}
+
+static fr_status replay_all(fr_engine *engine, fr_log_reader *reader, uint64_t to, fr_arena *bodies, fr_error *err)
+{
+    enum { TELL_EVERY = 1 << 17 };
+    fr_event event;
+    fr_status status;
+    uint64_t time_us = engine->time_us;
+    uint64_t seq = fr_resolver_seq(engine->resolver);
+    uint64_t last = engine->log == NULL ? 0 : fr_log_last_seq(engine->log);
+    while (seq < to && (status = fr_log_reader_next(reader, false, &event, err)) != FR_END) {
+        FR_TRY(status);
+        FR_TRY(replay_one(engine, &event, bodies, err));
+        seq = event.seq;
+        time_us = event.time_us;
+        if (engine->chunk_count == 0 && fr_engine_wants_save(engine)) {
+            FR_TRY(replay_save(engine, seq, time_us, err));
+        }
+        if (seq % TELL_EVERY == 0) {
+            tell_progress(engine, seq, last);
+        }
+    }
+    FR_TRY(fr_engine_fold(engine, err));
+    fr_engine_publish(engine, seq, time_us);
+    return FR_OK;
+}
+
+fr_status fr_engine_replay(fr_engine *engine, uint64_t to, fr_error *err)
+{
+    enum { BODY_BLOCK_BYTES = 1 << 20 };
+    char path[FR_PATH_MAX];
+    fr_log_reader *reader = NULL;
+    fr_arena bodies;
+    FR_TRY(fr_path(path, sizeof path, err, "%s/log", engine->dir));
+    FR_TRY(fr_log_reader_open(&reader, engine->os, path, fr_resolver_seq(engine->resolver) + 1, err));
+    fr_arena_init(&bodies, SIZE_MAX, BODY_BLOCK_BYTES);
+    fr_status status = replay_all(engine, reader, to, &bodies, err);
+    fr_arena_done(&bodies);
+    fr_log_reader_close(reader);
+    return status;
+}

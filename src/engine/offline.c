@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// What works beside a daemon: dump, stat, verify. They read the durable prefix of the log and change nothing.
+#include "engine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static freshet_status export(fr_status status, fr_error *error, freshet_error *err)
+{
+    if (status != FR_OK) {
+        error->status = status;
+        fr_error_export(error, err);
+    }
+    return (freshet_status)status;
+}
+
+/* ---- dump and stat -------------------------------------------------------------------------------------------------------- */
+
+static fr_status dump(const char *data_dir, uint64_t from, uint64_t count,
+                      bool (*line)(void *context, const char *json, size_t size), void *context, fr_error *err)
+{
+    enum { LINE_MAX_BYTES = 16 << 20 };
+    char path[FR_PATH_MAX];
+    fr_log_reader *reader = NULL;
+    fr_event event;
+    fr_buffer text;
+    fr_status status;
+    FR_TRY(fr_path(path, sizeof path, err, "%s/log", data_dir));
+    FR_TRY(fr_log_reader_open(&reader, fr_os_real(), path, from, err));
+    fr_buffer_init(&text, LINE_MAX_BYTES);
+    bool more = true;
+    for (uint64_t done = 0; more && (count == 0 || done < count); done++) {
+        status = fr_log_reader_next(reader, false, &event, err);
+        if (status != FR_OK) {
+            break;
+        }
+        fr_buffer_reset(&text);
+        status = fr_event_to_json(&event, &text, err);
+        if (status != FR_OK) {
+            break;
+        }
+        more = line(context, (const char *)text.data, text.size);
+        status = FR_END;
+    }
+    fr_buffer_done(&text);
+    fr_log_reader_close(reader);
+    return status == FR_END ? FR_OK : status;
+}
+
+freshet_status freshet_log_dump(const char *data_dir, uint64_t from, uint64_t count,
+                                bool (*line)(void *context, const char *json, size_t size), void *context,
+                                freshet_error *err)
+{
+    fr_error error = {0};
+    return export(dump(data_dir, from, count, line, context, &error), &error, err);
+}
+
+freshet_status freshet_log_stat(const char *data_dir, char *out, size_t room, freshet_error *err)
+{
+    fr_error error = {0};
+    char path[FR_PATH_MAX];
+    fr_log_stat stat;
+    fr_status status = fr_path(path, sizeof path, &error, "%s/log", data_dir);
+    status = status == FR_OK ? fr_log_stat_dir(fr_os_real(), path, &stat, &error) : status;
+    if (status == FR_OK) {
+        int size = snprintf(out, room,
+                            "{\"events\":%llu,\"first_seq\":%llu,\"last_seq\":%llu,\"segments\":%llu,\"bytes\":%llu}",
+                            (unsigned long long)stat.events, (unsigned long long)stat.first_seq,
+                            (unsigned long long)stat.last_seq, (unsigned long long)stat.segments,
+                            (unsigned long long)stat.bytes);
+        status = size < 0 || (size_t)size >= room ? fr_fail(&error, FR_LIMIT, "no room for the answer") : FR_OK;
+    }
+    return export(status, &error, err);
+}
+
+/* ---- verify ------------------------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    fr_digest recorded; /* beside the saved state */
+    uint64_t seq;
+    fr_status status; /* FR_OK, FR_NOT_FOUND: nothing saved, or what is wrong with it */
+} saved_view;
+
+static void view_dir(const fr_engine *engine, unsigned i, char *out, size_t room)
+{
+    snprintf(out, room, "%s/views/%s", engine->dir, FR_VIEWS[i]->name);
+}
+
+static void read_saved(fr_engine *engine, saved_view *saved)
+{
+    char dir[FR_PATH_MAX + 64];
+    fr_view_context context = {.os = engine->os, .dir = dir, .memory_bytes = 64 << 20, .read_only = true};
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        view_dir(engine, i, dir, sizeof dir);
+        saved[i].status = FR_VIEWS[i]->saved(&context, &saved[i].recorded, &saved[i].seq, NULL);
+    }
+}
+
+/** The digest of the saved state itself, recomputed from its rows; ids are those of the rebuilt engine, which are the
+ *  same by construction. */
+static fr_status saved_state_digest(fr_engine *engine, unsigned which, fr_digest *out, fr_error *err)
+{
+    char dir[FR_PATH_MAX + 64];
+    void *views[FR_VIEW_COUNT] = {0};
+    uint64_t seq = 0;
+    fr_view_context context = {
+        .os = engine->os,
+        .dir = dir,
+        .resolver = engine->resolver,
+        .ids = fr_resolver_ids(engine->resolver),
+        .memory_bytes = 256 << 20,
+        .retention_s = engine->options.retention_s,
+        .read_only = true,
+        .views = views,
+    };
+    fr_status status = FR_OK;
+    for (unsigned i = 0; i <= which && status == FR_OK; i++) {
+        view_dir(engine, i, dir, sizeof dir);
+        status = FR_VIEWS[i]->open(&views[i], &context, &seq, err);
+    }
+    status = status == FR_OK ? FR_VIEWS[which]->digest(views[which], true, out, err) : status;
+    for (unsigned i = FR_VIEW_COUNT; i-- > 0;) {
+        if (views[i] != NULL) {
+            FR_VIEWS[i]->close(views[i]);
+        }
+    }
+    return status;
+}
+
+static bool same_digest(const fr_digest *a, const fr_digest *b)
+{
+    return a->lo == b->lo && a->hi == b->hi;
+}
+
+/** Compares one view, whose rebuilt digest at the saved sequence is known, and says so. */
+static void report(fr_engine *engine, unsigned i, const saved_view *saved, const fr_digest *rebuilt,
+                   void (*each)(void *context, const char *json), void *context, uint32_t *different)
+{
+    char line[256];
+    char text[FR_DIGEST_TEXT_BYTES + 1];
+    fr_digest state = *rebuilt;
+    bool ok = saved->status == FR_OK || saved->status == FR_NOT_FOUND;
+    if (saved->status == FR_OK) {
+        ok = same_digest(rebuilt, &saved->recorded) && saved_state_digest(engine, i, &state, NULL) == FR_OK &&
+             same_digest(rebuilt, &state);
+    }
+    *different += !ok;
+    fr_digest_format(rebuilt, text);
+    snprintf(line, sizeof line, "{\"view\":\"%s\",\"digest\":\"%s\",\"seq\":%llu,\"ok\":%s}", FR_VIEWS[i]->name, text,
+             (unsigned long long)saved->seq, ok ? "true" : "false");
+    each(context, line);
+}
+
+/** Replays to each saved sequence in turn, so that every view is compared at its own. */
+static fr_status rebuild_and_compare(fr_engine *engine, void (*each)(void *context, const char *json), void *context,
+                                     uint32_t *different, fr_error *err)
+{
+    saved_view saved[FR_VIEW_COUNT] = {0};
+    fr_digest rebuilt[FR_VIEW_COUNT];
+    bool known[FR_VIEW_COUNT] = {0};
+    read_saved(engine, saved);
+    for (uint64_t at = 0; at != UINT64_MAX;) {
+        uint64_t next = UINT64_MAX;
+        for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+            if (!known[i] && saved[i].status == FR_OK) {
+                next = FR_MIN(next, saved[i].seq);
+            }
+        }
+        at = next;
+        FR_TRY(fr_engine_replay(engine, at, err));
+        for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+            bool reached = saved[i].status == FR_OK && saved[i].seq == at;
+            if (!known[i] && (reached || at == UINT64_MAX)) {
+                FR_TRY(FR_VIEWS[i]->digest(engine->views[i], false, &rebuilt[i], err));
+                saved[i].seq = reached ? at : engine->seq;
+                known[i] = true;
+            }
+        }
+    }
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        report(engine, i, &saved[i], &rebuilt[i], each, context, different);
+    }
+    return FR_OK;
+}
+
+static fr_status verify(fr_engine *engine, void (*each)(void *context, const char *json), void *context,
+                        uint32_t *different, fr_error *err)
+{
+    FR_TRY(fr_path(engine->dir, sizeof engine->dir, err, "%s", engine->options.data_dir));
+    if (!fr_os_is_dir(engine->os, engine->dir)) {
+        return fr_fail(err, FR_NOT_FOUND, "no such data directory");
+    }
+    FR_TRY(fr_engine_open_scratch(engine, err));
+    return rebuild_and_compare(engine, each, context, different, err);
+}
+
+freshet_status freshet_verify(const freshet_options *options, void (*each)(void *context, const char *json),
+                              void *context, uint32_t *different, freshet_error *err)
+{
+    fr_error error = {0};
+    fr_engine *engine = calloc(1, sizeof *engine);
+    if (engine == NULL) {
+        return export(fr_fail(&error, FR_NOMEM, "verify"), &error, err);
+    }
+    engine->options = *options;
+    engine->options.read_only = true; /* nothing is saved, whatever memory it takes */
+    engine->options.checkpoint_events = UINT64_MAX;
+    engine->options.memory_bytes = options->memory_bytes == 0 ? UINT64_C(1) << 30 : options->memory_bytes;
+    engine->os = fr_os_real();
+    *different = 0;
+    fr_rcu_register_thread();
+    fr_status status = verify(engine, each, context, different, &error);
+    fr_engine_close_state(engine, NULL);
+    fr_rcu_unregister_thread();
+    free(engine);
+    return export(status, &error, err);
+}

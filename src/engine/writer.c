@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// The one writer. Batches that wait together form a group and share a sync:
+//
+//   group N+1   settle - append - fold ....................... | sync .......... | publish, acknowledge
+//   group N     sync (other thread) ... | publish, acknowledge
+//
+// Folding before the sync is safe because nothing is visible before publish: rows carry their birth, and readers stop at
+// the published sequence. When a sync or a fold fails the log is poisoned: what was folded stays invisible, reads go on, every
+// source is told.
+#include "engine.h"
+
+#include <stdlib.h>
+
+/* ---- failing --------------------------------------------------------------------------------------------------------- */
+
+static void poison(fr_engine *engine, fr_status status, const fr_error *error)
+{
+    if (!engine->poisoned) {
+        engine->poison_status = status;
+        engine->poison_error = *error;
+        __atomic_store_n(&engine->poisoned, true, __ATOMIC_RELEASE); /* pairs with readers of the progress */
+    }
+}
+
+/* ---- acknowledging --------------------------------------------------------------------------------------------------- */
+
+static void settle_sink(fr_engine *engine, const fr_ack *ack, uint64_t seq)
+{
+    fr_sink *sink = ack->sink;
+    fr_mutex_lock(&sink->lock);
+    if (engine->poisoned && sink->status == FR_OK) {
+        sink->status = engine->poison_status;
+        sink->error = engine->poison_error;
+    }
+    if (!engine->poisoned) {
+        sink->report.appended += ack->appended;
+        sink->report.duplicate += ack->duplicate;
+        sink->report.cid_unverified += ack->cid_unverified;
+        sink->report.last_seq = FR_MAX(sink->report.last_seq, seq);
+    }
+    sink->in_flight -= ack->batches;
+    fr_cond_broadcast(&sink->settled);
+    fr_mutex_unlock(&sink->lock);
+}
+
+static void tell_change(fr_engine *engine)
+{
+    fr_mutex_lock(&engine->request_lock);
+    void (*on_change)(void *, const freshet_progress *) = engine->on_change;
+    void *context = engine->change_context;
+    fr_mutex_unlock(&engine->request_lock);
+    if (on_change != NULL) {
+        freshet_progress progress;
+        freshet_progress_of(engine, &progress);
+        on_change(context, &progress);
+    }
+}
+
+/** The group is durable: shows it, then tells its sources. */
+static void finish_group(fr_engine *engine, fr_group *group)
+{
+    if (!engine->poisoned && group->seq > engine->seq) {
+        fr_engine_publish(engine, group->seq, group->time_us);
+        tell_change(engine);
+    }
+    for (size_t i = 0; i < group->ack_count; i++) {
+        settle_sink(engine, &group->acks[i], engine->seq);
+    }
+    fr_histogram_add(&engine->metrics.group_ns, fr_os_monotonic_ns(engine->os) - group->started_ns);
+    *group = (fr_group){0};
+}
+
+/* ---- the syncer ------------------------------------------------------------------------------------------------------- */
+
+static void *syncer_run(void *context)
+{
+    fr_engine *engine = context;
+    fr_mutex_lock(&engine->sync_lock);
+    while (!engine->sync_stop) {
+        if (!engine->sync_wanted) {
+            fr_cond_wait(&engine->sync_changed, &engine->sync_lock);
+            continue;
+        }
+        fr_mutex_unlock(&engine->sync_lock);
+        fr_error error = {0};
+        uint64_t start = fr_os_monotonic_ns(engine->os);
+        fr_status status = fr_log_sync(engine->log, &error);
+        fr_histogram_add(&engine->metrics.sync_ns, fr_os_monotonic_ns(engine->os) - start);
+        fr_mutex_lock(&engine->sync_lock);
+        engine->sync_status = status;
+        engine->sync_error = error;
+        engine->sync_wanted = false;
+        engine->sync_done = true;
+        fr_cond_broadcast(&engine->sync_changed);
+    }
+    fr_mutex_unlock(&engine->sync_lock);
+    return NULL;
+}
+
+static void begin_sync(fr_engine *engine)
+{
+    fr_mutex_lock(&engine->sync_lock);
+    engine->sync_wanted = true;
+    engine->sync_done = false;
+    fr_cond_broadcast(&engine->sync_changed);
+    fr_mutex_unlock(&engine->sync_lock);
+}
+
+static void await_sync(fr_engine *engine)
+{
+    fr_mutex_lock(&engine->sync_lock);
+    while (!engine->sync_done) {
+        fr_cond_wait(&engine->sync_changed, &engine->sync_lock);
+    }
+    fr_status status = engine->sync_status;
+    fr_error error = engine->sync_error;
+    fr_mutex_unlock(&engine->sync_lock);
+    if (status != FR_OK) {
+        poison(engine, status, &error);
+    }
+}
+
+/* ---- settling a batch --------------------------------------------------------------------------------------------------- */
+
+/** Appends and folds what was resolved. */
+static fr_status flush_chunk(fr_engine *engine, fr_group *group, bool with_cursors, fr_error *err)
+{
+    size_t cursors = with_cursors ? engine->cursor_count : 0;
+    if (engine->chunk_count == 0 && cursors == 0) {
+        return FR_OK;
+    }
+    FR_TRY(fr_log_append(engine->log, engine->chunk, engine->chunk_count, engine->cursors, cursors, err));
+    group->wrote = true;
+    if (cursors != 0) {
+        engine->cursor_count = 0;
+        engine->cursor_written_ns = fr_os_monotonic_ns(engine->os);
+    }
+    if (engine->chunk_count != 0) {
+        const fr_event *last = &engine->chunk[engine->chunk_count - 1];
+        group->seq = last->seq;
+        group->time_us = last->time_us;
+    }
+    return fr_engine_fold(engine, err);
+}
+
+static fr_status settle_input(fr_engine *engine, fr_group *group, const fr_input *input, fr_ack *ack, fr_error *err)
+{
+    fr_event *event = &engine->chunk[engine->chunk_count];
+    fr_fact *fact = &engine->facts[engine->chunk_count];
+    fr_resolved resolved = FR_RESOLVED_DUPLICATE;
+    *event = input->event;
+    event->seq = engine->next_seq;
+    FR_TRY(fr_resolver_apply(engine->resolver, event, event->seq, input->from_car, input->links, input->link_count,
+                             &resolved, fact, err));
+    if (resolved == FR_RESOLVED_DUPLICATE) {
+        ack->duplicate++;
+        return FR_OK;
+    }
+    ack->appended++;
+    ack->cid_unverified += event->kind == FR_EVENT_PUT && event->body_format != FR_BODY_CANONICAL;
+    engine->next_seq++;
+    engine->chunk_count++;
+    bool full = engine->chunk_count == FR_ENGINE_CHUNK || fact->status_before != fact->status_after;
+    return full ? flush_chunk(engine, group, false, err) : FR_OK;
+}
+
+/* ---- the end of a CAR ------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    fr_engine *engine;
+    const fr_batch *batch;
+    fr_ref *gone;
+    size_t count, room;
+} car_walk;
+
+static fr_status note_gone(void *context, fr_ref ref, uint64_t seq, uint64_t rev, const fr_link *links, size_t count)
+{
+    car_walk *walk = context;
+    const fr_ids *ids = fr_resolver_ids(walk->engine->resolver);
+    char room[FR_TID_BYTES];
+    (void)seq;
+    (void)links;
+    (void)count;
+    if (rev >= walk->batch->sync.rev ||
+        fr_key_set_has(&walk->batch->car_keys, fr_ids_collection(ids, ref.collection), fr_ids_rkey(ids, ref.rkey, room))) {
+        return FR_OK;
+    }
+    if (walk->count == walk->room) {
+        size_t more = FR_MAX((size_t)64, walk->room * 2);
+        fr_ref *bigger = realloc(walk->gone, more * sizeof *bigger);
+        if (bigger == NULL) {
+            return FR_NOMEM;
+        }
+        walk->gone = bigger;
+        walk->room = more;
+    }
+    walk->gone[walk->count++] = ref;
+    return FR_OK;
+}
+
+static fr_status delete_gone(fr_engine *engine, fr_group *group, const car_walk *walk, fr_ack *ack, fr_error *err)
+{
+    const fr_ids *ids = fr_resolver_ids(engine->resolver);
+    for (size_t i = 0; i < walk->count; i++) {
+        char room[FR_TID_BYTES];
+        fr_input input = {.event = walk->batch->sync};
+        input.event.kind = FR_EVENT_DELETE;
+        input.event.collection = fr_ids_collection(ids, walk->gone[i].collection);
+        input.event.rkey = fr_ids_rkey(ids, walk->gone[i].rkey, room);
+        FR_TRY(settle_input(engine, group, &input, ack, err));
+        FR_TRY(flush_chunk(engine, group, false, err)); /* the record key lies on this stack */
+    }
+    return FR_OK;
+}
+
+static fr_status settle_car_end(fr_engine *engine, fr_group *group, const fr_batch *batch, fr_ack *ack, fr_error *err)
+{
+    car_walk walk = {.engine = engine, .batch = batch};
+    uint32_t uid = fr_ids_find_did(fr_resolver_ids(engine->resolver), batch->sync.did);
+    fr_status status = uid == 0 ? FR_OK
+                                : fr_resolver_each_record(engine->resolver, uid, UINT64_MAX, note_gone, &walk, err);
+    status = status == FR_OK ? delete_gone(engine, group, &walk, ack, err) : status;
+    free(walk.gone);
+    FR_TRY(status);
+    fr_input mark = {.event = batch->sync};
+    return settle_input(engine, group, &mark, ack, err);
+}
+
+/* ---- groups ------------------------------------------------------------------------------------------------------------ */
+
+static void note_cursor(fr_engine *engine, const fr_log_cursor *cursor)
+{
+    for (size_t i = 0; i < engine->cursor_count; i++) {
+        if (strcmp(engine->cursors[i].source, cursor->source) == 0) {
+            engine->cursors[i].cursor = cursor->cursor;
+            return;
+        }
+    }
+    if (engine->cursor_count < FR_LOG_CURSORS_MAX) {
+        engine->cursors[engine->cursor_count++] = *cursor;
+    }
+}
+
+static void add_ack(fr_group *group, const fr_ack *ack)
+{
+    for (size_t i = 0; i < group->ack_count; i++) {
+        if (group->acks[i].sink == ack->sink) {
+            group->acks[i].batches += ack->batches;
+            group->acks[i].appended += ack->appended;
+            group->acks[i].duplicate += ack->duplicate;
+            group->acks[i].cid_unverified += ack->cid_unverified;
+            return;
+        }
+    }
+    group->acks[group->ack_count++] = *ack;
+}
+
+static fr_status settle_batch(fr_engine *engine, fr_group *group, fr_batch *batch, fr_ack *ack, fr_error *err)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        FR_TRY(settle_input(engine, group, &batch->inputs[i], ack, err));
+    }
+    if (batch->car_end) {
+        FR_TRY(settle_car_end(engine, group, batch, ack, err));
+    }
+    if (batch->has_cursor) {
+        note_cursor(engine, &batch->cursor);
+    }
+    /* A cursor alone is written at most once a second: losing it costs a re-read, not an event. */
+    enum { CURSOR_EVERY_NS = 1000000000 };
+    bool due = engine->chunk_count != 0 ||
+               fr_os_monotonic_ns(engine->os) - engine->cursor_written_ns > CURSOR_EVERY_NS;
+    return flush_chunk(engine, group, due, err);
+}
+
+static void take_batch(fr_engine *engine, fr_group *group, fr_batch *batch)
+{
+    fr_ack ack = {.sink = batch->sink, .batches = 1};
+    fr_error error = {0};
+    if (!engine->poisoned) {
+        fr_status status = settle_batch(engine, group, batch, &ack, &error);
+        if (status != FR_OK) {
+            poison(engine, status, &error);
+        }
+    }
+    engine->metrics.batches++;
+    __atomic_add_fetch(&engine->metrics.appended, ack.appended, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&engine->metrics.duplicate, ack.duplicate, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&engine->metrics.cid_unverified, ack.cid_unverified, __ATOMIC_RELAXED);
+    add_ack(group, &ack);
+    fr_engine_batch_return(engine, batch);
+}
+
+/** Takes what waits, up to a bound; false when the queue is closed and empty. */
+static bool fill_group(fr_engine *engine, fr_group *group, uint64_t wait_ns)
+{
+    void *item = NULL;
+    uint64_t events = 0;
+    group->started_ns = fr_os_monotonic_ns(engine->os);
+    fr_status status = fr_queue_pop(engine->queue, &item, wait_ns);
+    while (status == FR_OK) {
+        fr_batch *batch = item;
+        events += batch->count;
+        take_batch(engine, group, batch);
+        if (events >= engine->options.batch_events || group->ack_count == FR_COUNT_OF(group->acks)) {
+            return true;
+        }
+        status = fr_queue_pop(engine->queue, &item, 0);
+    }
+    return status != FR_END;
+}
+
+static void save(fr_engine *engine)
+{
+    fr_error error = {0};
+    fr_status status = engine->poisoned ? engine->poison_status : fr_engine_save(engine, &error);
+    if (status != FR_OK) {
+        engine->metrics.checkpoint_failures++;
+        engine->since_checkpoint = 0; /* the log has everything; try again after as many events */
+    }
+    fr_mutex_lock(&engine->request_lock);
+    engine->checkpoint_status = status;
+    engine->checkpoint_error = error;
+    engine->checkpoints_done = engine->checkpoints_wanted;
+    fr_cond_broadcast(&engine->request_changed);
+    fr_mutex_unlock(&engine->request_lock);
+}
+
+static bool save_is_due(fr_engine *engine)
+{
+    fr_mutex_lock(&engine->request_lock);
+    bool asked = engine->checkpoints_done < engine->checkpoints_wanted;
+    fr_mutex_unlock(&engine->request_lock);
+    return asked || fr_engine_wants_save(engine);
+}
+
+/** Runs until the queue is closed and empty; on return everything taken is durable and acknowledged. */
+static void *writer_run(void *context)
+{
+    enum { IDLE_NS = 20000000 };
+    fr_engine *engine = context;
+    fr_group *syncing = NULL;
+    unsigned which = 0;
+    bool open = true;
+    fr_rcu_register_thread();
+    while (open || syncing != NULL) {
+        fr_group *group = &engine->groups[which];
+        open = fill_group(engine, group, syncing != NULL ? 0 : IDLE_NS);
+        if (syncing != NULL) {
+            await_sync(engine);
+            finish_group(engine, syncing);
+            syncing = NULL;
+        }
+        if (group->wrote && !engine->poisoned) {
+            begin_sync(engine);
+            syncing = group;
+            which ^= 1;
+        } else {
+            finish_group(engine, group);
+        }
+        if (save_is_due(engine)) {
+            if (syncing != NULL) {
+                await_sync(engine);
+                finish_group(engine, syncing);
+                syncing = NULL;
+            }
+            save(engine);
+        }
+    }
+    fr_rcu_unregister_thread();
+    return NULL;
+}
+
+/* ---- starting and stopping ----------------------------------------------------------------------------------------------- */
+
+fr_status fr_engine_start(fr_engine *engine, fr_error *err)
+{
+    FR_TRY(fr_thread_start(&engine->syncer, "fr-sync", syncer_run, engine, err));
+    engine->syncer_runs = true;
+    FR_TRY(fr_thread_start(&engine->writer, "fr-writer", writer_run, engine, err));
+    engine->writer_runs = true;
+    return FR_OK;
+}
+
+/** What is pending when the last batch is settled: a cursor that came alone. */
+static void write_last_cursors(fr_engine *engine)
+{
+    if (engine->cursor_count != 0 && !engine->poisoned &&
+        fr_log_append(engine->log, NULL, 0, engine->cursors, engine->cursor_count, NULL) == FR_OK) {
+        (void)!fr_log_sync(engine->log, NULL);
+    }
+}
+
+void fr_engine_stop(fr_engine *engine)
+{
+    fr_queue_close(engine->queue);
+    if (engine->writer_runs) {
+        fr_thread_join(engine->writer);
+        write_last_cursors(engine);
+        save(engine);
+        engine->writer_runs = false;
+    }
+    fr_mutex_lock(&engine->sync_lock);
+    engine->sync_stop = true;
+    fr_cond_broadcast(&engine->sync_changed);
+    fr_mutex_unlock(&engine->sync_lock);
+    if (engine->syncer_runs) {
+        fr_thread_join(engine->syncer);
+        engine->syncer_runs = false;
+    }
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/** Answers: one request target in, one JSON body out, from one pinned sequence. Holds no data, takes no lock, writes
+ *  nothing. Every door (HTTP, embedded, command line) comes through here.
+ *
+ *  thread   any registered RCU reader; the context is shared, the answer is the caller's */
+#pragma once
+
+#include <fr/graph.h>
+#include <fr/identity.h>
+#include <fr/links.h>
+#include <fr/log.h>
+#include <fr/posts.h>
+
+typedef struct {
+    const fr_ids *ids;
+    fr_identity *identity;
+    fr_graph *graph;
+    fr_posts *posts;
+    fr_links *links;
+    fr_log *log; /* records by sequence; NULL: answers carry no text */
+    uint64_t started_us;
+    uint64_t now_us;
+    uint64_t seq;     /* published: what answers include */
+    uint64_t time_us; /* of that event */
+    /** The bodies of /health and /metrics, which speak of the engine; they return the HTTP status. */
+    int (*put_health)(void *context, fr_buffer *out);
+    int (*put_metrics)(void *context, fr_buffer *out);
+    void *context;
+} fr_query_context;
+
+typedef struct {
+    int status;
+    const char *content_type; /* static */
+    fr_buffer body;           /* init by the caller, reset here */
+    fr_buffer headers;        /* "name: value\r\n" lines */
+} fr_query_answer_buffers;
+
+/** cost: see the views' headers; limits: page limits of each route, FR_QUERY_BODY_MAX of output */
+#define FR_QUERY_BODY_MAX (16u << 20)
+FR_MUST_USE fr_status fr_query_answer(const fr_query_context *context, fr_slice target,
+                                      fr_query_answer_buffers *answer, fr_error *err);
+/** Is this path one that some route answers? (405 or 404 for other methods.) */
+bool fr_query_knows(fr_slice path);
