@@ -226,8 +226,12 @@ static fr_status load_stub(fr_mst *mst, mst_node *node, fr_error *err)
     FR_TRY(mst->load(mst->load_context, &node->cid, &block));
     mst->entries.count = 0;
     FR_TRY(node_read(block, 0, &mst->rules, node->layer, &mst->scratch, &mst->entries, &view, err));
-    if (view.count == 0 && (view.left_at == 0) != (node == mst->root)) {
+    bool has_parent = node->layer >= 0; /* or had one, before it became the top */
+    if (view.count == 0 && has_parent && view.left_at == 0) {
         return fr_fail_code(err, FR_MALFORMED, 0, "node-empty", "mst: a node has neither keys nor children");
+    }
+    if (view.count == 0 && !has_parent && view.left_at != 0) {
+        return fr_fail_code(err, FR_MALFORMED, 0, "node-top", "mst: the top node has no entry");
     }
     node->stub = false;
     node->layer = view.layer;

@@ -350,13 +350,19 @@ static void put_link(fr_buffer *out, const fr_cid *cid)
     }
 }
 
-void node_put_entry(fr_buffer *out, fr_slice previous_key, fr_slice key, const fr_cid *value, const fr_cid *right)
+size_t node_shared_prefix(fr_slice a, fr_slice b)
 {
     size_t shared = 0;
-    size_t most = FR_MIN(previous_key.size, key.size);
-    while (shared < most && previous_key.data[shared] == key.data[shared]) {
+    size_t most = FR_MIN(a.size, b.size);
+    while (shared < most && a.data[shared] == b.data[shared]) {
         shared++;
     }
+    return shared;
+}
+
+void node_put_entry(fr_buffer *out, fr_slice previous_key, fr_slice key, const fr_cid *value, const fr_cid *right)
+{
+    size_t shared = node_shared_prefix(previous_key, key);
     fr_cbor_put_map(out, 4);
     fr_cbor_put_key(out, "k");
     fr_cbor_put_bytes(out, fr_slice_of(key.data + shared, key.size - shared));

@@ -65,6 +65,8 @@ FR_MUST_USE fr_status node_read(fr_slice block, uint64_t base, const node_rules 
 
 void node_entries_done(node_entries *entries);
 
+/** How many bytes two keys share at their start. */
+size_t node_shared_prefix(fr_slice a, fr_slice b);
 /** Writing: head, then every entry, then the tail. NULL CIDs stand for null. */
 void node_put_head(fr_buffer *out, uint64_t entry_count);
 void node_put_entry(fr_buffer *out, fr_slice previous_key, fr_slice key, const fr_cid *value, const fr_cid *right);

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// The tree's interoperability suite: heights, prefixes, keys named by their layer, and the six commit proofs.
+#include "corpus_help.h"
+
+#include "mst.h"
+
+static void test_key_heights(void **state)
+{
+    (void)state;
+    if (!corpus_present()) {
+        return;
+    }
+    corpus_file file = corpus_read("interop/mst/key_heights.json");
+    fr_json *json = NULL;
+    assert_int_equal(fr_json_new(&json, NULL), FR_OK);
+    fr_json_iter it = fr_json_iterate(corpus_parse(json, corpus_slice(&file)));
+    fr_json_value one;
+    size_t count = 0;
+    for (; fr_json_iter_element(&it, &one); count++) {
+        fr_slice key;
+        uint64_t height;
+        assert_true(fr_json_get_string(one, "key", &key) && fr_json_get_unsigned(one, "height", &height));
+        assert_int_equal(fr_mst_layer(key), height);
+    }
+    assert_int_equal(count, 9);
+    fr_json_free(json);
+    free(file.data);
+}
+
+static void test_common_prefix(void **state)
+{
+    (void)state;
+    if (!corpus_present()) {
+        return;
+    }
+    corpus_file file = corpus_read("interop/mst/common_prefix.json");
+    fr_json *json = NULL;
+    assert_int_equal(fr_json_new(&json, NULL), FR_OK);
+    fr_json_iter it = fr_json_iterate(corpus_parse(json, corpus_slice(&file)));
+    fr_json_value one;
+    size_t count = 0;
+    for (; fr_json_iter_element(&it, &one); count++) {
+        fr_slice left, right;
+        uint64_t size;
+        assert_true(fr_json_get_string(one, "left", &left) && fr_json_get_string(one, "right", &right));
+        assert_true(fr_json_get_unsigned(one, "len", &size));
+        assert_int_equal(node_shared_prefix(left, right), size);
+    }
+    assert_int_equal(count, 13);
+    fr_json_free(json);
+    free(file.data);
+}
+
+static void test_example_keys(void **state)
+{
+    (void)state;
+    if (!corpus_present()) {
+        return;
+    }
+    corpus_file file = corpus_read("interop/mst/example_keys.txt");
+    fr_slice rest = corpus_slice(&file), line = {0};
+    size_t count = 0;
+    for (; corpus_line(&rest, &line); count++) {
+        assert_int_equal(fr_mst_layer(line), line.data[1] - '0');
+    }
+    assert_int_equal(count, 156);
+    free(file.data);
+}
+
+/* ---- commit proofs --------------------------------------------------------------------------------------------- */
+
+#define BLOCKS_MAX 256
+
+typedef struct {
+    fr_cid cids[BLOCKS_MAX];
+    uint8_t *bytes[BLOCKS_MAX];
+    size_t sizes[BLOCKS_MAX];
+    size_t count;
+} block_set;
+
+static fr_status keep_block(void *context, const fr_cid *cid, fr_slice block)
+{
+    block_set *set = context;
+    assert_true(set->count < BLOCKS_MAX);
+    set->cids[set->count] = *cid;
+    set->bytes[set->count] = malloc(block.size);
+    memcpy(set->bytes[set->count], block.data, block.size);
+    set->sizes[set->count++] = block.size;
+    return FR_OK;
+}
+
+static fr_status load_block(void *context, const fr_cid *cid, fr_slice *block)
+{
+    const block_set *set = context;
+    for (size_t i = 0; i < set->count; i++) {
+        if (fr_cid_equal(&set->cids[i], cid)) {
+            *block = fr_slice_of(set->bytes[i], set->sizes[i]);
+            return FR_OK;
+        }
+    }
+    return FR_NOT_FOUND;
+}
+
+static void free_blocks(block_set *set)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        free(set->bytes[i]);
+    }
+}
+
+static fr_cid cid_member(fr_json_value object, const char *name)
+{
+    fr_slice text;
+    fr_cid cid;
+    assert_true(fr_json_get_string(object, name, &text) && fr_cid_parse(text, &cid));
+    return cid;
+}
+
+static size_t strings_of(fr_json_value object, const char *name, fr_slice out[64])
+{
+    fr_json_value list, one;
+    size_t count = 0;
+    assert_true(fr_json_get(object, name, &list));
+    for (fr_json_iter it = fr_json_iterate(list); fr_json_iter_element(&it, &one); count++) {
+        assert_true(count < 64 && fr_json_string(one, &out[count]));
+    }
+    return count;
+}
+
+static void expect_root(fr_mst *mst, fr_json_value object, const char *name)
+{
+    fr_cid root, want = cid_member(object, name);
+    assert_int_equal(fr_mst_root(mst, &root, NULL), FR_OK);
+    assert_true(fr_cid_equal(&root, &want));
+}
+
+static void undo_on_partial_tree(fr_json_value one, block_set *proof, const fr_slice *adds, size_t add_count,
+                                 const fr_slice *dels, size_t del_count, const fr_cid *leaf)
+{
+    fr_repo_options options = {.level = FR_LEVEL_FULL, .any_key = true};
+    node_rules rules = node_rules_of(&options);
+    fr_cid after = cid_member(one, "rootAfterCommit");
+    fr_error err = {0};
+    fr_mst *partial = NULL;
+    assert_int_equal(fr_mst_new(&partial, NULL), FR_OK);
+    assert_int_equal(mst_open_partial(partial, &after, load_block, proof, &rules, NULL), FR_OK);
+    for (size_t i = 0; i < del_count; i++) {
+        if (fr_mst_put(partial, dels[i], leaf, &err) != FR_OK) {
+            fail_msg("%s: %s", err.code, err.text);
+        }
+    }
+    for (size_t i = 0; i < add_count; i++) {
+        if (fr_mst_delete(partial, adds[i], &err) != FR_OK) {
+            fail_msg("%s: %s", err.code, err.text);
+        }
+    }
+    expect_root(partial, one, "rootBeforeCommit");
+    fr_mst_free(partial);
+}
+
+static void check_proof(fr_json_value one)
+{
+    fr_slice keys[64], adds[64], dels[64], both[128], wanted[64];
+    size_t key_count = strings_of(one, "keys", keys);
+    size_t add_count = strings_of(one, "adds", adds), del_count = strings_of(one, "dels", dels);
+    fr_cid leaf = cid_member(one, "leafValue");
+    fr_mst *mst = NULL;
+    assert_int_equal(fr_mst_new(&mst, NULL), FR_OK);
+    for (size_t i = 0; i < key_count; i++) {
+        assert_int_equal(fr_mst_put(mst, keys[i], &leaf, NULL), FR_OK);
+    }
+    expect_root(mst, one, "rootBeforeCommit");
+    uint64_t since = fr_mst_generation(mst);
+    for (size_t i = 0; i < add_count; i++) {
+        assert_int_equal(fr_mst_put(mst, adds[i], &leaf, NULL), FR_OK);
+        both[i] = adds[i];
+    }
+    for (size_t i = 0; i < del_count; i++) {
+        assert_int_equal(fr_mst_delete(mst, dels[i], NULL), FR_OK);
+        both[add_count + i] = dels[i];
+    }
+    expect_root(mst, one, "rootAfterCommit");
+    block_set proof = {0};
+    assert_int_equal(fr_mst_blocks(mst, since, both, add_count + del_count, keep_block, &proof, NULL), FR_OK);
+    size_t wanted_count = strings_of(one, "blocksInProof", wanted);
+    for (size_t i = 0; i < wanted_count; i++) {
+        fr_cid cid;
+        fr_slice block;
+        assert_true(fr_cid_parse(wanted[i], &cid));
+        assert_int_equal(load_block(&proof, &cid, &block), FR_OK);
+    }
+    undo_on_partial_tree(one, &proof, adds, add_count, dels, del_count, &leaf);
+    free_blocks(&proof);
+    fr_mst_free(mst);
+}
+
+static void test_commit_proofs(void **state)
+{
+    (void)state;
+    if (!corpus_present()) {
+        return;
+    }
+    corpus_file file = corpus_read("interop/firehose/commit-proof-fixtures.json");
+    fr_json *json = NULL;
+    assert_int_equal(fr_json_new(&json, NULL), FR_OK);
+    fr_json_iter it = fr_json_iterate(corpus_parse(json, corpus_slice(&file)));
+    fr_json_value one;
+    size_t count = 0;
+    for (; fr_json_iter_element(&it, &one); count++) {
+        check_proof(one);
+    }
+    assert_int_equal(count, 6);
+    fr_json_free(json);
+    free(file.data);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_key_heights),
+        cmocka_unit_test(test_common_prefix),
+        cmocka_unit_test(test_example_keys),
+        cmocka_unit_test(test_commit_proofs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
