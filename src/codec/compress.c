@@ -3,6 +3,9 @@
 // failures and the question whether the end was an end. Single frames are decoded straight into the caller's buffer
 // (no window of their own); the buffer starts at a small multiple of the frame and doubles when the content turns out
 // larger, so a frame that claims a gigabyte in ten bytes gets ten bytes' worth of memory.
+//
+// Debian's libzstd still reads the formats from before 1.0, whose decoders nobody tests any more: a frame must begin
+// with today's magic number, which is looked at before the library sees it.
 #include <fr/compress.h>
 
 #include <limits.h>
@@ -87,6 +90,7 @@ struct fr_decoder {
     uint64_t taken; // bytes of compressed input
     z_stream gzip;
     ZSTD_DCtx *zstd;
+    uint8_t magic_seen; // bytes of a zstd frame's magic number that were looked at
 };
 
 static fr_status start_gzip(fr_decoder *d, fr_error *err)
@@ -153,6 +157,7 @@ void fr_decoder_reset(fr_decoder *d)
         ZSTD_DCtx_reset(d->zstd, ZSTD_reset_session_only);
     }
     d->failed = d->inside = d->any = d->padding = false;
+    d->magic_seen = 0;
     d->taken = 0;
 }
 
@@ -238,11 +243,28 @@ static fr_status fail_zstd(size_t code, uint64_t offset, fr_error *err)
     }
 }
 
+// The next bytes go on with a magic number: of a frame, or of a skippable one (5? 2a 4d 18).
+static bool magic_goes_on(const fr_decoder *d, fr_slice in)
+{
+    static const uint8_t frame[4] = {0x28, 0xb5, 0x2f, 0xfd},
+                         skippable[4] = {0x50, 0x2a, 0x4d, 0x18};
+    bool is_frame = true, is_skippable = true;
+    for (size_t i = 0; d->magic_seen + i < 4 && i < in.size; i++) {
+        size_t at = d->magic_seen + i;
+        is_frame = is_frame && in.data[i] == frame[at];
+        is_skippable = is_skippable && (in.data[i] & (at == 0 ? 0xf0 : 0xff)) == skippable[at];
+    }
+    return is_frame || is_skippable;
+}
+
 static fr_status step_zstd(fr_decoder *d, fr_slice *in, uint8_t *out, size_t room, size_t *written,
                            fr_error *err)
 {
     if (!d->inside && in->size == 0) {
         return FR_OK;
+    }
+    if (!magic_goes_on(d, *in)) {
+        return fail_stream(d, FR_MALFORMED, "zstd: not a frame", err);
     }
     ZSTD_inBuffer from = {in->data, in->size, 0};
     ZSTD_outBuffer to = {out, room, 0};
@@ -254,6 +276,7 @@ static fr_status step_zstd(fr_decoder *d, fr_slice *in, uint8_t *out, size_t roo
         return fail_zstd(left, d->taken, err);
     }
     d->inside = left != 0;
+    d->magic_seen = left == 0 ? 0 : (uint8_t)FR_MIN(d->magic_seen + from.pos, (size_t)4);
     return FR_OK;
 }
 
@@ -329,8 +352,12 @@ static size_t decompress_into(fr_zstd *zstd, fr_slice frame, const fr_zstd_dict 
 fr_status fr_zstd_decompress(fr_zstd *zstd, fr_slice frame, const fr_zstd_dict *dict,
                              size_t content_bytes_max, fr_buffer *out, fr_error *err)
 {
-    if (frame.size == 0) {
-        return fr_fail_code(err, FR_MALFORMED, 0, "compressed", "zstd: no frame");
+    if (frame.size < 4 || fr_load_u32le(frame.data) != ZSTD_MAGICNUMBER) {
+        return fr_fail_code(err, FR_MALFORMED, 0, "compressed", "zstd: not a frame");
+    }
+    if (ZSTD_findFrameCompressedSize(frame.data, frame.size) != frame.size) {
+        return fr_fail_code(err, FR_MALFORMED, 0, "compressed",
+                            "zstd: damaged, cut, or more than one frame");
     }
     size_t most = FR_MIN(content_bytes_max, out->max_size - out->size);
     size_t room = frame.size > most / FRAME_GROWTH_FIRST ? most : frame.size * FRAME_GROWTH_FIRST;

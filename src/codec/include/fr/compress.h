@@ -62,9 +62,9 @@ typedef struct fr_zstd fr_zstd;
 FR_MUST_USE fr_status fr_zstd_new(fr_zstd **out, fr_error *err);
 void fr_zstd_free(fr_zstd *zstd);
 void fr_zstd_freep(fr_zstd **zstd);
-/** Appends the content of one whole frame (or several, laid end to end) to *out; `dict` may be NULL.
- *  errors   FR_LIMIT the content is over `content_bytes_max`, or *out is full; FR_MALFORMED not a frame, another
- *           dictionary, cut; FR_NOMEM. *out is truncated back.
+/** Appends the content of exactly one whole frame to *out; `dict` may be NULL.
+ *  errors   FR_LIMIT the content is over `content_bytes_max`, or *out is full; FR_MALFORMED not one frame,
+ *           another dictionary, cut; FR_NOMEM. *out is truncated back.
  *  cost     no allocation beyond *out, which grows with the content that really comes and not with what a header says */
 FR_MUST_USE fr_status fr_zstd_decompress(fr_zstd *zstd, fr_slice frame, const fr_zstd_dict *dict,
                                          size_t content_bytes_max, fr_buffer *out, fr_error *err);
