@@ -445,6 +445,23 @@ static void test_every_counted_operation_can_fail(void **state)
     }
 }
 
+static void test_a_plan_fails_as_many_as_it_says(void **state)
+{
+    (void)state;
+    fr_sim_options options = {.seed = 1, .fail_at = 2, .fail_count = 3};
+    fr_os *os = NULL;
+    assert_ok(fr_sim_new(&os, &options, NULL));
+    for (uint64_t n = 0; n < 8; n++) {
+        assert_int_equal(fr_sim_operation_count(os), n);
+        assert_int_equal(fr_os_sync_dir(os, "/", NULL), n >= 2 && n < 5 ? FR_IO : FR_OK);
+    }
+    fr_sim_set_faults(os, 1, UINT64_MAX);
+    for (uint64_t n = 0; n < 8; n++) {
+        assert_int_equal(fr_os_sync_dir(os, "/", NULL), n >= 1 ? FR_IO : FR_OK);
+    }
+    fr_sim_free(os);
+}
+
 static void test_a_failed_write_leaves_a_first_part(void **state)
 {
     (void)state;
@@ -597,6 +614,7 @@ int main(void)
         cmocka_unit_test(test_a_folder_not_synced_in_its_parent_may_vanish),
         cmocka_unit_test(test_replacing_a_file_at_every_fault),
         cmocka_unit_test(test_every_counted_operation_can_fail),
+        cmocka_unit_test(test_a_plan_fails_as_many_as_it_says),
         cmocka_unit_test(test_a_failed_write_leaves_a_first_part),
         cmocka_unit_test(test_a_full_disk_says_so_and_can_be_emptied),
         cmocka_unit_test(test_handles_end_with_the_power),
