@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* The writer. An append builds one frame at a time in memory and writes it with one pwrite; fr_log_sync, in whichever
+ * thread does group commit, makes durable what was written when it began. What a reader may see follows two numbers,
+ * appended_seq and durable_seq, stored after the index entries they stand for.
+ *
+ * Invariant 1 (no acknowledged event lost, no half event seen) rests on this order:
+ *   a new segment     header + cursor set written and synced under a temporary name, then renamed, then the folder synced;
+ *                     the segment before it was synced and cut to its length first. So a named segment is always whole
+ *                     at its beginning, and all but the last are whole to their end.
+ *   a frame           never overwritten; after a failed write or sync nothing more is written (poison). */
+#include "log_state.h"
+
+#include <stdlib.h>
+
+static fr_status check_healthy(const fr_log *log, fr_error *err)
+{
+    return log_load(log->poisoned) == 0
+               ? FR_OK
+               : fr_fail_full(err, FR_IO, (int)log->poisoned, 0, "log-poisoned",
+                              "log: refuses work until reopened, an earlier write failed", __FILE__, __LINE__);
+}
+
+/* After a failed write or sync nobody knows what the disk holds: only recovery can tell. */
+static fr_status poison(fr_log *log, fr_status status, const fr_error *err)
+{
+    uint32_t os = err != NULL && err->os > 0 ? (uint32_t)err->os : 5 /* EIO */;
+    log_store(log->poisoned, os);
+    return status == FR_NOMEM ? FR_NOMEM : FR_IO;
+}
+
+/* ---- segments ---------------------------------------------------------------------------------------------------- */
+
+static void preallocate(fr_log *log, uint64_t need)
+{
+    if (need <= log->allocated_bytes) {
+        return;
+    }
+    uint64_t step = FR_MIN((uint64_t)FR_LOG_PREALLOCATE_BYTES, log->segment_bytes);
+    uint64_t want = need + step - 1 - (need + step - 1) % step;
+    fr_status status = fr_file_preallocate(log->file, want, NULL);
+    log->allocated_bytes = status == FR_OK ? want : need; /* a hint: without it the file just grows */
+}
+
+/* Header and cursor set in `log->frame`, as the file's first bytes. */
+static fr_status build_beginning(fr_log *log, fr_segment_header *header, fr_frame_head *head, fr_error *err)
+{
+    uint8_t bytes[FR_SEGMENT_HEADER_BYTES];
+    fr_cleanup(fr_buffer_done) fr_buffer set;
+    fr_buffer_init(&set, FR_FRAME_HEAD_BYTES + FR_LOG_CURSORS_MAX * (9 + FR_LOG_CURSOR_NAME_MAX));
+    fr_segment_header_encode(header, bytes);
+    *head = (fr_frame_head){.chain = log->chain, .first_seq = log->next_seq, .flags = FR_FRAME_CURSOR_SET};
+    FR_TRY(fr_frame_build(head, header->salt, NULL, 0, log->cursors, log->cursor_count, &set, err));
+    fr_buffer_reset(&log->frame);
+    fr_buffer_append(&log->frame, bytes, sizeof bytes);
+    fr_buffer_slice(&log->frame, fr_buffer_view(&set));
+    return fr_buffer_status(&log->frame, err);
+}
+
+static fr_status place_file(fr_log *log, uint64_t number, fr_file **out, fr_error *err)
+{
+    fr_cleanup(fr_file_closep) fr_file *file = NULL;
+    char path[FR_PATH_MAX];
+    char temporary[FR_PATH_MAX];
+    FR_TRY(fr_segment_path(path, log->dir, number, err));
+    FR_TRY(fr_path(temporary, sizeof temporary, err, "%s.tmp", path));
+    FR_TRY(fr_file_open(&file, log->os, temporary, FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE, err));
+    FR_TRY(fr_file_pwrite(file, log->frame.data, log->frame.size, 0, err));
+    FR_TRY(fr_file_sync(file, err));
+    FR_TRY(fr_os_rename(log->os, temporary, path, err));
+    FR_TRY(fr_os_sync_dir(log->os, log->dir, err));
+    *out = file;
+    file = NULL;
+    return FR_OK;
+}
+
+fr_status log_begin_segment(fr_log *log, uint64_t number, fr_error *err)
+{
+    fr_segment_header header = {.number = number, .first_seq = log->next_seq};
+    fr_frame_head head;
+    log_segment *segment;
+    fr_file *file = NULL;
+    memcpy(header.log_id, log->log_id, FR_LOG_ID_BYTES);
+    FR_TRY(build_beginning(log, &header, &head, err));
+    FR_TRY(place_file(log, number, &file, err));
+    fr_status status = log_add_segment(log, &header, &segment, err);
+    if (status != FR_OK) {
+        fr_file_closep(&file);
+        return status;
+    }
+    segment->bytes = log->frame.size;
+    segment->indexed = 1;
+    log_store(log->older_bytes, log->older_bytes + (log->active == NULL ? 0 : log->active->bytes));
+    log->active = segment;
+    log->file = file;
+    log->chain = head.crc;
+    log->used_bytes = log->allocated_bytes = log->frame.size;
+    log_store(log->written_bytes, log->used_bytes);
+    log_store(log->synced_bytes, log->used_bytes);
+    return FR_OK;
+}
+
+/* Ends the active file for good: everything in it durable, nothing behind it. */
+static fr_status finish_file(fr_log *log, fr_error *err)
+{
+    FR_TRY(fr_file_sync(log->file, err));
+    if (log->allocated_bytes > log->used_bytes) {
+        FR_TRY(fr_file_truncate(log->file, log->used_bytes, err));
+        FR_TRY(fr_file_sync(log->file, err));
+    }
+    fr_file *file = log->file;
+    log->file = NULL;
+    return fr_file_close(file, err);
+}
+
+static fr_status roll_locked(fr_log *log, fr_error *err)
+{
+    uint64_t appended = log_load(log->appended_seq);
+    FR_TRY(finish_file(log, err));
+    log_store(log->durable_seq, appended);
+    return log_begin_segment(log, log->active->number + 1, err);
+}
+
+static fr_status roll(fr_log *log, fr_error *err)
+{
+    fr_mutex_lock(&log->sync_lock);
+    fr_status status = roll_locked(log, err);
+    if (status != FR_OK) {
+        status = poison(log, status, err);
+    }
+    fr_mutex_unlock(&log->sync_lock);
+    return status;
+}
+
+/* ---- appending --------------------------------------------------------------------------------------------------- */
+
+static bool cursor_is_known(const fr_log *log, const char *source)
+{
+    for (size_t i = 0; i < log->cursor_count; i++) {
+        if (strcmp(log->cursors[i].source, source) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Only the appending thread changes the cursors, so it may look without the lock. */
+static fr_status check_cursors(const fr_log *log, const fr_log_cursor *cursors, size_t count, fr_error *err)
+{
+    size_t more = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t size = strnlen(cursors[i].source, FR_LOG_CURSOR_NAME_MAX);
+        if (size == 0 || size == FR_LOG_CURSOR_NAME_MAX) {
+            return fr_fail(err, FR_INVALID, "log: a cursor without a source, or with one too long");
+        }
+        more += cursor_is_known(log, cursors[i].source) ? 0 : 1;
+    }
+    return count > FR_LOG_CURSORS_MAX || more > FR_LOG_CURSORS_MAX - log->cursor_count
+               ? fr_fail(err, FR_LIMIT, "log: too many sources")
+               : FR_OK;
+}
+
+static fr_status write_bytes(fr_log *log, fr_error *err)
+{
+    preallocate(log, log->used_bytes + log->frame.size);
+    fr_error why = {0};
+    fr_status status = fr_file_pwrite(log->file, log->frame.data, log->frame.size, log->used_bytes, &why);
+    if (status == FR_OK) {
+        return FR_OK;
+    }
+    if (err != NULL) {
+        *err = why;
+    }
+    return poison(log, status, &why);
+}
+
+static void publish_frame(fr_log *log, const fr_frame_head *head, frame_place *place)
+{
+    if (place != NULL) {
+        *place = (frame_place){.seq_delta = (uint32_t)(head->first_seq - log->active->first_seq),
+                               .offset = (uint32_t)log->used_bytes,
+                               .checked = 1};
+        fr_stable_publish(&log->active->frames);
+    }
+    log->used_bytes += head->frame_bytes;
+    log->chain = head->crc;
+    log->next_seq += head->event_count;
+    log->unwitnessed = (head->flags & FR_FRAME_CLOSED) == 0;
+    log_store(log->active->bytes, log->used_bytes);
+    log_store(log->appended_seq, log->next_seq - 1);
+    log_store(log->written_bytes, log->used_bytes);
+}
+
+static fr_status write_frame(fr_log *log, fr_event *events, size_t count, const fr_log_cursor *cursors,
+                             size_t cursor_count, uint16_t flags, fr_error *err)
+{
+    fr_frame_head head = {.chain = log->chain,
+                          .first_seq = log->next_seq,
+                          .synced_bytes = log_load(log->synced_bytes),
+                          .flags = flags};
+    frame_place *place = NULL;
+    fr_buffer_reset(&log->frame);
+    FR_TRY(fr_frame_build(&head, log->active->salt, events, count, cursors, cursor_count, &log->frame, err));
+    if (count > 0 && (place = fr_stable_reserve(&log->active->frames)) == NULL) {
+        return fr_fail(err, FR_NOMEM, "log: no memory for the index");
+    }
+    FR_TRY(write_bytes(log, err));
+    for (size_t i = 0; i < count; i++) {
+        events[i].seq = head.first_seq + i;
+    }
+    for (size_t i = 0; i < cursor_count; i++) {
+        log_merge_cursor(log, fr_slice_text(cursors[i].source), cursors[i].cursor);
+    }
+    publish_frame(log, &head, place);
+    return FR_OK;
+}
+
+fr_status fr_log_append(fr_log *log, fr_event *events, size_t count, const fr_log_cursor *cursors, size_t cursor_count,
+                        fr_error *err)
+{
+    FR_TRY(check_healthy(log, err));
+    FR_TRY(check_cursors(log, cursors, cursor_count, err));
+    if (count == 0 && cursor_count == 0) {
+        return FR_OK;
+    }
+    size_t done = 0;
+    do {
+        size_t part = count == 0 ? 0 : fr_frame_cut(events + done, count - done);
+        bool last = done + part == count;
+        if (log->used_bytes >= log->segment_bytes) {
+            FR_TRY(roll(log, err));
+        }
+        fr_event *from = count == 0 ? NULL : events + done;
+        FR_TRY(write_frame(log, from, part, cursors, last ? cursor_count : 0, 0, err));
+        done += part;
+    } while (done < count);
+    return FR_OK;
+}
+
+static fr_status sync_locked(fr_log *log, fr_error *err)
+{
+    FR_TRY(check_healthy(log, err));
+    uint64_t appended = log_load(log->appended_seq);
+    uint64_t written = log_load(log->written_bytes);
+    if (written == log_load(log->synced_bytes)) {
+        return FR_OK;
+    }
+    fr_error why = {0};
+    fr_status status = fr_file_sync(log->file, &why);
+    if (status != FR_OK) {
+        if (err != NULL) {
+            *err = why;
+        }
+        return poison(log, status, &why);
+    }
+    log_store(log->synced_bytes, written);
+    log_store(log->durable_seq, appended);
+    return FR_OK;
+}
+
+fr_status fr_log_sync(fr_log *log, fr_error *err)
+{
+    fr_mutex_lock(&log->sync_lock);
+    fr_status status = sync_locked(log, err);
+    fr_mutex_unlock(&log->sync_lock);
+    return status;
+}
+
+/* ---- facts ------------------------------------------------------------------------------------------------------- */
+
+uint64_t fr_log_last_seq(const fr_log *log)
+{
+    return log_load(log->appended_seq);
+}
+
+uint64_t fr_log_durable_seq(const fr_log *log)
+{
+    return log_load(log->durable_seq);
+}
+
+fr_status fr_log_cursor_get(const fr_log *log, const char *source, uint64_t *out)
+{
+    fr_mutex *lock = (fr_mutex *)(uintptr_t)&log->cursor_lock;
+    fr_status status = FR_NOT_FOUND;
+    fr_mutex_lock(lock);
+    for (size_t i = 0; i < log->cursor_count && status != FR_OK; i++) {
+        if (strcmp(log->cursors[i].source, source) == 0) {
+            *out = log->cursors[i].cursor;
+            status = FR_OK;
+        }
+    }
+    fr_mutex_unlock(lock);
+    return status;
+}
+
+void fr_log_stat_of(const fr_log *log, fr_log_stat *out)
+{
+    uint64_t last = log_load(log->appended_seq);
+    uint64_t first = ((const log_segment *)fr_stable_at(&log->segments, 0))->first_seq;
+    *out = (fr_log_stat){.events = last + 1 - first,
+                         .first_seq = last + 1 == first ? 0 : first,
+                         .last_seq = last,
+                         .segments = fr_stable_count(&log->segments),
+                         .bytes = log_load(log->older_bytes) + log_load(log->written_bytes),
+                         .cut_bytes = log->cut_bytes};
+    memcpy(out->cut_place, log->cut_place, sizeof out->cut_place);
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------------- */
+
+static void free_segment(fr_log *log, log_segment *segment)
+{
+    for (uint64_t i = 0; i < fr_stable_count(&segment->frames); i++) {
+        free((void *)(uintptr_t)((frame_place *)fr_stable_at(&segment->frames, i))->own_copy);
+    }
+    fr_stable_done(&segment->frames);
+    for (segment_map *map = segment->map; map != NULL;) {
+        segment_map *before = map->before;
+        fr_file_unmap(log->os, map->bytes);
+        free(map);
+        map = before;
+    }
+}
+
+static void free_log(fr_log *log)
+{
+    for (uint64_t i = 0; i < fr_stable_count(&log->segments); i++) {
+        free_segment(log, fr_stable_at(&log->segments, i));
+    }
+    fr_stable_done(&log->segments);
+    fr_buffer_done(&log->frame);
+    if (log->file != NULL) {
+        fr_file_closep(&log->file);
+    }
+    fr_mutex_done(&log->sync_lock);
+    fr_mutex_done(&log->cursor_lock);
+    fr_mutex_done(&log->map_lock);
+    free(log);
+}
+
+static void free_logp(fr_log **log)
+{
+    if (*log != NULL) {
+        free_log(*log);
+    }
+}
+
+/* Each folder of the path that is made is made durable in the one above it, and the last one in any case: whoever made
+ * it may have been killed before he could. */
+static fr_status make_dir(fr_os *os, const char *dir, fr_error *err)
+{
+    char path[FR_PATH_MAX];
+    char parent[FR_PATH_MAX];
+    FR_TRY(fr_path(path, sizeof path, err, "%s", dir));
+    size_t size = strlen(path);
+    while (size > 1 && path[size - 1] == '/') {
+        path[--size] = '\0';
+    }
+    strcpy(parent, dir[0] == '/' ? "/" : ".");
+    for (size_t i = 1; i <= size; i++) {
+        char here = path[i];
+        if (here != '/' && here != '\0') {
+            continue;
+        }
+        path[i] = '\0';
+        bool made = !fr_os_is_dir(os, path);
+        if (made) {
+            FR_TRY(fr_os_mkdir(os, path, err));
+        }
+        if (made || i == size) {
+            FR_TRY(fr_os_sync_dir(os, parent, err));
+        }
+        memcpy(parent, path, i + 1);
+        path[i] = here;
+    }
+    return FR_OK;
+}
+
+fr_status fr_log_open(fr_log **out, fr_os *os, const char *dir, uint64_t segment_bytes, fr_error *err)
+{
+    if (dir[0] == '\0' || segment_bytes > FR_LOG_SEGMENT_BYTES_MAX) {
+        return fr_fail(err, FR_INVALID, "log: no folder named, or segments too large");
+    }
+    fr_cleanup(free_logp) fr_log *log = calloc(1, sizeof *log);
+    if (log == NULL) {
+        return fr_fail(err, FR_NOMEM, "log: no memory");
+    }
+    log->os = os;
+    log->segment_bytes = segment_bytes == 0 ? FR_LOG_SEGMENT_BYTES : segment_bytes;
+    log->next_seq = 1;
+    log->segments.element_bytes = sizeof(log_segment);
+    fr_buffer_init(&log->frame, FR_LOG_FRAME_BYTES_MAX);
+    fr_mutex_init(&log->sync_lock);
+    fr_mutex_init(&log->cursor_lock);
+    fr_mutex_init(&log->map_lock);
+    FR_TRY(fr_path(log->dir, sizeof log->dir, err, "%s", dir));
+    if (fr_os_is_dir(os, dir)) {
+        FR_TRY(log_recover(log, err));
+    }
+    if (log->active == NULL) {
+        FR_TRY(make_dir(os, dir, err));
+        FR_TRY(fr_os_random(os, log->log_id, sizeof log->log_id, err));
+        FR_TRY(log_begin_segment(log, 1, err));
+    }
+    *out = log;
+    log = NULL;
+    return FR_OK;
+}
+
+/* The CLOSED frame is the witness for the last group of frames: rot in them is then damage, not a torn tail. */
+static fr_status close_files(fr_log *log, fr_error *err)
+{
+    FR_TRY(check_healthy(log, err));
+    if (log->unwitnessed) {
+        FR_TRY(fr_log_sync(log, err));
+        FR_TRY(write_frame(log, NULL, 0, NULL, 0, FR_FRAME_CLOSED, err));
+    }
+    return finish_file(log, err);
+}
+
+fr_status fr_log_close(fr_log *log, fr_error *err)
+{
+    if (log == NULL) {
+        return FR_OK;
+    }
+    fr_status status = close_files(log, err);
+    free_log(log);
+    return status;
+}

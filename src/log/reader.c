@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* Reading in order, from files only, so it is the same beside a writer in this process, in another, or with none.
+ *
+ * At a frame that does not check there are four possibilities, and they are looked at in this order:
+ *   it was being written when it was read       read once more
+ *   the writer went on to the next segment      this file is final now: it ends exactly here, or it is damaged
+ *   a later frame says it was durable           read once more (that frame may be newer than our look), then damaged
+ *   none of these                               the end, for now */
+#include "segment.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct fr_log_reader {
+    fr_os *os;
+    char dir[FR_PATH_MAX];
+    char place[FR_PATH_MAX + 32];
+    fr_segment_file segment; /* file NULL until a first segment is there */
+    fr_frame_expected expected;
+    uint64_t from_seq;
+    uint64_t torn_end;
+    fr_error stuck; /* damage that was met: it is the answer from then on */
+    fr_frame frame; /* the one being handed out */
+    uint64_t frame_offset;
+    uint32_t event_index; /* of the next event in it; event_count: none left */
+    size_t event_at;
+};
+
+static void set_place(fr_log_reader *reader, const char *path, uint64_t offset)
+{
+    snprintf(reader->place, sizeof reader->place, "%s: offset %llu", path, (unsigned long long)offset);
+}
+
+static fr_status fail_as(fr_error *err, const fr_error *why)
+{
+    if (err != NULL) {
+        *err = *why;
+    }
+    return why->status;
+}
+
+static fr_status open_segment(fr_log_reader *reader, fr_segment_file *segment, uint64_t number, fr_error *err)
+{
+    fr_error why = {0};
+    fr_status status = fr_segment_open(segment, reader->os, reader->dir, number, &why);
+    if (status == FR_OK) {
+        return FR_OK;
+    }
+    if (status == FR_CORRUPT) {
+        set_place(reader, segment->path, why.offset);
+    }
+    return fail_as(err, &why);
+}
+
+/* ---- where to begin ---------------------------------------------------------------------------------------------- */
+
+/* The last segment that begins at or before from_seq. */
+static fr_status seek_first(fr_log_reader *reader, fr_error *err)
+{
+    fr_segment_range range;
+    FR_TRY(fr_segment_list(reader->os, reader->dir, &range, err));
+    if (range.last == 0) {
+        return FR_END;
+    }
+    uint64_t low = range.first;
+    uint64_t high = range.last + 1;
+    while (high - low > 1) {
+        uint64_t middle = low + (high - low) / 2;
+        FR_TRY(open_segment(reader, &reader->segment, middle, err));
+        if (reader->segment.header.first_seq <= reader->from_seq) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    FR_TRY(open_segment(reader, &reader->segment, low, err));
+    reader->expected = (fr_frame_expected){
+        .offset = FR_SEGMENT_HEADER_BYTES, .seq = reader->segment.header.first_seq, .any_chain = true};
+    return FR_OK;
+}
+
+static fr_status open_first(fr_log_reader *reader, fr_error *err)
+{
+    fr_status status = seek_first(reader, err);
+    if (status != FR_OK) {
+        fr_segment_close(&reader->segment); /* the next call seeks again */
+    }
+    return status;
+}
+
+fr_status fr_log_reader_open(fr_log_reader **out, fr_os *os, const char *dir, uint64_t from_seq, fr_error *err)
+{
+    fr_log_reader *reader = calloc(1, sizeof *reader);
+    if (reader == NULL) {
+        return fr_fail(err, FR_NOMEM, "log: no memory for a reader");
+    }
+    reader->os = os;
+    reader->from_seq = FR_MAX(from_seq, UINT64_C(1));
+    fr_status status = fr_path(reader->dir, sizeof reader->dir, err, "%s", dir);
+    if (status == FR_OK && !fr_os_is_dir(os, dir)) {
+        status = fr_fail(err, FR_NOT_FOUND, "log: no such folder");
+    }
+    if (status != FR_OK) {
+        fr_log_reader_close(reader);
+        return status;
+    }
+    *out = reader;
+    return FR_OK;
+}
+
+void fr_log_reader_close(fr_log_reader *reader)
+{
+    if (reader != NULL) {
+        fr_segment_close(&reader->segment);
+        free(reader);
+    }
+}
+
+const char *fr_log_reader_place(const fr_log_reader *reader)
+{
+    return reader->place;
+}
+
+/* ---- frames ------------------------------------------------------------------------------------------------------ */
+
+static fr_status look_again(fr_log_reader *reader, fr_error *err)
+{
+    fr_segment_forget(&reader->segment);
+    return fr_segment_frame(&reader->segment, &reader->expected, &reader->frame, err);
+}
+
+static fr_status damaged(fr_log_reader *reader, const char *why, fr_error *err)
+{
+    set_place(reader, reader->segment.path, reader->expected.offset);
+    return fr_fail_at(err, FR_CORRUPT, reader->expected.offset, why);
+}
+
+/* To the segment after this one, whose file ends at expected.offset. */
+static fr_status cross(fr_log_reader *reader, fr_error *err)
+{
+    fr_segment_file next = {0};
+    const fr_segment_header *header = &next.header;
+    fr_status status = open_segment(reader, &next, reader->segment.header.number + 1, err);
+    if (status == FR_OK && (memcmp(header->log_id, reader->segment.header.log_id, FR_LOG_ID_BYTES) != 0 ||
+                            header->first_seq != reader->expected.seq)) {
+        set_place(reader, next.path, 0);
+        status = fr_fail(err, FR_CORRUPT, "log: a segment that does not follow the one before it");
+    }
+    if (status != FR_OK) {
+        fr_segment_close(&next);
+        return status;
+    }
+    fr_segment_close(&reader->segment);
+    reader->segment = next;
+    reader->expected.offset = FR_SEGMENT_HEADER_BYTES;
+    return FR_OK;
+}
+
+/* The next segment is there, so this one is final. FR_AGAIN: crossed over. */
+static fr_status at_final_end(fr_log_reader *reader, fr_error *err)
+{
+    uint64_t size = 0;
+    fr_status status = look_again(reader, err);
+    if (status != FR_END) {
+        return status;
+    }
+    FR_TRY(fr_segment_size(&reader->segment, &size, err));
+    if (size != reader->expected.offset) {
+        return damaged(reader, reader->segment.why, err);
+    }
+    FR_TRY(cross(reader, err));
+    return FR_AGAIN;
+}
+
+static fr_status at_open_end(fr_log_reader *reader, fr_error *err)
+{
+    fr_error why = {0};
+    fr_status status = fr_segment_judge_tail(&reader->segment, reader->expected.offset, reader->expected.seq,
+                                             &reader->torn_end, &why);
+    if (status == FR_OK && reader->expected.offset > FR_SEGMENT_HEADER_BYTES) {
+        return FR_END;
+    }
+    if (status != FR_OK && status != FR_CORRUPT) {
+        return fail_as(err, &why);
+    }
+    status = look_again(reader, err); /* also: a named segment always has its first frame */
+    return status == FR_END ? damaged(reader, reader->segment.why, err) : status;
+}
+
+static fr_status find_frame(fr_log_reader *reader, fr_error *err)
+{
+    fr_status status = FR_AGAIN;
+    while (status == FR_AGAIN) {
+        status = fr_segment_frame(&reader->segment, &reader->expected, &reader->frame, err);
+        if (status == FR_END) {
+            status = look_again(reader, err);
+        }
+        if (status == FR_END) {
+            status = fr_segment_exists(reader->os, reader->dir, reader->segment.header.number + 1)
+                         ? at_final_end(reader, err)
+                         : at_open_end(reader, err);
+        }
+    }
+    return status;
+}
+
+static fr_status load_frame(fr_log_reader *reader, fr_error *err)
+{
+    if (reader->segment.file == NULL) {
+        FR_TRY(open_first(reader, err));
+    }
+    reader->event_index = reader->frame.head.event_count = 0;
+    fr_status status = find_frame(reader, err);
+    if (status != FR_OK) {
+        reader->frame.head.event_count = 0;
+        return status;
+    }
+    const fr_frame_head *head = &reader->frame.head;
+    reader->frame_offset = reader->expected.offset;
+    reader->event_at = reader->frame.events_at;
+    reader->expected = (fr_frame_expected){.offset = reader->expected.offset + head->frame_bytes,
+                                           .seq = head->first_seq + head->event_count,
+                                           .chain = head->crc};
+    set_place(reader, reader->segment.path, reader->frame_offset);
+    return FR_OK;
+}
+
+/* ---- events ------------------------------------------------------------------------------------------------------ */
+
+/* A frame that checks and yet holds no legal event: rot that the CRC missed, or a bug. Reading again says the same. */
+static fr_status bad_event(fr_log_reader *reader, const fr_error *why, fr_error *err)
+{
+    return fr_fail_at(err, FR_CORRUPT, reader->frame_offset + why->offset, why->text);
+}
+
+static fr_status leap_to_wanted(fr_log_reader *reader, fr_error *err)
+{
+    const fr_frame_head *head = &reader->frame.head;
+    if (reader->from_seq <= head->first_seq + reader->event_index) {
+        return FR_OK;
+    }
+    if (reader->from_seq - head->first_seq >= head->event_count) {
+        reader->event_index = head->event_count;
+        return FR_OK;
+    }
+    fr_error why = {0};
+    uint32_t event_index = (uint32_t)(reader->from_seq - head->first_seq);
+    if (fr_frame_locate(&reader->frame, event_index, &reader->event_at, &why) != FR_OK) {
+        return bad_event(reader, &why, err);
+    }
+    reader->event_index = event_index;
+    return FR_OK;
+}
+
+static fr_status next_event(fr_log_reader *reader, bool lazy_cid, fr_event *out, fr_error *err)
+{
+    fr_error why = {0};
+    while (reader->event_index >= reader->frame.head.event_count) {
+        FR_TRY(load_frame(reader, err));
+        FR_TRY(leap_to_wanted(reader, err));
+    }
+    if (fr_frame_event(&reader->frame, reader->event_index, lazy_cid, &reader->event_at, out, &why) != FR_OK) {
+        return bad_event(reader, &why, err);
+    }
+    reader->event_index++;
+    return FR_OK;
+}
+
+fr_status fr_log_reader_next(fr_log_reader *reader, bool lazy_cid, fr_event *out, fr_error *err)
+{
+    if (reader->stuck.status != FR_OK) {
+        return fail_as(err, &reader->stuck);
+    }
+    fr_error why = {0};
+    fr_status status = next_event(reader, lazy_cid, out, &why);
+    if (status == FR_OK || status == FR_END) {
+        return status;
+    }
+    if (status == FR_CORRUPT) {
+        reader->stuck = why;
+    }
+    return fail_as(err, &why);
+}
+
+/* ---- facts ------------------------------------------------------------------------------------------------------- */
+
+static fr_status stat_headers(fr_log_reader *reader, fr_segment_range range, fr_log_stat *out, fr_error *err)
+{
+    for (uint64_t number = range.first; number <= range.last; number++) {
+        uint64_t size = 0;
+        FR_TRY(open_segment(reader, &reader->segment, number, err));
+        FR_TRY(fr_segment_size(&reader->segment, &size, err));
+        out->first_seq = number == range.first ? reader->segment.header.first_seq : out->first_seq;
+        out->bytes += number < range.last ? size : 0;
+        out->segments++;
+    }
+    return FR_OK;
+}
+
+/* From the beginning of the segment that is open, to the end of the log. */
+static fr_status stat_last(fr_log_reader *reader, fr_log_stat *out, fr_error *err)
+{
+    fr_status status;
+    uint64_t number = reader->segment.header.number;
+    reader->expected = (fr_frame_expected){
+        .offset = FR_SEGMENT_HEADER_BYTES, .seq = reader->segment.header.first_seq, .any_chain = true};
+    while ((status = load_frame(reader, err)) == FR_OK) {
+        if (reader->segment.header.number != number) { /* a writer went on meanwhile */
+            number = reader->segment.header.number;
+            out->segments++;
+            out->bytes += reader->frame_offset;
+        }
+        out->bytes += reader->frame.bytes.size;
+    }
+    if (status != FR_END) {
+        return status;
+    }
+    out->bytes += FR_SEGMENT_HEADER_BYTES;
+    out->last_seq = reader->expected.seq - 1;
+    out->events = reader->expected.seq - out->first_seq;
+    out->first_seq = out->events == 0 ? 0 : out->first_seq;
+    if (reader->torn_end > reader->expected.offset) {
+        out->cut_bytes = reader->torn_end - reader->expected.offset;
+        snprintf(out->cut_place, sizeof out->cut_place, "%s: offset %llu", reader->segment.path,
+                 (unsigned long long)reader->expected.offset);
+    }
+    return FR_OK;
+}
+
+fr_status fr_log_stat_dir(fr_os *os, const char *dir, fr_log_stat *out, fr_error *err)
+{
+    fr_log_reader *reader = NULL;
+    fr_log_stat stat = {0};
+    fr_segment_range range;
+    FR_TRY(fr_segment_list(os, dir, &range, err));
+    if (range.last == 0) {
+        *out = stat;
+        return FR_OK;
+    }
+    FR_TRY(fr_log_reader_open(&reader, os, dir, 0, err));
+    fr_status status = stat_headers(reader, range, &stat, err);
+    status = status == FR_OK ? stat_last(reader, &stat, err) : status;
+    fr_log_reader_close(reader);
+    if (status == FR_OK) {
+        *out = stat;
+    }
+    return status;
+}
+
+fr_status fr_log_verify(fr_os *os, const char *dir, fr_log_stat *out, char place[FR_PATH_MAX + 32], fr_error *err)
+{
+    fr_log_reader *reader = NULL;
+    fr_event event;
+    place[0] = '\0';
+    FR_TRY(fr_log_reader_open(&reader, os, dir, 0, err));
+    fr_status status;
+    while ((status = fr_log_reader_next(reader, true, &event, err)) == FR_OK) {
+    }
+    if (status == FR_CORRUPT) {
+        memcpy(place, reader->place, sizeof reader->place);
+    }
+    fr_log_reader_close(reader);
+    return status == FR_END ? fr_log_stat_dir(os, dir, out, err) : status;
+}
