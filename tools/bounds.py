@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """tools/bounds.py --check|--write [TREE]: docs/bounds.md against the named bounds in the code (invariant 6).
 
-A bound is a #define FR_… or FRESHET_… with _MAX, _MIN, _TIMEOUT, _CAPACITY or _BUDGET in its name, outside tests,
-fuzz targets and benches. Each has one row in its module's table: name, value as it stands in the code, meaning. --check
+A bound is a #define FR_… or FRESHET_… with _MAX, _MIN, _TIMEOUT, _CAPACITY or _BUDGET in its name, or a time that
+ends in _MS or _NS, outside tests, fuzz targets and benches. Each has one row in its module's table: name, value as it stands in the code, meaning. --check
 names what is missing, stale or without meaning; --write brings names and values up to date, keeps the meanings that
 are written, and proposes the comment beside the #define for a new one.
 """
@@ -11,7 +11,8 @@ import re
 import sys
 from pathlib import Path
 
-DEFINE = re.compile(r"^#define (FR(?:ESHET)?_\w*?(?:_MAX|_MIN|_TIMEOUT|_CAPACITY|_BUDGET)(?:_\w+)?)[ \t]+"
+DEFINE = re.compile(r"^(?:/\*+[ ]*(.*?)[ ]*\*/\n)?"
+                    r"#define (FR(?:ESHET)?_\w*?(?:(?:_MAX|_MIN|_TIMEOUT|_CAPACITY|_BUDGET)(?:_\w+)?|_MS|_NS))[ \t]+"
                     r"(.*?)[ \t]*(?://[ ]*(.*)|/\*+[ ]*(.*?)[ ]*(?:\*/)?)?$", re.M)
 ROW = re.compile(r"^\| `(FR(?:ESHET)?_\w+)` \| `([^`]*)` \| *(.*?) *\|$", re.M)
 BEGIN, END = "<!-- tables: tools/bounds.py --write -->\n", "<!-- end of tables -->\n"
@@ -32,9 +33,9 @@ def code_bounds(top):
         for path in sorted((top / folder).rglob("*.[ch]")) + sorted((top / folder).rglob("*.cc")):
             if re.search(r"_(test|fuzz|bench)\.c$", path.name):
                 continue
-            for name, value, slashes, stars in DEFINE.findall(path.read_text(errors="replace")):
+            for above, name, value, slashes, stars in DEFINE.findall(path.read_text(errors="replace")):
                 module = module_of(path.relative_to(top).as_posix())
-                found.setdefault(module, []).append((name, value, slashes or stars))
+                found.setdefault(module, []).append((name, value, slashes or stars or above))
     return found
 
 
