@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// What people do. Each act writes the operations of one commit, or says that it found nothing to do it to; then the
-// actor posts instead, which is always possible. The weights are the mix of docs/simulate.md.
+// What people do. Each act writes the operations of one commit, or says that it found nothing to do
+// it to; then the actor posts instead, which is always possible. The weights are the mix of
+// docs/simulate.md.
 #include "model.h"
 
 #include <fr/cbor.h>
@@ -15,12 +16,14 @@ static fr_gen_account *actor_of(fr_story *story)
     return &story->accounts[story->actor];
 }
 
-/* ---- posts ------------------------------------------------------------------------------------------------------ */
+/* ---- posts ----------------------------------------------------------------------------------- */
 
-static fr_gen_ref post_one(fr_story *story, uint64_t rkey, const fr_gen_ref *root, const fr_gen_ref *parent)
+static fr_gen_ref post_one(fr_story *story, uint64_t rkey, const fr_gen_ref *root,
+                           const fr_gen_ref *parent)
 {
     fr_gen_op *op = fr_gen_op_begin(story, FR_OP_CREATE, FR_GEN_POST, rkey);
-    fr_gen_put_post(story, &(fr_gen_post_frame){.created_us = fr_tid_time_us(rkey), .root = root, .parent = parent});
+    fr_gen_put_post(story, &(fr_gen_post_frame){
+                               .created_us = fr_tid_time_us(rkey), .root = root, .parent = parent});
     fr_gen_op_end(story, op);
     fr_gen_ref self = fr_gen_ref_of(story, op, rkey);
     fr_gen_keep(story, story->actor, FR_GEN_POST, rkey, fr_gen_post_add(story, &self, root));
@@ -36,9 +39,11 @@ static void gate_thread(fr_story *story, const fr_gen_ref *post)
 
 static bool act_post(fr_story *story)
 {
-    const fr_gen_post *parent = fr_gen_chance(&story->rng, 5000) ? fr_gen_pick_post(story, story->actor) : NULL;
+    const fr_gen_post *parent =
+        fr_gen_chance(&story->rng, 5000) ? fr_gen_pick_post(story, story->actor) : NULL;
     if (parent != NULL) {
-        fr_gen_ref refs[2] = {parent->root, parent->self}; /* the ring may lose the parent to its own answer */
+        fr_gen_ref refs[2] = {parent->root,
+                              parent->self}; /* the ring may lose the parent to its own answer */
         post_one(story, fr_gen_fresh_rkey(story), &refs[0], &refs[1]);
         return true;
     }
@@ -46,8 +51,8 @@ static bool act_post(fr_story *story)
     if (room(story) && fr_gen_chance(&story->rng, 400)) {
         gate_thread(story, &first);
     }
-    for (uint32_t more = fr_gen_chance(&story->rng, 300) ? fr_gen_between(&story->rng, 1, 4) : 0; more > 0 && room(story);
-         more--) {
+    for (uint32_t more = fr_gen_chance(&story->rng, 300) ? fr_gen_between(&story->rng, 1, 4) : 0;
+         more > 0 && room(story); more--) {
         last = post_one(story, fr_gen_fresh_rkey(story), &first, &last);
     }
     return true;
@@ -71,10 +76,10 @@ static bool act_edit_post(fr_story *story)
     return true;
 }
 
-/* ---- reactions -------------------------------------------------------------------------------------------------- */
+/* ---- reactions ------------------------------------------------------------------------------- */
 
-static void react(fr_story *story, fr_gen_collection collection, uint64_t rkey, const fr_gen_ref *subject,
-                  const fr_gen_ref *via)
+static void react(fr_story *story, fr_gen_collection collection, uint64_t rkey,
+                  const fr_gen_ref *subject, const fr_gen_ref *via)
 {
     fr_gen_op *op = fr_gen_op_begin(story, FR_OP_CREATE, collection, rkey);
     fr_gen_put_reaction(story, collection, fr_tid_time_us(rkey), subject, via);
@@ -88,7 +93,8 @@ static void react(fr_story *story, fr_gen_collection collection, uint64_t rkey, 
 
 static bool act_like(fr_story *story)
 {
-    const fr_gen_repost *repost = fr_gen_chance(&story->rng, 500) ? fr_gen_pick_repost(story) : NULL;
+    const fr_gen_repost *repost =
+        fr_gen_chance(&story->rng, 500) ? fr_gen_pick_repost(story) : NULL;
     if (repost != NULL) {
         react(story, FR_GEN_LIKE, fr_gen_fresh_rkey(story), &repost->subject, &repost->self);
         return true;
@@ -111,12 +117,13 @@ static bool act_repost(fr_story *story)
     return true;
 }
 
-/* ---- follows, blocks, lists ------------------------------------------------------------------------------------- */
+/* ---- follows, blocks, lists ------------------------------------------------------------------ */
 
 static bool may_follow(const fr_story *story, uint32_t target)
 {
     return target != FR_GEN_NO_ACCOUNT && target != story->actor &&
-           story->accounts[target].status == FR_STORY_ACTIVE && !fr_gen_pairs_has(&story->follows, story->actor, target);
+           story->accounts[target].status == FR_STORY_ACTIVE &&
+           !fr_gen_pairs_has(&story->follows, story->actor, target);
 }
 
 static void follow(fr_story *story, uint64_t rkey, uint32_t target)
@@ -134,9 +141,12 @@ static void follow(fr_story *story, uint64_t rkey, uint32_t target)
 /* One follow in four goes back to who followed last: that makes the mutual pairs. */
 static bool follow_someone(fr_story *story)
 {
-    uint32_t back = fr_gen_chance(&story->rng, 2500) ? actor_of(story)->last_follower : FR_GEN_NO_ACCOUNT;
+    uint32_t back =
+        fr_gen_chance(&story->rng, 2500) ? actor_of(story)->last_follower : FR_GEN_NO_ACCOUNT;
     for (int tries = 0; tries < 4; tries++) {
-        uint32_t target = tries == 0 && back != FR_GEN_NO_ACCOUNT ? back : fr_gen_pick_popular(story, story->actor);
+        uint32_t target = tries == 0 && back != FR_GEN_NO_ACCOUNT
+                              ? back
+                              : fr_gen_pick_popular(story, story->actor);
         if (may_follow(story, target)) {
             follow(story, fr_gen_fresh_rkey(story), target);
             return true;
@@ -184,7 +194,8 @@ static bool act_list(fr_story *story)
     uint32_t members = 1;
     if (actor_of(story)->list_rkey == 0) {
         actor_of(story)->list_rkey = fr_gen_fresh_rkey(story);
-        fr_gen_op *op = fr_gen_op_begin(story, FR_OP_CREATE, FR_GEN_LIST, actor_of(story)->list_rkey);
+        fr_gen_op *op =
+            fr_gen_op_begin(story, FR_OP_CREATE, FR_GEN_LIST, actor_of(story)->list_rkey);
         fr_gen_put_list(story);
         fr_gen_op_end(story, op);
         members = fr_gen_below(&story->rng, 8);
@@ -197,13 +208,14 @@ static bool act_list(fr_story *story)
 
 static bool act_use_list(fr_story *story)
 {
-    uint32_t owner = fr_gen_chance(&story->rng, 5000) ? story->actor : fr_gen_pick_popular(story, story->actor);
+    uint32_t owner =
+        fr_gen_chance(&story->rng, 5000) ? story->actor : fr_gen_pick_popular(story, story->actor);
     if (owner == FR_GEN_NO_ACCOUNT || story->accounts[owner].list_rkey == 0) {
         return false;
     }
     bool own = owner == story->actor;
-    fr_gen_op *op = fr_gen_op_begin(story, FR_OP_CREATE, own ? FR_GEN_STARTERPACK : FR_GEN_LISTBLOCK,
-                                    fr_gen_fresh_rkey(story));
+    fr_gen_op *op = fr_gen_op_begin(
+        story, FR_OP_CREATE, own ? FR_GEN_STARTERPACK : FR_GEN_LISTBLOCK, fr_gen_fresh_rkey(story));
     if (own) {
         fr_gen_put_starterpack(story);
     } else {
@@ -213,7 +225,7 @@ static bool act_use_list(fr_story *story)
     return true;
 }
 
-/* ---- second thoughts -------------------------------------------------------------------------------------------- */
+/* ---- second thoughts ------------------------------------------------------------------------- */
 
 static bool delete_one(fr_story *story, fr_gen_kept_class kept_class)
 {
@@ -221,7 +233,8 @@ static bool delete_one(fr_story *story, fr_gen_kept_class kept_class)
     if (kept == NULL) {
         return false;
     }
-    fr_gen_op_end(story, fr_gen_op_begin(story, FR_OP_DELETE, (fr_gen_collection)kept->collection, kept->rkey));
+    fr_gen_op_end(story, fr_gen_op_begin(story, FR_OP_DELETE, (fr_gen_collection)kept->collection,
+                                         kept->rkey));
     if (kept_class == FR_GEN_KEPT_FOLLOWS) {
         fr_gen_pairs_remove(&story->follows, story->actor, kept->aux);
     } else if (kept_class == FR_GEN_KEPT_POSTS) {
@@ -286,11 +299,13 @@ static bool act_recreate(fr_story *story)
     return story->op_count > 0;
 }
 
-/* ---- profiles and other lexicons --------------------------------------------------------------------------------- */
+/* ---- profiles and other lexicons ------------------------------------------------------------- */
 
-static void put_self(fr_story *story, fr_gen_collection collection, bool *present, void (*put)(fr_story *))
+static void put_self(fr_story *story, fr_gen_collection collection, bool *present,
+                     void (*put)(fr_story *))
 {
-    fr_gen_op *op = fr_gen_op_begin_named(story, *present ? FR_OP_UPDATE : FR_OP_CREATE, collection, "self");
+    fr_gen_op *op =
+        fr_gen_op_begin_named(story, *present ? FR_OP_UPDATE : FR_OP_CREATE, collection, "self");
     put(story);
     fr_gen_op_end(story, op);
     *present = true;
@@ -354,16 +369,17 @@ static bool act_generator(fr_story *story)
     return true;
 }
 
-/* ---- the mix ---------------------------------------------------------------------------------------------------- */
+/* ---- the mix --------------------------------------------------------------------------------- */
 
 static const struct {
     uint32_t weight;
     bool (*act)(fr_story *story);
 } acts[] = {
-    {6250, act_like},     {1700, act_post},    {950, act_repost},   {520, act_follow},   {210, act_unlike},
-    {130, act_unfollow},  {150, act_unpost},   {35, act_unrepost},  {25, act_undo_other}, {50, act_edit_post},
-    {40, act_profile},    {25, act_listening}, {70, act_block},     {25, act_list},      {10, act_use_list},
-    {45, act_bookmark},   {12, act_blog},      {25, act_frontpage}, {20, act_status},    {5, act_generator},
+    {6250, act_like},     {1700, act_post},    {950, act_repost},  {520, act_follow},
+    {210, act_unlike},    {130, act_unfollow}, {150, act_unpost},  {35, act_unrepost},
+    {25, act_undo_other}, {50, act_edit_post}, {40, act_profile},  {25, act_listening},
+    {70, act_block},      {25, act_list},      {10, act_use_list}, {45, act_bookmark},
+    {12, act_blog},       {25, act_frontpage}, {20, act_status},   {5, act_generator},
     {15, act_recreate},
 };
 
@@ -381,7 +397,8 @@ fr_status fr_gen_act(fr_story *story, fr_error *err)
     if (!acts[i].act(story)) {
         act_post(story);
     }
-    return story->failed == FR_OK ? FR_OK : fr_fail(err, FR_NOMEM, "simulate: no memory for follows");
+    return story->failed == FR_OK ? FR_OK
+                                  : fr_fail(err, FR_NOMEM, "simulate: no memory for follows");
 }
 
 fr_status fr_gen_act_signup(fr_story *story, fr_error *err)
@@ -390,5 +407,6 @@ fr_status fr_gen_act_signup(fr_story *story, fr_error *err)
     uint32_t follows = 1 + fr_gen_skewed(&story->rng, 8);
     while (follows-- > 0 && room(story) && follow_someone(story)) {
     }
-    return story->failed == FR_OK ? FR_OK : fr_fail(err, FR_NOMEM, "simulate: no memory for follows");
+    return story->failed == FR_OK ? FR_OK
+                                  : fr_fail(err, FR_NOMEM, "simulate: no memory for follows");
 }

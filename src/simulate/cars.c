@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The last state of every repository. While the story runs, each operation's key and record go to a file of waiting
-// blocks and leave 32 bytes here, chained back by account; no tree is kept. At the end an account's chain is sorted by
-// key, the last operation on a key decides, and tree, commit and CAR are made at once. So memory follows operations,
-// not bytes.
+// The last state of every repository. While the story runs, each operation's key and record go to a
+// file of waiting blocks and leave 32 bytes here, chained back by account; no tree is kept. At the
+// end an account's chain is sorted by key, the last operation on a key decides, and tree, commit
+// and CAR are made at once. So memory follows operations, not bytes.
 #include "formats.h"
 
 #include <stdlib.h>
@@ -42,7 +42,8 @@ struct fr_gen_cars {
     fr_buffer commit, car;
 };
 
-fr_status fr_gen_cars_new(fr_gen_cars **out, const fr_story *story, fr_os *os, const char *folder, fr_error *err)
+fr_status fr_gen_cars_new(fr_gen_cars **out, const fr_story *story, fr_os *os, const char *folder,
+                          fr_error *err)
 {
     fr_gen_cars *cars = calloc(1, sizeof *cars);
     if (cars == NULL) {
@@ -56,10 +57,12 @@ fr_status fr_gen_cars_new(fr_gen_cars **out, const fr_story *story, fr_os *os, c
     fr_buffer_init(&cars->car, CAR_MAX_BYTES);
     fr_status status = fr_os_mkdir(os, folder, err);
     if (status == FR_OK) {
-        status = fr_path(cars->waiting_path, sizeof cars->waiting_path, err, "%s/.waiting-blocks", folder);
+        status = fr_path(cars->waiting_path, sizeof cars->waiting_path, err, "%s/.waiting-blocks",
+                         folder);
     }
     if (status == FR_OK) {
-        status = fr_file_open(&cars->waiting, os, cars->waiting_path, FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE, err);
+        status = fr_file_open(&cars->waiting, os, cars->waiting_path,
+                              FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE, err);
     }
     if (status != FR_OK) {
         fr_gen_cars_free(cars);
@@ -91,9 +94,10 @@ void fr_gen_cars_free(fr_gen_cars *cars)
     free(cars);
 }
 
-/* ---- while the story runs --------------------------------------------------------------------------------------- */
+/* ---- while the story runs -------------------------------------------------------------------- */
 
-static fr_status grow(void **array, size_t item_bytes, size_t *capacity, size_t wanted, fr_error *err)
+static fr_status grow(void **array, size_t item_bytes, size_t *capacity, size_t wanted,
+                      fr_error *err)
 {
     if (wanted <= *capacity) {
         return FR_OK;
@@ -120,7 +124,8 @@ static fr_status flush_chunk(fr_gen_cars *cars, fr_error *err)
 
 static fr_status add_op(fr_gen_cars *cars, uint32_t account, const fr_step_op *op, fr_error *err)
 {
-    FR_TRY(grow((void **)&cars->ops, sizeof *cars->ops, &cars->op_capacity, cars->op_count + 1, err));
+    FR_TRY(
+        grow((void **)&cars->ops, sizeof *cars->ops, &cars->op_capacity, cars->op_count + 1, err));
     size_t start = cars->chunk.size;
     fr_buffer_slice(&cars->chunk, op->collection);
     fr_buffer_byte(&cars->chunk, '/');
@@ -142,7 +147,8 @@ fr_status fr_gen_cars_add(fr_gen_cars *cars, const fr_story_step *step, fr_error
         return FR_OK;
     }
     size_t capacity = cars->last_capacity;
-    FR_TRY(grow((void **)&cars->last, sizeof *cars->last, &capacity, (size_t)step->account + 1, err));
+    FR_TRY(
+        grow((void **)&cars->last, sizeof *cars->last, &capacity, (size_t)step->account + 1, err));
     cars->last_capacity = (uint32_t)capacity;
     for (size_t i = 0; i < step->op_count; i++) {
         FR_TRY(add_op(cars, step->account, &step->ops[i], err));
@@ -150,7 +156,7 @@ fr_status fr_gen_cars_add(fr_gen_cars *cars, const fr_story_step *step, fr_error
     return FR_OK;
 }
 
-/* ---- at its end -------------------------------------------------------------------------------------------------- */
+/* ---- at its end ------------------------------------------------------------------------------ */
 
 static int by_key_newest_first(const void *a, const void *b)
 {
@@ -164,13 +170,15 @@ static fr_status gather(fr_gen_cars *cars, uint32_t account, size_t *count, fr_e
 {
     size_t total = 0;
     for (uint64_t at = account < cars->last_capacity ? cars->last[account] : 0; at != 0; total++) {
-        FR_TRY(grow((void **)&cars->finals, sizeof *cars->finals, &cars->final_capacity, total + 1, err));
+        FR_TRY(grow((void **)&cars->finals, sizeof *cars->finals, &cars->final_capacity, total + 1,
+                    err));
         const waiting_op *op = &cars->ops[at - 1];
         fr_slice both = fr_slice_from(cars->map, op->offset);
-        cars->finals[total] = (final_op){.key = fr_slice_sub(both, 0, op->key_size),
-                                         .record = fr_slice_sub(both, op->key_size, op->record_size),
-                                         .order = at,
-                                         .deletes = op->deletes};
+        cars->finals[total] =
+            (final_op){.key = fr_slice_sub(both, 0, op->key_size),
+                       .record = fr_slice_sub(both, op->key_size, op->record_size),
+                       .order = at,
+                       .deletes = op->deletes};
         at = op->before;
     }
     if (total > 1) {
@@ -194,7 +202,8 @@ static fr_status put_node(void *context, const fr_cid *cid, fr_slice block)
     return FR_OK;
 }
 
-static fr_status build_car(fr_gen_cars *cars, fr_mst *tree, uint32_t account, size_t count, fr_error *err)
+static fr_status build_car(fr_gen_cars *cars, fr_mst *tree, uint32_t account, size_t count,
+                           fr_error *err)
 {
     fr_story_account a;
     uint8_t secret[32];
@@ -229,7 +238,8 @@ static fr_status write_car(fr_gen_cars *cars, fr_slice did, fr_error *err)
         *at = *at == ':' ? '_' : *at;
     }
     fr_cleanup(fr_file_closep) fr_file *file = NULL;
-    FR_TRY(fr_file_open(&file, cars->os, path, FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE, err));
+    FR_TRY(fr_file_open(&file, cars->os, path, FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE,
+                        err));
     FR_TRY(fr_file_pwrite(file, cars->car.data, cars->car.size, 0, err));
     fr_file *done = file;
     file = NULL;

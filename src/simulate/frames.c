@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Frames of com.atproto.sync.subscribeRepos: header, body. The blocks of a commit are its own block, the tree nodes it
-// made, the nodes that undoing it needs, and its records. A first commit names the empty tree as prevData.
+// Frames of com.atproto.sync.subscribeRepos: header, body. The blocks of a commit are its own
+// block, the tree nodes it made, the nodes that undoing it needs, and its records. A first commit
+// names the empty tree as prevData.
 #include "formats.h"
 
 #include <stdlib.h>
@@ -59,7 +60,8 @@ static fr_status tree_of(fr_gen_frames *frames, uint32_t account, fr_mst **out, 
         if (trees == NULL) {
             return fr_fail(err, FR_NOMEM, "simulate: no memory for trees");
         }
-        memset(trees + frames->tree_capacity, 0, (capacity - frames->tree_capacity) * sizeof *trees);
+        memset(trees + frames->tree_capacity, 0,
+               (capacity - frames->tree_capacity) * sizeof *trees);
         frames->trees = trees;
         frames->tree_capacity = capacity;
     }
@@ -70,7 +72,7 @@ static fr_status tree_of(fr_gen_frames *frames, uint32_t account, fr_mst **out, 
     return FR_OK;
 }
 
-/* ---- the tree --------------------------------------------------------------------------------------------------- */
+/* ---- the tree -------------------------------------------------------------------------------- */
 
 static fr_slice path_of(op_paths *paths, size_t i, const fr_step_op *op)
 {
@@ -87,8 +89,10 @@ static fr_status apply_ops(fr_mst *tree, op_paths *paths, const fr_story_step *s
         const fr_step_op *op = &step->ops[i];
         paths->keys[i] = path_of(paths, i, op);
         paths->prev[i] = (fr_cid){{0}};
-        if (op->action != FR_OP_CREATE && fr_mst_get(tree, paths->keys[i], &paths->prev[i]) != FR_OK) {
-            return fr_fail(err, FR_CORRUPT, "simulate: the story changes a record that is not there");
+        if (op->action != FR_OP_CREATE &&
+            fr_mst_get(tree, paths->keys[i], &paths->prev[i]) != FR_OK) {
+            return fr_fail(err, FR_CORRUPT,
+                           "simulate: the story changes a record that is not there");
         }
         FR_TRY(op->action == FR_OP_DELETE ? fr_mst_delete(tree, paths->keys[i], err)
                                           : fr_mst_put(tree, paths->keys[i], &op->cid, err));
@@ -113,7 +117,7 @@ static bool listed_before(const fr_story_step *step, size_t i)
     return false;
 }
 
-/* ---- bodies ----------------------------------------------------------------------------------------------------- */
+/* ---- bodies ---------------------------------------------------------------------------------- */
 
 static void put_tid(fr_buffer *out, uint64_t tid)
 {
@@ -201,7 +205,8 @@ static void put_commit_body(fr_gen_frames *frames, const fr_story_step *step, co
     put_cid_or_null(out, prev_data);
 }
 
-static fr_status put_commit(fr_gen_frames *frames, const fr_story_step *step, fr_buffer *out, fr_error *err)
+static fr_status put_commit(fr_gen_frames *frames, const fr_story_step *step, fr_buffer *out,
+                            fr_error *err)
 {
     fr_mst *tree = NULL;
     fr_cid prev_data, data, commit;
@@ -217,7 +222,8 @@ static fr_status put_commit(fr_gen_frames *frames, const fr_story_step *step, fr
     fr_buffer_reset(&frames->blocks);
     fr_car_put_header(&frames->blocks, &commit);
     fr_car_put_block(&frames->blocks, &commit, fr_buffer_view(&frames->commit));
-    FR_TRY(fr_mst_blocks(tree, since, frames->paths.keys, step->op_count, put_node, &frames->blocks, err));
+    FR_TRY(fr_mst_blocks(tree, since, frames->paths.keys, step->op_count, put_node, &frames->blocks,
+                         err));
     for (size_t i = 0; i < step->op_count; i++) {
         if (step->ops[i].action != FR_OP_DELETE && !listed_before(step, i)) {
             fr_car_put_block(&frames->blocks, &step->ops[i].cid, step->ops[i].record);
@@ -261,7 +267,8 @@ static void put_account(const fr_story_step *step, fr_buffer *out)
     }
 }
 
-fr_status fr_gen_frames_put(fr_gen_frames *frames, const fr_story_step *step, fr_buffer *out, fr_error *err)
+fr_status fr_gen_frames_put(fr_gen_frames *frames, const fr_story_step *step, fr_buffer *out,
+                            fr_error *err)
 {
     size_t start = out->size;
     fr_buffer_append(out, (const uint8_t[4]){0}, 4);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// A step as Jetstream prints it. All operations of a commit carry its frame's time, so lines and frames are equal events.
+// A step as Jetstream prints it. All operations of a commit carry its frame's time, so lines and
+// frames are equal events.
 #include "formats.h"
 
 #include <fr/cbor.h>
@@ -48,7 +49,8 @@ static const char *action_word(fr_op_action action)
     return action == FR_OP_CREATE ? "create" : action == FR_OP_UPDATE ? "update" : "delete";
 }
 
-static fr_status put_op(fr_buffer *out, const fr_story_step *step, const fr_step_op *op, const char *rev, fr_error *err)
+static fr_status put_op(fr_buffer *out, const fr_story_step *step, const fr_step_op *op,
+                        const char *rev, fr_error *err)
 {
     put_head(out, step);
     LITERAL(out, ",\"kind\":\"commit\",\"commit\":{\"rev\":\"");

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /** The state of a story: of every account and record just what a later event needs.
  *
- *      accounts[joined]  who, status, last rev, a dozen records that may still be deleted, whom it follows (4 of them)
+ *      accounts[joined]  who, status, last rev, a dozen records that may still be
+ *                        deleted, four of whom it follows among them
  *      posts             ring of the newest 2^17 posts: what can be liked, answered, quoted, edited
- *      hot               4,096 places in posts, drawn by Zipf: a post that lands on a low place becomes famous
+ *      hot               4,096 places in posts, drawn by Zipf: a post that lands on a low
+ *                        place becomes famous
  *      reposts           ring of the newest 4,096: likes and reposts "via" them
  *      follows           set of pairs
  *
- *  A record that fell out of an account's dozen is simply never deleted; a post out of the ring is never liked again. */
+ *  A record that fell out of an account's dozen is simply never deleted; a post out of the ring is
+ *  never liked again. */
 #pragma once
 
 #include "pairs.h"
@@ -18,9 +21,24 @@
 #include <fr/simulate.h>
 
 typedef enum {
-    FR_GEN_POST, FR_GEN_LIKE, FR_GEN_REPOST, FR_GEN_FOLLOW, FR_GEN_BLOCK, FR_GEN_LIST, FR_GEN_LISTITEM, FR_GEN_LISTBLOCK,
-    FR_GEN_PROFILE, FR_GEN_THREADGATE, FR_GEN_GENERATOR, FR_GEN_STARTERPACK, FR_GEN_BOOKMARK, FR_GEN_BLOG,
-    FR_GEN_FRONTPAGE, FR_GEN_STATUS, FR_GEN_LISTENING, FR_GEN_COLLECTION_COUNT,
+    FR_GEN_POST,
+    FR_GEN_LIKE,
+    FR_GEN_REPOST,
+    FR_GEN_FOLLOW,
+    FR_GEN_BLOCK,
+    FR_GEN_LIST,
+    FR_GEN_LISTITEM,
+    FR_GEN_LISTBLOCK,
+    FR_GEN_PROFILE,
+    FR_GEN_THREADGATE,
+    FR_GEN_GENERATOR,
+    FR_GEN_STARTERPACK,
+    FR_GEN_BOOKMARK,
+    FR_GEN_BLOG,
+    FR_GEN_FRONTPAGE,
+    FR_GEN_STATUS,
+    FR_GEN_LISTENING,
+    FR_GEN_COLLECTION_COUNT,
 } fr_gen_collection;
 extern const char *const fr_gen_nsids[FR_GEN_COLLECTION_COUNT];
 
@@ -51,8 +69,14 @@ typedef struct {
     uint32_t collection;
 } fr_gen_kept;
 
-typedef enum { FR_GEN_KEPT_LIKES, FR_GEN_KEPT_POSTS, FR_GEN_KEPT_REPOSTS, FR_GEN_KEPT_FOLLOWS, FR_GEN_KEPT_OTHERS,
-               FR_GEN_KEPT_CLASSES } fr_gen_kept_class;
+typedef enum {
+    FR_GEN_KEPT_LIKES,
+    FR_GEN_KEPT_POSTS,
+    FR_GEN_KEPT_REPOSTS,
+    FR_GEN_KEPT_FOLLOWS,
+    FR_GEN_KEPT_OTHERS,
+    FR_GEN_KEPT_CLASSES
+} fr_gen_kept_class;
 #define FR_GEN_KEPT_COUNT 12
 
 typedef struct {
@@ -65,13 +89,14 @@ typedef struct {
     uint32_t last_post;     /* id, 0: none */
     uint32_t last_follower; /* FR_GEN_NO_ACCOUNT: none */
     uint64_t joined_us, rev;
-    uint64_t rkey_us;       /* time in its newest record key: the next one is later */
-    uint64_t list_rkey;     /* 0: no list */
+    uint64_t rkey_us;   /* time in its newest record key: the next one is later */
+    uint64_t list_rkey; /* 0: no list */
     fr_gen_kept kept[FR_GEN_KEPT_COUNT];
     fr_gen_kept gone; /* deleted; its key may come back */
 } fr_gen_account;
 
-/** One operation while its commit is being written; records lie one after the other in story->bytes. */
+/** One operation while its commit is being written; records lie one after the other in
+ *  story->bytes. */
 typedef struct {
     fr_op_action action;
     fr_gen_collection collection;
@@ -93,7 +118,7 @@ struct fr_story {
     fr_gen_account *accounts;
     uint32_t joined, account_limit, active_count;
     uint32_t activity_step, popularity_step; /* coprime with account_limit: rank -> account */
-    uint64_t salt; /* of names */
+    uint64_t salt;                           /* of names */
     fr_gen_pending pending;
     fr_gen_zipf activity, popularity, pages, recency, heat;
     fr_gen_post *posts;
@@ -104,7 +129,8 @@ struct fr_story {
     uint32_t repost_mask, repost_count;
     uint32_t *liked; /* direct-mapped: hash of (account, post) that liked lately */
     fr_gen_pairs follows;
-    uint32_t inactive[FR_GEN_INACTIVE_MAX]; /* deactivated, taken down or suspended: may come back */
+    uint32_t
+        inactive[FR_GEN_INACTIVE_MAX]; /* deactivated, taken down or suspended: may come back */
     uint32_t inactive_count;
     /* the step being made */
     uint32_t actor;
@@ -128,14 +154,16 @@ uint32_t fr_gen_pick_actor(fr_story *story);
 /** Someone to follow, block or mention: active, not `actor`; FR_GEN_NO_ACCOUNT when luck fails. */
 uint32_t fr_gen_pick_popular(fr_story *story, uint32_t actor);
 size_t fr_gen_handle_of(const fr_story *story, uint32_t account, char out[FR_GEN_NAME_MAX_BYTES]);
-void fr_gen_keep(fr_story *story, uint32_t account, fr_gen_collection collection, uint64_t rkey, uint32_t aux);
+void fr_gen_keep(fr_story *story, uint32_t account, fr_gen_collection collection, uint64_t rkey,
+                 uint32_t aux);
 /** A random kept record of the class, NULL when none. */
 fr_gen_kept *fr_gen_kept_pick(fr_story *story, uint32_t account, fr_gen_kept_class kept_class);
 
 /* ---- targets.c ---- */
 FR_MUST_USE fr_status fr_gen_targets_init(fr_story *story, fr_error *err);
 void fr_gen_targets_done(fr_story *story);
-fr_gen_post *fr_gen_post_by_id(fr_story *story, uint32_t id); /* NULL when it left the ring or was deleted */
+fr_gen_post *fr_gen_post_by_id(fr_story *story,
+                               uint32_t id); /* NULL when it left the ring or was deleted */
 uint32_t fr_gen_post_add(fr_story *story, const fr_gen_ref *self, const fr_gen_ref *root);
 void fr_gen_repost_add(fr_story *story, const fr_gen_ref *self, const fr_gen_ref *subject);
 /** A living post for `actor` to react to; NULL when there is none at hand. */
@@ -149,7 +177,7 @@ void fr_gen_put_uri(fr_story *story, const fr_gen_ref *ref, fr_gen_collection co
 void fr_gen_put_strong_ref(fr_story *story, const fr_gen_ref *ref, fr_gen_collection collection);
 void fr_gen_put_did(fr_story *story, uint32_t account);
 void fr_gen_put_string(fr_story *story, const char *text);
-void fr_gen_put_text(fr_story *story);    /* story->text */
+void fr_gen_put_text(fr_story *story);                   /* story->text */
 void fr_gen_put_type(fr_story *story, const char *type); /* key and value */
 void fr_gen_put_url(fr_story *story, uint32_t page);
 /** "createdAt" and a time: that of the action, told by clients with all their habits. */
@@ -157,15 +185,18 @@ void fr_gen_put_created(fr_story *story, uint64_t us);
 void fr_gen_put_blob(fr_story *story, const char *mime, uint32_t size_max);
 
 /* ---- records.c: whole records; each ends the operation it is given ---- */
-fr_gen_op *fr_gen_op_begin(fr_story *story, fr_op_action action, fr_gen_collection collection, uint64_t rkey);
-fr_gen_op *fr_gen_op_begin_named(fr_story *story, fr_op_action action, fr_gen_collection collection, const char *rkey);
+fr_gen_op *fr_gen_op_begin(fr_story *story, fr_op_action action, fr_gen_collection collection,
+                           uint64_t rkey);
+fr_gen_op *fr_gen_op_begin_named(fr_story *story, fr_op_action action, fr_gen_collection collection,
+                                 const char *rkey);
 void fr_gen_op_end(fr_story *story, fr_gen_op *op);
 uint64_t fr_gen_fresh_rkey(fr_story *story);
 fr_gen_ref fr_gen_ref_of(const fr_story *story, const fr_gen_op *op, uint64_t rkey);
-void fr_gen_put_reaction(fr_story *story, fr_gen_collection collection, uint64_t created_us, const fr_gen_ref *subject,
-                         const fr_gen_ref *via);
+void fr_gen_put_reaction(fr_story *story, fr_gen_collection collection, uint64_t created_us,
+                         const fr_gen_ref *subject, const fr_gen_ref *via);
 void fr_gen_put_edge(fr_story *story, fr_gen_collection collection, uint32_t subject);
-void fr_gen_put_list_ref(fr_story *story, fr_gen_collection collection, uint32_t owner, uint32_t subject);
+void fr_gen_put_list_ref(fr_story *story, fr_gen_collection collection, uint32_t owner,
+                         uint32_t subject);
 void fr_gen_put_list(fr_story *story);
 void fr_gen_put_starterpack(fr_story *story);
 void fr_gen_put_profile(fr_story *story);

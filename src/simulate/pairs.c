@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Open addressing with linear probes, at most two thirds full; removal shifts the run back, so there are no tombstones.
+// Open addressing with linear probes, at most two thirds full; removal shifts the run back, so
+// there are no tombstones.
 #include "pairs.h"
 
 #include "random.h"
@@ -15,7 +16,8 @@ static uint64_t key_of(uint32_t a, uint32_t b)
 
 fr_status fr_gen_pairs_init(fr_gen_pairs *pairs, fr_error *err)
 {
-    *pairs = (fr_gen_pairs){.slots = calloc(FIRST_SLOTS, sizeof(uint64_t)), .mask = FIRST_SLOTS - 1};
+    *pairs =
+        (fr_gen_pairs){.slots = calloc(FIRST_SLOTS, sizeof(uint64_t)), .mask = FIRST_SLOTS - 1};
     return pairs->slots == NULL ? fr_fail(err, FR_NOMEM, "simulate: no memory for follows") : FR_OK;
 }
 

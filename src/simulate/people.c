@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Who is busy and who is popular are two rankings of the same accounts, shuffled apart by two steps that are coprime
-// with their number: rank r is account r * step mod limit. Some accounts are high in both, as in life.
+// Who is busy and who is popular are two rankings of the same accounts, shuffled apart by two steps
+// that are coprime with their number: rank r is account r * step mod limit. Some accounts are high
+// in both, as in life.
 #include "model.h"
 
 #include <stdlib.h>
@@ -41,7 +42,8 @@ fr_status fr_gen_people_init(fr_story *story, fr_error *err)
     return FR_OK;
 }
 
-/* A fiftieth of the accounts is there at once; the rest comes evenly over the first three fifths of the story. */
+/* A fiftieth of the accounts is there at once; the rest comes evenly over the first three fifths of
+ * the story. */
 bool fr_gen_join_due(const fr_story *story)
 {
     if (story->joined >= story->account_limit) {
@@ -107,7 +109,8 @@ uint32_t fr_gen_pick_actor(fr_story *story)
 {
     uint32_t account = 0;
     for (int tries = 0; tries < 16; tries++) {
-        account = by_rank(story, fr_gen_zipf_draw(&story->activity, &story->rng), story->activity_step);
+        account =
+            by_rank(story, fr_gen_zipf_draw(&story->activity, &story->rng), story->activity_step);
         if (is_active(story, account)) {
             return account;
         }
@@ -124,7 +127,8 @@ uint32_t fr_gen_pick_popular(fr_story *story, uint32_t actor)
         uint32_t rank = fr_gen_zipf_draw(&story->popularity, &story->rng);
         uint32_t account = by_rank(story, rank, story->popularity_step);
         bool foreign = story->accounts[account].language != story->accounts[actor].language;
-        if (account == actor || !is_active(story, account) || (foreign && tries < 4 && fr_gen_chance(&story->rng, 7000))) {
+        if (account == actor || !is_active(story, account) ||
+            (foreign && tries < 4 && fr_gen_chance(&story->rng, 7000))) {
             continue;
         }
         return account;
@@ -144,15 +148,16 @@ static const struct {
 static fr_gen_kept_class class_of(fr_gen_collection collection)
 {
     switch (collection) {
-    case FR_GEN_LIKE: return FR_GEN_KEPT_LIKES;
-    case FR_GEN_POST: return FR_GEN_KEPT_POSTS;
-    case FR_GEN_REPOST: return FR_GEN_KEPT_REPOSTS;
-    case FR_GEN_FOLLOW: return FR_GEN_KEPT_FOLLOWS;
-    default: return FR_GEN_KEPT_OTHERS;
+        case FR_GEN_LIKE: return FR_GEN_KEPT_LIKES;
+        case FR_GEN_POST: return FR_GEN_KEPT_POSTS;
+        case FR_GEN_REPOST: return FR_GEN_KEPT_REPOSTS;
+        case FR_GEN_FOLLOW: return FR_GEN_KEPT_FOLLOWS;
+        default: return FR_GEN_KEPT_OTHERS;
     }
 }
 
-void fr_gen_keep(fr_story *story, uint32_t account, fr_gen_collection collection, uint64_t rkey, uint32_t aux)
+void fr_gen_keep(fr_story *story, uint32_t account, fr_gen_collection collection, uint64_t rkey,
+                 uint32_t aux)
 {
     fr_gen_kept_class kept_class = class_of(collection);
     fr_gen_kept *first = &story->accounts[account].kept[kept_ranges[kept_class].start];

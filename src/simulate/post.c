@@ -1,11 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// A post: text first (facets point into it), then the record around it. Of 100 posts about 11 carry images, 2 a video,
-// 12 a card for a web page, 8 quote another post, one of those with images beside it.
+// A post: text first (facets point into it), then the record around it. Of 100 posts about 11 carry
+// images, 2 a video, 12 a card for a web page, 8 quote another post, one of those with images
+// beside it.
 #include "model.h"
 
 #include <fr/cbor.h>
 
-typedef enum { EMBED_NONE, EMBED_IMAGES, EMBED_VIDEO, EMBED_EXTERNAL, EMBED_RECORD, EMBED_RECORD_WITH_MEDIA } embed_kind;
+typedef enum {
+    EMBED_NONE,
+    EMBED_IMAGES,
+    EMBED_VIDEO,
+    EMBED_EXTERNAL,
+    EMBED_RECORD,
+    EMBED_RECORD_WITH_MEDIA
+} embed_kind;
 
 typedef struct {
     embed_kind embed;
@@ -40,14 +48,16 @@ static void write_text(fr_story *story, const post_plan *plan)
     fr_gen_text *text = &story->text;
     text->size = 0;
     text->facet_count = 0;
-    uint32_t mentioned = fr_gen_chance(&story->rng, 300) ? fr_gen_pick_popular(story, story->actor) : FR_GEN_NO_ACCOUNT;
+    uint32_t mentioned = fr_gen_chance(&story->rng, 300) ? fr_gen_pick_popular(story, story->actor)
+                                                         : FR_GEN_NO_ACCOUNT;
     if (mentioned != FR_GEN_NO_ACCOUNT) {
         char handle[FR_GEN_NAME_MAX_BYTES];
         fr_gen_handle_of(story, mentioned, handle);
         fr_gen_text_mention(text, handle, mentioned);
         fr_gen_text_word(text, " ");
     }
-    fr_gen_text_sentences(text, &story->rng, story->accounts[story->actor].language, pick_word_count(&story->rng));
+    fr_gen_text_sentences(text, &story->rng, story->accounts[story->actor].language,
+                          pick_word_count(&story->rng));
     if (plan->embed == EMBED_EXTERNAL && fr_gen_chance(&story->rng, 6000)) {
         fr_gen_text_link(text, plan->page);
     } else if (fr_gen_chance(&story->rng, 250)) {
@@ -73,21 +83,21 @@ static void put_facet(fr_story *story, const fr_gen_facet *facet)
     fr_cbor_put_array(out, 1);
     fr_cbor_put_map(out, 2);
     switch (facet->kind) {
-    case FR_GEN_FACET_LINK:
-        fr_cbor_put_key(out, "uri");
-        fr_gen_put_url(story, facet->what);
-        fr_gen_put_type(story, "app.bsky.richtext.facet#link");
-        break;
-    case FR_GEN_FACET_MENTION:
-        fr_cbor_put_key(out, "did");
-        fr_gen_put_did(story, facet->what);
-        fr_gen_put_type(story, "app.bsky.richtext.facet#mention");
-        break;
-    case FR_GEN_FACET_TAG:
-        fr_cbor_put_key(out, "tag");
-        fr_gen_put_string(story, fr_gen_tags[facet->what]);
-        fr_gen_put_type(story, "app.bsky.richtext.facet#tag");
-        break;
+        case FR_GEN_FACET_LINK:
+            fr_cbor_put_key(out, "uri");
+            fr_gen_put_url(story, facet->what);
+            fr_gen_put_type(story, "app.bsky.richtext.facet#link");
+            break;
+        case FR_GEN_FACET_MENTION:
+            fr_cbor_put_key(out, "did");
+            fr_gen_put_did(story, facet->what);
+            fr_gen_put_type(story, "app.bsky.richtext.facet#mention");
+            break;
+        case FR_GEN_FACET_TAG:
+            fr_cbor_put_key(out, "tag");
+            fr_gen_put_string(story, fr_gen_tags[facet->what]);
+            fr_gen_put_type(story, "app.bsky.richtext.facet#tag");
+            break;
     }
 }
 
@@ -112,7 +122,8 @@ static void put_images(fr_story *story)
     for (uint32_t i = 0; i < count; i++) {
         fr_cbor_put_map(out, 3);
         fr_cbor_put_key(out, "alt");
-        fr_gen_put_string(story, fr_gen_chance(&story->rng, 4000) ? "a photograph, 写真, \"taken\" today" : "");
+        fr_gen_put_string(
+            story, fr_gen_chance(&story->rng, 4000) ? "a photograph, 写真, \"taken\" today" : "");
         fr_cbor_put_key(out, "image");
         fr_gen_put_blob(story, "image/jpeg", 980000);
         put_ratio(story);
@@ -134,12 +145,14 @@ static void put_external(fr_story *story, uint32_t page)
         fr_gen_put_blob(story, "image/jpeg", 500000);
     }
     /* The title belongs to the page, not to the post: same page, same title. */
-    static const char *const titles[] = {"What the river remembers", "今日のニュースまとめ", "Neuigkeiten aus der Stadt",
-                                         "Five photographs of a quiet winter", "Protocol notes & errata <draft>"};
+    static const char *const titles[] = {
+        "What the river remembers", "今日のニュースまとめ", "Neuigkeiten aus der Stadt",
+        "Five photographs of a quiet winter", "Protocol notes & errata <draft>"};
     fr_cbor_put_key(out, "title");
     fr_gen_put_string(story, titles[page % FR_COUNT_OF(titles)]);
     fr_cbor_put_key(out, "description");
-    fr_gen_put_string(story, page % 3 == 0 ? "" : "A longer look at what happened, with pictures and a map.");
+    fr_gen_put_string(
+        story, page % 3 == 0 ? "" : "A longer look at what happened, with pictures and a map.");
 }
 
 static void put_quote(fr_story *story, const fr_gen_post *quoted)
@@ -155,25 +168,25 @@ static void put_embed(fr_story *story, const post_plan *plan)
     fr_buffer *out = &story->bytes;
     fr_cbor_put_key(out, "embed");
     switch (plan->embed) {
-    case EMBED_IMAGES: put_images(story); break;
-    case EMBED_EXTERNAL: put_external(story, plan->page); break;
-    case EMBED_RECORD: put_quote(story, plan->quoted); break;
-    case EMBED_VIDEO:
-        fr_cbor_put_map(out, 3);
-        fr_gen_put_type(story, "app.bsky.embed.video");
-        fr_cbor_put_key(out, "video");
-        fr_gen_put_blob(story, "video/mp4", 40000000);
-        put_ratio(story);
-        break;
-    case EMBED_RECORD_WITH_MEDIA:
-        fr_cbor_put_map(out, 3);
-        fr_gen_put_type(story, "app.bsky.embed.recordWithMedia");
-        fr_cbor_put_key(out, "media");
-        put_images(story);
-        fr_cbor_put_key(out, "record");
-        put_quote(story, plan->quoted);
-        break;
-    case EMBED_NONE: break;
+        case EMBED_IMAGES: put_images(story); break;
+        case EMBED_EXTERNAL: put_external(story, plan->page); break;
+        case EMBED_RECORD: put_quote(story, plan->quoted); break;
+        case EMBED_VIDEO:
+            fr_cbor_put_map(out, 3);
+            fr_gen_put_type(story, "app.bsky.embed.video");
+            fr_cbor_put_key(out, "video");
+            fr_gen_put_blob(story, "video/mp4", 40000000);
+            put_ratio(story);
+            break;
+        case EMBED_RECORD_WITH_MEDIA:
+            fr_cbor_put_map(out, 3);
+            fr_gen_put_type(story, "app.bsky.embed.recordWithMedia");
+            fr_cbor_put_key(out, "media");
+            put_images(story);
+            fr_cbor_put_key(out, "record");
+            put_quote(story, plan->quoted);
+            break;
+        case EMBED_NONE: break;
     }
 }
 
@@ -220,7 +233,8 @@ void fr_gen_put_post(fr_story *story, const fr_gen_post_frame *frame)
     write_text(story, &plan);
     uint32_t facets = story->text.facet_count;
     fr_cbor_put_map(out, 3 + (plan.tag_count > 0 ? 1 : 0) + (plan.embed != EMBED_NONE ? 1 : 0) +
-                             (plan.language_count > 0 ? 1 : 0) + (reply ? 1 : 0) + (facets > 0 ? 1 : 0));
+                             (plan.language_count > 0 ? 1 : 0) + (reply ? 1 : 0) +
+                             (facets > 0 ? 1 : 0));
     if (plan.tag_count > 0) {
         fr_cbor_put_key(out, "tags");
         fr_cbor_put_array(out, plan.tag_count);

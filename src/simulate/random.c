@@ -35,7 +35,8 @@ uint32_t fr_gen_skewed(fr_gen_rng *rng, uint32_t n)
     return fr_gen_below(rng, fr_gen_below(rng, n) + 1);
 }
 
-/* 2^(1-s) * 1024 for s = 0.6, 0.7 .. 1.2: how an octave's weight compares with the one before it. */
+/* 2^(1-s) * 1024 for s = 0.6, 0.7 .. 1.2: how an octave's weight compares with the one before it.
+ * */
 static const uint32_t octave_growth[] = {1351, 1261, 1176, 1098, 1024, 955, 891};
 
 void fr_gen_zipf_init(fr_gen_zipf *zipf, uint32_t count, uint32_t shift, uint32_t s_tenths)

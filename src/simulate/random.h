@@ -4,7 +4,8 @@
 
 #include <fr/base.h>
 
-/** SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014). */
+/** SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+ *  */
 typedef struct {
     uint64_t state;
 } fr_gen_rng;
@@ -22,8 +23,9 @@ uint32_t fr_gen_skewed(fr_gen_rng *rng, uint32_t n);
 
 #define FR_GEN_OCTAVES_MAX 33
 
-/** Zipf-Mandelbrot ranks: P(rank) ~ (rank + shift)^-s over [0, count). Within an octave of rank + shift the density is
- *  flat; from one octave to the next it falls by 2^s. So a draw is two random words and a scan of at most 33 sums. */
+/** Zipf-Mandelbrot ranks: P(rank) ~ (rank + shift)^-s over [0, count). Within an octave of rank +
+ *  shift the density is flat; from one octave to the next it falls by 2^s. So a draw is two random
+ *  words and a scan of at most 33 sums. */
 typedef struct {
     uint32_t count, shift, octave_count;
     uint32_t start[FR_GEN_OCTAVES_MAX], width[FR_GEN_OCTAVES_MAX];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Records of every collection but posts. Keys of a map go by length, then bytes, as DAG-CBOR wants them: the order of
-// the calls below is the order on the wire.
+// Records of every collection but posts. Keys of a map go by length, then bytes, as DAG-CBOR wants
+// them: the order of the calls below is the order on the wire.
 #include "model.h"
 
 #include <fr/cbor.h>
@@ -25,7 +25,7 @@ const char *const fr_gen_nsids[FR_GEN_COLLECTION_COUNT] = {
     [FR_GEN_LISTENING] = "fm.teal.alpha.actor.status",
 };
 
-/* ---- operations ------------------------------------------------------------------------------------------------- */
+/* ---- operations ------------------------------------------------------------------------------ */
 
 static fr_gen_op *op_take(fr_story *story, fr_op_action action, fr_gen_collection collection)
 {
@@ -38,7 +38,8 @@ static fr_gen_op *op_take(fr_story *story, fr_op_action action, fr_gen_collectio
     return op;
 }
 
-fr_gen_op *fr_gen_op_begin(fr_story *story, fr_op_action action, fr_gen_collection collection, uint64_t rkey)
+fr_gen_op *fr_gen_op_begin(fr_story *story, fr_op_action action, fr_gen_collection collection,
+                           uint64_t rkey)
 {
     fr_gen_op *op = op_take(story, action, collection);
     fr_tid_format(rkey, op->rkey);
@@ -46,7 +47,8 @@ fr_gen_op *fr_gen_op_begin(fr_story *story, fr_op_action action, fr_gen_collecti
     return op;
 }
 
-fr_gen_op *fr_gen_op_begin_named(fr_story *story, fr_op_action action, fr_gen_collection collection, const char *rkey)
+fr_gen_op *fr_gen_op_begin_named(fr_story *story, fr_op_action action, fr_gen_collection collection,
+                                 const char *rkey)
 {
     fr_gen_op *op = op_take(story, action, collection);
     op->rkey_size = FR_MIN(strlen(rkey), sizeof op->rkey);
@@ -77,10 +79,10 @@ fr_gen_ref fr_gen_ref_of(const fr_story *story, const fr_gen_op *op, uint64_t rk
     return ref;
 }
 
-/* ---- reactions and edges ---------------------------------------------------------------------------------------- */
+/* ---- reactions and edges --------------------------------------------------------------------- */
 
-void fr_gen_put_reaction(fr_story *story, fr_gen_collection collection, uint64_t created_us, const fr_gen_ref *subject,
-                         const fr_gen_ref *via)
+void fr_gen_put_reaction(fr_story *story, fr_gen_collection collection, uint64_t created_us,
+                         const fr_gen_ref *subject, const fr_gen_ref *via)
 {
     fr_cbor_put_map(&story->bytes, via == NULL ? 3 : 4);
     if (via != NULL) {
@@ -102,7 +104,7 @@ void fr_gen_put_edge(fr_story *story, fr_gen_collection collection, uint32_t sub
     fr_gen_put_created(story, story->now_us);
 }
 
-/* ---- lists ------------------------------------------------------------------------------------------------------ */
+/* ---- lists ----------------------------------------------------------------------------------- */
 
 static fr_gen_ref list_of(const fr_story *story, uint32_t owner)
 {
@@ -110,7 +112,8 @@ static fr_gen_ref list_of(const fr_story *story, uint32_t owner)
 }
 
 /* A list item {list, subject: did} or a list block {subject: list}. */
-void fr_gen_put_list_ref(fr_story *story, fr_gen_collection collection, uint32_t owner, uint32_t subject)
+void fr_gen_put_list_ref(fr_story *story, fr_gen_collection collection, uint32_t owner,
+                         uint32_t subject)
 {
     fr_gen_ref list = list_of(story, owner);
     fr_cbor_put_map(&story->bytes, collection == FR_GEN_LISTITEM ? 4 : 3);
@@ -150,7 +153,8 @@ void fr_gen_put_list(fr_story *story)
     put_words(story, 1, 3);
     fr_gen_put_type(story, fr_gen_nsids[FR_GEN_LIST]);
     fr_cbor_put_key(&story->bytes, "purpose");
-    fr_gen_put_string(story, moderation ? "app.bsky.graph.defs#modlist" : "app.bsky.graph.defs#curatelist");
+    fr_gen_put_string(story, moderation ? "app.bsky.graph.defs#modlist"
+                                        : "app.bsky.graph.defs#curatelist");
     fr_gen_put_created(story, story->now_us);
     fr_cbor_put_key(&story->bytes, "description");
     put_words(story, 3, 20);
@@ -168,15 +172,17 @@ void fr_gen_put_starterpack(fr_story *story)
     fr_gen_put_created(story, story->now_us);
 }
 
-/* ---- profiles and what hangs on posts ---------------------------------------------------------------------------- */
+/* ---- profiles and what hangs on posts -------------------------------------------------------- */
 
 void fr_gen_put_profile(fr_story *story)
 {
     const fr_gen_account *account = &story->accounts[story->actor];
     const fr_gen_post *post = fr_gen_post_by_id(story, account->last_post);
-    const fr_gen_ref *pinned = post != NULL && fr_gen_chance(&story->rng, 3000) ? &post->self : NULL;
+    const fr_gen_ref *pinned =
+        post != NULL && fr_gen_chance(&story->rng, 3000) ? &post->self : NULL;
     bool avatar = fr_gen_chance(&story->rng, 7500), banner = fr_gen_chance(&story->rng, 3000);
-    fr_cbor_put_map(&story->bytes, 4 + (avatar ? 1 : 0) + (banner ? 1 : 0) + (pinned != NULL ? 1 : 0));
+    fr_cbor_put_map(&story->bytes,
+                    4 + (avatar ? 1 : 0) + (banner ? 1 : 0) + (pinned != NULL ? 1 : 0));
     fr_gen_put_type(story, fr_gen_nsids[FR_GEN_PROFILE]);
     if (avatar) {
         fr_cbor_put_key(&story->bytes, "avatar");
@@ -226,7 +232,7 @@ void fr_gen_put_generator(fr_story *story)
     put_words(story, 1, 3);
 }
 
-/* ---- other lexicons ---------------------------------------------------------------------------------------------- */
+/* ---- other lexicons -------------------------------------------------------------------------- */
 
 static uint32_t pick_page(fr_story *story)
 {

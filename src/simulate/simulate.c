@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The story is told once; each step goes to the writer of the format. Bytes leave in pieces of 256 KiB.
+// The story is told once; each step goes to the writer of the format. Bytes leave in pieces of 256
+// KiB.
 #include <fr/simulate.h>
 
 #include "formats.h"
@@ -58,7 +59,9 @@ static fr_status write_step(telling *t, const fr_story_step *step, fr_error *err
 static fr_status report(telling *t)
 {
     const fr_simulate_options *o = t->options;
-    return o->progress == NULL ? FR_OK : o->progress(o->progress_context, t->facts.events, o->story.event_count);
+    return o->progress == NULL
+               ? FR_OK
+               : o->progress(o->progress_context, t->facts.events, o->story.event_count);
 }
 
 static fr_status tell(telling *t, fr_error *err)
@@ -88,11 +91,12 @@ static fr_status begin(telling *t, fr_error *err)
 {
     fr_buffer_init(&t->buffer, FR_GEN_BUFFER_MAX_BYTES);
     FR_TRY(fr_story_new(&t->story, &t->options->story, err));
-    return t->options->format == FR_SIMULATE_FRAMES ? fr_gen_frames_new(&t->frames, t->story, err) : FR_OK;
+    return t->options->format == FR_SIMULATE_FRAMES ? fr_gen_frames_new(&t->frames, t->story, err)
+                                                    : FR_OK;
 }
 
-fr_status fr_simulate_stream(const fr_simulate_options *options, const fr_simulate_sink *sink, fr_simulate_facts *facts,
-                             fr_error *err)
+fr_status fr_simulate_stream(const fr_simulate_options *options, const fr_simulate_sink *sink,
+                             fr_simulate_facts *facts, fr_error *err)
 {
     if (options->format != FR_SIMULATE_JETSTREAM && options->format != FR_SIMULATE_FRAMES) {
         return fr_fail(err, FR_INVALID, "simulate: only jetstream and frames are streams");
@@ -106,7 +110,7 @@ fr_status fr_simulate_stream(const fr_simulate_options *options, const fr_simula
     return FR_OK;
 }
 
-/* ---- files ------------------------------------------------------------------------------------------------------ */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 typedef struct {
     fr_file *file;
@@ -128,7 +132,8 @@ static void file_sink_done(file_sink *to)
 
 static fr_status file_sink_open(file_sink *to, fr_os *os, const char *path, fr_error *err)
 {
-    return fr_file_open(&to->file, os, path, FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE, err);
+    return fr_file_open(&to->file, os, path, FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE,
+                        err);
 }
 
 static fr_status file_sink_close(file_sink *to, fr_error *err)
@@ -181,8 +186,8 @@ static fr_status tell_to_file(telling *t, fr_os *os, const char *path, fr_error 
     return file_sink_close(&to, err);
 }
 
-fr_status fr_simulate_path(const fr_simulate_options *options, fr_os *os, const char *path, fr_simulate_facts *facts,
-                           fr_error *err)
+fr_status fr_simulate_path(const fr_simulate_options *options, fr_os *os, const char *path,
+                           fr_simulate_facts *facts, fr_error *err)
 {
     char clean[FR_PATH_MAX];
     FR_TRY(fr_path(clean, sizeof clean, err, "%s", path));

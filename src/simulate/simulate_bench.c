@@ -21,16 +21,19 @@ static int run(const char *name, const fr_simulate_options *options)
     fr_error err = {0};
     fr_simulate_facts facts;
     uint64_t start = fr_os_monotonic_ns(fr_os_real());
-    if (fr_simulate_stream(options, &(fr_simulate_sink){count_bytes, &bytes}, &facts, &err) != FR_OK) {
+    if (fr_simulate_stream(options, &(fr_simulate_sink){count_bytes, &bytes}, &facts, &err) !=
+        FR_OK) {
         fprintf(stderr, "%s: %s\n", name, err.text);
         return 1;
     }
     double ns = (double)(fr_os_monotonic_ns(fr_os_real()) - start);
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    printf("%-10s %10.0f events/s %8.0f ns/event %7.1f B/event %6.1f MB/s  commits %llu  peak RSS %ld MiB\n", name,
-           (double)facts.events * 1e9 / ns, ns / (double)facts.events, (double)bytes / (double)facts.events,
-           (double)bytes * 1e3 / ns, (unsigned long long)facts.commits, usage.ru_maxrss / 1024);
+    printf("%-10s %10.0f events/s %8.0f ns/event %7.1f B/event %6.1f MB/s  commits %llu  peak RSS "
+           "%ld MiB\n",
+           name, (double)facts.events * 1e9 / ns, ns / (double)facts.events,
+           (double)bytes / (double)facts.events, (double)bytes * 1e3 / ns,
+           (unsigned long long)facts.commits, usage.ru_maxrss / 1024);
     return 0;
 }
 
@@ -46,6 +49,7 @@ int main(int argc, char **argv)
         return 1;
     }
     options.format = FR_SIMULATE_FRAMES;
-    options.story.event_count = FR_MIN(options.story.event_count, 200000); /* a signature each: 35,000 a second */
+    options.story.event_count =
+        FR_MIN(options.story.event_count, 200000); /* a signature each: 35,000 a second */
     return run("frames", &options);
 }

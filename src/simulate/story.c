@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// One step at a time: someone joins (identity, account, then the first records), an account changes its state or its
-// handle, or someone acts. Time and seq rise with every step, an account's rev with every commit of it.
+// One step at a time: someone joins (identity, account, then the first records), an account changes
+// its state or its handle, or someone acts. Time and seq rise with every step, an account's rev
+// with every commit of it.
 #include "model.h"
 
 #include <stdlib.h>
@@ -53,7 +54,7 @@ void fr_story_freep(fr_story **story)
     fr_story_free(*story);
 }
 
-/* ---- steps ------------------------------------------------------------------------------------------------------ */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 static void begin_step(fr_story *story, fr_story_step *step)
 {
@@ -65,7 +66,8 @@ static void begin_step(fr_story *story, fr_story_step *step)
     step->time_size = fr_time_format((int64_t)story->time_us, 6, step->time_text);
 }
 
-static void name_step(const fr_story *story, fr_story_step *step, fr_step_kind kind, uint32_t account)
+static void name_step(const fr_story *story, fr_story_step *step, fr_step_kind kind,
+                      uint32_t account)
 {
     step->kind = kind;
     step->account = account;
@@ -83,16 +85,17 @@ static void make_identity(fr_story *story, fr_story_step *step, uint32_t account
 static fr_slice status_text(fr_story_status status)
 {
     switch (status) {
-    case FR_STORY_DEACTIVATED: return FR_SLICE("deactivated");
-    case FR_STORY_TAKENDOWN: return FR_SLICE("takendown");
-    case FR_STORY_SUSPENDED: return FR_SLICE("suspended");
-    case FR_STORY_DELETED: return FR_SLICE("deleted");
-    case FR_STORY_ACTIVE: break;
+        case FR_STORY_DEACTIVATED: return FR_SLICE("deactivated");
+        case FR_STORY_TAKENDOWN: return FR_SLICE("takendown");
+        case FR_STORY_SUSPENDED: return FR_SLICE("suspended");
+        case FR_STORY_DELETED: return FR_SLICE("deleted");
+        case FR_STORY_ACTIVE: break;
     }
     return (fr_slice){NULL, 0};
 }
 
-static void make_account(fr_story *story, fr_story_step *step, uint32_t account, fr_story_status status)
+static void make_account(fr_story *story, fr_story_step *step, uint32_t account,
+                         fr_story_status status)
 {
     name_step(story, step, FR_STEP_ACCOUNT, account);
     story->active_count -= story->accounts[account].status == FR_STORY_ACTIVE;
@@ -111,7 +114,8 @@ static bool end_absence(fr_story *story, fr_story_step *step)
     uint32_t at = fr_gen_below(&story->rng, story->inactive_count);
     uint32_t account = story->inactive[at];
     story->inactive[at] = story->inactive[--story->inactive_count];
-    make_account(story, step, account, fr_gen_chance(&story->rng, 2000) ? FR_STORY_DELETED : FR_STORY_ACTIVE);
+    make_account(story, step, account,
+                 fr_gen_chance(&story->rng, 2000) ? FR_STORY_DELETED : FR_STORY_ACTIVE);
     return true;
 }
 
@@ -120,7 +124,8 @@ static bool begin_absence(fr_story *story, fr_story_step *step, fr_story_status 
 {
     uint32_t account = fr_gen_below(&story->rng, story->joined);
     bool spare = story->active_count >= 4 && story->active_count > story->joined / 2 + 1;
-    if (!spare || story->accounts[account].status != FR_STORY_ACTIVE || story->inactive_count == FR_GEN_INACTIVE_MAX) {
+    if (!spare || story->accounts[account].status != FR_STORY_ACTIVE ||
+        story->inactive_count == FR_GEN_INACTIVE_MAX) {
         return false;
     }
     if (status != FR_STORY_DELETED) {
@@ -146,7 +151,7 @@ static void make_life(fr_story *story, fr_story_step *step)
     make_identity(story, step, account, renamed || fr_gen_chance(&story->rng, 5000));
 }
 
-/* ---- commits ---------------------------------------------------------------------------------------------------- */
+/* ---- commits --------------------------------------------------------------------------------- */
 
 static void begin_commit(fr_story *story, fr_story_step *step, uint32_t actor)
 {
@@ -202,7 +207,8 @@ fr_status fr_story_next(fr_story *story, fr_story_step *step, fr_error *err)
     fr_gen_pending pending = story->pending;
     story->pending = FR_GEN_NOTHING;
     if (pending == FR_GEN_JOIN_ACCOUNT) {
-        /* Who joins behind schedule writes nothing yet: with few events an account all must still get in. */
+        /* Who joins behind schedule writes nothing yet: with few events an account all must still
+         * get in. */
         make_account(story, step, story->joined - 1, FR_STORY_ACTIVE);
         story->pending = fr_gen_join_due(story) ? FR_GEN_NOTHING : FR_GEN_JOIN_RECORDS;
     } else if (pending == FR_GEN_JOIN_RECORDS) {
@@ -210,7 +216,7 @@ fr_status fr_story_next(fr_story *story, fr_story_step *step, fr_error *err)
     } else if (fr_gen_join_due(story)) {
         make_identity(story, step, fr_gen_join(story), true);
         story->pending = FR_GEN_JOIN_ACCOUNT;
-    } else if (fr_gen_chance(&story->rng, 25)) {
+    } else if (fr_gen_chance(&story->rng, 60)) {
         make_life(story, step);
     } else {
         FR_TRY(make_commit(story, step, err));
@@ -219,7 +225,7 @@ fr_status fr_story_next(fr_story *story, fr_story_step *step, fr_error *err)
     return FR_OK;
 }
 
-/* ---- questions --------------------------------------------------------------------------------------------------- */
+/* ---- questions ------------------------------------------------------------------------------- */
 
 uint32_t fr_story_account_count(const fr_story *story)
 {
@@ -256,11 +262,15 @@ fr_status fr_story_did_doc(const fr_story *story, uint32_t account, fr_buffer *o
     FR_TRY(fr_public_key_of_k256_secret(secret, &key, err));
     fr_public_key_format(&key, key_text); /* did:key:z… */
     fr_story_account_at(story, account, &a);
-    fr_buffer_text(out, "{\"@context\":[\"https://www.w3.org/ns/did/v1\",\"https://w3id.org/security/multikey/v1\","
-                        "\"https://w3id.org/security/suites/secp256k1-2019/v1\"],");
-    fr_buffer_printf(out, "\"id\":\"%.*s\",\"alsoKnownAs\":[\"at://%s\"],", FR_SLICE_ARG(a.did), a.handle);
+    fr_buffer_text(
+        out,
+        "{\"@context\":[\"https://www.w3.org/ns/did/v1\",\"https://w3id.org/security/multikey/v1\","
+        "\"https://w3id.org/security/suites/secp256k1-2019/v1\"],");
+    fr_buffer_printf(out, "\"id\":\"%.*s\",\"alsoKnownAs\":[\"at://%s\"],", FR_SLICE_ARG(a.did),
+                     a.handle);
     fr_buffer_printf(out,
-                     "\"verificationMethod\":[{\"id\":\"%.*s#atproto\",\"type\":\"Multikey\",\"controller\":\"%.*s\","
+                     "\"verificationMethod\":[{\"id\":\"%.*s#atproto\",\"type\":\"Multikey\","
+                     "\"controller\":\"%.*s\","
                      "\"publicKeyMultibase\":\"%s\"}],",
                      FR_SLICE_ARG(a.did), FR_SLICE_ARG(a.did), key_text + strlen("did:key:"));
     fr_buffer_printf(out,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Who likes what. Three roads lead to a post: the reader follows its author (32 %), it is famous (38 %), it is new
-// (30 %). Fame is a place in `hot`: one new post in eight takes a random place, readers come to places by Zipf, so
-// the likes of a post fall as 1/place over its stay. New means log-uniform age in posts.
+// Who likes what. Three roads lead to a post: the reader follows its author (32 %), it is famous
+// (38 %), it is new (30 %). Fame is a place in `hot`: one new post in eight takes a random place,
+// readers come to places by Zipf, so the likes of a post fall as 1/place over its stay. New means
+// log-uniform age in posts.
 #include "model.h"
 
 #include <stdlib.h>
@@ -30,7 +31,8 @@ fr_status fr_gen_targets_init(fr_story *story, fr_error *err)
     story->hot = calloc(story->hot_count, sizeof *story->hot);
     story->reposts = calloc(REPOSTS, sizeof *story->reposts);
     story->liked = calloc(LIKED_SLOTS, sizeof *story->liked);
-    if (story->posts == NULL || story->hot == NULL || story->reposts == NULL || story->liked == NULL) {
+    if (story->posts == NULL || story->hot == NULL || story->reposts == NULL ||
+        story->liked == NULL) {
         return fr_fail(err, FR_NOMEM, "simulate: no memory for recent posts");
     }
     fr_gen_zipf_init(&story->recency, post_slots, 2, 10);
@@ -130,7 +132,9 @@ const fr_gen_repost *fr_gen_pick_repost(fr_story *story)
     if (count == 0) {
         return NULL;
     }
-    const fr_gen_repost *repost = &story->reposts[(story->repost_count - 1 - fr_gen_skewed(&story->rng, count)) & (REPOSTS - 1)];
+    const fr_gen_repost *repost =
+        &story->reposts[(story->repost_count - 1 - fr_gen_skewed(&story->rng, count)) &
+                        (REPOSTS - 1)];
     bool both = story->accounts[repost->self.account].status == FR_STORY_ACTIVE &&
                 story->accounts[repost->subject.account].status == FR_STORY_ACTIVE;
     return both ? repost : NULL;

@@ -14,13 +14,17 @@ void fr_gen_text_word(fr_gen_text *text, const char *word)
     fr_gen_text_add(text, word, strlen(word));
 }
 
-void fr_gen_text_sentences(fr_gen_text *text, fr_gen_rng *rng, uint32_t language, uint32_t word_count)
+void fr_gen_text_sentences(fr_gen_text *text, fr_gen_rng *rng, uint32_t language,
+                           uint32_t word_count)
 {
     const fr_gen_language *l = &fr_gen_languages[language];
     for (uint32_t i = 0; i < word_count; i++) {
         if (i > 0) {
             uint32_t break_at = fr_gen_below(rng, 160);
-            fr_gen_text_word(text, break_at == 0 ? "\n\n" : break_at < 12 ? l->stop : break_at < 20 ? ", " : l->gap);
+            fr_gen_text_word(text, break_at == 0   ? "\n\n"
+                                   : break_at < 12 ? l->stop
+                                   : break_at < 20 ? ", "
+                                                   : l->gap);
         }
         fr_gen_text_word(text, l->words[fr_gen_skewed(rng, l->word_count)]);
     }
@@ -54,7 +58,8 @@ void fr_gen_text_link(fr_gen_text *text, uint32_t page)
     fr_gen_facet *facet = open_facet(text, FR_GEN_FACET_LINK, page);
     if (facet != NULL) {
         char url[FR_GEN_URL_MAX_BYTES];
-        size_t size = fr_gen_page_url(page, url) - 8; /* the app shows neither https:// nor the tail */
+        size_t size =
+            fr_gen_page_url(page, url) - 8; /* the app shows neither https:// nor the tail */
         fr_gen_text_add(text, url + 8, FR_MIN(size, 27));
         fr_gen_text_word(text, size > 27 ? "..." : "");
         facet->end = text->size;
@@ -121,14 +126,16 @@ size_t fr_gen_page_url(uint32_t page, char out[FR_GEN_URL_MAX_BYTES])
     n = put(out, n, kind < 70 ? "2026/" : "");
     uint32_t words = 2 + fr_gen_below(&rng, 5);
     for (uint32_t i = 0; i < words; i++) {
-        n = put(out, n, fr_gen_languages[0].words[fr_gen_below(&rng, fr_gen_languages[0].word_count)]);
+        n = put(out, n,
+                fr_gen_languages[0].words[fr_gen_below(&rng, fr_gen_languages[0].word_count)]);
         n = put(out, n, "-");
     }
     n = put_number(out, n, page, 10);
     return kind % 9 == 0 ? put(out, n, "?utm_source=bluesky&ref=a%20b") : n;
 }
 
-size_t fr_gen_handle(uint64_t salt, uint32_t number, uint32_t version, char out[FR_GEN_NAME_MAX_BYTES])
+size_t fr_gen_handle(uint64_t salt, uint32_t number, uint32_t version,
+                     char out[FR_GEN_NAME_MAX_BYTES])
 {
     fr_gen_rng rng = {fr_gen_mix(salt + number) + version};
     uint32_t syllables = 2 + fr_gen_below(&rng, 3);

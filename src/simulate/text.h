@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** Texts that look written: sentences, facets over them, names, web addresses. All are functions of the generator's
- *  state or of a number, and all are valid UTF-8. */
+/** Texts that look written: sentences, facets over them, names, web addresses. All are functions of
+ *  the generator's state or of a number, and all are valid UTF-8. */
 #pragma once
 
 #include "random.h"
@@ -29,7 +29,8 @@ typedef struct {
 /** What does not fit is left out, whole pieces only. */
 void fr_gen_text_add(fr_gen_text *text, const char *bytes, size_t size);
 void fr_gen_text_word(fr_gen_text *text, const char *word);
-void fr_gen_text_sentences(fr_gen_text *text, fr_gen_rng *rng, uint32_t language, uint32_t word_count);
+void fr_gen_text_sentences(fr_gen_text *text, fr_gen_rng *rng, uint32_t language,
+                           uint32_t word_count);
 /** " " and the shortened address of a page, with its facet. */
 void fr_gen_text_link(fr_gen_text *text, uint32_t page);
 void fr_gen_text_mention(fr_gen_text *text, const char *handle, uint32_t account);
@@ -37,5 +38,7 @@ void fr_gen_text_tag(fr_gen_text *text, uint32_t tag);
 
 /** Web address of a page: one of a few thousand sites. */
 size_t fr_gen_page_url(uint32_t page, char out[FR_GEN_URL_MAX_BYTES]);
-/** A handle: `salt` decides the syllables, `number` keeps it unique. NUL-terminated; returns the length. */
-size_t fr_gen_handle(uint64_t salt, uint32_t number, uint32_t version, char out[FR_GEN_NAME_MAX_BYTES]);
+/** A handle: `salt` decides the syllables, `number` keeps it unique. NUL-terminated; returns the
+ *  length. */
+size_t fr_gen_handle(uint64_t salt, uint32_t number, uint32_t version,
+                     char out[FR_GEN_NAME_MAX_BYTES]);

@@ -5,10 +5,10 @@
 #include <fr/base.h>
 
 typedef struct {
-    const char *tag;   /* as in a post's langs */
-    uint32_t parts;    /* of 10,000 accounts */
-    const char *gap;   /* between words */
-    const char *stop;  /* between sentences */
+    const char *tag;  /* as in a post's langs */
+    uint32_t parts;   /* of 10,000 accounts */
+    const char *gap;  /* between words */
+    const char *stop; /* between sentences */
     const char *const *words;
     uint32_t word_count;
 } fr_gen_language;

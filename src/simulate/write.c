@@ -5,7 +5,8 @@
 #include <fr/cbor.h>
 #include <fr/codec.h>
 
-static fr_slice uri_text(const fr_story *story, const fr_gen_ref *ref, fr_gen_collection collection, char *out)
+static fr_slice uri_text(const fr_story *story, const fr_gen_ref *ref, fr_gen_collection collection,
+                         char *out)
 {
     const fr_gen_account *account = &story->accounts[ref->account];
     size_t nsid_size = strlen(fr_gen_nsids[collection]);
@@ -74,7 +75,8 @@ void fr_gen_put_url(fr_story *story, uint32_t page)
     fr_cbor_put_text(&story->bytes, fr_slice_of(url, fr_gen_page_url(page, url)));
 }
 
-/* Clocks are mostly right. Some run ahead, a few records are imports of old ones or come from a broken clock. */
+/* Clocks are mostly right. Some run ahead, a few records are imports of old ones or come from a
+ * broken clock. */
 static uint64_t told_time(fr_story *story, uint64_t us)
 {
     uint32_t habit = fr_gen_below(&story->rng, 10000);
