@@ -3,9 +3,9 @@
 """tools/bounds.py --check|--write [TREE]: docs/bounds.md against the named bounds in the code (invariant 6).
 
 A bound is a #define FR_… or FRESHET_… with _MAX, _MIN, _TIMEOUT, _CAPACITY or _BUDGET in its name, or a time that
-ends in _MS or _NS, outside tests, fuzz targets and benches. Each has one row in its module's table: name, value as it stands in the code, meaning. --check
-names what is missing, stale or without meaning; --write brings names and values up to date, keeps the meanings that
-are written, and proposes the comment beside the #define for a new one.
+ends in _MS or _NS, outside tests, fuzz targets and benches. Each has one row in its module's table: name, value as it
+stands in the code, meaning. --check names what is missing, stale or without meaning; --write brings names and values
+up to date, keeps the meanings that are written, and proposes the comment at the #define for a new one.
 """
 import re
 import sys
