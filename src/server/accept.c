@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// One pass over the list. Each representation remembers the most specific range that matched it, that range's q and
-// its place; then the larger q wins, and of equal ones the smaller place.
+// One pass over the list. Each representation remembers the most specific range that matched it,
+// that range's q and its place; then the larger q wins, and of equal ones the smaller place.
 #include "accept.h"
 #include "http_chars.h"
 

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // A connection's life:
 //
-//   accept --> OPEN: read, serve, write, again --last answer flushed--> LINGER: read and drop --> CLOSED --> spare
-//                \--error, deadline, peer gone------------------------------------------------->/
+//   accept --> OPEN: read, serve, write, again --last answer flushed--> LINGER: read and drop
+//                \--error, deadline, peer gone--> CLOSED --> spare <-----------/
 //
-// Answers of one turn are made in the loop's one output buffer and go out in one write. What the socket does not take
-// is copied into the connection and the peer is not read until it has gone: so a peer that does not read costs one
-// turn's answers, no more, and is dropped when its time is up. A turn ends after FR_SERVER_TURN_REQUESTS or
-// FR_SERVER_TURN_NS; a connection with more to do goes to the end of the queue of turns.
+// Answers of one turn are made in the loop's one output buffer and go out in one write. What the
+// socket does not take is copied into the connection and the peer is not read until it has gone: so
+// a peer that does not read costs one turn's answers, no more, and is dropped when its time is up.
+// A turn ends after FR_SERVER_TURN_REQUESTS or FR_SERVER_TURN_NS; a connection with more to do goes
+// to the end of the queue of turns.
 //
-// Closing at once with unread bytes in the socket would make the kernel send a reset, which may overtake the answer;
-// hence the lingering close (RFC 9112 section 9.6).
+// Closing at once with unread bytes in the socket would make the kernel send a reset, which may
+// overtake the answer; hence the lingering close (RFC 9112 section 9.6).
 #include "loop.h"
 
 #include <fr/os.h>
@@ -25,7 +26,7 @@ static fr_connection *of(void *handle)
     return handle;
 }
 
-/* ---- birth and death -------------------------------------------------------------------------------------------- */
+/* ---- birth and death ------------------------------------------------------------------------- */
 
 static fr_connection *take_spare(fr_server *server)
 {
@@ -142,7 +143,7 @@ static void linger(fr_connection *c)
     start_reading(c);
 }
 
-/* ---- out --------------------------------------------------------------------------------------------------------- */
+/* ---- out ------------------------------------------------------------------------------------- */
 
 static void stop_reading(fr_connection *c)
 {
@@ -218,7 +219,7 @@ static void flush(fr_connection *c)
     }
 }
 
-/* ---- turns ------------------------------------------------------------------------------------------------------- */
+/* ---- turns ----------------------------------------------------------------------------------- */
 
 static void on_idle(uv_idle_t *idle)
 {
@@ -252,7 +253,8 @@ void fr_connection_turn(fr_server *server)
     }
 }
 
-/** Requests until the buffer is empty, the turn is over or the connection ends; true when more may be waiting. */
+/** Requests until the buffer is empty, the turn is over or the connection ends; true when more
+ *  may be waiting. */
 static bool serve_turn(fr_connection *c)
 {
     fr_server *server = c->server;
@@ -287,10 +289,10 @@ static void serve(fr_connection *c)
     }
 }
 
-/* ---- in ---------------------------------------------------------------------------------------------------------- */
+/* ---- in -------------------------------------------------------------------------------------- */
 
-/** The free end of the buffer; unread bytes move to its front when little is left. A head and its body's unread
- *  bytes are at most half the buffer, so there is always room. */
+/** The free end of the buffer; unread bytes move to its front when little is left. A head and
+ *  its body's unread bytes are at most half the buffer, so there is always room. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
 {
     fr_connection *c = of(handle);
@@ -307,7 +309,8 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
     *out = uv_buf_init((char *)c->in + c->end, (unsigned)(FR_SERVER_IN_BYTES - c->end));
 }
 
-/** The peer sends no more. Whole requests that came before are still answered; half a one has no reader. */
+/** The peer sends no more. Whole requests that came before are still answered; half a one has no
+ *  reader. */
 static void note_end(fr_connection *c)
 {
     c->peer_done = true;
@@ -361,7 +364,33 @@ static void start_reading(fr_connection *c)
     c->reading = true;
 }
 
-/* ---- accept ------------------------------------------------------------------------------------------------------ */
+/* ---- accept ---------------------------------------------------------------------------------- */
+
+static bool is_idle(const fr_connection *c)
+{
+    return c->phase == FR_PHASE_OPEN && !c->overflow && !c->writing && !c->has_turn &&
+           c->request_ms == 0;
+}
+
+/** At the cap the peer that has been idle longest makes room, if it has been for a while: so a
+ *  crowd of idle keep-alive connections locks nobody out. A scan of the list, paid only at the
+ *  cap. */
+static bool evict_idle(fr_server *server)
+{
+    fr_connection *idlest = NULL;
+    for (fr_connection *c = server->live; c != NULL; c = c->next) {
+        if (is_idle(c) && (idlest == NULL || c->active_ms < idlest->active_ms)) {
+            idlest = c;
+        }
+    }
+    if (idlest == NULL ||
+        uv_now(&server->loop) - idlest->active_ms < server->options.evict_idle_ms) {
+        return false;
+    }
+    server->metrics->connections_evicted++;
+    fr_connection_drop(idlest);
+    return true;
+}
 
 static void admit(fr_connection *c)
 {
@@ -392,7 +421,8 @@ void fr_connection_accept(uv_stream_t *listener, int status)
     }
     uv_tcp_init(&server->loop, &c->handle);
     server->metrics->connections++;
-    c->overflow = server->connection_count >= server->options.connections_max;
+    c->overflow =
+        server->connection_count >= server->options.connections_max && !evict_idle(server);
     if (c->overflow) {
         server->overflow_count++;
     } else {
@@ -408,7 +438,7 @@ void fr_connection_accept(uv_stream_t *listener, int status)
     admit(c);
 }
 
-/* ---- deadlines --------------------------------------------------------------------------------------------------- */
+/* ---- deadlines ------------------------------------------------------------------------------- */
 
 static bool is_past(uint64_t since_ms, uint32_t span_ms, uint64_t now_ms)
 {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Bounds in time and number: slow senders, slow readers, too many, the end; and opening what cannot be opened.
+// Bounds in time and number: slow senders, slow readers, too many, the end; and opening what cannot
+// be opened.
 #include "fake_engine.h"
 
 #include <fr/log_line.h>
@@ -37,7 +38,7 @@ static unsigned long long metric(test_server *t, const char *name)
     return strtoull(at + strlen(line), NULL, 10);
 }
 
-/* ---- slow senders ------------------------------------------------------------------------------------------------- */
+/* ---- slow senders ---------------------------------------------------------------------------- */
 
 /** A byte now and then does not buy time: the whole request has one deadline. */
 static void test_slow_head(void **state)
@@ -102,7 +103,7 @@ static void test_idle(void **state)
     assert_true(test_server_stop(&t));
 }
 
-/* ---- slow readers ------------------------------------------------------------------------------------------------- */
+/* ---- slow readers ---------------------------------------------------------------------------- */
 
 static void test_reader_that_does_not_read(void **state)
 {
@@ -163,13 +164,14 @@ static void test_answer_too_large(void **state)
     assert_true(test_server_stop(&t));
 }
 
-/* ---- too many ----------------------------------------------------------------------------------------------------- */
+/* ---- too many -------------------------------------------------------------------------------- */
 
 static void test_too_many(void **state)
 {
     (void)state;
     enum { MAX = 4, OVER = 80 };
-    test_server t = {.options.connections_max = MAX, .fake.ready = true};
+    test_server t = {.options = {.connections_max = MAX, .evict_idle_ms = 60000},
+                     .fake.ready = true};
     test_server_start(&t, false);
     uint16_t port = fr_server_port(t.server);
     int held[MAX], over[OVER];
@@ -214,7 +216,38 @@ static void test_too_many(void **state)
     assert_true(test_server_stop(&t));
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------------------ */
+/** Idle peers lock nobody out; one that is sending a request is left alone. */
+static void test_idle_makes_room(void **state)
+{
+    (void)state;
+    test_server t = {.options = {.connections_max = 3, .evict_idle_ms = 50}, .fake.ready = true};
+    test_server_start(&t, false);
+    uint16_t port = fr_server_port(t.server);
+    int busy = client_open(port);
+    client_send(busy, "GET /echo HT");
+    int oldest = client_open(port);
+    fr_sleep_ns(20000000);
+    int newer = client_open(port);
+    char *body;
+    bool ended;
+    fr_sleep_ns(150000000);
+    int fd = client_open(port);
+    client_send(fd, "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_int_equal(client_read_one(fd, out, sizeof out, &body, false), 200);
+    assert_int_equal(client_read(oldest, out, sizeof out, 3000, &ended), 0);
+    assert_true(ended);
+    client_send(newer, "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_int_equal(client_read_one(newer, out, sizeof out, &body, false), 200);
+    client_send(busy, "TP/1.1\r\nHost: a\r\n\r\n");
+    assert_int_equal(client_read_one(busy, out, sizeof out, &body, false), 200);
+    close(busy);
+    close(oldest);
+    close(newer);
+    close(fd);
+    assert_true(test_server_stop(&t));
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static void *stop_later(void *context)
 {
@@ -285,7 +318,7 @@ static void test_stop_before_run(void **state)
     fr_server_close(server);
 }
 
-/* ---- without an engine -------------------------------------------------------------------------------------------- */
+/* ---- without an engine ----------------------------------------------------------------------- */
 
 static void test_before_attach(void **state)
 {
@@ -321,7 +354,7 @@ static void test_before_attach(void **state)
     assert_true(test_server_stop(&t));
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static void test_ports(void **state)
 {
@@ -370,7 +403,7 @@ static void test_hosts(void **state)
     fr_server_close(server);
 }
 
-/* ---- the log ------------------------------------------------------------------------------------------------------ */
+/* ---- the log --------------------------------------------------------------------------------- */
 
 static uint64_t wall_us(void)
 {
@@ -415,6 +448,7 @@ int main(void)
         cmocka_unit_test(test_reader_that_resets),
         cmocka_unit_test(test_answer_too_large),
         cmocka_unit_test(test_too_many),
+        cmocka_unit_test(test_idle_makes_room),
         cmocka_unit_test(test_stop_finishes_answers),
         cmocka_unit_test(test_stop_has_an_end),
         cmocka_unit_test(test_stop_before_run),

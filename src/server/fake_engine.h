@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** For tests and benches: a stand-in for freshet_query, the server in a thread of its own, and a client over a real
- *  loopback socket. */
+/** For tests and benches: a stand-in for freshet_query, the server in a thread of its own, and a
+ *  client over a real loopback socket. */
 #pragma once
 
 #include <fr/server.h>
@@ -77,7 +77,7 @@ static inline void fake_progress(void *context, freshet_progress *out)
     *out = (freshet_progress){.seq = 7, .ready = __atomic_load_n(&fake->ready, __ATOMIC_RELAXED)};
 }
 
-/* ---- the server, in a thread ------------------------------------------------------------------------------------ */
+/* ---- the server, in a thread ----------------------------------------------------------------- */
 
 typedef struct {
     fake_engine fake;
@@ -120,7 +120,7 @@ static inline bool test_server_stop(test_server *t)
     return t->run_status == FR_OK;
 }
 
-/* ---- the client -------------------------------------------------------------------------------------------------- */
+/* ---- the client ------------------------------------------------------------------------------ */
 
 static inline int client_open_with(uint16_t port, int receive_bytes)
 {
@@ -161,8 +161,8 @@ static inline bool client_send(int fd, const char *text)
     return client_send_bytes(fd, text, strlen(text));
 }
 
-/** Reads until the peer closes, `room` is full, or nothing came for timeout_ms; returns the size and NUL-terminates.
- *  *ended tells whether the peer closed (in order or by a reset). */
+/** Reads until the peer closes, `room` is full, or nothing came for timeout_ms; returns the size
+ *  and NUL-terminates. *ended tells whether the peer closed (in order or by a reset). */
 static inline size_t client_read(int fd, char *out, size_t room, int timeout_ms, bool *ended)
 {
     size_t size = 0;
@@ -183,7 +183,8 @@ static inline size_t client_read(int fd, char *out, size_t room, int timeout_ms,
     return size;
 }
 
-/** Reads one answer whose head has a content-length; returns its status, 0 when none came. The body ends with NUL. */
+/** Reads one answer whose head has a content-length; returns its status, 0 when none came. The
+ *  body ends with NUL. */
 static inline int client_read_one(int fd, char *out, size_t room, char **body, bool bodyless)
 {
     size_t size = 0, want = SIZE_MAX;

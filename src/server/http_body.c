@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // A state machine over bytes (RFC 9112 section 7.1), chunk data taken in one step:
 //
-//   SIZE --hex--> SIZE --;--> EXTENSION --CR--> SIZE_LF --LF--> DATA --n bytes--> DATA_CR --> DATA_LF --> SIZE
-//                                                  \--LF, size 0--> TRAILER --CR--> END_LF --LF--> done
-//                                          TRAILER --token--> TRAILER_NAME --:--> TRAILER_VALUE --CR LF--> TRAILER
+//   SIZE --hex--> SIZE --;--> EXTENSION --CR--> SIZE_LF --LF--> DATA --n bytes--> DATA_CR
+//   DATA_CR --CR--> DATA_LF --LF--> SIZE                of size 0, SIZE_LF --LF--> TRAILER
+//   TRAILER --token--> TRAILER_NAME --:--> TRAILER_VALUE --CR--> TRAILER_LF --LF--> TRAILER
+//   TRAILER --CR--> END_LF --LF--> DONE
 #include "http_body.h"
 #include "http_chars.h"
 

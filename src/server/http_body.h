@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** Reads a request body past, in pieces of any size, keeping none of it: no route takes one yet, but its end must be
- *  found exactly, for the next request begins there. */
+/** Reads a request body past, in pieces of any size, keeping none of it: no route takes one yet,
+ *  but its end must be found exactly, for the next request begins there. */
 #pragma once
 
 #include <fr/server.h>
@@ -17,6 +17,7 @@ typedef struct {
 } fr_http_skip;
 
 void fr_http_skip_init(fr_http_skip *skip, const fr_http_request *request);
-/** FR_OK: the body ends after *used bytes. FR_AGAIN: all bytes were used. Errors as fr_http_body. */
+/** FR_OK: the body ends after *used bytes. FR_AGAIN: all bytes were used. Errors as
+ *  fr_http_body. */
 FR_MUST_USE fr_status fr_http_skip_feed(fr_http_skip *skip, fr_slice in, size_t *used,
                                         int *http_status, fr_error *err);

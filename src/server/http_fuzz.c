@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Heads, bodies and Accept lines from anywhere. Holds: a prefix gives FR_AGAIN or what the whole gives; every refusal
-// has an HTTP status; what was taken lies inside the input; a body fed in pieces ends where the whole says.
+// Heads, bodies and Accept lines from anywhere. Holds: a prefix gives FR_AGAIN or what the whole
+// gives; every refusal has an HTTP status; what was taken lies inside the input; a body fed in
+// pieces ends where the whole says.
 #include "accept.h"
 #include "http_body.h"
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// One request head, parsed in place from its start each time: no state between calls, so a split of the bytes cannot
-// change the outcome. Errors are met in the order of the bytes, and each scan stops at its bound before it looks at
-// what lies beyond; therefore a prefix gives FR_AGAIN or what the whole gives.
+// One request head, parsed in place from its start each time: no state between calls, so a split of
+// the bytes cannot change the outcome. Errors are met in the order of the bytes, and each scan
+// stops at its bound before it looks at what lies beyond; therefore a prefix gives FR_AGAIN or what
+// the whole gives.
 //
-// Where RFC 9112 leaves a choice this parser refuses: a server that guesses is one half of a smuggled request. Framing
-// that two parsers could read differently (Content-Length beside Transfer-Encoding, twice, signed, as a list; a coding
-// that is not exactly "chunked"; a bare LF or CR; a folded line; a blank before the colon) never becomes a request.
-// One blank line before the request line is let pass, as section 2.2 asks.
+// Where RFC 9112 leaves a choice this parser refuses: a server that guesses is one half of a
+// smuggled request. Framing that two parsers could read differently (Content-Length beside
+// Transfer-Encoding, twice, signed, as a list; a coding that is not exactly "chunked"; a bare LF or
+// CR; a folded line; a blank before the colon) never becomes a request. One blank line before the
+// request line is let pass, as section 2.2 asks.
 #include "http_chars.h"
 
 #include <fr/server.h>
@@ -104,7 +106,8 @@ static fr_status read_target(head_reader *r)
     return take_space(r);
 }
 
-/** Digits and dots after "HTTP/". Two versions are spoken; another well-formed one is 505, anything else 400. */
+/** Digits and dots after "HTTP/". Two versions are spoken; another well-formed one is 505,
+ *  anything else 400. */
 static fr_status judge_version(head_reader *r, fr_slice version)
 {
     if (fr_slice_equal(version, FR_SLICE("1.1"))) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Requests by table: what is taken and as what, what is refused and how; each of them at every split of its bytes.
+// Requests by table: what is taken and as what, what is refused and how; each of them at every
+// split of its bytes.
 #include "http_chars.h"
 
 #include <fr/server.h>
@@ -13,7 +14,7 @@
 
 #define GET "GET / HTTP/1.1\r\nHost: a\r\n"
 
-/* ---- what is refused --------------------------------------------------------------------------------------------- */
+/* ---- what is refused ------------------------------------------------------------------------- */
 
 typedef struct {
     const char *why;
@@ -153,7 +154,8 @@ static void test_refusals(void **state)
     }
 }
 
-/** A prefix in a buffer of exactly its size (so that ASan sees a read beyond it): FR_AGAIN, or the whole's outcome. */
+/** A prefix in a buffer of exactly its size (so that ASan sees a read beyond it): FR_AGAIN, or
+ *  the whole's outcome. */
 static void check_prefixes(fr_slice whole, fr_status status, int http_status, const char *why)
 {
     for (size_t size = 0; size <= whole.size; size++) {
@@ -180,7 +182,7 @@ static void test_refusals_at_every_split(void **state)
     }
 }
 
-/* ---- what is taken ----------------------------------------------------------------------------------------------- */
+/* ---- what is taken --------------------------------------------------------------------------- */
 
 typedef struct {
     const char *bytes;
@@ -316,7 +318,7 @@ static void test_head_ends_where_the_next_begins(void **state)
     check_text(request.host, "a", two);
 }
 
-/* ---- maxima ------------------------------------------------------------------------------------------------------ */
+/* ---- maxima ---------------------------------------------------------------------------------- */
 
 static char *head_with_target(size_t target_bytes, size_t *size)
 {
@@ -344,7 +346,8 @@ static void test_target_maximum(void **state)
     }
 }
 
-/** A control byte beyond the maximum is not looked at: the answer is 414 however much of it has come. */
+/** A control byte beyond the maximum is not looked at: the answer is 414 however much of it has
+ *  come. */
 static void test_target_maximum_comes_first(void **state)
 {
     (void)state;
@@ -381,7 +384,7 @@ static void test_head_maximum(void **state)
     }
 }
 
-/* ---- random ------------------------------------------------------------------------------------------------------- */
+/* ---- random ---------------------------------------------------------------------------------- */
 
 static uint64_t seed;
 
@@ -391,7 +394,8 @@ static uint32_t next_random(uint32_t below)
     return (uint32_t)((seed >> 33) % below);
 }
 
-/** Bytes of table rows with random bytes changed, inserted and cut: prefixes must agree with the whole. */
+/** Bytes of table rows with random bytes changed, inserted and cut: prefixes must agree with the
+ *  whole. */
 static void test_mutations(void **state)
 {
     (void)state;

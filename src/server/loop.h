@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /** The inside of the server: one loop, its connections, and what a request becomes.
  *
- *      socket --read--> connection.in --fr_serve_next, many times--> server.out --one uv_try_write--> socket
- *                                                                        \--what did not fit--> connection.pending
+ *      socket --read--> in --fr_serve_next, many times--> server.out --one uv_try_write--> socket
+ *                                                             \--what did not fit--> pending
  *
- *  server.c      opens, listens, sweeps deadlines, ends
- *  connection.c  bytes in and out of one peer: reading, back-pressure, turns, lingering close
- *  serve.c       one request: parse, answer, count
- *  reply.c       one answer as bytes
+ *      server.c      opens, listens, sweeps deadlines, ends
+ *      connection.c  bytes in and out of one peer: reading, back-pressure, turns, lingering close
+ *      serve.c       one request: parse, answer, count
+ *      reply.c       one answer as bytes
  *
  *  thread  owned(thread): the loop's, except the fields marked atomic */
 #pragma once
@@ -20,14 +20,14 @@
 #include <uv.h>
 
 /* Bounds; all of them are in docs/bounds.md. */
-#define FR_SERVER_IN_BYTES (2 * FR_HTTP_HEAD_MAX_BYTES) /* read buffer of a connection */
+#define FR_SERVER_IN_BYTES (2 * FR_HTTP_HEAD_MAX_BYTES) /* read buffer of each */
 #define FR_SERVER_OUT_SOFT_BYTES (256u << 10) /* answers are sent once so many bytes wait */
-#define FR_SERVER_OUT_MAX_BYTES (64u << 20)   /* the largest answer */
+#define FR_SERVER_OUT_MAX_BYTES (64u << 20)   /* of all answers of a turn */
 #define FR_SERVER_OUT_KEEP_BYTES (1u << 20)   /* memory kept for the next answers */
-#define FR_SERVER_TURN_REQUESTS 64            /* pipelined requests before others have their turn */
+#define FR_SERVER_TURN_REQUESTS 64            /* pipelined requests, then others have their turn */
 #define FR_SERVER_TURN_NS 5000000u            /* or so long */
 #define FR_SERVER_OVERFLOW_MAX 64             /* connections over the cap that are told so */
-#define FR_SERVER_LINGER_MS 1000              /* a closed peer may go on sending so long, unread */
+#define FR_SERVER_LINGER_MS 1000              /* a closed peer may send on so long, unread */
 #define FR_SERVER_LINGER_BYTES (1u << 20)     /* and so much */
 #define FR_SERVER_STOP_MS 5000                /* ongoing answers after fr_server_stop */
 #define FR_SERVER_STOP_QUIET_MS 50            /* a request already on its way is still answered */
@@ -102,7 +102,7 @@ struct fr_server {
     bool stop_asked; /* atomic */
 };
 
-/* ---- serve.c -------------------------------------------------------------------------------------------------- */
+/* ---- serve.c --------------------------------------------------------------------------------- */
 
 typedef enum {
     FR_STEP_ANSWERED = 0,
@@ -115,7 +115,7 @@ fr_step fr_serve_next(fr_connection *connection);
 /** Appends an error answer that ends the connection. */
 void fr_serve_refusal(fr_server *server, int status, const char *text);
 
-/* ---- connection.c --------------------------------------------------------------------------------------------- */
+/* ---- connection.c ---------------------------------------------------------------------------- */
 
 void fr_connection_accept(uv_stream_t *listener, int status);
 /** Serves whoever waits for a turn. */

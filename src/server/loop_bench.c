@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// What HTTP itself costs, with an answer that costs nothing: parse time of two heads, then requests a second on one loop
-// with wrk as the load (on the same cores). `loop_bench serve` just serves, to try other loads.
+// What HTTP itself costs, with an answer that costs nothing: parse time of two heads, then requests
+// a second on one loop with wrk as the load (on the same cores). `loop_bench serve` just serves, to
+// try other loads.
 #include "fake_engine.h"
 
 #include <fr/os.h>

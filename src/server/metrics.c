@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Routes sit in an array that is searched from the start: a daemon has about twenty, a comparison of sizes settles most
-// of them, and the search costs less than one clock reading. A hash table was not worth its lines.
+// Routes sit in an array that is searched from the start: a daemon has about twenty, a comparison
+// of sizes settles most of them, and the search costs less than one clock reading. A hash table was
+// not worth its lines.
 #include "metrics.h"
 
 #include <stdio.h>
@@ -131,6 +132,8 @@ void fr_metrics_print(const fr_metrics *metrics, fr_buffer *out)
               metrics->connections);
     print_one(out, "freshet_http_connections_refused_total", "counter", "Connections over the cap.",
               metrics->connections_refused);
+    print_one(out, "freshet_http_connections_evicted_total", "counter",
+              "Idle connections that made room at the cap.", metrics->connections_evicted);
     print_one(out, "freshet_http_connections_timed_out_total", "counter",
               "Requests that did not arrive whole.", metrics->connections_timed_out);
     print_one(out, "freshet_http_connections_dropped_total", "counter",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** What the server counts about itself, printed as Prometheus text. Routes are learnt from answers that were not 404,
- *  so a client cannot make labels; beyond FR_METRICS_ROUTES_MAX they share one.
+/** What the server counts about itself, printed as Prometheus text. Routes are learnt from
+ *  answers that were not 404, so a client cannot make labels; beyond FR_METRICS_ROUTES_MAX they
+ *  share one.
  *
  *  thread  owned(thread): the loop's */
 #pragma once
@@ -28,6 +29,7 @@ typedef struct {
     uint64_t connections_open; /* a gauge */
     uint64_t connections;      /* accepted, all the others included */
     uint64_t connections_refused;
+    uint64_t connections_evicted;   /* idle ones that made room at the cap */
     uint64_t connections_timed_out; /* a request that did not arrive whole */
     uint64_t connections_dropped;   /* a peer that did not read */
     uint32_t route_count;

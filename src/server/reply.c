@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// A head is some 350 bytes, nearly all constant: two blocks are copied and a length is printed between them, into room
-// reserved once.
+// A head is some 350 bytes, nearly all constant: two blocks are copied and a length is printed
+// between them, into room reserved once.
 #include "reply.h"
 #include "http_chars.h"
 
@@ -158,9 +158,10 @@ void fr_reply_append(fr_buffer *out, const fr_reply *reply, const char *date)
     out->size += (size_t)(w.at - from);
 }
 
-/* ---- ETag ----------------------------------------------------------------------------------------------------- */
+/* ---- ETag ------------------------------------------------------------------------------------ */
 
-/** The value of the line `name:` (lower case, with its colon) among whole lines; empty when absent. */
+/** The value of the line `name:` (lower case, with its colon) among whole lines; empty when
+ *  absent. */
 static fr_slice find_line(fr_slice lines, fr_slice name)
 {
     while (lines.size > 0) {
@@ -201,7 +202,7 @@ bool fr_reply_not_modified(fr_slice headers, fr_slice if_none_match)
     return false;
 }
 
-/* ---- Date ----------------------------------------------------------------------------------------------------- */
+/* ---- Date ------------------------------------------------------------------------------------ */
 
 static void put_two(char *at, unsigned number)
 {
@@ -209,7 +210,8 @@ static void put_two(char *at, unsigned number)
     at[1] = (char)('0' + number % 10);
 }
 
-/** Civil date from days since 1970, by the 400-year cycle (Hinnant, "chrono-Compatible Low-Level Date Algorithms"). */
+/** Civil date from days since 1970, by the 400-year cycle (Hinnant, "chrono-Compatible Low-Level
+ *  Date Algorithms"). */
 void fr_reply_date(char out[30], uint64_t wall_s)
 {
     static const char days[] = "ThuFriSatSunMonTueWed";

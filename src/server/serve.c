@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// One request: the server's own few routes, else the engine. Everything happens inside the read buffer and the loop's
-// one output buffer; the only memory a request takes is what the engine takes for its answer.
+// One request: the server's own few routes, else the engine. Everything happens inside the read
+// buffer and the loop's one output buffer; the only memory a request takes is what the engine takes
+// for its answer.
 //
-// A method other than GET, HEAD and OPTIONS is 405 on a path that exists and 404 on one that does not, and only the
-// engine knows its paths: so the bare path is asked first, whose answer without parameters costs next to nothing.
+// A method other than GET, HEAD and OPTIONS is 405 on a path that exists and 404 on one that does
+// not, and only the engine knows its paths: so the bare path is asked first, whose answer without
+// parameters costs next to nothing.
 #include "accept.h"
 #include "http_chars.h"
 #include "loop.h"
@@ -35,7 +37,7 @@ typedef struct {
     char small[TEXT_BYTES]; /* or this */
 } exchange;
 
-/* ---- answers of our own ---------------------------------------------------------------------------------------- */
+/* ---- answers of our own ---------------------------------------------------------------------- */
 
 FR_PRINTF(3, 4) static void answer_json(exchange *x, int status, const char *format, ...)
 {
@@ -90,7 +92,7 @@ static void answer_page(exchange *x)
     x->reply.body = fr_slice_of(fr_page_html, fr_page_html_size);
 }
 
-/* ---- the engine ------------------------------------------------------------------------------------------------ */
+/* ---- the engine ------------------------------------------------------------------------------ */
 
 static freshet *attached(fr_server *server)
 {
@@ -109,7 +111,8 @@ typedef struct {
 
 static phase_view phase_of(fr_server *server)
 {
-    /* The text is published with what it points to: acquire pairs with the release in fr_server_set_phase. */
+    /* The text is published with what it points to: acquire pairs with the release in
+     * fr_server_set_phase. */
     return (phase_view){__atomic_load_n(&server->phase, __ATOMIC_ACQUIRE),
                         __atomic_load_n(&server->phase_done, __ATOMIC_RELAXED),
                         __atomic_load_n(&server->phase_total, __ATOMIC_RELAXED)};
@@ -224,7 +227,7 @@ static void answer_metrics(exchange *x)
     x->reply.body = fr_buffer_view(&x->text);
 }
 
-/* ---- routes ---------------------------------------------------------------------------------------------------- */
+/* ---- routes ---------------------------------------------------------------------------------- */
 
 typedef struct {
     fr_slice path;
@@ -300,7 +303,7 @@ static void answer_any(exchange *x)
     }
 }
 
-/* ---- one request, in and out ------------------------------------------------------------------------------------ */
+/* ---- one request, in and out ----------------------------------------------------------------- */
 
 static void refresh_date(fr_server *server)
 {
@@ -337,8 +340,8 @@ static void send_reply(exchange *x)
     }
 }
 
-/** The first Accept line as a C string: the byte after a field value is its line's blank or CR, which nobody reads
- *  again once the head is parsed. */
+/** The first Accept line as a C string: the byte after a field value is its line's blank or CR,
+ *  which nobody reads again once the head is parsed. */
 static const char *terminated(fr_connection *c, fr_slice value)
 {
     if (value.data == NULL) {
@@ -452,8 +455,8 @@ static fr_step begin_body(fr_connection *c, const fr_http_request *request, uint
     return step;
 }
 
-/** True when the new bytes cannot have completed a line, so that a parse would say FR_AGAIN again: keeps a peer that
- *  sends byte by byte from costing a parse each. */
+/** True when the new bytes cannot have completed a line, so that a parse would say FR_AGAIN
+ *  again: keeps a peer that sends byte by byte from costing a parse each. */
 static bool is_still_partial(const fr_connection *c)
 {
     fr_slice fresh = fr_slice_from(unread(c), c->seen_bytes);

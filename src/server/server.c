@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The loop from outside: open, run, stop, close. Another thread touches only what is marked atomic in loop.h, and wakes
-// the loop through uv_async_send, which a signal handler may call too.
+// The loop from outside: open, run, stop, close. Another thread touches only what is marked atomic
+// in loop.h, and wakes the loop through uv_async_send, which a signal handler may call too.
 #include "loop.h"
 
 #include <fr/os.h>
@@ -19,6 +19,7 @@ static fr_server_options with_defaults(const fr_server_options *options)
     fr_server_options o = *options;
     o.host = o.host == NULL ? "127.0.0.1" : o.host;
     o.connections_max = o.connections_max == 0 ? 1024 : o.connections_max;
+    o.evict_idle_ms = o.evict_idle_ms == 0 ? 1000 : o.evict_idle_ms;
     o.idle_timeout_ms = o.idle_timeout_ms == 0 ? 60000 : o.idle_timeout_ms;
     o.header_timeout_ms = o.header_timeout_ms == 0 ? 10000 : o.header_timeout_ms;
     o.write_timeout_ms = o.write_timeout_ms == 0 ? 30000 : o.write_timeout_ms;
@@ -26,7 +27,7 @@ static fr_server_options with_defaults(const fr_server_options *options)
     return o;
 }
 
-/* ---- the end ----------------------------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static void close_handle(uv_handle_t *handle)
 {
@@ -79,7 +80,7 @@ static void on_wake(uv_async_t *wake)
     uv_timer_start(&server->sweep, on_sweep, 0, 10);
 }
 
-/* ---- opening ----------------------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static fr_status fail_uv(fr_error *err, int code, const char *text)
 {
@@ -123,7 +124,8 @@ static void set_port(struct sockaddr_storage *address, uint16_t port)
     }
 }
 
-/** libuv reports a taken port only when it listens, and a handle that failed cannot be bound again. */
+/** libuv reports a taken port only when it listens, and a handle that failed cannot be bound
+ *  again. */
 static int listen_on(fr_server *server, struct sockaddr_storage *address, uint16_t port)
 {
     set_port(address, port);
@@ -231,7 +233,7 @@ fr_status fr_server_open(fr_server **out, const fr_server_options *options, fr_e
     return FR_OK;
 }
 
-/* ---- from other threads ------------------------------------------------------------------------------------------ */
+/* ---- from other threads ---------------------------------------------------------------------- */
 
 uint16_t fr_server_port(const fr_server *server)
 {
@@ -257,10 +259,11 @@ void fr_server_stop(fr_server *server)
     uv_async_send(&server->wake);
 }
 
-/* ---- running ----------------------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
-/** libuv writes with write(2), so a peer that is gone raises SIGPIPE. It is held back in this thread while the loop
- *  runs, and what was raised meanwhile is taken away: the process keeps whatever it does with that signal. */
+/** libuv writes with write(2), so a peer that is gone raises SIGPIPE. It is held back in this
+ *  thread while the loop runs, and what was raised meanwhile is taken away: the process keeps
+ *  whatever it does with that signal. */
 static void block_pipe_signal(sigset_t *before)
 {
     sigset_t pipe_only;

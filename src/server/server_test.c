@@ -49,7 +49,7 @@ static void assert_has_not(const char *line)
     }
 }
 
-/* ---- answers ------------------------------------------------------------------------------------------------------ */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static void test_get(void **state)
 {
@@ -218,7 +218,7 @@ static void test_absolute_form(void **state)
     assert_string_equal(last_target(), "/links/count?q");
 }
 
-/* ---- refusals end the connection ---------------------------------------------------------------------------------- */
+/* ---- refusals end the connection ------------------------------------------------------------- */
 
 static void test_refusals(void **state)
 {
@@ -274,7 +274,7 @@ static void test_oversize(void **state)
     free(request);
 }
 
-/* ---- connections -------------------------------------------------------------------------------------------------- */
+/* ---- connections ----------------------------------------------------------------------------- */
 
 static void test_keep_alive(void **state)
 {
@@ -310,7 +310,8 @@ static void test_http_1_0(void **state)
     close(fd);
 }
 
-/** Several hundred requests in one write: the answers come in their order, over more than one turn. */
+/** Several hundred requests in one write: the answers come in their order, over more than one
+ *  turn. */
 static void test_pipelining(void **state)
 {
     (void)state;
@@ -438,7 +439,8 @@ static void test_large_body(void **state)
     close(fd);
 }
 
-/** An answer far larger than the socket's buffers, to a reader that starts late; then the connection goes on. */
+/** An answer far larger than the socket's buffers, to a reader that starts late; then the
+ *  connection goes on. */
 static void test_large_answer(void **state)
 {
     (void)state;
