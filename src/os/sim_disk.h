@@ -54,6 +54,8 @@ struct sim_node {
     /* a file */
     sim_page **pages; /* NULL page: zeros, here and there */
     size_t page_count;
+    size_t dirty_first; /* every dirty sector lies in pages [dirty_first, dirty_end) */
+    size_t dirty_end;
     uint64_t live_size;
     uint64_t disk_size;
     const void *lock_owner;

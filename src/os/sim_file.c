@@ -45,7 +45,7 @@ void sim_file_free(sim_disk *disk, sim_node *node)
     free(node->pages);
     disk->used_bytes -= node->live_size;
     node->pages = NULL;
-    node->page_count = 0;
+    node->page_count = node->dirty_first = node->dirty_end = 0;
     node->live_size = node->disk_size = 0;
 }
 
@@ -73,6 +73,18 @@ static void mark_dirty(sim_page *page, size_t from, size_t end)
     }
 }
 
+/* Bytes [from, end) are about to change; what a sync looks through grows by their pages. */
+static void widen_dirty(sim_node *node, uint64_t from, uint64_t end)
+{
+    size_t first = (size_t)(from / SIM_PAGE_BYTES);
+    size_t past = FR_MIN((size_t)((end + SIM_PAGE_BYTES - 1) / SIM_PAGE_BYTES), node->page_count);
+    if (first < past) {
+        bool none = node->dirty_first >= node->dirty_end;
+        node->dirty_first = none ? first : FR_MIN(node->dirty_first, first);
+        node->dirty_end = none ? past : FR_MAX(node->dirty_end, past);
+    }
+}
+
 static void set_live_size(sim_disk *disk, sim_node *node, uint64_t size)
 {
     disk->used_bytes += size - node->live_size; /* modulo 2^64, so it shrinks as well */
@@ -86,6 +98,7 @@ bool sim_file_write(sim_disk *disk, sim_node *node, const uint8_t *data, size_t 
     if (!make_pages(node, offset, end)) {
         return false;
     }
+    widen_dirty(node, offset, end);
     while (size > 0) {
         size_t in_page = (size_t)(offset % SIM_PAGE_BYTES);
         size_t n = FR_MIN(size, SIM_PAGE_BYTES - in_page);
@@ -104,6 +117,7 @@ bool sim_file_write(sim_disk *disk, sim_node *node, const uint8_t *data, size_t 
 
 void sim_file_resize(sim_disk *disk, sim_node *node, uint64_t size)
 {
+    widen_dirty(node, size, node->live_size);
     for (uint64_t at = size; at < node->live_size;
          at = (at / SIM_PAGE_BYTES + 1) * SIM_PAGE_BYTES) {
         sim_page *page = page_at(node, at);
@@ -128,43 +142,39 @@ static void clear_disk_tail(sim_node *node)
     }
 }
 
-void sim_file_sync(sim_node *node)
-{
-    for (size_t i = 0; i < node->page_count; i++) {
-        sim_page *page = node->pages[i];
-        for (size_t s = 0; page != NULL && page->dirty != 0 && s < 8; s++) {
-            if ((page->dirty >> s & 1) != 0) {
-                memcpy(page->disk + s * SIM_SECTOR_BYTES, page->live + s * SIM_SECTOR_BYTES,
-                       SIM_SECTOR_BYTES);
-            }
-        }
-        if (page != NULL) {
-            page->dirty = 0;
-        }
-    }
-    node->disk_size = node->live_size;
-    clear_disk_tail(node);
-}
-
 static bool coin(sim_disk *disk)
 {
     return (sim_random(&disk->random) >> 63) != 0;
 }
 
-void sim_file_sync_failed(sim_disk *disk, sim_node *node)
+/* Brings dirty sectors to the platter, all of them or, with `chance`, each by a coin; then none is dirty. */
+static void write_back(sim_node *node, sim_disk *chance)
 {
-    for (size_t i = 0; i < node->page_count; i++) {
+    for (size_t i = node->dirty_first; i < node->dirty_end; i++) {
         sim_page *page = node->pages[i];
         for (size_t s = 0; page != NULL && page->dirty != 0 && s < 8; s++) {
-            if ((page->dirty >> s & 1) != 0 && coin(disk)) {
-                memcpy(page->disk + s * SIM_SECTOR_BYTES, page->live + s * SIM_SECTOR_BYTES,
-                       SIM_SECTOR_BYTES);
+            if ((page->dirty >> s & 1) != 0 && (chance == NULL || coin(chance))) {
+                size_t at = s * SIM_SECTOR_BYTES;
+                memcpy(page->disk + at, page->live + at, SIM_SECTOR_BYTES);
             }
         }
         if (page != NULL) {
             page->dirty = 0;
         }
     }
+    node->dirty_first = node->dirty_end = 0;
+}
+
+void sim_file_sync(sim_node *node)
+{
+    write_back(node, NULL);
+    node->disk_size = node->live_size;
+    clear_disk_tail(node);
+}
+
+void sim_file_sync_failed(sim_disk *disk, sim_node *node)
+{
+    write_back(node, disk);
     node->disk_size = coin(disk) ? node->live_size : node->disk_size;
     clear_disk_tail(node);
 }
@@ -206,6 +216,7 @@ void sim_file_crash(sim_disk *disk, sim_node *node)
             page->dirty = 0;
         }
     }
+    node->dirty_first = node->dirty_end = 0;
     set_live_size(disk, node, node->disk_size);
     node->lock_owner = NULL;
 }
