@@ -15,16 +15,23 @@
 #endif
 #endif
 
+/* Who runs a loop registers its thread, and so may what the loop calls: only the outermost counts. */
+static __thread unsigned registered_count;
+
 #ifdef USE_EPOCHS
 
 void fr_rcu_register_thread(void)
 {
-    fr_epoch_register_thread();
+    if (registered_count++ == 0) {
+        fr_epoch_register_thread();
+    }
 }
 
 void fr_rcu_unregister_thread(void)
 {
-    fr_epoch_unregister_thread();
+    if (--registered_count == 0) {
+        fr_epoch_unregister_thread();
+    }
 }
 
 void fr_rcu_read_lock(void)
@@ -58,18 +65,18 @@ typedef struct {
     void (*free_fn)(void *);
 } retired;
 
-static __thread bool is_registered;
-
 void fr_rcu_register_thread(void)
 {
-    rcu_register_thread();
-    is_registered = true;
+    if (registered_count++ == 0) {
+        rcu_register_thread();
+    }
 }
 
 void fr_rcu_unregister_thread(void)
 {
-    is_registered = false;
-    rcu_unregister_thread();
+    if (--registered_count == 0) {
+        rcu_unregister_thread();
+    }
 }
 
 void fr_rcu_read_lock(void)
@@ -85,7 +92,7 @@ void fr_rcu_read_unlock(void)
 static void free_retired(struct rcu_head *head)
 {
     retired *note = (retired *)head;
-    is_registered = true; /* this is liburcu's own thread, which registered itself */
+    registered_count = 1; /* this is liburcu's own thread, which registered itself */
     note->free_fn(note->pointer);
     free(note);
 }
@@ -100,7 +107,7 @@ void fr_rcu_retire(void *pointer, void (*free_fn)(void *))
     }
     note->pointer = pointer;
     note->free_fn = free_fn;
-    bool guest = !is_registered;
+    bool guest = registered_count == 0;
     if (guest) {
         rcu_register_thread();
     }

@@ -161,13 +161,18 @@ static void test_epochs_under_threads(void **state)
 
 typedef struct {
     const grace *how;
-    int stage; /* atomic: 1 the reader is inside, 2 it may leave */
+    bool nested; /* registers twice and unregisters once before it reads */
+    int stage;   /* atomic: 1 the reader is inside, 2 it may leave */
 } holding;
 
 static void *hold(void *raw)
 {
     holding *h = raw;
     h->how->register_thread();
+    if (h->nested) {
+        h->how->register_thread();
+        h->how->unregister_thread();
+    }
     h->how->read_lock();
     __atomic_store_n(&h->stage, 1, __ATOMIC_RELEASE); /* pairs with check_hold */
     while (__atomic_load_n(&h->stage, __ATOMIC_ACQUIRE) != 2) {
@@ -178,10 +183,10 @@ static void *hold(void *raw)
     return NULL;
 }
 
-static void check_hold(const grace *how)
+static void check_hold(const grace *how, bool nested)
 {
     fr_thread thread;
-    holding h = {.how = how};
+    holding h = {.how = how, .nested = nested};
     __atomic_store_n(&freed_count, 0, __ATOMIC_RELAXED);
     assert_ok(fr_thread_start(&thread, "hold", hold, &h, NULL));
     while (__atomic_load_n(&h.stage, __ATOMIC_ACQUIRE) != 1) {
@@ -199,8 +204,15 @@ static void check_hold(const grace *how)
 static void test_a_reader_holds_what_it_saw(void **state)
 {
     (void)state;
-    check_hold(&rcu);
-    check_hold(&epochs);
+    check_hold(&rcu, false);
+    check_hold(&epochs, false);
+}
+
+/** fr_rcu_register_thread nests; the epochs below it do not. */
+static void test_registering_nests(void **state)
+{
+    (void)state;
+    check_hold(&rcu, true);
 }
 
 /* ---- retiring from a callback --------------------------------------------------------------------------------- */
@@ -232,6 +244,7 @@ int main(void)
         cmocka_unit_test(test_rcu_under_threads),
         cmocka_unit_test(test_epochs_under_threads),
         cmocka_unit_test(test_a_reader_holds_what_it_saw),
+        cmocka_unit_test(test_registering_nests),
         cmocka_unit_test(test_a_callback_may_retire),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 
 #include <fr/base.h>
 
+/** Nests: the last unregister counts. Registered still when the thread ends is a bug. */
 void fr_rcu_register_thread(void);
 void fr_rcu_unregister_thread(void);
 void fr_rcu_read_lock(void); /* nests */
