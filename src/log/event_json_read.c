@@ -164,7 +164,7 @@ static fr_status take_path(const commit_members *m, fr_buffer *scratch, fr_event
     return FR_OK;
 }
 
-/* The CBOR that JSON cannot say (a map that has a key "$link" or "$bytes"), as our own dumps carry it. */
+/* A record that JSON cannot say (it has a map with a key "$link" or "$bytes"), as our own dumps carry it. */
 static fr_status take_record_cbor(fr_json_value v, fr_buffer *scratch, fr_error *err)
 {
     const fr_cbor_check_options options = {.must_be_map = true};

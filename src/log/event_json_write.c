@@ -2,21 +2,11 @@
 /* An event as Jetstream's line.
  *
  * JSON cannot say one thing that DAG-CBOR can: a map with a key "$link" or "$bytes", for that is how JSON writes links
- * and byte strings. Where a record may hold one, the line carries its bytes too (commit.record_cbor), so that reading
- * the line back gives the same event. */
+ * and byte strings. A record that holds one is not printed; the line carries its bytes (commit.record_cbor), so that
+ * reading the line back gives the same event. */
 #include <fr/cbor.h>
 #include <fr/codec.h>
 #include <fr/event.h>
-
-static bool holds(fr_slice body, const char *needle)
-{
-    return memmem(body.data, body.size, needle, strlen(needle)) != NULL;
-}
-/* 0x65, 0x66: the CBOR heads of texts of five and six bytes. May say true for a value that is no key: harmless. */
-static bool is_ambiguous(fr_slice body)
-{
-    return holds(body, "\x65$link") || holds(body, "\x66$bytes");
-}
 
 static void put_member_text(fr_buffer *out, const char *before, fr_slice text)
 {
@@ -61,12 +51,18 @@ static void put_record_cbor(fr_buffer *out, fr_slice body)
 
 static fr_status put_record(const fr_event *event, fr_buffer *out, fr_error *err)
 {
+    size_t at = out->size;
     fr_buffer_text(out, ",\"record\":");
     if (event->body_format == FR_BODY_JSON) {
         fr_buffer_slice(out, event->body);
     } else {
-        FR_TRY(fr_cbor_to_json(event->body, out, err));
-        if (is_ambiguous(event->body)) {
+        fr_status status = fr_cbor_to_json(event->body, out, NULL);
+        FR_TRY(fr_buffer_status(out, err));
+        if (status == FR_NOMEM) {
+            return fr_fail(err, FR_NOMEM, "event: no memory");
+        }
+        if (status != FR_OK) {
+            out->size = at;
             put_record_cbor(out, event->body);
         }
     }

@@ -49,7 +49,7 @@ fr_status fr_event_identity_key(const fr_event *event, uint8_t out[16]);
  *
  *  The record becomes canonical DAG-CBOR; format 0 when its hash is the named CID or no CID was named (then cid is the
  *  hash), else 1, and 2 (the record's JSON text; cid none when none was named) when it cannot be encoded at all.
- *  A member commit.record_cbor (base64, written by fr_event_to_json where JSON is ambiguous) goes before the record.
+ *  A member commit.record_cbor (base64, which fr_event_to_json writes where JSON has no words) goes before the record.
  *  errors   FR_MALFORMED with a text that names the member: unknown kind or operation, no valid did, time_us (a
  *           non-negative integer within int64), rev (TID), collection (NSID) or rkey, a put without record, a cid that
  *           is not one, an account without boolean active, an inner did that is not the outer one;

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/** What the tests of this folder share: a printed seed, random events, equality. */
+#pragma once
+
+#include <fr/cbor.h>
+#include <fr/codec.h>
+#include <fr/log.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define assert_ok(expr) assert_int_equal((expr), FR_OK)
+
+static inline uint64_t seed_of_run(void)
+{
+    const char *text = getenv("FR_SEED");
+    uint64_t seed = text != NULL ? strtoull(text, NULL, 10) : (uint64_t)time(NULL);
+    printf("FR_SEED=%llu\n", (unsigned long long)seed);
+    fflush(stdout);
+    return seed;
+}
+
+static inline uint64_t next_random(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15U;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9U;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebU;
+    return z ^ z >> 31;
+}
+
+static inline uint64_t below(uint64_t *state, uint64_t bound)
+{
+    return next_random(state) % bound;
+}
+
+/** Memory for the texts of random events: never moves, so slices into it stay. */
+static inline void init_texts(fr_buffer *texts, size_t size)
+{
+    fr_buffer_init(texts, size);
+    assert_non_null(fr_buffer_reserve(texts, size));
+}
+
+static inline fr_slice since(const fr_buffer *texts, size_t at)
+{
+    assert_false(texts->failed);
+    return fr_slice_of(texts->data + at, texts->size - at);
+}
+
+static inline fr_slice random_text(uint64_t *seed, fr_buffer *texts, const char *before, size_t size)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz234567";
+    size_t at = texts->size;
+    fr_buffer_text(texts, before);
+    for (size_t i = 0; i < size; i++) {
+        fr_buffer_byte(texts, (uint8_t)letters[below(seed, 32)]);
+    }
+    return since(texts, at);
+}
+
+static inline fr_slice random_record(uint64_t *seed, fr_buffer *texts, size_t text_bytes)
+{
+    size_t at = texts->size;
+    fr_buffer_byte(texts, 0xa3); /* a map of three */
+    fr_cbor_put_key(texts, "n");
+    fr_cbor_put_int(texts, (int64_t)next_random(seed) >> below(seed, 64));
+    fr_cbor_put_key(texts, "text");
+    uint8_t body[4096];
+    size_t size = FR_MIN(text_bytes, sizeof body);
+    for (size_t i = 0; i < size; i++) {
+        body[i] = (uint8_t)('A' + below(seed, 26));
+    }
+    fr_cbor_put_text(texts, fr_slice_of(body, size));
+    fr_cbor_put_key(texts, "$type");
+    fr_cbor_put_text(texts, FR_SLICE("app.test.record"));
+    return since(texts, at);
+}
+
+static inline void random_body(uint64_t *seed, fr_buffer *texts, fr_event *event)
+{
+    event->body = random_record(seed, texts, below(seed, 300));
+    fr_cid_of_block(event->body, &event->cid);
+    event->body_format = (fr_body_format)(below(seed, 8) > 1 ? 0 : 1 + below(seed, 2));
+    if (event->body_format != FR_BODY_CANONICAL) {
+        event->cid.bytes[20] ^= 1;
+    }
+    if (event->body_format == FR_BODY_JSON) {
+        size_t at = texts->size;
+        fr_buffer_printf(texts, "{\"half\":0.5,\"n\":%d}", (int)below(seed, 1000));
+        event->body = since(texts, at);
+        if (below(seed, 2) == 0) {
+            event->cid = (fr_cid){{0}};
+        }
+    }
+}
+
+static inline void random_inner(uint64_t *seed, fr_buffer *texts, fr_event *event)
+{
+    size_t at = texts->size;
+    fr_cbor_put_map(texts, 3);
+    fr_cbor_put_key(texts, "did");
+    fr_cbor_put_text(texts, event->did);
+    fr_cbor_put_key(texts, "seq");
+    fr_cbor_put_int(texts, (int64_t)below(seed, 1000000));
+    if (event->kind == FR_EVENT_ACCOUNT) {
+        fr_cbor_put_key(texts, "active");
+        fr_cbor_put_bool(texts, below(seed, 2) == 0);
+    } else {
+        fr_cbor_put_key(texts, "handle");
+        fr_cbor_put_text(texts, FR_SLICE("someone.example.com"));
+    }
+    event->body = since(texts, at);
+}
+
+/** An event that every form can say: valid texts, a body of any format. */
+static inline fr_event random_event(uint64_t *seed, fr_buffer *texts)
+{
+    fr_event event = {.kind = (fr_event_kind)(below(seed, 4) > 0 ? FR_EVENT_PUT : 1 + below(seed, 5))};
+    event.time_us = below(seed, 50) == 0 ? next_random(seed) >> 1
+                                         : UINT64_C(1783175888000000) + below(seed, 1000000);
+    event.did = below(seed, 10) == 0 ? random_text(seed, texts, "did:web:x.", 1 + below(seed, 60))
+                                     : random_text(seed, texts, "did:plc:", 24);
+    event.partition_key = fr_xxh3_64(event.did);
+    if (event.kind == FR_EVENT_PUT || event.kind == FR_EVENT_DELETE) {
+        event.collection = random_text(seed, texts, "app.test.c", 1 + below(seed, 12));
+        event.rkey = random_text(seed, texts, "3", 1 + below(seed, 20));
+    }
+    if (event.kind == FR_EVENT_PUT || event.kind == FR_EVENT_DELETE || event.kind == FR_EVENT_SYNC) {
+        event.rev = fr_tid_make(event.time_us, (uint32_t)below(seed, 1024));
+    }
+    if (event.kind == FR_EVENT_PUT) {
+        event.update = below(seed, 4) == 0;
+        random_body(seed, texts, &event);
+    } else if (event.kind == FR_EVENT_ACCOUNT || event.kind == FR_EVENT_IDENTITY) {
+        random_inner(seed, texts, &event);
+    }
+    return event;
+}
+
+static inline bool same_event(const fr_event *a, const fr_event *b)
+{
+    return a->time_us == b->time_us && a->partition_key == b->partition_key && a->rev == b->rev &&
+           a->kind == b->kind && a->update == b->update && a->body_format == b->body_format &&
+           fr_slice_equal(a->did, b->did) && fr_slice_equal(a->collection, b->collection) &&
+           fr_slice_equal(a->rkey, b->rkey) && fr_slice_equal(a->body, b->body) &&
+           fr_cid_equal(&a->cid, &b->cid);
+}
