@@ -14,7 +14,8 @@
 #include <fr/resolve.h>
 
 #define FR_FORMAT_VERSION 1      /* of the data directory: DIR/VERSION */
-#define FR_ENGINE_CHUNK 1024     /* events folded together */
+#define FR_ENGINE_CHUNK 1024      /* events folded together */
+#define FR_ENGINE_CHUNK_ROOM 1280 /* and the rest of a commit */
 #define FR_ENGINE_CLOSERS_MAX 64 /* running sources */
 
 typedef struct {
@@ -69,8 +70,8 @@ struct freshet {
     /* owned(writer) */
     fr_thread writer;
     bool writer_runs;
-    fr_event chunk[FR_ENGINE_CHUNK];
-    fr_fact facts[FR_ENGINE_CHUNK];
+    fr_event chunk[FR_ENGINE_CHUNK_ROOM];
+    fr_fact facts[FR_ENGINE_CHUNK_ROOM];
     size_t chunk_count;
     uint64_t next_seq;
     uint64_t since_checkpoint;

@@ -58,11 +58,6 @@ fr_status fr_engine_save(fr_engine *engine, fr_error *err)
 
 /* ---- replay ---------------------------------------------------------------------------------------------------------- */
 
-static bool changes_status(const fr_fact *fact)
-{
-    return fact->status_before != fact->status_after;
-}
-
 static fr_status replay_one(fr_engine *engine, const fr_event *event, fr_arena *bodies, fr_error *err)
 {
     fr_resolved resolved = FR_RESOLVED_DUPLICATE;
@@ -79,7 +74,7 @@ static fr_status replay_one(fr_engine *engine, const fr_event *event, fr_arena *
         return FR_OK;
     }
     engine->chunk_count++;
-    if (engine->chunk_count == FR_ENGINE_CHUNK || changes_status(&engine->facts[engine->chunk_count - 1])) {
+    if (engine->chunk_count == FR_ENGINE_CHUNK || fr_fact_ends_batch(&engine->facts[engine->chunk_count - 1])) {
         FR_TRY(fr_engine_fold(engine, err));
         fr_arena_reset(bodies);
     }

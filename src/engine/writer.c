@@ -143,8 +143,23 @@ static fr_status flush_chunk(fr_engine *engine, fr_group *group, bool with_curso
     return fr_engine_fold(engine, err);
 }
 
+static bool same_commit(const fr_event *a, const fr_event *b)
+{
+    return a->rev == b->rev && a->rev != 0 && fr_slice_equal(a->did, b->did);
+}
+
+/** A full chunk goes, but not between two operations of one commit: they share a frame. */
+static fr_status make_room(fr_engine *engine, fr_group *group, const fr_event *next, fr_error *err)
+{
+    size_t count = engine->chunk_count;
+    bool full = count == FR_ENGINE_CHUNK_ROOM ||
+                (count >= FR_ENGINE_CHUNK && !same_commit(&engine->chunk[count - 1], next));
+    return full ? flush_chunk(engine, group, false, err) : FR_OK;
+}
+
 static fr_status settle_input(fr_engine *engine, fr_group *group, const fr_input *input, fr_ack *ack, fr_error *err)
 {
+    FR_TRY(make_room(engine, group, &input->event, err));
     fr_event *event = &engine->chunk[engine->chunk_count];
     fr_fact *fact = &engine->facts[engine->chunk_count];
     fr_resolved resolved = FR_RESOLVED_DUPLICATE;
@@ -160,8 +175,7 @@ static fr_status settle_input(fr_engine *engine, fr_group *group, const fr_input
     ack->cid_unverified += event->kind == FR_EVENT_PUT && event->body_format != FR_BODY_CANONICAL;
     engine->next_seq++;
     engine->chunk_count++;
-    bool full = engine->chunk_count == FR_ENGINE_CHUNK || fact->status_before != fact->status_after;
-    return full ? flush_chunk(engine, group, false, err) : FR_OK;
+    return fr_fact_ends_batch(fact) ? flush_chunk(engine, group, false, err) : FR_OK;
 }
 
 /* ---- the end of a CAR ------------------------------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
 // Account, identity and sync events: seen before, and what they do to an account's status.
 #include "resolve.h"
 
+#include <fr/cbor.h>
 #include <fr/codec.h>
 #include <stdlib.h>
 

@@ -70,8 +70,13 @@ uint64_t fr_resolver_seq(const fr_resolver *resolver);
 
 typedef enum { FR_RESOLVED_NEW = 0, FR_RESOLVED_DUPLICATE = 1 } fr_resolved;
 
-/** Forgets the facts of the batch before. A batch must end with an event that changed an account's status: views ask
- *  fr_resolver_each_record about it, and that speaks of the state after the last event resolved. */
+/** A batch must end with this fact: views ask fr_resolver_each_record about an account whose status an account event
+ *  changed, and that speaks of the state after the last event resolved. */
+static inline bool fr_fact_ends_batch(const fr_fact *fact)
+{
+    return fact->status_before != fact->status_after && fact->event->kind == FR_EVENT_ACCOUNT;
+}
+/** Forgets the facts of the batch before. */
 void fr_resolver_begin(fr_resolver *resolver);
 /** Resolves one event that will be appended as `seq` if it is new; on FR_RESOLVED_DUPLICATE nothing is changed. Events
  *  must come in log order. `from_car`: the put comes from a CAR. links: as extracted (NULL: extracted here). */

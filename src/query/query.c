@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// One request: split, decode, find the route, answer under an RCU section from one sequence.
+#include "query.h"
+
+#include <fr/rcu.h>
+#include <stdio.h>
+
+enum { ARENA_BUDGET_BYTES = 8 << 20, ARENA_BLOCK_BYTES = 16 << 10 };
+
+static const struct {
+    const char *path;
+    fr_route_fn answer;
+} ROUTES[] = {
+    {"/", fr_route_home},
+    {"/health", fr_route_health},
+    {"/metrics", fr_route_metrics},
+    {"/robots.txt", fr_route_robots},
+    {"/links", fr_route_links},
+    {"/links/count", fr_route_links_count},
+    {"/links/all/count", fr_route_links_all_count},
+    {"/links/top", fr_route_links_top},
+    {"/xrpc/blue.microcosm.links.getBacklinksCount", fr_route_backlinks_count},
+    {"/timeline", fr_route_timeline},
+    {"/author", fr_route_author},
+    {"/newest", fr_route_newest},
+    {"/relationships", fr_route_relationships},
+};
+
+static fr_route_fn route_of(fr_slice path)
+{
+    for (size_t i = 0; i < FR_COUNT_OF(ROUTES); i++) {
+        if (fr_slice_equal(path, fr_slice_text(ROUTES[i].path))) {
+            return ROUTES[i].answer;
+        }
+    }
+    return NULL;
+}
+
+bool fr_query_knows(fr_slice path)
+{
+    return route_of(path) != NULL;
+}
+
+/* ---- refusing ----------------------------------------------------------------------------------------------------------- */
+
+void fr_refuse(fr_request *request, int status, const char *error, const char *message)
+{
+    fr_buffer *out = fr_body(request);
+    if (request->answer->status != 0) {
+        return;
+    }
+    request->answer->status = status;
+    request->answer->content_type = "application/json";
+    fr_buffer_reset(out);
+    fr_buffer_text(out, "{\"error\":\"");
+    fr_buffer_text(out, error);
+    fr_buffer_text(out, "\",\"message\":");
+    fr_buffer_json_string(out, fr_slice_text(message));
+    fr_buffer_byte(out, '}');
+}
+
+void fr_refuse_param(fr_request *request, const char *what, const char *name)
+{
+    char message[128];
+    snprintf(message, sizeof message, "%s: %s", what, name);
+    fr_refuse(request, 400, "InvalidRequest", message);
+}
+
+bool fr_check(fr_request *request, fr_status status)
+{
+    if (status != FR_OK) {
+        bool busy = status == FR_NOMEM || status == FR_LIMIT;
+        fr_refuse(request, busy ? 503 : 500, busy ? "Unavailable" : "InternalError", fr_status_name(status));
+    }
+    return status == FR_OK;
+}
+
+/* ---- decoding ------------------------------------------------------------------------------------------------------------- */
+
+static int hex_value(uint8_t c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/** Form decoding: '+' is a space, %XX a byte; anything else stands for itself. NULL when there is no memory. */
+static bool decode(fr_request *request, fr_slice in, fr_slice *out)
+{
+    uint8_t *to = fr_arena_take_bytes(request->arena, in.size + 1);
+    size_t size = 0;
+    if (to == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < in.size; i++) {
+        uint8_t c = in.data[i];
+        if (c == '+') {
+            c = ' ';
+        } else if (c == '%' && i + 2 < in.size && hex_value(in.data[i + 1]) >= 0 && hex_value(in.data[i + 2]) >= 0) {
+            c = (uint8_t)(hex_value(in.data[i + 1]) << 4 | hex_value(in.data[i + 2]));
+            i += 2;
+        }
+        to[size++] = c;
+    }
+    *out = fr_slice_of(to, size);
+    return true;
+}
+
+static bool split(fr_request *request, fr_slice query)
+{
+    while (query.size != 0) {
+        size_t end = fr_slice_find(query, '&');
+        fr_slice pair = fr_slice_sub(query, 0, end);
+        query = fr_slice_from(query, end + 1);
+        if (pair.size == 0) {
+            continue;
+        }
+        if (request->param_count == FR_QUERY_PARAMS_MAX) {
+            fr_refuse(request, 400, "InvalidRequest", "too many parameters");
+            return false;
+        }
+        size_t equals = fr_slice_find(pair, '=');
+        fr_param *param = &request->params[request->param_count++];
+        if (!decode(request, fr_slice_sub(pair, 0, equals), &param->name) ||
+            !decode(request, fr_slice_from(pair, equals + 1), &param->value)) {
+            fr_refuse(request, 503, "Unavailable", "no memory for the request");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- answering -------------------------------------------------------------------------------------------------------------- */
+
+static void answer_route(fr_request *request, fr_slice query)
+{
+    fr_route_fn route = route_of(request->path);
+    if (route == NULL) {
+        fr_refuse(request, 404, "NotFound", "no such path");
+        return;
+    }
+    if (split(request, query)) {
+        fr_rcu_read_lock();
+        route(request);
+        fr_rcu_read_unlock();
+    }
+}
+
+fr_status fr_query_answer(const fr_query_context *context, fr_slice target, fr_query_answer_buffers *answer,
+                          fr_error *err)
+{
+    fr_arena arena;
+    fr_arena_init(&arena, ARENA_BUDGET_BYTES, ARENA_BLOCK_BYTES);
+    size_t mark = fr_slice_find(target, '?');
+    fr_request request;
+    request.context = context;
+    request.answer = answer;
+    request.path = fr_slice_sub(target, 0, mark);
+    request.param_count = 0;
+    request.arena = &arena;
+    request.seq = context->seq;
+    request.err = NULL;
+    fr_buffer_reset(&answer->body);
+    fr_buffer_reset(&answer->headers);
+    answer->status = 0;
+    answer->content_type = "application/json";
+    answer_route(&request, fr_slice_from(target, mark + 1));
+    answer->status = answer->status == 0 ? 200 : answer->status;
+    fr_buffer_printf(&answer->headers, "freshet-seq: %llu\r\n", (unsigned long long)request.seq);
+    if (answer->status == 503) {
+        fr_buffer_text(&answer->headers, "retry-after: 1\r\n");
+    }
+    fr_arena_done(&arena);
+    FR_TRY(fr_buffer_status(&answer->headers, err));
+    return fr_buffer_status(&answer->body, err);
+}
