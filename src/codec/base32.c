@@ -24,8 +24,8 @@ size_t fr_base32_encode(fr_slice in, char *out)
     return (size_t)(at - out);
 }
 
-// Eight letters to five bytes; the index of the first bad letter, or 8. Written out, because the letters of a CID are
-// read for every record: two independent halves, one test.
+// Eight letters to five bytes; the index of the first bad letter, or 8. Written out, because the
+// letters of a CID are read for every record: two independent halves, one test.
 static inline size_t decode_group(const uint8_t *text, uint8_t *out)
 {
     const uint8_t *value = fr_base32_value;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Arbitrary bytes as varint, base32, base58, base64, UTF-8 and time: what decodes, encodes back to the same bytes.
+// Arbitrary bytes as varint, base32, base58, base64, UTF-8 and time: what decodes, encodes back to
+// the same bytes.
 #include <fr/codec.h>
 
 #include <stdlib.h>

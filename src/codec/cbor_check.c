@@ -6,7 +6,8 @@
 //     a2 61 62 82 01 02 62 63 63 f6        {"b": [1, 2], "cc": null}
 //        key   ^ push {2 owed}  ^ pop, next key must come after "b"
 //
-// Kept apart from fr_cbor_next, which checks neither order nor nesting and builds an item that nobody here would read.
+// Kept apart from fr_cbor_next, which checks neither order nor nesting and builds an item that
+// nobody here would read.
 #include <fr/cbor.h>
 
 #include "cbor_head.h"

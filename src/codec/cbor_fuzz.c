@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Arbitrary bytes as CBOR. What the check accepts, the reader walks to the end and the writer gives back byte for byte;
-// what has a JSON form comes back from it byte for byte.
+// Arbitrary bytes as CBOR. What the check accepts, the reader walks to the end and the writer gives
+// back byte for byte; what has a JSON form comes back from it byte for byte.
 #include <fr/cbor.h>
 #include <fr/json.h>
 

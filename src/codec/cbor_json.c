@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// DAG-CBOR to atproto JSON. The inverse of json_cbor.c, so a map that already has a key "$link" or "$bytes" is refused:
-// its JSON would read back as something else.
+// DAG-CBOR to atproto JSON. The inverse of json_cbor.c, so a map that already has a key "$link" or
+// "$bytes" is refused: its JSON would read back as something else.
 #include <fr/json.h>
 
 #include <fr/cbor.h>

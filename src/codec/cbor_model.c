@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The data model's rules are about members of one map, so each map is looked at from its own start while a flat walk
-// over all items finds the maps. Keys are sorted by length, so the look-ups stop early except in blobs.
+// The data model's rules are about members of one map, so each map is looked at from its own start
+// while a flat walk over all items finds the maps. Keys are sorted by length, so the look-ups stop
+// early except in blobs.
 #include <fr/cbor.h>
 
 static fr_status refuse(fr_error *err, size_t offset, const char *text)

@@ -123,7 +123,7 @@ fr_status fr_cbor_next(fr_cbor_reader *r, fr_cbor_item *item, fr_error *err)
 
 fr_status fr_cbor_skip(fr_cbor_reader *r, fr_error *err)
 {
-    fr_cbor_item item;
+    fr_cbor_item item = {0};
     const uint8_t *from = r->at;
     uint64_t owed = 1;
     if (r->at >= r->end) {

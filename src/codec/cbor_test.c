@@ -190,7 +190,7 @@ static void sizes_are_bounded(void **state)
     }
 }
 
-/* ---- writer, reader, look-ups ------------------------------------------------------------------------------------ */
+/* ---- writer, reader, look-ups ---------------------------------------------------------------- */
 
 static void write_sample(fr_buffer *out)
 {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// What ingest pays a line for: parse, transcode, hash; and the parts. A built-in mix of Jetstream lines (likes, posts,
-// reposts, follows; about 480 bytes each), or the lines of a file named on the command line.
+// What ingest pays a line for: parse, transcode, hash; and the parts. A built-in mix of Jetstream
+// lines (likes, posts, reposts, follows; about 480 bytes each), or the lines of a file named on the
+// command line.
 #include <fr/cbor.h>
 #include <fr/codec.h>
 #include <fr/json.h>
@@ -37,7 +38,8 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-// Rounds over all lines; p50 and p99-like worst of the rounds' means, since one operation is shorter than the clock.
+// Rounds over all lines; p50 and p99-like worst of the rounds' means, since one operation is
+// shorter than the clock.
 static void run(bench *b, const char *name, work fn, const fr_slice *over)
 {
     double rounds[ROUND_COUNT];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Other people's vectors: DASL's CBOR cases, the RFC 8949 vectors, and the atproto interop cases of the data model.
-// The counts are asserted, so that a reader that skips cases fails.
+// Other people's vectors: DASL's CBOR cases, the RFC 8949 vectors, and the atproto interop cases of
+// the data model. The counts are asserted, so that a reader that skips cases fails.
 #include <fr/cbor.h>
 #include <fr/codec.h>
 #include <fr/json.h>
@@ -68,7 +68,7 @@ static bool has_word(fr_json_value object, const char *key, const char *word)
     return false;
 }
 
-/* ---- encode(decode(x)) -------------------------------------------------------------------------------------------- */
+/* ---- encode(decode(x)) ----------------------------------------------------------------------- */
 
 static void put_item(fr_buffer *out, const fr_cbor_item *item)
 {
@@ -86,7 +86,8 @@ static void put_item(fr_buffer *out, const fr_cbor_item *item)
     }
 }
 
-// Through the reader and the writer, and where the value has a JSON form through JSON: the same bytes come back.
+// Through the reader and the writer, and where the value has a JSON form through JSON: the same
+// bytes come back.
 static void assert_round_trips(fr_slice in)
 {
     fr_cbor_reader r;
@@ -109,7 +110,7 @@ static void assert_round_trips(fr_slice in)
     fr_buffer_done(&out);
 }
 
-/* ---- cbor/dasl-cbor ------------------------------------------------------------------------------------------------ */
+/* ---- cbor/dasl-cbor -------------------------------------------------------------------------- */
 
 typedef struct {
     int all, refused, round_trips, wide_numbers;
@@ -147,7 +148,7 @@ static void check_dasl_file(const char *name, tally *t)
         fr_slice in = from_hex(member(v, "data"));
         if (fr_slice_equal(member(v, "type"), FR_SLICE("roundtrip"))) {
             check_round_trip(in, t);
-        } else { // invalid_in; invalid_out is unencodable: no writer makes it and no reader lets it in
+        } else { // invalid_in, and invalid_out: no writer makes it and no reader lets it in
             assert_int_equal(fr_cbor_check(in, NULL, NULL), FR_MALFORMED);
             assert_int_equal(fr_cbor_check(in, &numbers, NULL), FR_MALFORMED);
             t->refused++;
@@ -179,7 +180,7 @@ static void dasl_cases(void **state)
     assert_int_equal(t.refused + t.round_trips + t.wide_numbers, 92);
 }
 
-/* ---- cbor/rfc8949-vectors ------------------------------------------------------------------------------------------ */
+/* ---- cbor/rfc8949-vectors -------------------------------------------------------------------- */
 
 static void rfc8949_vectors(void **state)
 {
@@ -211,7 +212,7 @@ static void rfc8949_vectors(void **state)
     assert_int_equal(accepted, 35);
 }
 
-/* ---- interop/data-model -------------------------------------------------------------------------------------------- */
+/* ---- interop/data-model ---------------------------------------------------------------------- */
 
 static void cid_text_of(fr_slice block, char out[64])
 {

@@ -36,9 +36,7 @@ static void to_hex(const uint8_t *in, size_t size, char *out)
     }
 }
 
-/* ---- varint
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- varint ---------------------------------------------------------------------------------- */
 
 static void varint_round_trips_at_every_length(void **state)
 {
@@ -90,8 +88,7 @@ static void zigzag_round_trips(void **state)
     }
 }
 
-/* ---- checksums and hashes
- * -------------------------------------------------------------------------------------- */
+/* ---- checksums and hashes -------------------------------------------------------------------- */
 
 static void crc32c_known_answers(void **state)
 {
@@ -148,8 +145,7 @@ static void xxh3_known_answers(void **state)
     assert_true(fr_xxh3_64(FR_SLICE("abc")) == UINT64_C(0x78af5f94892f3950));
 }
 
-/* ---- base encodings
- * -------------------------------------------------------------------------------------------- */
+/* ---- base encodings -------------------------------------------------------------------------- */
 
 static void base32_known_answers(void **state)
 {
@@ -300,9 +296,7 @@ static void bases_round_trip_random_bytes(void **state)
     }
 }
 
-/* ---- UTF-8
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- UTF-8 ----------------------------------------------------------------------------------- */
 
 static void utf8_boundaries(void **state)
 {
@@ -338,7 +332,7 @@ static void utf8_boundaries(void **state)
         char text[64];
         for (size_t before = 0; before < 20; before++) {
             memset(text, 'x', before);
-            strcpy(text + before, bad[i]);
+            memcpy(text + before, bad[i], strlen(bad[i]) + 1);
             size_t bad_at = 99;
             assert_false(fr_utf8_valid(fr_slice_text(text), &bad_at));
             assert_int_equal(bad_at, before);
@@ -346,9 +340,7 @@ static void utf8_boundaries(void **state)
     }
 }
 
-/* ---- time
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 static void time_known_answers(void **state)
 {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Streams: zlib and zstd already work piece by piece; what is added is one face, concatenated members, offsets of
-// failures and the question whether the end was an end. Single frames are decoded straight into the caller's buffer
-// (no window of their own); the buffer starts at a small multiple of the frame and doubles when the content turns out
-// larger, so a frame that claims a gigabyte in ten bytes gets ten bytes' worth of memory.
+// Streams: zlib and zstd already work piece by piece; what is added is one face, concatenated
+// members, offsets of failures and the question whether the end was an end. Single frames are
+// decoded straight into the caller's buffer (no window of their own); the buffer starts at a small
+// multiple of the frame and doubles when the content turns out larger, so a frame that claims a
+// gigabyte in ten bytes gets ten bytes' worth of memory.
 //
-// Debian's libzstd still reads the formats from before 1.0, whose decoders nobody tests any more: a frame must begin
-// with today's magic number, which is looked at before the library sees it.
+// Debian's libzstd still reads the formats from before 1.0, whose decoders nobody tests any more: a
+// frame must begin with today's magic number, which is looked at before the library sees it.
 #include <fr/compress.h>
 
 #include <limits.h>
@@ -31,7 +32,7 @@ fr_compression fr_compression_of(fr_slice head)
     return FR_COMPRESSION_NONE;
 }
 
-/* ---- dictionary --------------------------------------------------------------------------------------------------- */
+/* ---- dictionary ------------------------------------------------------------------------------ */
 
 struct fr_zstd_dict {
     ZSTD_DDict *digested;
@@ -79,7 +80,7 @@ uint32_t fr_zstd_dict_id(const fr_zstd_dict *dict)
     return ZSTD_getDictID_fromDDict(dict->digested);
 }
 
-/* ---- streams ------------------------------------------------------------------------------------------------------ */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 struct fr_decoder {
     fr_compression kind;
@@ -306,7 +307,7 @@ fr_status fr_decoder_finish(const fr_decoder *d, fr_error *err)
     return FR_OK;
 }
 
-/* ---- single frames ------------------------------------------------------------------------------------------------- */
+/* ---- single frames --------------------------------------------------------------------------- */
 
 struct fr_zstd {
     ZSTD_DCtx *context;

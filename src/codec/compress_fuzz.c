@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Arbitrary bytes as gzip, zstd and single frames, in pieces whose size the first byte chooses: every call makes
-// progress or fails, and what comes out does not depend on the pieces.
+// Arbitrary bytes as gzip, zstd and single frames, in pieces whose size the first byte chooses:
+// every call makes progress or fails, and what comes out does not depend on the pieces.
 #include <fr/compress.h>
 
 #include <stdlib.h>
@@ -53,8 +53,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fr_status in_pieces = unpack(d, in, piece, room, &small);
         fr_decoder_reset(d);
         fr_status at_once = unpack(d, in, size, 512, &large);
-        // zstd 1.5 has another path for a frame that is there whole, and the two disagree about some empty frames (one
-        // that states content, one with a window of 0): then one calls malformed what the other calls empty.
+        // zstd 1.5 has another path for a frame that is there whole, and the two disagree about
+        // some empty frames (one that states content, one with a window of 0): then one calls
+        // malformed what the other calls empty.
         bool malformed =
             kind == FR_COMPRESSION_ZSTD && (in_pieces == FR_MALFORMED || at_once == FR_MALFORMED);
         require(in_pieces == at_once || malformed || in_pieces == FR_NOMEM || at_once == FR_NOMEM);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Streams in pieces of every size, cuts, damage, bombs; single frames with and without a dictionary.
+// Streams in pieces of every size, cuts, damage, bombs; single frames with and without a
+// dictionary.
 #include <fr/compress.h>
 
 #include <setjmp.h>
@@ -50,7 +51,8 @@ static size_t pack(fr_compression kind, fr_slice in, uint8_t *out, size_t room)
     return size;
 }
 
-// Feeds in pieces and drains through a small room; returns the status of the first failure or of finish.
+// Feeds in pieces and drains through a small room; returns the status of the first failure or of
+// finish.
 static fr_status unpack(fr_decoder *d, fr_slice in, size_t piece, size_t room, fr_buffer *out,
                         fr_error *err)
 {
@@ -224,7 +226,8 @@ static void skippable_frames_are_skipped(void **state)
 static void a_wide_window_is_a_limit(void **state)
 {
     (void)state;
-    // magic, descriptor 00 (no single segment), window descriptor: exponent 18 = 2^28, then an empty last raw block
+    // magic, descriptor 00 (no single segment), window descriptor: exponent 18 = 2^28, then an
+    // empty last raw block
     static const uint8_t wide[] = {0x28, 0xb5, 0x2f, 0xfd, 0x00, 18 << 3, 0x01, 0x00, 0x00};
     fr_cleanup(fr_decoder_freep) fr_decoder *d = NULL;
     uint8_t space[16];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Parsing is simdjson's; what is here is the walk over its tape and the memory around it. The other C parsers tried
-// gave a fifth of the speed and doubles for large integers.
+// Parsing is simdjson's; what is here is the walk over its tape and the memory around it. The other
+// C parsers tried gave a fifth of the speed and doubles for large integers.
 #include <fr/json.h>
 
 #include "json_tape.h"
@@ -113,7 +113,7 @@ fr_status fr_json_parse(fr_json *json, fr_slice text, bool padded, fr_json_value
     return FR_OK;
 }
 
-/* ---- walking ---------------------------------------------------------------------------------------------------- */
+/* ---- walking --------------------------------------------------------------------------------- */
 
 fr_json_type fr_json_type_of(fr_json_value v)
 {

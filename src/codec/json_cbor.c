@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // JSON to canonical DAG-CBOR in one pass over the tape: on the path of every ingested record.
 //
-// An object must be written in another order than it was read, so its members are first gathered as 16-byte entries
-// {rank, key, value} and sorted; the values stay on the tape and are visited from there. Gathering skips a nested
-// container in one step, so each word of the tape is touched once as a member and once as a value. Entries of the open
-// objects form a stack in the parser's own scratch, which was made as large as the tape needs when it was parsed.
+// An object must be written in another order than it was read, so its members are first gathered as
+// 16-byte entries {rank, key, value} and sorted; the values stay on the tape and are visited from
+// there. Gathering skips a nested container in one step, so each word of the tape is touched once
+// as a member and once as a value. Entries of the open objects form a stack in the parser's own
+// scratch, which was made as large as the tape needs when it was parsed.
 //
-//     levels:   {array: next, end on the tape} | {object: next, end in the entries, base to fall back to}
+//     levels:   {array: next, end on the tape}
+//             | {object: next, end in the entries, base to fall back to}
 //
-// Records have few members, often sorted already: insertion sort. Above 24 a heap sort, which needs no memory and has
-// no bad input.
+// Records have few members, often sorted already: insertion sort. Above 24 a heap sort, which needs
+// no memory and has no bad input.
 #include <fr/json.h>
 
 #include "cbor_head.h"
@@ -53,7 +55,7 @@ static fr_status refuse(const encoder *e, const char *code, const char *text)
     return fr_fail_code(e->err, FR_MALFORMED, 0, code, text);
 }
 
-/* ---- output: a cursor into the buffer's room, so that a byte costs a store and not a call ------------------------- */
+/* ---- output: a cursor into the buffer's room, so that a byte costs a store and not a call ---- */
 
 static size_t head_bytes(uint64_t argument)
 {
@@ -77,7 +79,8 @@ static bool grow(encoder *e, size_t exact)
     return true;
 }
 
-// Room for a head and `body` bytes behind it; exact only where room is short, so that the last byte can be used.
+// Room for a head and `body` bytes behind it; exact only where room is short, so that the last byte
+// can be used.
 static inline bool room(encoder *e, uint64_t argument, size_t body)
 {
     size_t left = (size_t)(e->end - e->at);
@@ -101,9 +104,8 @@ static inline fr_status put_text(encoder *e, const uint8_t *data, size_t size)
     }
     uint8_t *at = cbor_head_write(e->at, CBOR_TEXT, size);
     if (size <= SHORT_COPY_BYTES && (size_t)(e->end - at) >= SHORT_COPY_BYTES) {
-        memcpy(
-            at, data,
-            SHORT_COPY_BYTES); // one load and store; the strings have 64 bytes to spare at their end
+        // One load and store; the strings have 64 bytes to spare at their end.
+        memcpy(at, data, SHORT_COPY_BYTES);
     } else {
         memcpy(at, data, size);
     }
@@ -111,7 +113,7 @@ static inline fr_status put_text(encoder *e, const uint8_t *data, size_t size)
     return FR_OK;
 }
 
-/* ---- scalars ------------------------------------------------------------------------------------------------------ */
+/* ---- scalars --------------------------------------------------------------------------------- */
 
 static fr_status put_integer(encoder *e, int64_t value)
 {
@@ -143,7 +145,7 @@ static fr_status put_scalar(encoder *e, uint32_t at)
     }
 }
 
-/* ---- {"$link": …} and {"$bytes": …} --------------------------------------------------------------------------------- */
+/* ---- {"$link": …} and {"$bytes": …} ------------------------------------------------------ */
 
 static fr_status put_link(encoder *e, uint32_t value)
 {
@@ -191,7 +193,7 @@ static fr_status put_bytes(encoder *e, uint32_t value)
     return FR_OK;
 }
 
-/* ---- objects -------------------------------------------------------------------------------------------------------- */
+/* ---- objects --------------------------------------------------------------------------------- */
 
 static inline uint64_t rank_of(fr_slice key)
 {

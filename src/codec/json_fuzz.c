@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Arbitrary bytes as JSON. What parses is printed, and the print parses to the same print; what has a CBOR form gives
-// checked CBOR, whose JSON gives the same CBOR.
+// Arbitrary bytes as JSON. What parses is printed, and the print parses to the same print; what has
+// a CBOR form gives checked CBOR, whose JSON gives the same CBOR.
 #include <fr/cbor.h>
 #include <fr/codec.h>
 #include <fr/json.h>

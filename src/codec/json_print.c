@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// A JSON value back to text. The tape is already in the order of the text, so printing is one flat walk; what a comma
-// depends on is one bit a level (object or array), and whether something was printed before on this level.
+// A JSON value back to text. The tape is already in the order of the text, so printing is one flat
+// walk; what a comma depends on is one bit a level (object or array), and whether something was
+// printed before on this level.
 #include <fr/json.h>
 
 #include "json_tape.h"
@@ -8,7 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-// The shortest of 15, 16 or 17 digits that reads back as the same number, and always visibly a real.
+// The shortest of 15, 16 or 17 digits that reads back as the same number, and always visibly a
+// real.
 static void print_real(double real, fr_buffer *out)
 {
     char text[40];

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The one place that speaks C++ to simdjson. Nothing here may throw: every call used has a form that returns a code.
+// The one place that speaks C++ to simdjson. Nothing here may throw: every call used has a form
+// that returns a code.
 #include "json_shim.h"
 
 #include <new>
@@ -28,7 +29,8 @@ extern "C" void fr_json_shim_free(fr_json_shim *shim)
     delete shim;
 }
 
-// Left to itself the parser grows to the exact size, which on a stream of slowly longer lines is every time.
+// Left to itself the parser grows to the exact size, which on a stream of slowly longer lines is
+// every time.
 static bool make_room(fr_json_shim *shim, size_t size)
 {
     if (size <= shim->dom.capacity() && size <= shim->dom.doc.capacity()) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** The C face of simdjson's DOM parser: text in, its tape out. The tape is what all walking reads (json_tape.h); the
- *  layout is the library's documented one (doc/tape.md), checked by a test against every kind of value.
+/** The C face of simdjson's DOM parser: text in, its tape out. The tape is what all walking reads
+ *  (json_tape.h); the layout is the library's documented one (doc/tape.md), checked by a test
+ *  against every kind of value.
  *
  *  thread   owned(thread) */
 #pragma once
@@ -32,8 +33,8 @@ typedef struct {
 /** NULL when there is no memory. */
 fr_json_shim *fr_json_shim_new(size_t text_bytes_max, size_t depth_max);
 void fr_json_shim_free(fr_json_shim *shim);
-/** Parses; 64 bytes behind the text must be readable. Memory is kept and grows in powers of two, about 14 bytes for
- *  a byte of text. The result is valid until the next call. */
+/** Parses; 64 bytes behind the text must be readable. Memory is kept and grows in powers of two,
+ *  about 14 bytes for a byte of text. The result is valid until the next call. */
 fr_json_shim_result fr_json_shim_parse(fr_json_shim *shim, const uint8_t *text, size_t size,
                                        fr_json_shim_parsed *out);
 

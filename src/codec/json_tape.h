@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** The parser's tape as plain C: 64-bit words, the type a letter in the top eight bits, 56 bits of payload.
+/** The parser's tape as plain C: 64-bit words, the type a letter in the top eight bits, 56 bits of
+ *  payload.
  *
  *      [0] 'r' end      [1..] the value      [end - 1] 'r'
- *      '{' '['          bits 0-31: the word after the matching end; bits 32-55: element count, saturating
+ *      '{' '['          bits 0-31: the word after the matching end; 32-55: count, saturating
  *      '}' ']'          one word
- *      '"'              offset in the strings: u32 length, the bytes, a NUL; keys come before their values
+ *      '"'              offset in the strings: u32 length, bytes, a NUL; a key precedes its value
  *      'l' 'u' 'd'      the next word is the int64, uint64 or double
  *      't' 'f' 'n'      one word */
 #pragma once
@@ -15,8 +16,9 @@
 
 #define TAPE_COUNT_MAX 0xffffff /* a count this large means "or more" */
 
-/** One member of an object, in the order that the sort wants: `rank` holds the key's length in its top 16 bits and
- *  the first six bytes below, so that most comparisons are one of integers, and "$link" is an integer too. */
+/** One member of an object, in the order that the sort wants: `rank` holds the key's length in its
+ *  top 16 bits and the first six bytes below, so that most comparisons are one of integers, and
+ *  "$link" is an integer too. */
 typedef struct {
     uint64_t rank;
     uint32_t key;   /* offset of the key's bytes in the strings */

@@ -78,7 +78,7 @@ static void assert_no_cbor(const char *text, fr_status status, const char *code)
     assert_buffer("before");
 }
 
-/* ---- reading ---------------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static void every_type_is_read(void **state)
 {
@@ -248,7 +248,7 @@ static void printing_keeps_the_text(void **state)
     assert_buffer("{\"b\":[1]}");
 }
 
-/* ---- JSON to DAG-CBOR --------------------------------------------------------------------------------------------- */
+/* ---- JSON to DAG-CBOR ------------------------------------------------------------------------ */
 
 static void cbor_of_plain_values(void **state)
 {
@@ -404,7 +404,7 @@ static void keys_are_sorted_at_every_size(void **state)
     fr_buffer_reset(&out);
 }
 
-/* ---- DAG-CBOR to JSON --------------------------------------------------------------------------------------------- */
+/* ---- DAG-CBOR to JSON ------------------------------------------------------------------------ */
 
 static void json_of_cbor_is_the_inverse(void **state)
 {

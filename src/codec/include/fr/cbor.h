@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /** DRISL, the strict profile of DAG-CBOR: one encoding for each value, so encode(decode(x)) == x.
  *
- *  Accepted: integers within int64, byte strings, UTF-8 text, arrays, maps with unique text keys ordered by length
- *  then bytes, tag 42 links, false, true, null; definite lengths in shortest form only. No recursion anywhere; a
- *  count must not exceed the bytes left before anything is done with it. Source: ../docs/format.md; RFC 8949; DASL DRISL. */
+ *  Accepted: integers within int64, byte strings, UTF-8 text, arrays, maps with unique text keys
+ *  ordered by length then bytes, tag 42 links (version 1, raw or dag-cbor, SHA-256 or BLAKE3: 36
+ *  bytes), false, true, null; definite lengths in shortest form only. No recursion anywhere; a
+ *  count must not exceed the bytes left before anything is done with it. Source: docs/format.md;
+ *  RFC 8949; DASL DRISL. */
 #pragma once
 
 #include <fr/base.h>
 #include <fr/buffer.h>
 
-#define FR_CBOR_DEPTH_MAX 64          /* containers inside containers, default of the checks */
-#define FR_CBOR_CONTAINER_MAX 131072  /* elements a container */
-#define FR_CBOR_KEY_MAX 8192          /* bytes of a map key */
+#define FR_CBOR_DEPTH_MAX 64         /* containers inside containers, default of the checks */
+#define FR_CBOR_CONTAINER_MAX 131072 /* elements a container */
+#define FR_CBOR_KEY_MAX 8192         /* bytes of a map key */
 
 typedef enum {
     FR_CBOR_INT,   /* .integer */
@@ -23,8 +25,9 @@ typedef enum {
     FR_CBOR_FALSE,
     FR_CBOR_TRUE,
     FR_CBOR_NULL,
-    FR_CBOR_FLOAT, /* .real; only with FR_CBOR_DRISL_NUMBERS */
-    FR_CBOR_UINT,  /* .unsigned_integer above INT64_MAX, only with FR_CBOR_DRISL_NUMBERS; negatives below int64 likewise NINT */
+    /* only with FR_CBOR_DRISL_NUMBERS: */
+    FR_CBOR_FLOAT, /* .real */
+    FR_CBOR_UINT,  /* .unsigned_integer, above INT64_MAX */
     FR_CBOR_NINT,  /* -1 - .unsigned_integer, below INT64_MIN */
 } fr_cbor_type;
 
@@ -44,7 +47,8 @@ enum {
     FR_CBOR_DRISL_NUMBERS = 1, /* also finite 64-bit floats (not -0) and full 64-bit integers */
 };
 
-/** A cursor over items, for readers that know what they expect. Does not check nesting, key order or the end. */
+/** A cursor over items, for readers that know what they expect. Does not check nesting, key order
+ *  or the end. */
 typedef struct {
     const uint8_t *start, *at, *end;
     unsigned flags;
@@ -54,32 +58,40 @@ static inline void fr_cbor_reader_init(fr_cbor_reader *r, fr_slice in)
 {
     *r = (fr_cbor_reader){in.data, in.data, in.data + in.size, 0};
 }
-/** The head of the next item (with its bytes when it is text, bytes or a link). FR_END at the end of input;
- *  FR_MALFORMED with offset for anything outside the profile. */
+/** The head of the next item (with its bytes when it is text, bytes or a link). FR_END at the end
+ *  of input; FR_MALFORMED with offset for anything outside the profile. The reader moves on success
+ *  only. */
 FR_MUST_USE fr_status fr_cbor_next(fr_cbor_reader *r, fr_cbor_item *item, fr_error *err);
 /** Skips one whole item, containers included; iterative. */
 FR_MUST_USE fr_status fr_cbor_skip(fr_cbor_reader *r, fr_error *err);
 
 typedef struct {
     unsigned flags;
-    uint32_t depth_max; /* 0: FR_CBOR_DEPTH_MAX, at most 1024; the top container is level 1. Excess is FR_LIMIT "record-depth" */
-    bool must_be_map;   /* the top item is a map, else FR_MALFORMED "record-not-map" */
+    /* Deepest nesting accepted, the top container is level 1; 0: FR_CBOR_DEPTH_MAX, at most 1024 */
+    uint32_t depth_max;
+    bool must_be_map; /* the top item is a map, else FR_MALFORMED "record-not-map" */
 } fr_cbor_check_options;
 /** The whole slice is exactly one valid item. `options` may be NULL.
- *  errors   FR_MALFORMED "record-cbor" with the offset of the item that breaks the rule, "record-not-map"; FR_LIMIT
- *           "record-depth", "record-size" (a container or key over its bound)
+ *  errors   FR_MALFORMED "record-cbor" with the offset of the item that breaks the rule,
+ *           "record-not-map"; FR_LIMIT "record-depth", "record-size" (a container or key over its
+ *           bound)
  *  cost     one pass, 32 KiB of stack at most, no allocation */
-FR_MUST_USE fr_status fr_cbor_check(fr_slice in, const fr_cbor_check_options *options, fr_error *err);
+FR_MUST_USE fr_status fr_cbor_check(fr_slice in, const fr_cbor_check_options *options,
+                                    fr_error *err);
 /** The same for the first of several items; *size is its length (frames are two items in a row). */
-FR_MUST_USE fr_status fr_cbor_check_prefix(fr_slice in, const fr_cbor_check_options *options, size_t *size, fr_error *err);
+FR_MUST_USE fr_status fr_cbor_check_prefix(fr_slice in, const fr_cbor_check_options *options,
+                                           size_t *size, fr_error *err);
 
-/** What the atproto data model asks of a checked item beyond its encoding: `$type` is a non-empty text wherever it
- *  stands; a map of type "blob" has a link `ref`, a text `mimeType` and a `size` that is an integer from 0; no map key is
- *  `$link` or `$bytes`, which JSON keeps for links and bytes. The top item is a map. Records in the network break these
- *  rules; so this is apart from fr_cbor_check.  errors   FR_MALFORMED "record-data-model" with offset */
+/** What the atproto data model asks of a checked item beyond its encoding: `$type` is a non-empty
+ *  text wherever it stands; a map of type "blob" has a link `ref`, a text `mimeType` and a `size`
+ *  that is an integer from 0; no map key is `$link` or `$bytes`, which JSON keeps for links and
+ *  bytes. The top item is a map. Records in the network break these rules; so this is apart from
+ *  fr_cbor_check.
+ *  errors   FR_MALFORMED "record-data-model" with the offset of the map */
 FR_MUST_USE fr_status fr_cbor_check_data_model(fr_slice checked, fr_error *err);
 
-/** Value of `key` in the map at the start of `map` (a checked item); FR_NOT_FOUND. *value is the encoded value. */
+/** Value of `key` in the map at the start of `map` (a checked item, or the rest of one);
+ *  FR_NOT_FOUND. *value is the encoded value. Stops at the first key that sorts behind `key`. */
 FR_MUST_USE fr_status fr_cbor_map_get(fr_slice map, const char *key, fr_slice *value);
 /** Conveniences over checked input: FR_NOT_FOUND when absent or of another type. */
 FR_MUST_USE fr_status fr_cbor_get_text(fr_slice map, const char *key, fr_slice *out);
@@ -90,7 +102,8 @@ FR_MUST_USE fr_status fr_cbor_get_bool(fr_slice map, const char *key, bool *out)
 FR_MUST_USE fr_status fr_cbor_get_map(fr_slice map, const char *key, fr_slice *out);
 FR_MUST_USE fr_status fr_cbor_get_array(fr_slice map, const char *key, fr_slice *out);
 
-/* ---- writing: the caller puts map keys in canonical order (fr_cbor_key_compare) ---- */
+/* ---- writing: the caller puts map keys in canonical order (fr_cbor_key_compare), gives text in
+ *      UTF-8, and looks at fr_buffer_status once at the end ---- */
 void fr_cbor_put_map(fr_buffer *out, uint64_t pairs);
 void fr_cbor_put_array(fr_buffer *out, uint64_t count);
 void fr_cbor_put_int(fr_buffer *out, int64_t value);
