@@ -46,7 +46,10 @@ static inline freshet_status fake_answer(void *context, const char *target, size
         fake_reply(answer, 200, "{\"total\":42}");
         answer->headers = "freshet-seq: 7\r\netag: \"v7\"\r\n";
         answer->headers_size = strlen(answer->headers);
-    } else if (fr_slice_equal(path, FR_SLICE("/echo"))) {
+    } else if (fr_slice_equal(path, FR_SLICE("/health"))) {
+        fake_reply(answer, 200, "{\"status\":\"ok\"}");
+    } else if (fr_slice_equal(path, FR_SLICE("/echo")) ||
+               fr_slice_equal(path, FR_SLICE("/links/echo"))) {
         fake_reply(answer, 200, fake->target);
     } else if (fr_slice_equal(path, FR_SLICE("/"))) {
         fake_reply(answer, 200, "{\"help\":\"json\"}");

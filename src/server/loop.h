@@ -34,12 +34,9 @@
 #define FR_SERVER_STOP_PARTIAL_MS 1000        /* half a request then has so long to become whole */
 #define FR_SERVER_BACKLOG 1024
 
-typedef enum {
-    FR_PHASE_OPEN = 0,
-    FR_PHASE_LINGER =
-        1, /* our side is shut: what still comes is dropped, so that no reset eats the last answer */
-    FR_PHASE_CLOSED = 2, /* waits for libuv to let go */
-} fr_phase;
+/** FR_PHASE_LINGER: our side is shut, and what still comes is dropped, so that no reset eats the
+ *  last answer. FR_PHASE_CLOSED: libuv has yet to let go. */
+typedef enum { FR_PHASE_OPEN = 0, FR_PHASE_LINGER = 1, FR_PHASE_CLOSED = 2 } fr_phase;
 
 typedef struct fr_connection fr_connection;
 struct fr_connection {
@@ -88,7 +85,8 @@ struct fr_server {
     fr_connection *turns_head, *turns_tail;
     uint32_t connection_count, overflow_count;
 
-    fr_buffer out; /* answers being made, of the connection that is being served */
+    fr_buffer out;         /* answers being made, of the connection that is being served */
+    freshet_answer answer; /* of the request that is being served; keeps its memory */
     fr_metrics *metrics;
     uint64_t now_ns; /* after the last request: the start of the next one */
     uint64_t date_ms;

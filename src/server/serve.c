@@ -7,6 +7,7 @@
 // not, and only the engine knows its paths: so the bare path is asked first, whose answer without
 // parameters costs next to nothing.
 #include "accept.h"
+#include "html.h"
 #include "http_chars.h"
 #include "loop.h"
 #include "page.h"
@@ -31,8 +32,7 @@ typedef struct {
     fr_reply reply;
     uint32_t route;
     bool has_route;
-    freshet_answer answer; /* what reply.body may point into, freed once it is sent off */
-    bool has_answer;
+    bool has_answer;        /* reply.body points into server->answer */
     fr_buffer text;         /* or this */
     char small[TEXT_BYTES]; /* or this */
 } exchange;
@@ -79,10 +79,12 @@ static void answer_live(exchange *x)
     x->reply.headers = FR_SLICE("cache-control: no-store\r\n");
 }
 
+#define HTML_TYPE "text/html; charset=utf-8"
+
 static void answer_page(exchange *x)
 {
     x->reply.status = 200;
-    x->reply.content_type = "text/html; charset=utf-8";
+    x->reply.content_type = HTML_TYPE;
     x->reply.headers =
         FR_SLICE("cache-control: no-cache\r\n"
                  "content-security-policy: default-src 'none'; style-src 'unsafe-inline'; "
@@ -159,18 +161,21 @@ static void answer_ready(exchange *x)
                 progress.seq);
 }
 
+/** The engine's answer keeps its memory for the next one, unless it grew large. */
 static void free_answer(exchange *x)
 {
     const fr_server_options *options = &x->server->options;
     if (!x->has_answer) {
         return;
     }
-    if (options->answer == NULL) {
-        freshet_answer_free(&x->answer);
-    } else if (options->answer_free != NULL) {
-        options->answer_free(&x->answer);
-    }
     x->has_answer = false;
+    if (options->answer == NULL) {
+        if (x->server->answer.body_size > FR_SERVER_OUT_KEEP_BYTES) {
+            freshet_answer_free(&x->server->answer);
+        }
+    } else if (options->answer_free != NULL) {
+        options->answer_free(&x->server->answer);
+    }
 }
 
 /** Asks for `target`; false when there was no memory for an answer. */
@@ -182,10 +187,10 @@ static bool ask(exchange *x, fr_slice target, const char *accept)
     free_answer(x);
     if (options->answer != NULL) {
         status = options->answer(options->context, (const char *)target.data, target.size, accept,
-                                 &x->answer, &err);
+                                 &x->server->answer, &err);
     } else {
         status = freshet_query(attached(x->server), (const char *)target.data, target.size, accept,
-                               &x->answer, &err);
+                               &x->server->answer, &err);
     }
     x->has_answer = status == FRESHET_OK;
     return x->has_answer;
@@ -198,10 +203,10 @@ static void answer_from_engine(exchange *x, fr_slice target, const char *accept)
     } else if (!ask(x, target, accept)) {
         answer_error(x, 503, "no memory for this answer now");
     } else {
-        x->reply.status = x->answer.status;
-        x->reply.content_type = x->answer.content_type;
-        x->reply.body = fr_slice_of(x->answer.body, x->answer.body_size);
-        x->reply.headers = fr_slice_of(x->answer.headers, x->answer.headers_size);
+        x->reply.status = x->server->answer.status;
+        x->reply.content_type = x->server->answer.content_type;
+        x->reply.body = fr_slice_of(x->server->answer.body, x->server->answer.body_size);
+        x->reply.headers = fr_slice_of(x->server->answer.headers, x->server->answer.headers_size);
     }
 }
 
@@ -209,8 +214,9 @@ static void answer_from_engine(exchange *x, fr_slice target, const char *accept)
 static void answer_metrics(exchange *x)
 {
     fr_buffer_init(&x->text, METRICS_BYTES);
-    if (is_open(x->server) && ask(x, FR_SLICE("/metrics"), NULL) && x->answer.status == 200) {
-        fr_buffer_append(&x->text, x->answer.body, x->answer.body_size);
+    if (is_open(x->server) && ask(x, FR_SLICE("/metrics"), NULL) &&
+        x->server->answer.status == 200) {
+        fr_buffer_append(&x->text, x->server->answer.body, x->server->answer.body_size);
         if (x->text.size > 0 && x->text.data[x->text.size - 1] != '\n') {
             fr_buffer_byte(&x->text, '\n');
         }
@@ -249,6 +255,45 @@ static const own_route *find_own(fr_slice path)
     return NULL;
 }
 
+/** The routes of the links specification have an HTML form; its list of what is linked most is
+ *  ours, and the page for a person names it as JSON. */
+static bool has_html_form(fr_slice path)
+{
+    bool theirs = fr_slice_starts_with(path, FR_SLICE("/links")) ||
+                  fr_slice_starts_with(path, FR_SLICE("/xrpc/"));
+    return theirs && !fr_slice_equal(path, FR_SLICE("/links/top"));
+}
+
+static void answer_as_html(exchange *x)
+{
+    fr_buffer_init(&x->text, FR_SERVER_OUT_MAX_BYTES);
+    fr_html_wrap(&x->text, x->path, x->reply.body);
+    if (fr_buffer_status(&x->text, NULL) != FR_OK) {
+        answer_error(x, 503, "no memory for this answer now");
+        return;
+    }
+    x->reply.content_type = HTML_TYPE;
+    x->reply.body = fr_buffer_view(&x->text);
+}
+
+/** What the engine answered, in the representation that Accept asks for (L3): /health and the DID
+ *  document, texts and errors have only one. */
+static void represent(exchange *x)
+{
+    bool judged = x->reply.status == 200 && x->request->accept.size > 0 &&
+                  x->reply.content_type != NULL &&
+                  strcmp(x->reply.content_type, "application/json") == 0 &&
+                  !fr_slice_equal(x->path, FR_SLICE("/health")) &&
+                  !fr_slice_equal(x->path, FR_SLICE("/.well-known/did.json"));
+    fr_accept_choice choice = judged ? fr_accept_choose(x->request->accept) : FR_ACCEPT_JSON;
+    if (choice == FR_ACCEPT_MALFORMED) {
+        free_answer(x);
+        answer_error(x, 400, "malformed Accept");
+    } else if (choice == FR_ACCEPT_HTML && has_html_form(x->path)) {
+        answer_as_html(x);
+    }
+}
+
 static void answer_root(exchange *x)
 {
     switch (fr_accept_choose(x->request->accept)) {
@@ -268,6 +313,7 @@ static void answer_read(exchange *x)
         answer_root(x);
     } else {
         answer_from_engine(x, x->request->target, x->accept);
+        represent(x);
     }
 }
 
@@ -297,7 +343,8 @@ static void answer_any(exchange *x)
     } else {
         answer_other_method(x);
     }
-    if (x->reads && x->reply.status == 200 &&
+    bool own_text = x->text.size > 0; /* an ETag speaks of what the engine answered */
+    if (x->reads && x->reply.status == 200 && !own_text &&
         fr_reply_not_modified(x->reply.headers, x->request->if_none_match)) {
         x->reply.status = 304;
     }

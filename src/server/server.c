@@ -197,6 +197,9 @@ static fr_status begin_handles(fr_server *server, fr_error *err)
 
 static void free_server(fr_server *server)
 {
+    if (server->options.answer == NULL && server->answer.memory != NULL) {
+        freshet_answer_free(&server->answer);
+    }
     fr_connection_free_spares(server);
     fr_buffer_done(&server->out);
     free(server->metrics);

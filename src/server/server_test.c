@@ -190,11 +190,34 @@ static void test_page(void **state)
 static void test_accept_is_passed_on(void **state)
 {
     (void)state;
-    ask("GET /links/count HTTP/1.1\r\nHost: a\r\nAccept: \t text/html;q=0.1, x \r\nAccept: "
+    ask("GET /links/count HTTP/1.1\r\nHost: a\r\nAccept: \t text/html;q=0.1, x/y \r\nAccept: "
         "b/c\r\n\r\n");
-    assert_string_equal(last_accept(), "text/html;q=0.1, x");
+    assert_string_equal(last_accept(), "text/html;q=0.1, x/y");
     ask("GET /links/count HTTP/1.1\r\nHost: a\r\nAccept:\r\n\r\n");
     assert_string_equal(last_accept(), "");
+}
+
+/** L3: the routes of the links specification have an HTML form, made of text only. */
+static void test_html_form(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        ask("GET /links/echo?<b>'&\" HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n"), 200);
+    assert_has("\r\ncontent-type: text/html; charset=utf-8\r\n");
+    assert_has("<h1>/links/echo</h1>");
+    assert_has("<pre>/links/echo?&lt;b&gt;&#39;&amp;&quot;</pre>");
+    assert_has("\r\naccess-control-allow-origin: *\r\n");
+    assert_int_equal(ask("GET /links/echo HTTP/1.1\r\nHost: a\r\nAccept: */*, text/html\r\n\r\n"),
+                     200);
+    assert_has("\r\ncontent-type: application/json\r\n");
+    assert_int_equal(ask("GET /echo HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n"), 200);
+    assert_has("\r\ncontent-type: application/json\r\n");
+    assert_error("GET /links/nowhere HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n", 404,
+                 "NotFound");
+    assert_error("GET /links/echo HTTP/1.1\r\nHost: a\r\nAccept: a/b;q=2\r\n\r\n", 400,
+                 "InvalidRequest");
+    assert_error("GET /nowhere HTTP/1.1\r\nHost: a\r\nAccept: nonsense\r\n\r\n", 404, "NotFound");
+    assert_int_equal(ask("GET /health HTTP/1.1\r\nHost: a\r\nAccept: nonsense\r\n\r\n"), 200);
 }
 
 static void test_etag(void **state)
@@ -482,25 +505,16 @@ static int stop_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_get),
-        cmocka_unit_test(test_head),
-        cmocka_unit_test(test_options),
-        cmocka_unit_test(test_methods),
-        cmocka_unit_test(test_own_routes),
-        cmocka_unit_test(test_metrics),
-        cmocka_unit_test(test_page),
-        cmocka_unit_test(test_accept_is_passed_on),
-        cmocka_unit_test(test_etag),
-        cmocka_unit_test(test_absolute_form),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_oversize),
-        cmocka_unit_test(test_keep_alive),
-        cmocka_unit_test(test_http_1_0),
-        cmocka_unit_test(test_pipelining),
-        cmocka_unit_test(test_every_split),
-        cmocka_unit_test(test_expect_continue),
-        cmocka_unit_test(test_large_body),
-        cmocka_unit_test(test_large_answer),
+        cmocka_unit_test(test_get),           cmocka_unit_test(test_head),
+        cmocka_unit_test(test_options),       cmocka_unit_test(test_methods),
+        cmocka_unit_test(test_own_routes),    cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_page),          cmocka_unit_test(test_accept_is_passed_on),
+        cmocka_unit_test(test_html_form),     cmocka_unit_test(test_etag),
+        cmocka_unit_test(test_absolute_form), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_oversize),      cmocka_unit_test(test_keep_alive),
+        cmocka_unit_test(test_http_1_0),      cmocka_unit_test(test_pipelining),
+        cmocka_unit_test(test_every_split),   cmocka_unit_test(test_expect_continue),
+        cmocka_unit_test(test_large_body),    cmocka_unit_test(test_large_answer),
     };
     return cmocka_run_group_tests(tests, start_all, stop_all);
 }

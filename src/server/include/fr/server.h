@@ -37,7 +37,7 @@ typedef struct {
 
     /* What answers; then no db is needed. NULL: freshet_query on the attached db. */
     fr_server_answer answer;
-    /* Frees what `answer` gave; NULL: nothing is to be freed. */
+    /* Frees what `answer` gave, after each; NULL: nothing is to be freed. */
     void (*answer_free)(freshet_answer *answer);
     /* What /ready looks at; NULL beside an `answer`: always ready. */
     void (*progress)(void *context, freshet_progress *out);
