@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// Frames made by hand: every message type, and what is refused or only noted.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdlib.h>
+
+#include <fr/cbor.h>
+#include <fr/repo.h>
+
+#define DID FR_SLICE("did:plc:ewvi7nxzyoun6zhxrhs64oiz")
+#define REV FR_SLICE("3jzfcijpj2zek")
+#define TIME FR_SLICE("2026-07-04T14:38:08.085434Z")
+
+typedef struct {
+    fr_frame_reader *reader;
+    fr_buffer out;
+    fr_frame frame;
+    fr_error err;
+    size_t hint;
+} bench;
+
+static int set_up(void **state)
+{
+    bench *b = calloc(1, sizeof *b);
+    fr_buffer_init(&b->out, 8 << 20);
+    *state = b;
+    return fr_frame_reader_new(&b->reader, NULL) == FR_OK ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    bench *b = *state;
+    fr_frame_reader_free(b->reader);
+    fr_buffer_done(&b->out);
+    free(b);
+    return 0;
+}
+
+static fr_status decode(bench *b)
+{
+    fr_error_reset(&b->err);
+    assert_int_equal(fr_buffer_status(&b->out, NULL), FR_OK);
+    return fr_frame_decode(b->reader, fr_buffer_view(&b->out), &b->frame, &b->hint, &b->err);
+}
+
+static void put_header(bench *b, const char *type, int64_t op)
+{
+    fr_buffer_reset(&b->out);
+    fr_cbor_put_map(&b->out, type == NULL ? 1 : 2);
+    if (type != NULL) {
+        fr_cbor_put_key(&b->out, "t");
+        fr_cbor_put_text(&b->out, fr_slice_text(type));
+    }
+    fr_cbor_put_key(&b->out, "op");
+    fr_cbor_put_int(&b->out, op);
+}
+
+static void put_text(bench *b, const char *key, fr_slice text)
+{
+    fr_cbor_put_text(&b->out, fr_slice_text(key));
+    fr_cbor_put_text(&b->out, text);
+}
+
+static void put_int(bench *b, const char *key, int64_t value)
+{
+    fr_cbor_put_text(&b->out, fr_slice_text(key));
+    fr_cbor_put_int(&b->out, value);
+}
+
+/* The CAR of a lone commit over the empty tree; *root its CID, *data the tree's. */
+static fr_buffer commit_car(fr_slice did, uint64_t rev, fr_cid *commit)
+{
+    fr_buffer car, block;
+    fr_cid data;
+    fr_buffer_init(&car, 1 << 16);
+    fr_buffer_init(&block, 1 << 16);
+    assert_true(fr_cid_parse(FR_SLICE("bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm"), &data));
+    assert_int_equal(fr_commit_build(&block, did, &data, rev, NULL, commit, NULL), FR_OK);
+    fr_car_put_header(&car, commit);
+    fr_car_put_block(&car, commit, fr_buffer_view(&block));
+    fr_buffer_done(&block);
+    return car;
+}
+
+static uint64_t rev_number(void)
+{
+    uint64_t rev = 0;
+    assert_true(fr_tid_parse(REV, &rev));
+    return rev;
+}
+
+/* ---- messages without blocks ----------------------------------------------------------------------------------- */
+
+static void test_identity(void **state)
+{
+    bench *b = *state;
+    put_header(b, "#identity", 1);
+    fr_cbor_put_map(&b->out, 4);
+    put_text(b, "did", DID);
+    put_int(b, "seq", 7);
+    put_text(b, "time", TIME);
+    put_text(b, "handle", FR_SLICE("alice.example"));
+    assert_int_equal(decode(b), FR_OK);
+    assert_int_equal(b->frame.type, FR_FRAME_IDENTITY);
+    assert_int_equal(b->frame.seq, 7);
+    assert_int_equal(b->frame.time_us, UINT64_C(1783175888085434));
+    assert_true(fr_slice_equal(b->frame.did, DID) && fr_slice_equal(b->frame.handle, FR_SLICE("alice.example")));
+    assert_int_equal(b->hint, 1);
+}
+
+static void test_account(void **state)
+{
+    bench *b = *state;
+    put_header(b, "#account", 1);
+    fr_cbor_put_map(&b->out, 5);
+    put_text(b, "did", DID);
+    put_int(b, "seq", 8);
+    put_text(b, "time", FR_SLICE("yesterday"));
+    fr_cbor_put_key(&b->out, "active");
+    fr_cbor_put_bool(&b->out, false);
+    fr_cbor_put_key(&b->out, "status");
+    size_t value_at = b->out.size;
+    fr_cbor_put_text(&b->out, FR_SLICE("takendown"));
+    assert_int_equal(decode(b), FR_OK);
+    assert_false(b->frame.active);
+    assert_true(fr_slice_equal(b->frame.status, FR_SLICE("takendown")));
+    assert_int_equal(b->frame.time_us, 0); /* unreadable, not fatal */
+    b->out.data[value_at + 3] = 0xff;      /* not UTF-8 any more */
+    assert_int_equal(decode(b), FR_MALFORMED);
+    assert_string_equal(b->err.code, "frame-cbor");
+    assert_true(b->err.offset >= value_at && b->err.offset < b->out.size);
+}
+
+static void test_info_error_and_unknown(void **state)
+{
+    bench *b = *state;
+    put_header(b, "#info", 1);
+    fr_cbor_put_map(&b->out, 1);
+    put_text(b, "name", FR_SLICE("OutdatedCursor"));
+    assert_int_equal(decode(b), FR_OK);
+    assert_int_equal(b->frame.type, FR_FRAME_INFO);
+    assert_true(fr_slice_equal(b->frame.name, FR_SLICE("OutdatedCursor")));
+
+    put_header(b, NULL, -1);
+    fr_cbor_put_map(&b->out, 2);
+    put_text(b, "error", FR_SLICE("FutureCursor"));
+    put_text(b, "message", FR_SLICE("cursor in the future"));
+    assert_int_equal(decode(b), FR_OK);
+    assert_int_equal(b->frame.type, FR_FRAME_ERROR);
+    assert_true(fr_slice_equal(b->frame.name, FR_SLICE("FutureCursor")));
+
+    put_header(b, "#labels", 1);
+    assert_int_equal(decode(b), FR_OK);
+    assert_int_equal(b->frame.type, FR_FRAME_UNKNOWN);
+    assert_true(fr_slice_equal(b->frame.type_text, FR_SLICE("#labels")));
+    put_header(b, "#commit", 2); /* an op that nobody knows */
+    assert_int_equal(decode(b), FR_OK);
+    assert_int_equal(b->frame.type, FR_FRAME_UNKNOWN);
+}
+
+static void test_header_faults(void **state)
+{
+    bench *b = *state;
+    fr_buffer_reset(&b->out);
+    assert_int_equal(decode(b), FR_MALFORMED);
+    assert_int_equal(b->hint, 1);
+    fr_cbor_put_array(&b->out, 0);
+    assert_int_equal(decode(b), FR_MALFORMED);
+    assert_string_equal(b->err.code, "frame-shape");
+    fr_buffer_reset(&b->out);
+    fr_cbor_put_map(&b->out, 1);
+    put_text(b, "t", FR_SLICE("#commit"));
+    assert_int_equal(decode(b), FR_MALFORMED); /* no op */
+    put_header(b, "#identity", 1);
+    assert_int_equal(decode(b), FR_MALFORMED); /* no body */
+    uint8_t *big = calloc(1, FR_FRAME_BYTES_MAX + 1);
+    assert_int_equal(fr_frame_decode(b->reader, fr_slice_of(big, FR_FRAME_BYTES_MAX + 1), &b->frame, NULL, &b->err),
+                     FR_LIMIT);
+    free(big);
+}
+
+/* ---- commits --------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    fr_slice did, path;
+    fr_slice action;
+    uint64_t seq;
+    bool blocks, too_big;
+    size_t op_count;
+    const fr_cid *commit;
+    const fr_cid *op_cid;
+} commit_plan;
+
+static void put_commit_frame(bench *b, const commit_plan *plan)
+{
+    fr_cid commit;
+    fr_buffer car = commit_car(plan->did, rev_number(), &commit);
+    put_header(b, "#commit", 1);
+    fr_cbor_put_map(&b->out, 8);
+    fr_cbor_put_key(&b->out, "ops");
+    fr_cbor_put_array(&b->out, plan->op_count);
+    for (size_t i = 0; i < plan->op_count; i++) {
+        fr_cbor_put_map(&b->out, 3);
+        fr_cbor_put_key(&b->out, "cid");
+        if (plan->op_cid == NULL) {
+            fr_cbor_put_null(&b->out);
+        } else {
+            fr_cbor_put_link(&b->out, fr_slice_of(plan->op_cid->bytes, FR_CID_BYTES));
+        }
+        put_text(b, "path", plan->path);
+        put_text(b, "action", plan->action);
+    }
+    put_text(b, "rev", REV);
+    put_int(b, "seq", (int64_t)plan->seq);
+    put_text(b, "repo", DID);
+    put_text(b, "time", TIME);
+    fr_cbor_put_key(&b->out, "blocks");
+    fr_cbor_put_bytes(&b->out, plan->blocks ? fr_buffer_view(&car) : (fr_slice){0});
+    fr_cbor_put_key(&b->out, "commit");
+    fr_cbor_put_link(&b->out, fr_slice_of(plan->commit != NULL ? plan->commit->bytes : commit.bytes, FR_CID_BYTES));
+    fr_cbor_put_key(&b->out, "tooBig");
+    fr_cbor_put_bool(&b->out, plan->too_big);
+    fr_buffer_done(&car);
+}
+
+static commit_plan sound_plan(void)
+{
+    return (commit_plan){.did = DID, .path = FR_SLICE("app.bsky.feed.like/3jzfcijpj2zek"), .seq = 9, .blocks = true,
+                         .action = FR_SLICE("delete"), .op_count = 2};
+}
+
+static void expect_refused(bench *b, const commit_plan *plan, const char *code)
+{
+    put_commit_frame(b, plan);
+    assert_int_equal(decode(b), strncmp(code, "limit", 5) == 0 ? FR_LIMIT : FR_MALFORMED);
+    assert_string_equal(b->err.code, code);
+    assert_true(b->err.offset < b->out.size);
+}
+
+static void test_commit_is_held_against_its_blocks(void **state)
+{
+    bench *b = *state;
+    commit_plan plan = sound_plan();
+    put_commit_frame(b, &plan);
+    assert_int_equal(decode(b), FR_OK);
+    assert_int_equal(b->frame.op_count, 2);
+    assert_int_equal(b->hint, 2);
+    assert_false(b->frame.too_big || b->frame.has_prev_data);
+    assert_int_equal(fr_frame_invert(b->reader, &b->frame, NULL), FR_NOT_FOUND);
+
+    fr_cid other = {{1, 0x71, 0x12, 0x20, 3}};
+    plan.commit = &other;
+    expect_refused(b, &plan, "frame-commit");
+    plan = sound_plan();
+    plan.did = FR_SLICE("did:web:someone.else");
+    expect_refused(b, &plan, "commit-did-mismatch");
+    plan = sound_plan();
+    plan.seq = 0;
+    expect_refused(b, &plan, "frame-shape");
+    plan.seq = UINT64_C(1) << 53;
+    expect_refused(b, &plan, "frame-shape");
+}
+
+static void test_ops_are_checked(void **state)
+{
+    bench *b = *state;
+    fr_cid absent = {{1, 0x71, 0x12, 0x20, 3}};
+    commit_plan plan = sound_plan();
+    plan.path = FR_SLICE("app.bsky.feed.like/..");
+    expect_refused(b, &plan, "frame-path");
+    plan = sound_plan();
+    plan.action = FR_SLICE("upsert");
+    expect_refused(b, &plan, "frame-op");
+    plan.action = FR_SLICE("create"); /* of nothing */
+    expect_refused(b, &plan, "frame-op");
+    plan.action = FR_SLICE("delete");
+    plan.op_cid = &absent;
+    expect_refused(b, &plan, "frame-op");
+    plan.op_cid = NULL;
+    plan.op_count = FR_FRAME_OPS_MAX + 1;
+    expect_refused(b, &plan, "limit-ops");
+    /* A record that is not in the blocks costs its op, not the frame. */
+    plan = sound_plan();
+    plan.action = FR_SLICE("create");
+    plan.op_cid = &absent;
+    put_commit_frame(b, &plan);
+    assert_int_equal(decode(b), FR_OK);
+    assert_string_equal(b->frame.ops[0].record_code, "tree-missing-record");
+    assert_int_equal(b->frame.ops[0].record.size, 0);
+}
+
+static void test_too_big_is_no_error(void **state)
+{
+    bench *b = *state;
+    commit_plan plan = sound_plan();
+    plan.blocks = false;
+    plan.op_count = 0;
+    put_commit_frame(b, &plan);
+    assert_int_equal(decode(b), FR_OK);
+    assert_true(b->frame.too_big);
+    assert_null(b->frame.repo);
+    plan.blocks = plan.too_big = true;
+    put_commit_frame(b, &plan);
+    assert_int_equal(decode(b), FR_OK);
+    assert_true(b->frame.too_big);
+    assert_non_null(b->frame.repo);
+}
+
+static void test_sync(void **state)
+{
+    bench *b = *state;
+    fr_cid commit;
+    fr_buffer car = commit_car(DID, rev_number(), &commit);
+    put_header(b, "#sync", 1);
+    fr_cbor_put_map(&b->out, 5);
+    put_text(b, "did", DID);
+    put_text(b, "rev", REV);
+    put_int(b, "seq", 3);
+    put_text(b, "time", TIME);
+    fr_cbor_put_key(&b->out, "blocks");
+    fr_cbor_put_bytes(&b->out, fr_buffer_view(&car));
+    assert_int_equal(decode(b), FR_OK);
+    assert_int_equal(b->frame.type, FR_FRAME_SYNC);
+    assert_true(fr_cid_equal(&b->frame.commit.cid, &commit));
+    assert_int_equal(b->frame.rev, rev_number());
+    b->out.data[b->out.size - 1] ^= 1; /* in the commit: its hash is wrong now */
+    assert_int_equal(decode(b), FR_MALFORMED);
+    assert_string_equal(b->err.code, "car-hash");
+    fr_buffer_done(&car);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_identity, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_account, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_info_error_and_unknown, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_header_faults, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_commit_is_held_against_its_blocks, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_ops_are_checked, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_too_big_is_no_error, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_sync, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
