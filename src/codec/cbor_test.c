@@ -111,8 +111,7 @@ static void legal_items_pass(void **state)
                                        "f6",
                                        "d82a582500" CID_HEX,
                                        "a26161016162a1616380",
-                                       "a360016162026261610381"
-                                       "00"};
+                                       "a36001616202626161038100"};
     for (size_t i = 0; i + 1 < FR_COUNT_OF(good); i++) {
         accepted(good[i]);
     }
