@@ -297,9 +297,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
 {
     fr_connection *c = of(handle);
     (void)suggested;
-    if (c->phase != FR_PHASE_OPEN) {
-        c->start = c->end = 0;
-    } else if (c->start == c->end) {
+    if (c->phase != FR_PHASE_OPEN || c->start == c->end) {
         c->start = c->end = 0;
     } else if (c->start > 0 && FR_SERVER_IN_BYTES - c->end < FR_SERVER_IN_BYTES / 2) {
         memmove(c->in, c->in + c->start, c->end - c->start);

@@ -276,7 +276,7 @@ static void test_stop_finishes_answers(void **state)
     char *whole = malloc(size + 4096);
     char *body;
     assert_int_equal(client_read_one(fd, whole, size + 4096, &body, false), 200);
-    assert_int_equal(strspn(body, "x"), size);
+    assert_true(body != NULL && strspn(body, "x") == size);
     free(whole);
     uint64_t began = now_ms();
     fr_thread_join(stopper);
