@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #define CID_HEX "01711220e9822efc7c48027a5429fdbd988d02b2b8e4eaee8f62c32bd1021dcf922e05de"
+#define LINK_HEX "d82a582500" CID_HEX
 
 static uint8_t bytes[1 << 16];
 
@@ -109,7 +110,7 @@ static void legal_items_pass(void **state)
                                        "f4",
                                        "f5",
                                        "f6",
-                                       "d82a582500" CID_HEX,
+                                       LINK_HEX,
                                        "a26161016162a1616380",
                                        "a36001616202626161038100"};
     for (size_t i = 0; i + 1 < FR_COUNT_OF(good); i++) {
