@@ -150,3 +150,98 @@ static inline bool same_event(const fr_event *a, const fr_event *b)
            fr_slice_equal(a->rkey, b->rkey) && fr_slice_equal(a->body, b->body) &&
            fr_cid_equal(&a->cid, &b->cid);
 }
+
+/* ---- logs -------------------------------------------------------------------------------------------------------- */
+
+/** The event that test logs hold at `seq`: a function of it. A commit has 1 to 7 operations. Reuses `texts`. */
+static inline fr_event event_at(uint64_t seq, fr_buffer *texts)
+{
+    uint64_t state = seq * 77;
+    fr_event event = random_event(&state, texts);
+    event.seq = seq;
+    return event;
+}
+
+/** Is this the event that belongs at its seq? */
+static inline bool is_event_at(const fr_event *event)
+{
+    fr_buffer texts;
+    init_texts(&texts, 8192);
+    fr_event wanted = event_at(event->seq, &texts);
+    bool same = same_event(event, &wanted);
+    fr_buffer_done(&texts);
+    return same;
+}
+
+#define BATCH_MAX 1100
+
+/** Appends the events that belong next. */
+static inline fr_status append_next(fr_log *log, size_t count, const fr_log_cursor *cursors, size_t cursor_count,
+                                    fr_error *err)
+{
+    static __thread fr_event events[BATCH_MAX];
+    fr_buffer texts;
+    uint64_t next = fr_log_last_seq(log) + 1;
+    assert_true(count <= BATCH_MAX);
+    init_texts(&texts, BATCH_MAX * 1024);
+    for (size_t i = 0; i < count; i++) {
+        events[i] = event_at(next + i, &texts);
+        events[i].seq = 0;
+    }
+    fr_status status = fr_log_append(log, events, count, cursors, cursor_count, err);
+    for (size_t i = 0; i < count && status == FR_OK; i++) {
+        assert_int_equal(events[i].seq, next + i);
+    }
+    fr_buffer_done(&texts);
+    return status;
+}
+
+/** Reads from `from` to the end, checking each event; *count says how many there were. */
+static inline fr_status read_through(fr_os *os, const char *dir, uint64_t from, uint64_t *count, fr_error *err)
+{
+    fr_log_reader *reader = NULL;
+    fr_event event;
+    fr_status status = fr_log_reader_open(&reader, os, dir, from, err);
+    *count = 0;
+    while (status == FR_OK && (status = fr_log_reader_next(reader, false, &event, err)) == FR_OK) {
+        assert_int_equal(event.seq, FR_MAX(from, UINT64_C(1)) + *count);
+        assert_true(is_event_at(&event));
+        ++*count;
+    }
+    fr_log_reader_close(reader);
+    return status;
+}
+
+static inline fr_os *new_sim(uint64_t seed, bool drop, bool flip)
+{
+    fr_os *os = NULL;
+    fr_sim_options options = {
+        .seed = seed, .drop_unsynced = drop, .flip_bits = flip, .fail_at = UINT64_MAX};
+    assert_ok(fr_sim_new(&os, &options, NULL));
+    return os;
+}
+
+/** A new empty folder of the real system. */
+static inline void make_temporary_folder(char *out, size_t size)
+{
+    const char *top = getenv("TMPDIR");
+    assert_ok(fr_path(out, size, NULL, "%s/freshet-log-XXXXXX", top != NULL ? top : "/tmp"));
+    assert_non_null(mkdtemp(out));
+}
+
+static inline void read_whole(fr_os *os, const char *path, fr_slice *out)
+{
+    uint8_t *data = NULL;
+    size_t size = 0;
+    assert_ok(fr_os_read_file(os, path, 64u << 20, &data, &size, NULL));
+    *out = fr_slice_of(data, size);
+}
+
+static inline void write_whole(fr_os *os, const char *path, fr_slice data)
+{
+    fr_file *file = NULL;
+    assert_ok(fr_file_open(&file, os, path, FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE, NULL));
+    assert_ok(fr_file_pwrite(file, data.data, data.size, 0, NULL));
+    assert_ok(fr_file_sync(file, NULL));
+    assert_ok(fr_file_close(file, NULL));
+}
