@@ -97,22 +97,23 @@ static void each_rule_refuses_at_its_offset(void **state)
 static void legal_items_pass(void **state)
 {
     (void)state;
-    static const char *const good[] = {"00",
-                                       "17",
-                                       "1818",
-                                       "1903e8",
-                                       "1b7fffffffffffffff",
-                                       "3b7fffffffffffffff",
-                                       "40",
-                                       "60",
-                                       "80",
-                                       "a0",
-                                       "f4",
-                                       "f5",
-                                       "f6",
-                                       LINK_HEX,
-                                       "a26161016162a1616380",
-                                       "a36001616202626161038100"};
+    static const char *const good[] = {
+        "00",
+        "17",
+        "1818",
+        "1903e8",
+        "1b7fffffffffffffff",
+        "3b7fffffffffffffff",
+        "40",
+        "60",
+        "80",
+        "a0",
+        "f4",
+        "f5",
+        "f6",
+        LINK_HEX, // NOLINT(bugprone-suspicious-missing-comma): two halves on purpose
+        "a26161016162a1616380",
+        "a36001616202626161038100"};
     for (size_t i = 0; i + 1 < FR_COUNT_OF(good); i++) {
         accepted(good[i]);
     }

@@ -38,8 +38,8 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-// Median, best and worst of the rounds' means: one operation is shorter than the clock's step, and on
-// a machine that others use the best round is the one that was least disturbed.
+// Median, best and worst of the rounds' means: one operation is shorter than the clock's step, and
+// on a machine that others use the best round is the one that was least disturbed.
 static void run(bench *b, const char *name, work fn, const fr_slice *over)
 {
     double rounds[ROUND_COUNT];
