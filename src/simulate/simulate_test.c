@@ -18,9 +18,9 @@
 
 /* SHA-256 of the outputs for ACCOUNTS, EVENTS, seed 7. They change only when the story is changed
  * on purpose. */
-#define GOLDEN_LINES "d160faee0046ddff6ee6cbef5f299676d811d69680a8acd25f18781f2ddac50f"
-#define GOLDEN_FRAMES "1451ab1d9e8886f881ad777915da933de2ab68c7590c4684c4cb972ba42740a4"
-#define GOLDEN_CARS "438ccadb898069cc62c7ccece061c42ae71b4024944b73c8bd54dd5ea7213464"
+#define GOLDEN_LINES "4ef756f476769800d3fe34c40c14ab6e4f27c2334ded7e82b312b8199718adc8"
+#define GOLDEN_FRAMES "00d143f0ed1a03f009492f9a21592edf4155047e5db3f35233ef0073cc2108ed"
+#define GOLDEN_CARS "2191e5aa9bdd93746f430d37b28387ddebdc5a4970107c3e048cfe1c613065af"
 
 static fr_simulate_options options_of(fr_simulate_format format)
 {

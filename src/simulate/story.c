@@ -145,7 +145,9 @@ static void make_life(fr_story *story, fr_story_step *step)
         (kind >= 42 && kind < 62 && end_absence(story, step))) {
         return;
     }
-    uint32_t account = fr_gen_pick_actor(story);
+    uint32_t account = fr_gen_below(&story->rng, story->joined); /* the busy rename no more often */
+    account =
+        story->accounts[account].status == FR_STORY_ACTIVE ? account : fr_gen_pick_actor(story);
     bool renamed = kind < 90;
     story->accounts[account].handle_version += renamed ? 1 : 0;
     make_identity(story, step, account, renamed || fr_gen_chance(&story->rng, 5000));
