@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // The last state of every repository. While the story runs, each operation's key and record go to a
-// file of waiting blocks and leave 32 bytes here, chained back by account; no tree is kept. At the
+// file of waiting blocks and leave 24 bytes here, chained back by account; no tree is kept. At the
 // end an account's chain is sorted by key, the last operation on a key decides, and tree, commit
 // and CAR are made at once. So memory follows operations, not bytes.
 #include "formats.h"

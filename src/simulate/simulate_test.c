@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <fr/codec.h>
+#include <fr/event.h>
 #include <fr/json.h>
 #include <fr/simulate.h>
 
@@ -197,6 +198,28 @@ static void test_one_line_an_event(void **state)
     }
     assert_int_equal(count, EVENTS);
     assert_true(kinds[0] > EVENTS / 2 && kinds[1] >= ACCOUNTS && kinds[2] >= ACCOUNTS);
+    lines_close(&lines);
+}
+
+/* What ingest makes of a line: every record canonical under its CID, nothing refused. */
+static void test_lines_are_canonical_events(void **state)
+{
+    (void)state;
+    line_reader lines;
+    fr_json_value line;
+    fr_buffer scratch;
+    lines_open(&lines);
+    fr_buffer_init(&scratch, 1u << 20);
+    while (lines_next(&lines, &line)) {
+        fr_event event;
+        fr_error err = {0};
+        fr_buffer_reset(&scratch);
+        if (fr_event_from_json(line, &scratch, &event, &err) != FR_OK) {
+            fail_msg("a line before byte %zu: %s", lines.at, err.text);
+        }
+        assert_int_equal(event.body_format, FR_BODY_CANONICAL);
+    }
+    fr_buffer_done(&scratch);
     lines_close(&lines);
 }
 
@@ -630,6 +653,7 @@ int main(void)
         cmocka_unit_test(test_bytes_are_pinned),
         cmocka_unit_test(test_a_file_has_the_bytes_of_the_stream),
         cmocka_unit_test(test_one_line_an_event),
+        cmocka_unit_test(test_lines_are_canonical_events),
         cmocka_unit_test(test_frames_verify_invert_and_equal_the_lines),
         cmocka_unit_test(test_cars_hold_what_the_lines_leave),
         cmocka_unit_test(test_refusals_travel),

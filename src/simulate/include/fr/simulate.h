@@ -147,7 +147,7 @@ FR_MUST_USE fr_status fr_simulate_stream(const fr_simulate_options *options,
  *  document. Present files are replaced, other files in a folder stay. Nothing is synced: it can be
  *  generated again.
  *  facts    may be NULL
- *  memory   car: 32 bytes an operation; record bodies wait in a file inside the folder, removed at
+ *  memory   car: 24 bytes an operation; record bodies wait in a file inside the folder, removed at
  *           the end */
 FR_MUST_USE fr_status fr_simulate_path(const fr_simulate_options *options, fr_os *os,
                                        const char *path, fr_simulate_facts *facts, fr_error *err);
