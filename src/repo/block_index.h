@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// CID -> place of a block in the input: open addressing, 16 bytes a slot, digests read back from the input.
+// CID -> place of a block in the input: open addressing, 16 bytes a slot, digests read back from
+// the input.
 //
 //   slot = { tag: keyed mix of the 32-byte digest, odd, 0 when free
 //            where: offset of the block's data (38 bits) | size (22) | flags (4) }
 //
-// The CID of a block stands right before its data in the input, so a slot whose tag agrees is settled by one compare of
-// the line that the caller is about to read anyway. The mix is keyed by random bytes, and no probe runs further than
-// PROBES_MAX: who can choose digests can still not choose where they fall.
+// The CID of a block stands right before its data in the input, so a slot whose tag agrees is
+// settled by one compare of the line that the caller is about to read anyway. The mix is keyed by
+// random bytes, and no probe runs further than PROBES_MAX: who can choose digests can still not
+// choose where they fall.
 #pragma once
 
 #include <fr/atproto.h>
@@ -17,8 +19,8 @@
 #define BLOCK_SIZE_MAX ((1u << 22) - 1)
 
 enum {
-    BLOCK_WAS_NODE = 1,   /* the walk read it as a node */
-    BLOCK_WAS_RECORD = 2, /* the walk delivered it; hash and body were checked as the level says */
+    BLOCK_WAS_NODE = 1,    /* the walk read it as a node */
+    BLOCK_WAS_RECORD = 2,  /* the walk delivered it; hash and body were checked as the level says */
     BLOCK_FAULT_SHIFT = 2, /* two bits: 0 a sound body, else which fault it has (walk.c) */
 };
 
@@ -53,8 +55,10 @@ static inline uint64_t block_fold(uint64_t a, uint64_t b)
 }
 static inline uint64_t block_tag(const block_index *index, const uint8_t *cid)
 {
-    uint64_t low = block_fold(fr_load_u64le(cid + 4) ^ index->key[0], fr_load_u64le(cid + 12) ^ index->key[1]);
-    uint64_t high = block_fold(fr_load_u64le(cid + 20) ^ index->key[2], fr_load_u64le(cid + 28) ^ index->key[3]);
+    uint64_t low =
+        block_fold(fr_load_u64le(cid + 4) ^ index->key[0], fr_load_u64le(cid + 12) ^ index->key[1]);
+    uint64_t high = block_fold(fr_load_u64le(cid + 20) ^ index->key[2],
+                               fr_load_u64le(cid + 28) ^ index->key[3]);
     return (low ^ (high << 32 | high >> 32)) | 1;
 }
 static inline uint32_t block_home(const block_index *index, uint64_t tag)
@@ -69,11 +73,29 @@ static inline void block_prefetch(const block_index *index, uint64_t tag)
 /** Draws the key; once for the life of the index. */
 FR_MUST_USE fr_status block_index_init(block_index *index, fr_error *err);
 void block_index_done(block_index *index);
-/** Empties it for an input of `input.size` bytes; keeps and reuses the memory. errors: FR_NOMEM, FR_LIMIT limit-memory */
-FR_MUST_USE fr_status block_index_reset(block_index *index, fr_slice input, size_t bytes_max, fr_error *err);
-/** Notes the block whose data is at `offset`, its CID in the 36 bytes before. *fresh false: that CID is there already,
- *  and the first stays. */
-FR_MUST_USE fr_status block_index_add(block_index *index, uint64_t offset, uint32_t size, bool *fresh, fr_error *err);
+/** Empties it for an input of `input.size` bytes; keeps and reuses the memory. errors: FR_NOMEM,
+ *  FR_LIMIT limit-memory */
+FR_MUST_USE fr_status block_index_reset(block_index *index, fr_slice input, size_t bytes_max,
+                                        fr_error *err);
+/** Notes the block whose data is at `offset`, its CID in the 36 bytes before. *fresh false: that
+ *  CID is there already, and the first stays. */
+FR_MUST_USE fr_status block_index_add(block_index *index, uint64_t offset, uint32_t size,
+                                      bool *fresh, fr_error *err);
+/** Asks for the line with the CID that the first slot of this tag names, so that a find right after
+ *  need not wait. */
+static inline void block_prefetch_cid(const block_index *index, uint64_t tag)
+{
+    const block_slot *slot = &index->slots[block_home(index, tag)];
+    for (uint32_t probe = 0; probe < 4 && slot->tag != 0; probe++, slot++) {
+        if (slot->tag == tag) {
+            __builtin_prefetch(index->input + block_offset(slot) - FR_CID_BYTES);
+            return;
+        }
+        if (slot + 1 == index->slots + index->capacity) {
+            return;
+        }
+    }
+}
 /** Slot number, or BLOCK_NONE. */
 uint32_t block_index_find(const block_index *index, uint64_t tag, const uint8_t *cid);
 /** Takes the flags of every slot away. */

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// One pass over the file. Sections are gathered in a window; a full window is hashed (level full) and then put into the
-// index, its slots asked for ahead, so that neither hashing nor a cache miss interrupts the chain of lengths. A framing
-// error behind the window waits until the window is settled: errors come out in file order.
+// One pass over the file. Sections are gathered in a window; a full window is hashed (level full)
+// and then put into the index, its slots asked for ahead, so that neither hashing nor a cache miss
+// interrupts the chain of lengths. A framing error behind the window waits until the window is
+// settled: errors come out in file order.
 #include "car.h"
 
 #include <fr/cbor.h>
@@ -12,7 +13,7 @@
 #define WINDOW_BLOCKS 128
 #define PREFETCH_BYTES 8192
 
-/* ---- header ---------------------------------------------------------------------------------------------------- */
+/* ---- header ---------------------------------------------------------------------------------- */
 
 static fr_status header_fail(fr_error *err, uint64_t offset, const char *text)
 {
@@ -31,7 +32,8 @@ static fr_status read_version(fr_slice map, uint64_t base, fr_error *err)
         return header_fail(err, at, "car: version is not an integer");
     }
     if (version == 2) {
-        return fr_fail_code(err, FR_MALFORMED, at, "car-version", "car: this is CAR version 2; only version 1 is read");
+        return fr_fail_code(err, FR_MALFORMED, at, "car-version",
+                            "car: this is CAR version 2; only version 1 is read");
     }
     if (version != 1) {
         return fr_fail_code(err, FR_MALFORMED, at, "car-version", "car: the version is not 1");
@@ -49,7 +51,8 @@ static fr_status read_roots(fr_slice map, uint64_t base, car_header *out, fr_err
     fr_cbor_reader reader;
     fr_cbor_reader_init(&reader, roots);
     fr_cbor_item item;
-    if (fr_cbor_next(&reader, &item, NULL) != FR_OK || item.type != FR_CBOR_ARRAY || item.count == 0) {
+    if (fr_cbor_next(&reader, &item, NULL) != FR_OK || item.type != FR_CBOR_ARRAY ||
+        item.count == 0) {
         return header_fail(err, at, "car: roots is not an array of at least one link");
     }
     out->root_count = item.count;
@@ -75,10 +78,12 @@ fr_status car_header_read(fr_slice input, uint32_t bytes_max, car_header *out, f
     }
     size_t head = fr_varint_decode(input, CAR_VARINT_BYTES_MAX, &size);
     if (head == 0) {
-        return fr_fail_code(err, FR_MALFORMED, 0, "car-varint", "car: the header's length is not a varint");
+        return fr_fail_code(err, FR_MALFORMED, 0, "car-varint",
+                            "car: the header's length is not a varint");
     }
     if (size == 0 || size > input.size - head) {
-        return fr_fail_code(err, FR_MALFORMED, 0, "car-header-length", "car: the header is empty or longer than the file");
+        return fr_fail_code(err, FR_MALFORMED, 0, "car-header-length",
+                            "car: the header is empty or longer than the file");
     }
     if (size > bytes_max) {
         return fr_fail_code(err, FR_LIMIT, 0, "limit-header", "car: the header is over its limit");
@@ -94,7 +99,7 @@ fr_status car_header_read(fr_slice input, uint32_t bytes_max, car_header *out, f
     return read_roots(map, head, out, err);
 }
 
-/* ---- sections -------------------------------------------------------------------------------------------------- */
+/* ---- sections -------------------------------------------------------------------------------- */
 
 uint64_t car_section_offset(uint64_t data_offset, uint32_t data_size)
 {
@@ -102,7 +107,8 @@ uint64_t car_section_offset(uint64_t data_offset, uint32_t data_size)
     return data_offset - FR_CID_BYTES - fr_varint_encode((uint64_t)data_size + FR_CID_BYTES, bytes);
 }
 
-fr_status car_section_read(fr_slice input, uint64_t offset, uint32_t bytes_max, car_section *out, fr_error *err)
+fr_status car_section_read(fr_slice input, uint64_t offset, uint32_t bytes_max, car_section *out,
+                           fr_error *err)
 {
     const uint8_t *at = input.data + offset;
     size_t left = input.size - (size_t)offset;
@@ -115,14 +121,16 @@ fr_status car_section_read(fr_slice input, uint64_t offset, uint32_t bytes_max, 
         head = fr_varint_decode(fr_slice_of(at, left), CAR_VARINT_BYTES_MAX, &size);
     }
     if (head == 0) {
-        return fr_fail_code(err, FR_MALFORMED, offset, "car-varint", "car: a section's length is not a varint");
+        return fr_fail_code(err, FR_MALFORMED, offset, "car-varint",
+                            "car: a section's length is not a varint");
     }
     if (size < FR_CID_BYTES || size > left - head) {
         return fr_fail_code(err, FR_MALFORMED, offset, "car-section-length",
                             "car: a section is shorter than a CID or longer than the file");
     }
     if (!car_cid_known(at + head)) {
-        return fr_fail_code(err, FR_MALFORMED, offset, "car-cid", "car: a CID is not CIDv1, dag-cbor or raw, sha2-256");
+        return fr_fail_code(err, FR_MALFORMED, offset, "car-cid",
+                            "car: a CID is not CIDv1, dag-cbor or raw, sha2-256");
     }
     if (size - FR_CID_BYTES > bytes_max) {
         return fr_fail_code(err, FR_LIMIT, offset, "limit-block", "car: a block is over its limit");
@@ -153,15 +161,16 @@ static fr_status hash_window(window *w, fr_slice input, fr_error *err)
     return FR_OK;
 }
 
-static fr_status settle_window(window *w, fr_slice input, bool hash, block_index *index, car_counts *counts,
-                               fr_error *err)
+static fr_status settle_window(window *w, fr_slice input, bool hash, block_index *index,
+                               car_counts *counts, fr_error *err)
 {
     if (hash) {
         FR_TRY(hash_window(w, input, err));
     }
     for (size_t i = 0; i < w->count; i++) {
         bool fresh = false;
-        FR_TRY(block_index_add(index, w->sections[i].data_offset, w->sections[i].data_size, &fresh, err));
+        FR_TRY(block_index_add(index, w->sections[i].data_offset, w->sections[i].data_size, &fresh,
+                               err));
         counts->duplicates += !fresh;
     }
     counts->blocks += w->count;
@@ -169,10 +178,11 @@ static fr_status settle_window(window *w, fr_slice input, bool hash, block_index
     return FR_OK;
 }
 
-fr_status car_scan(fr_slice input, const car_header *header, const fr_repo_options *options, block_index *index,
-                   car_counts *counts, fr_error *err)
+fr_status car_scan(fr_slice input, const car_header *header, const fr_repo_options *options,
+                   block_index *index, car_counts *counts, fr_error *err)
 {
-    uint32_t bytes_max = options->block_bytes_max == 0 ? CAR_BLOCK_BYTES_MAX : options->block_bytes_max;
+    uint32_t bytes_max =
+        options->block_bytes_max == 0 ? CAR_BLOCK_BYTES_MAX : options->block_bytes_max;
     bytes_max = FR_MIN(bytes_max, CAR_BLOCK_BYTES_MAX);
     uint64_t blocks_max = options->blocks_max == 0 ? UINT64_MAX : options->blocks_max;
     bool hash = options->level == FR_LEVEL_FULL;
@@ -188,10 +198,12 @@ fr_status car_scan(fr_slice input, const car_header *header, const fr_repo_optio
         fr_error fault = {0};
         fr_status status = car_section_read(input, offset, bytes_max, &section, &fault);
         if (FR_LIKELY(status == FR_OK) && FR_UNLIKELY(counts->blocks + w.count == blocks_max)) {
-            status = fr_fail_code(&fault, FR_LIMIT, offset, "limit-blocks", "car: more blocks than allowed");
+            status = fr_fail_code(&fault, FR_LIMIT, offset, "limit-blocks",
+                                  "car: more blocks than allowed");
         }
         if (FR_UNLIKELY(status != FR_OK)) {
-            FR_TRY(settle_window(&w, input, hash, index, counts, err)); /* a fault in the window comes first */
+            FR_TRY(settle_window(&w, input, hash, index, counts,
+                                 err)); /* a fault in the window comes first */
             if (err != NULL) {
                 *err = fault;
             }

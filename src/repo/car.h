@@ -10,10 +10,10 @@
 #define CAR_VARINT_BYTES_MAX 9
 
 typedef struct {
-    fr_cid root; /* roots[0]; none when it is no dag-cbor, sha2-256 CID: then no block can be the commit */
+    fr_cid root;          /* roots[0]; none when not dag-cbor, sha2-256: no block can be it then */
     uint64_t root_offset; /* of that link */
     uint64_t root_count;
-    uint64_t roots_offset;   /* of the array's first element */
+    uint64_t roots_offset;    /* of the array's first element */
     uint64_t sections_offset; /* where sections begin */
 } car_header;
 
@@ -24,19 +24,21 @@ typedef struct {
 } car_section;
 
 typedef struct {
-    uint64_t blocks;     /* sections, duplicates included */
+    uint64_t blocks; /* sections, duplicates included */
     uint64_t duplicates;
 } car_counts;
 
 /** errors: car-empty, car-varint, car-header-length, car-header, car-version, limit-header */
-FR_MUST_USE fr_status car_header_read(fr_slice input, uint32_t bytes_max, car_header *out, fr_error *err);
+FR_MUST_USE fr_status car_header_read(fr_slice input, uint32_t bytes_max, car_header *out,
+                                      fr_error *err);
 /** The section at `offset`, which is below input.size.
  *  errors: car-varint, car-section-length, car-cid, limit-block */
-FR_MUST_USE fr_status car_section_read(fr_slice input, uint64_t offset, uint32_t bytes_max, car_section *out,
-                                       fr_error *err);
-/** Reads every section into `index` (which was reset for this input); hashes all of them when told. */
-FR_MUST_USE fr_status car_scan(fr_slice input, const car_header *header, const fr_repo_options *options,
-                               block_index *index, car_counts *counts, fr_error *err);
+FR_MUST_USE fr_status car_section_read(fr_slice input, uint64_t offset, uint32_t bytes_max,
+                                       car_section *out, fr_error *err);
+/** Reads every section into `index` (which was reset for this input); level full hashes all. */
+FR_MUST_USE fr_status car_scan(fr_slice input, const car_header *header,
+                               const fr_repo_options *options, block_index *index,
+                               car_counts *counts, fr_error *err);
 /** Offset of the length varint of the section whose data is at `data_offset`. */
 uint64_t car_section_offset(uint64_t data_offset, uint32_t data_size);
 /** 01 71|55 12 20 */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// A CAR through opening and walking at every level; the first byte chooses bare, any_key, partial and record check. What
-// a stricter level accepts the laxer ones must accept with the same items.
+// A CAR through opening and walking at every level; the first byte chooses bare, any_key, partial
+// and record check. What a stricter level accepts the laxer ones must accept with the same items.
 #include <fr/repo.h>
 
 #include <stdlib.h>
@@ -47,8 +47,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0) {
         return 0;
     }
-    fr_repo_options options = {.bare = (data[0] & 1) != 0, .any_key = (data[0] & 2) != 0,
-                               .partial = (data[0] & 4) != 0, .check_records = (data[0] & 8) != 0};
+    fr_repo_options options = {.bare = (data[0] & 1) != 0,
+                               .any_key = (data[0] & 2) != 0,
+                               .partial = (data[0] & 4) != 0,
+                               .check_records = (data[0] & 8) != 0};
     if ((data[0] & 16) != 0) {
         options.memory_max_bytes = 4096;
         options.node_entries_max = 3;
@@ -61,8 +63,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         status[level] = walk(input, &options, &seen[level]);
     }
     for (int level = FR_LEVEL_LAZY; level <= FR_LEVEL_FULL; level++) {
-        if (status[level] == FR_OK && (status[level - 1] != FR_OK || seen[level].count != seen[level - 1].count ||
-                                       seen[level].digest != seen[level - 1].digest)) {
+        if (status[level] == FR_OK &&
+            (status[level - 1] != FR_OK || seen[level].count != seen[level - 1].count ||
+             seen[level].digest != seen[level - 1].digest)) {
             abort();
         }
     }

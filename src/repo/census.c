@@ -16,7 +16,8 @@ typedef struct {
     size_t count, capacity;
 } counting;
 
-/* Bytes of any CID: version 0 (a bare sha2-256 multihash) or version, codec, hash code, digest length, digest. */
+/* Bytes of any CID: version 0 (a bare sha2-256 multihash) or version, codec, hash code, digest
+ * length, digest. */
 static size_t cid_bytes(fr_slice section)
 {
     uint64_t value = 0;
@@ -37,9 +38,11 @@ static size_t cid_bytes(fr_slice section)
 static fr_status add_section(counting *c, uint64_t offset, uint64_t *next, fr_error *err)
 {
     uint64_t size = 0;
-    size_t head = fr_varint_decode(fr_slice_from(c->input, (size_t)offset), CAR_VARINT_BYTES_MAX, &size);
+    size_t head =
+        fr_varint_decode(fr_slice_from(c->input, (size_t)offset), CAR_VARINT_BYTES_MAX, &size);
     if (head == 0 || size == 0 || size > c->input.size - offset - head) {
-        return fr_fail_code(err, FR_MALFORMED, offset, "car-section-length", "car: the framing breaks here");
+        return fr_fail_code(err, FR_MALFORMED, offset, "car-section-length",
+                            "car: the framing breaks here");
     }
     fr_slice section = fr_slice_sub(c->input, (size_t)offset + head, (size_t)size);
     size_t cid = cid_bytes(section);
@@ -87,7 +90,7 @@ static int compare_cids(const void *a, const void *b, void *context)
 static void judge_hashes(const counting *c, car_census *out)
 {
     for (size_t i = 0; i < c->count; i++) {
-        const uint8_t *cid = cid_of(c, &c->list[i]).data;
+        const uint8_t *cid = c->input.data + c->list[i].cid_offset;
         uint8_t digest[32];
         if (c->list[i].cid_size != FR_CID_BYTES || !car_cid_known(cid)) {
             out->hash_unknown++;
@@ -100,13 +103,14 @@ static void judge_hashes(const counting *c, car_census *out)
     for (size_t i = 1; i < c->count; i++) {
         if (fr_slice_equal(cid_of(c, &c->list[i]), cid_of(c, &c->list[i - 1]))) {
             out->duplicates++;
-            out->conflicting += !fr_slice_equal(data_of(c, &c->list[i]), data_of(c, &c->list[i - 1]));
+            out->conflicting +=
+                !fr_slice_equal(data_of(c, &c->list[i]), data_of(c, &c->list[i - 1]));
         }
     }
 }
 
-fr_status car_census_take(fr_slice input, uint64_t sections_offset, bool judged, uint64_t known_duplicates,
-                          car_census *out, fr_error *err)
+fr_status car_census_take(fr_slice input, uint64_t sections_offset, bool judged,
+                          uint64_t known_duplicates, car_census *out, fr_error *err)
 {
     counting c = {.input = input};
     fr_status status = FR_OK;

@@ -10,7 +10,7 @@ typedef struct {
     uint32_t size_p50, size_p90, size_max;
 } car_census;
 
-/** `judged` true: the file passed level full, so hashes and duplicates need no second look (duplicates from `known`).
- *  errors: FR_MALFORMED when the framing itself breaks; FR_NOMEM */
-FR_MUST_USE fr_status car_census_take(fr_slice input, uint64_t sections_offset, bool judged, uint64_t known_duplicates,
-                                      car_census *out, fr_error *err);
+/** `judged` true: the file passed level full, so hashes and duplicates need no second look
+ *  (duplicates from `known`). errors: FR_MALFORMED when the framing itself breaks; FR_NOMEM */
+FR_MUST_USE fr_status car_census_take(fr_slice input, uint64_t sections_offset, bool judged,
+                                      uint64_t known_duplicates, car_census *out, fr_error *err);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The signed bytes are the block's own bytes with the sig pair cut out and the map one smaller; nothing is encoded again,
-// so fields we do not know are covered as well.
+// The signed bytes are the block's own bytes with the sig pair cut out and the map one smaller;
+// nothing is encoded again, so fields we do not know are covered as well.
 #include <fr/cbor.h>
 #include <fr/codec.h>
 #include <fr/repo.h>
@@ -40,7 +40,8 @@ static field *field_named(fields *f, fr_slice name)
     return NULL;
 }
 
-/* Splits a checked map into the fields of a commit; at least four of the six make it one, with its faults. */
+/* Splits a checked map into the fields of a commit; at least four of the six make it one, with its
+ * faults. */
 static fr_status split_fields(fr_slice block, fields *out, fr_error *err)
 {
     *out = (fields){0};
@@ -82,7 +83,8 @@ static fr_status read_version(const fields *f, fr_commit *out, fr_error *err)
 {
     if (!f->version.present || f->version.item.type != FR_CBOR_INT ||
         (f->version.item.integer != 2 && f->version.item.integer != 3)) {
-        return commit_fail(err, f->version.offset, "commit-version", "commit: the version is not 2 or 3");
+        return commit_fail(err, f->version.offset, "commit-version",
+                           "commit: the version is not 2 or 3");
     }
     out->version = f->version.item.integer;
     return FR_OK;
@@ -102,7 +104,8 @@ static fr_status read_rev(const fields *f, fr_commit *out, fr_error *err)
     if (!f->rev.present && out->version == 2) {
         return FR_OK;
     }
-    if (!f->rev.present || f->rev.item.type != FR_CBOR_TEXT || !fr_tid_parse(f->rev.item.bytes, &out->rev)) {
+    if (!f->rev.present || f->rev.item.type != FR_CBOR_TEXT ||
+        !fr_tid_parse(f->rev.item.bytes, &out->rev)) {
         return commit_fail(err, f->rev.offset, "commit-rev", "commit: rev is absent or not a TID");
     }
     out->rev_text = f->rev.item.bytes;
@@ -115,13 +118,15 @@ static fr_status read_links(const fields *f, fr_commit *out, fr_error *err)
     if (!null) {
         if (!f->prev.present || f->prev.item.type != FR_CBOR_LINK ||
             !fr_cid_from_bytes(f->prev.item.bytes, &out->prev)) {
-            return commit_fail(err, f->prev.offset, "commit-prev", "commit: prev is absent, or not null or a link");
+            return commit_fail(err, f->prev.offset, "commit-prev",
+                               "commit: prev is absent, or not null or a link");
         }
         out->has_prev = true;
     }
-    if (!f->data.present || f->data.item.type != FR_CBOR_LINK || !fr_cid_from_bytes(f->data.item.bytes, &out->data) ||
-        !car_cid_is_cbor(out->data.bytes)) {
-        return commit_fail(err, f->data.offset, "commit-data", "commit: data is absent or not a link to a node");
+    if (!f->data.present || f->data.item.type != FR_CBOR_LINK ||
+        !fr_cid_from_bytes(f->data.item.bytes, &out->data) || !car_cid_is_cbor(out->data.bytes)) {
+        return commit_fail(err, f->data.offset, "commit-data",
+                           "commit: data is absent or not a link to a node");
     }
     out->data_offset = f->data.offset;
     return FR_OK;
@@ -129,7 +134,8 @@ static fr_status read_links(const fields *f, fr_commit *out, fr_error *err)
 
 static fr_status read_signature(const fields *f, fr_commit *out, fr_error *err)
 {
-    if (!f->sig.present || f->sig.item.type != FR_CBOR_BYTES || f->sig.item.bytes.size != SIGNATURE_BYTES) {
+    if (!f->sig.present || f->sig.item.type != FR_CBOR_BYTES ||
+        f->sig.item.bytes.size != SIGNATURE_BYTES) {
         return commit_fail(err, 0, "sig-format", "commit: sig is absent or not 64 bytes");
     }
     out->signature = f->sig.item.bytes;
@@ -156,7 +162,8 @@ fr_status fr_commit_parse(fr_slice block, fr_commit *out, fr_error *err)
     fr_cbor_check_options check = {.must_be_map = true};
     fr_error inner = {0};
     if (fr_cbor_check(block, &check, &inner) != FR_OK) {
-        return commit_fail(err, inner.offset, "commit-shape", "commit: the block is not one canonical map");
+        return commit_fail(err, inner.offset, "commit-shape",
+                           "commit: the block is not one canonical map");
     }
     fields f;
     FR_TRY(split_fields(block, &f, err));
@@ -181,8 +188,8 @@ fr_status fr_commit_verify(const fr_commit *commit, const fr_public_key *key, fr
     return status;
 }
 
-fr_status fr_commit_build(fr_buffer *out, fr_slice did, const fr_cid *data, uint64_t rev, const uint8_t *secret,
-                          fr_cid *cid, fr_error *err)
+fr_status fr_commit_build(fr_buffer *out, fr_slice did, const fr_cid *data, uint64_t rev,
+                          const uint8_t *secret, fr_cid *cid, fr_error *err)
 {
     char rev_text[FR_TID_BYTES];
     fr_tid_format(rev, rev_text);

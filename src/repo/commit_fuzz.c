@@ -22,8 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         return 0;
     }
-    if (!inside(commit.did, data, size) || !inside(commit.signature, data, size) || commit.signature.size != 64 ||
-        commit.data_offset >= size || !fr_did_valid(commit.did)) {
+    if (!inside(commit.did, data, size) || !inside(commit.signature, data, size) ||
+        commit.signature.size != 64 || commit.data_offset >= size || !fr_did_valid(commit.did)) {
         abort();
     }
     fr_public_key key = {.curve = FR_CURVE_K256, .point = {2, [32] = 1}};

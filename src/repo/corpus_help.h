@@ -84,7 +84,8 @@ static inline fr_json_value corpus_parse(fr_json *json, fr_slice text)
     return root;
 }
 
-static inline const char *corpus_string(fr_json_value object, const char *key, char *out, size_t room)
+static inline const char *corpus_string(fr_json_value object, const char *key, char *out,
+                                        size_t room)
 {
     fr_slice text;
     if (!fr_json_get_string(object, key, &text) || text.size >= room) {

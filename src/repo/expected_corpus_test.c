@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// All 161 CARs of car/expected.jsonl: the strict verdict of each, and every number of those that can be walked; the
-// listing of a real account as another implementation gave it; the mutation tests on tiny.car and jetstream's repo.
+// All 161 CARs of car/expected.jsonl: the strict verdict of each, and every number of those that
+// can be walked; the listing of a real account as another implementation gave it; the mutation
+// tests on tiny.car and jetstream's repo.
 #include "corpus_help.h"
 
 #include <fr/repo_report.h>
@@ -13,7 +14,8 @@ typedef struct {
     char file[256];
 } pair;
 
-static void report(pair *p, fr_slice input, const fr_repo_options *options, fr_buffer *text, int *exit_code)
+static void report(pair *p, fr_slice input, const fr_repo_options *options, fr_buffer *text,
+                   int *exit_code)
 {
     fr_buffer_reset(text);
     assert_int_equal(fr_repo_report(input, p->file, options, text, exit_code), FR_OK);
@@ -29,7 +31,7 @@ static bool has_member(fr_json_value object, const char *name)
 
 static void expect_same(const pair *p, fr_json_value want, fr_json_value got, const char *name)
 {
-    fr_json_value a, b;
+    fr_json_value a = {0}, b = {0};
     bool in_want = fr_json_get(want, name, &a);
     bool in_got = fr_json_get(got, name, &b);
     if (!in_want && !in_got) {
@@ -54,7 +56,8 @@ static void expect_same(const pair *p, fr_json_value want, fr_json_value got, co
 static void expect_members(const pair *p, const char *inner, const char *const *names, size_t count)
 {
     fr_json_value want = p->want, got = p->got;
-    if (inner != NULL && (!fr_json_get(p->want, inner, &want) || !fr_json_get(p->got, inner, &got))) {
+    if (inner != NULL &&
+        (!fr_json_get(p->want, inner, &want) || !fr_json_get(p->got, inner, &got))) {
         fail_msg("%s: no %s", p->file, inner);
     }
     for (size_t i = 0; i < count; i++) {
@@ -64,8 +67,8 @@ static void expect_members(const pair *p, const char *inner, const char *const *
 
 static void expect_blocks(const pair *p)
 {
-    static const char *const NAMES[] = {"roots",      "blocks",           "hash_bad", "hash_unknown",
-                                        "dup_blocks", "conflicting_dups", "bytes"};
+    static const char *const NAMES[] = {
+        "roots", "blocks", "hash_bad", "hash_unknown", "dup_blocks", "conflicting_dups", "bytes"};
     static const char *const SIZES[] = {"mean", "p50", "p90", "max"};
     expect_members(p, NULL, NAMES, FR_COUNT_OF(NAMES));
     expect_members(p, "block_len", SIZES, FR_COUNT_OF(SIZES));
@@ -73,10 +76,12 @@ static void expect_blocks(const pair *p)
 
 static void expect_tree(const pair *p)
 {
-    static const char *const TREE[] = {"nodes", "maxent", "missing_nodes", "missing_records", "height"};
+    static const char *const TREE[] = {"nodes", "maxent", "missing_nodes", "missing_records",
+                                       "height"};
     static const char *const NAMES[] = {
-        "records",       "record_bytes",   "record_cids_unique", "first_key", "last_key",    "mean_key_len",
-        "listing_sha256", "unreachable_blocks", "preorder",           "bare_mst",  "bad_records", "bad_record_reasons"};
+        "records",  "record_bytes", "record_cids_unique", "first_key",
+        "last_key", "mean_key_len", "listing_sha256",     "unreachable_blocks",
+        "preorder", "bare_mst",     "bad_records",        "bad_record_reasons"};
     expect_members(p, "mst", TREE, FR_COUNT_OF(TREE));
     expect_members(p, NULL, NAMES, FR_COUNT_OF(NAMES));
 }
@@ -164,7 +169,7 @@ static void test_expected(void **state)
     free(list.data);
 }
 
-/* ---- one listing ----------------------------------------------------------------------------------------------- */
+/* ---- one listing ----------------------------------------------------------------------------- */
 
 static fr_status match_line(void *context, const fr_repo_item *item)
 {
@@ -175,7 +180,7 @@ static fr_status match_line(void *context, const fr_repo_item *item)
     fr_cid_format(&item->cid, cid);
     assert_true(fr_slice_equal(item->key, fr_slice_sub(line, 0, tab)));
     assert_true(fr_slice_equal(fr_slice_of(cid, sizeof cid), fr_slice_from(line, tab + 1)));
-    fr_cid of_value;
+    fr_cid of_value = {0};
     fr_cid_of_block(item->value, &of_value);
     assert_true(fr_cid_equal(&of_value, &item->cid));
     return FR_OK;
@@ -215,9 +220,10 @@ static void test_valid_canonical_signature(void **state)
     fr_json *json = NULL;
     assert_int_equal(fr_json_new(&json, NULL), FR_OK);
     fr_json_value facts = corpus_parse(json, corpus_slice(&about));
-    fr_slice text, did;
+    fr_slice text = {0}, did = {0};
     fr_public_key key;
-    assert_true(fr_json_get_string(facts, "signing_key", &text) && fr_json_get_string(facts, "did", &did));
+    assert_true(fr_json_get_string(facts, "signing_key", &text) &&
+                fr_json_get_string(facts, "did", &did));
     assert_int_equal(fr_public_key_parse(text, &key, NULL), FR_OK);
     fr_repo_options options = {.level = FR_LEVEL_FULL, .key = &key, .expect_did = did};
     fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
@@ -231,7 +237,7 @@ static void test_valid_canonical_signature(void **state)
     free(car.data);
 }
 
-/* ---- damage ---------------------------------------------------------------------------------------------------- */
+/* ---- damage ---------------------------------------------------------------------------------- */
 
 static fr_status accept_item(void *context, const fr_repo_item *item)
 {
@@ -276,8 +282,10 @@ static void test_every_cut_is_an_error(void **state)
     }
     free(tiny.data);
     corpus_file repo = corpus_read("car/jetstream/repo.car");
-    assert_int_equal(verdict_at(fr_slice_of(repo.data, repo.size / 2), FR_LEVEL_FULL), FR_MALFORMED);
-    assert_int_equal(verdict_at(fr_slice_of(repo.data, repo.size / 4), FR_LEVEL_FULL), FR_MALFORMED);
+    assert_int_equal(verdict_at(fr_slice_of(repo.data, repo.size / 2), FR_LEVEL_FULL),
+                     FR_MALFORMED);
+    assert_int_equal(verdict_at(fr_slice_of(repo.data, repo.size / 4), FR_LEVEL_FULL),
+                     FR_MALFORMED);
     free(repo.data);
 }
 
@@ -339,7 +347,8 @@ static void test_flip_in_lazy_delivers_only_the_truth(void **state)
             assert_string_equal(got.keys[i], truth.keys[i]);
             assert_true(fr_cid_equal(&got.items[i].cid, &truth.items[i].cid));
             assert_int_equal(got.items[i].value.size, truth.items[i].value.size);
-            assert_false(at >= got.items[i].offset && at < got.items[i].offset + got.items[i].value.size);
+            assert_false(at >= got.items[i].offset &&
+                         at < got.items[i].offset + got.items[i].value.size);
         }
         fr_repo_close(repo);
         file.data[at] ^= 0x10;

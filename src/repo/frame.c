@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// A frame is two items in a row: a small header that tells the type, and the body. The header is read without demanding
-// key order, since simulators write it so; the body is canonical. Nothing is copied but the ops.
+// A frame is two items in a row: a small header that tells the type, and the body. The header is
+// read without demanding key order, since simulators write it so; the body is canonical. Nothing is
+// copied but the ops.
 #include "frame.h"
 
 #include <stdlib.h>
@@ -44,7 +45,7 @@ void fr_frame_reader_free(fr_frame_reader *reader)
     free(reader);
 }
 
-/* ---- header ---------------------------------------------------------------------------------------------------- */
+/* ---- header ---------------------------------------------------------------------------------- */
 
 typedef struct {
     int64_t op;
@@ -62,7 +63,8 @@ static fr_status cbor_fail(fr_error *err, const fr_error *inner, uint64_t base)
     return fr_fail_code(err, FR_MALFORMED, base + inner->offset, "frame-cbor", inner->text);
 }
 
-static fr_status read_header_pair(fr_cbor_reader *r, frame_header *out, bool *has_op, fr_error *inner)
+static fr_status read_header_pair(fr_cbor_reader *r, frame_header *out, bool *has_op,
+                                  fr_error *inner)
 {
     fr_cbor_item name, value;
     FR_TRY(fr_cbor_next(r, &name, inner));
@@ -153,7 +155,7 @@ static size_t count_ops(fr_slice body)
     return 1;
 }
 
-/* ---- body ------------------------------------------------------------------------------------------------------ */
+/* ---- body ------------------------------------------------------------------------------------ */
 
 /* The body of one frame and where it lies in it. */
 typedef struct {
@@ -168,7 +170,8 @@ static uint64_t place(const body_reader *b, const uint8_t *at)
 }
 
 /* The member's value, or FR_NOT_FOUND; null counts as absent. */
-static fr_status find_member(const body_reader *b, const char *name, fr_cbor_item *item, uint64_t *offset)
+static fr_status find_member(const body_reader *b, const char *name, fr_cbor_item *item,
+                             uint64_t *offset)
 {
     fr_slice value;
     FR_TRY(fr_cbor_map_get(b->body, name, &value));
@@ -189,7 +192,8 @@ static fr_status want_text(const body_reader *b, const char *name, fr_slice *out
     fr_cbor_item item;
     *offset = place(b, b->body.data);
     if (find_member(b, name, &item, offset) != FR_OK || item.type != FR_CBOR_TEXT) {
-        return member_fail(b, *offset, "frame: a text that must be there is absent or of another type");
+        return member_fail(b, *offset,
+                           "frame: a text that must be there is absent or of another type");
     }
     *out = item.bytes;
     return FR_OK;
@@ -210,7 +214,8 @@ static fr_status want_link(const body_reader *b, const char *name, fr_cid *out)
     uint64_t offset = place(b, b->body.data);
     if (find_member(b, name, &item, &offset) != FR_OK || item.type != FR_CBOR_LINK ||
         !fr_cid_from_bytes(item.bytes, out)) {
-        return member_fail(b, offset, "frame: a link that must be there is absent or of another form");
+        return member_fail(b, offset,
+                           "frame: a link that must be there is absent or of another form");
     }
     return FR_OK;
 }
@@ -219,8 +224,8 @@ static fr_status read_seq_and_time(const body_reader *b, fr_frame *out)
 {
     fr_cbor_item item;
     uint64_t offset = place(b, b->body.data);
-    if (find_member(b, "seq", &item, &offset) != FR_OK || item.type != FR_CBOR_INT || item.integer < 1 ||
-        (uint64_t)item.integer > SEQ_MAX) {
+    if (find_member(b, "seq", &item, &offset) != FR_OK || item.type != FR_CBOR_INT ||
+        item.integer < 1 || (uint64_t)item.integer > SEQ_MAX) {
         return member_fail(b, offset, "frame: seq is absent or not in 1 .. 2^53-1");
     }
     out->seq = (uint64_t)item.integer;
@@ -237,7 +242,8 @@ static fr_status read_did(const body_reader *b, const char *name, fr_frame *out)
     uint64_t offset = 0;
     FR_TRY(want_text(b, name, &out->did, &offset));
     if (!fr_did_valid(out->did)) {
-        return fr_fail_code(b->err, FR_MALFORMED, offset, "frame-did", "frame: the account is not a DID");
+        return fr_fail_code(b->err, FR_MALFORMED, offset, "frame-did",
+                            "frame: the account is not a DID");
     }
     return FR_OK;
 }
@@ -296,7 +302,7 @@ static fr_status find_blocks(const body_reader *b, fr_frame *out, bool *present)
     return FR_OK;
 }
 
-/* ---- ops ------------------------------------------------------------------------------------------------------- */
+/* ---- ops ------------------------------------------------------------------------------------- */
 
 static fr_status op_fail(const body_reader *b, const char *text)
 {
@@ -311,7 +317,8 @@ static fr_status take_link(const body_reader *b, const char *name, fr_cid *out)
         return FR_OK;
     }
     if (item.type != FR_CBOR_LINK || !fr_cid_from_bytes(item.bytes, out)) {
-        return fr_fail_code(b->err, FR_MALFORMED, offset, "frame-op", "frame: a link of an op has another form");
+        return fr_fail_code(b->err, FR_MALFORMED, offset, "frame-op",
+                            "frame: a link of an op has another form");
     }
     return FR_OK;
 }
@@ -382,14 +389,16 @@ static fr_status read_ops(fr_frame_reader *reader, const body_reader *b, fr_fram
         return member_fail(b, place(b, b->body.data), "frame: ops is absent or not an array");
     }
     if (item.count > FR_FRAME_OPS_MAX) {
-        return fr_fail_code(b->err, FR_LIMIT, place(b, list.data), "limit-ops", "frame: more than 200 ops");
+        return fr_fail_code(b->err, FR_LIMIT, place(b, list.data), "limit-ops",
+                            "frame: more than 200 ops");
     }
     out->op_count = (size_t)item.count;
     out->ops = reader->ops;
     for (size_t i = 0; i < out->op_count; i++) {
         const uint8_t *at = items.at;
         if (fr_cbor_skip(&items, NULL) != FR_OK || *at >> 5 != 5) {
-            return fr_fail_code(b->err, FR_MALFORMED, place(b, at), "frame-op", "frame: an op is not a map");
+            return fr_fail_code(b->err, FR_MALFORMED, place(b, at), "frame-op",
+                                "frame: an op is not a map");
         }
         body_reader op = {b->frame, fr_slice_of(at, (size_t)(items.at - at)), b->err};
         FR_TRY(read_op(&op, out->repo, &reader->ops[i]));
@@ -397,7 +406,7 @@ static fr_status read_ops(fr_frame_reader *reader, const body_reader *b, fr_fram
     return FR_OK;
 }
 
-/* ---- messages -------------------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static fr_status read_commit(fr_frame_reader *reader, const body_reader *b, fr_frame *out)
 {
@@ -446,7 +455,8 @@ static fr_status read_account(const body_reader *b, fr_frame *out)
     FR_TRY(read_did(b, "did", out));
     take_text(b, "handle", &out->handle);
     take_text(b, "status", &out->status);
-    if (out->type == FR_FRAME_ACCOUNT && fr_cbor_get_bool(b->body, "active", &out->active) != FR_OK) {
+    if (out->type == FR_FRAME_ACCOUNT &&
+        fr_cbor_get_bool(b->body, "active", &out->active) != FR_OK) {
         return member_fail(b, place(b, b->body.data), "frame: an #account without active");
     }
     return FR_OK;
@@ -455,28 +465,25 @@ static fr_status read_account(const body_reader *b, fr_frame *out)
 static fr_status read_body(fr_frame_reader *reader, const body_reader *b, fr_frame *out)
 {
     switch (out->type) {
-    case FR_FRAME_COMMIT:
-        return read_commit(reader, b, out);
-    case FR_FRAME_SYNC:
-        return read_sync(reader, b, out);
-    case FR_FRAME_IDENTITY:
-    case FR_FRAME_ACCOUNT:
-        return read_account(b, out);
-    case FR_FRAME_INFO:
-        take_text(b, "name", &out->name);
-        take_text(b, "message", &out->message);
-        return FR_OK;
-    case FR_FRAME_ERROR:
-        take_text(b, "error", &out->name);
-        take_text(b, "message", &out->message);
-        return FR_OK;
-    case FR_FRAME_UNKNOWN:
-        break;
+        case FR_FRAME_COMMIT: return read_commit(reader, b, out);
+        case FR_FRAME_SYNC: return read_sync(reader, b, out);
+        case FR_FRAME_IDENTITY:
+        case FR_FRAME_ACCOUNT: return read_account(b, out);
+        case FR_FRAME_INFO:
+            take_text(b, "name", &out->name);
+            take_text(b, "message", &out->message);
+            return FR_OK;
+        case FR_FRAME_ERROR:
+            take_text(b, "error", &out->name);
+            take_text(b, "message", &out->message);
+            return FR_OK;
+        case FR_FRAME_UNKNOWN: break;
     }
     return FR_OK;
 }
 
-fr_status fr_frame_decode(fr_frame_reader *reader, fr_slice bytes, fr_frame *out, size_t *op_hint, fr_error *err)
+fr_status fr_frame_decode(fr_frame_reader *reader, fr_slice bytes, fr_frame *out, size_t *op_hint,
+                          fr_error *err)
 {
     frame_header header;
     if (op_hint != NULL) {
@@ -487,7 +494,8 @@ fr_status fr_frame_decode(fr_frame_reader *reader, fr_slice bytes, fr_frame *out
     }
     FR_TRY(read_header(bytes, &header, err));
     fr_slice body = fr_slice_from(bytes, header.size);
-    fr_frame frame = {.bytes = bytes, .type = type_of(&header), .type_text = header.type, .body = body};
+    fr_frame frame = {
+        .bytes = bytes, .type = type_of(&header), .type_text = header.type, .body = body};
     if (op_hint != NULL && frame.type == FR_FRAME_COMMIT) {
         *op_hint = count_ops(body);
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The 60 production frames: decoded, compared op by op with what a production Jetstream made of them, verified, inverted;
-// then cut, flipped and rewritten.
+// The 60 production frames: decoded, compared op by op with what a production Jetstream made of
+// them, verified, inverted; then cut, flipped and rewritten.
 #include "corpus_help.h"
 
 #include <fr/cbor.h>
@@ -45,11 +45,12 @@ static void test_all_decode_and_invert(void **state)
     fr_frame_reader *reader = reader_new();
     uint64_t last_seq = 0;
     for (size_t i = 0; i < FRAME_COUNT; i++) {
-        fr_frame frame;
+        fr_frame frame = {0};
         fr_error err = {0};
         size_t hint = 0;
         if (fr_frame_decode(reader, f.frames[i], &frame, &hint, &err) != FR_OK) {
-            fail_msg("frame %zu: %s at %llu: %s", i, err.code, (unsigned long long)err.offset, err.text);
+            fail_msg("frame %zu: %s at %llu: %s", i, err.code, (unsigned long long)err.offset,
+                     err.text);
         }
         assert_int_equal(frame.type, FR_FRAME_COMMIT);
         assert_int_equal(hint, FR_MAX(frame.op_count, 1));
@@ -80,12 +81,12 @@ static void test_signatures(void **state)
     fr_json_value all = corpus_parse(json, corpus_slice(&docs));
     fr_frame_reader *reader = reader_new();
     for (size_t i = 0; i < FRAME_COUNT; i++) {
-        fr_frame frame;
+        fr_frame frame = {0};
         fr_error err = {0};
         assert_int_equal(fr_frame_decode(reader, f.frames[i], &frame, NULL, &err), FR_OK);
         char did[256];
         snprintf(did, sizeof did, "%.*s", FR_SLICE_ARG(frame.did));
-        fr_json_value doc;
+        fr_json_value doc = {0};
         assert_true(fr_json_get(all, did, &doc));
         fr_buffer text;
         fr_buffer_init(&text, 1 << 20);
@@ -107,7 +108,7 @@ static void test_signatures(void **state)
 
 static void expect_record(fr_json_value commit, const fr_frame_op *op)
 {
-    fr_json_value record;
+    fr_json_value record = {0};
     assert_true(fr_json_get(commit, "record", &record));
     fr_buffer cbor;
     fr_buffer_init(&cbor, 1 << 20);
@@ -119,11 +120,13 @@ static void expect_record(fr_json_value commit, const fr_frame_op *op)
 static void expect_event(fr_json_value event, const fr_frame *frame, const fr_frame_op *op)
 {
     static const char *const ACTIONS[] = {"", "create", "update", "delete"};
-    fr_json_value commit;
-    fr_slice did, rev, operation, collection, rkey, cid;
+    fr_json_value commit = {0};
+    fr_slice did = {0}, rev = {0}, operation = {0}, collection = {0}, rkey = {0}, cid = {0};
     assert_true(fr_json_get_string(event, "did", &did) && fr_json_get(event, "commit", &commit));
-    assert_true(fr_json_get_string(commit, "rev", &rev) && fr_json_get_string(commit, "operation", &operation));
-    assert_true(fr_json_get_string(commit, "collection", &collection) && fr_json_get_string(commit, "rkey", &rkey));
+    assert_true(fr_json_get_string(commit, "rev", &rev) &&
+                fr_json_get_string(commit, "operation", &operation));
+    assert_true(fr_json_get_string(commit, "collection", &collection) &&
+                fr_json_get_string(commit, "rkey", &rkey));
     assert_true(fr_slice_equal(did, frame->did) && fr_slice_equal(rev, frame->rev_text));
     assert_true(fr_slice_equal(operation, fr_slice_text(ACTIONS[op->action])));
     assert_true(fr_slice_equal(collection, op->collection) && fr_slice_equal(rkey, op->rkey));
@@ -153,7 +156,7 @@ static void test_ops_equal_the_jetstream_events(void **state)
     fr_frame_reader *reader = reader_new();
     size_t count = 0;
     for (size_t i = 0; i < FRAME_COUNT; i++) {
-        fr_frame frame;
+        fr_frame frame = {0};
         assert_int_equal(fr_frame_decode(reader, f.frames[i], &frame, NULL, NULL), FR_OK);
         for (size_t op = 0; op < frame.op_count; op++, count++) {
             assert_true(corpus_line(&rest, &line));
@@ -168,7 +171,8 @@ static void test_ops_equal_the_jetstream_events(void **state)
     free(f.file.data);
 }
 
-/* Cut to 2/3, 8 bytes flipped at 3/4: refused each time, with a place inside, and the next frame is as good as before. */
+/* Cut to 2/3, 8 bytes flipped at 3/4: refused each time, with a place inside, and the next frame is
+ * as good as before. */
 static void test_damaged_frames(void **state)
 {
     (void)state;
@@ -179,7 +183,7 @@ static void test_damaged_frames(void **state)
     fr_frame_reader *reader = reader_new();
     uint8_t *copy = malloc(f.file.size);
     for (size_t i = 0; i < FRAME_COUNT; i++) {
-        fr_frame frame;
+        fr_frame frame = {0};
         fr_error err = {0};
         size_t whole = 0, cut = 0;
         assert_int_equal(fr_frame_decode(reader, f.frames[i], &frame, &whole, NULL), FR_OK);
@@ -192,7 +196,9 @@ static void test_damaged_frames(void **state)
             copy[f.frames[i].size * 3 / 4 + at] ^= 0xff;
         }
         fr_error_reset(&err);
-        assert_int_equal(fr_frame_decode(reader, fr_slice_of(copy, f.frames[i].size), &frame, NULL, &err), FR_MALFORMED);
+        assert_int_equal(
+            fr_frame_decode(reader, fr_slice_of(copy, f.frames[i].size), &frame, NULL, &err),
+            FR_MALFORMED);
         assert_true(err.offset <= f.frames[i].size && err.code != NULL);
     }
     free(copy);
@@ -209,14 +215,15 @@ static void test_bit_flips_never_pass_in_the_blocks(void **state)
     }
     frames f = frames_read();
     fr_frame_reader *reader = reader_new();
-    fr_frame frame;
+    fr_frame frame = {0};
     assert_int_equal(fr_frame_decode(reader, f.frames[0], &frame, NULL, NULL), FR_OK);
     size_t from = (size_t)(frame.blocks.data - f.frames[0].data), size = frame.blocks.size;
     uint8_t *copy = malloc(f.frames[0].size);
     memcpy(copy, f.frames[0].data, f.frames[0].size);
     for (size_t bit = from * 8; bit < (from + size) * 8; bit++) {
         copy[bit / 8] ^= (uint8_t)(1u << (bit % 8));
-        fr_status status = fr_frame_decode(reader, fr_slice_of(copy, f.frames[0].size), &frame, NULL, NULL);
+        fr_status status =
+            fr_frame_decode(reader, fr_slice_of(copy, f.frames[0].size), &frame, NULL, NULL);
         if (status != FR_MALFORMED && status != FR_LIMIT) {
             fail_msg("bit %zu: %d", bit, (int)status);
         }

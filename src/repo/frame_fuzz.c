@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// A frame through decoding and, when it is a commit with prevData, inversion. One reader for the life of the process, as
-// a stream has it: a frame must leave nothing behind.
+// A frame through decoding and, when it is a commit with prevData, inversion. One reader for the
+// life of the process, as a stream has it: a frame must leave nothing behind.
 #include <fr/repo.h>
 
 #include <stdlib.h>

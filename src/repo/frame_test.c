@@ -17,8 +17,8 @@
 typedef struct {
     fr_frame_reader *reader;
     fr_buffer out;
-    fr_frame frame;
-    fr_error err;
+    fr_frame frame = {0};
+    fr_error err = {0};
     size_t hint;
 } bench;
 
@@ -77,7 +77,8 @@ static fr_buffer commit_car(fr_slice did, uint64_t rev, fr_cid *commit)
     fr_cid data;
     fr_buffer_init(&car, 1 << 16);
     fr_buffer_init(&block, 1 << 16);
-    assert_true(fr_cid_parse(FR_SLICE("bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm"), &data));
+    assert_true(fr_cid_parse(
+        FR_SLICE("bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm"), &data));
     assert_int_equal(fr_commit_build(&block, did, &data, rev, NULL, commit, NULL), FR_OK);
     fr_car_put_header(&car, commit);
     fr_car_put_block(&car, commit, fr_buffer_view(&block));
@@ -92,7 +93,7 @@ static uint64_t rev_number(void)
     return rev;
 }
 
-/* ---- messages without blocks ----------------------------------------------------------------------------------- */
+/* ---- messages without blocks ----------------------------------------------------------------- */
 
 static void test_identity(void **state)
 {
@@ -107,7 +108,8 @@ static void test_identity(void **state)
     assert_int_equal(b->frame.type, FR_FRAME_IDENTITY);
     assert_int_equal(b->frame.seq, 7);
     assert_int_equal(b->frame.time_us, UINT64_C(1783175888085434));
-    assert_true(fr_slice_equal(b->frame.did, DID) && fr_slice_equal(b->frame.handle, FR_SLICE("alice.example")));
+    assert_true(fr_slice_equal(b->frame.did, DID) &&
+                fr_slice_equal(b->frame.handle, FR_SLICE("alice.example")));
     assert_int_equal(b->hint, 1);
 }
 
@@ -177,12 +179,13 @@ static void test_header_faults(void **state)
     put_header(b, "#identity", 1);
     assert_int_equal(decode(b), FR_MALFORMED); /* no body */
     uint8_t *big = calloc(1, FR_FRAME_BYTES_MAX + 1);
-    assert_int_equal(fr_frame_decode(b->reader, fr_slice_of(big, FR_FRAME_BYTES_MAX + 1), &b->frame, NULL, &b->err),
+    assert_int_equal(fr_frame_decode(b->reader, fr_slice_of(big, FR_FRAME_BYTES_MAX + 1), &b->frame,
+                                     NULL, &b->err),
                      FR_LIMIT);
     free(big);
 }
 
-/* ---- commits --------------------------------------------------------------------------------------------------- */
+/* ---- commits --------------------------------------------------------------------------------- */
 
 typedef struct {
     fr_slice did, path;
@@ -196,7 +199,7 @@ typedef struct {
 
 static void put_commit_frame(bench *b, const commit_plan *plan)
 {
-    fr_cid commit;
+    fr_cid commit = {0};
     fr_buffer car = commit_car(plan->did, rev_number(), &commit);
     put_header(b, "#commit", 1);
     fr_cbor_put_map(&b->out, 8);
@@ -220,7 +223,8 @@ static void put_commit_frame(bench *b, const commit_plan *plan)
     fr_cbor_put_key(&b->out, "blocks");
     fr_cbor_put_bytes(&b->out, plan->blocks ? fr_buffer_view(&car) : (fr_slice){0});
     fr_cbor_put_key(&b->out, "commit");
-    fr_cbor_put_link(&b->out, fr_slice_of(plan->commit != NULL ? plan->commit->bytes : commit.bytes, FR_CID_BYTES));
+    fr_cbor_put_link(&b->out, fr_slice_of(plan->commit != NULL ? plan->commit->bytes : commit.bytes,
+                                          FR_CID_BYTES));
     fr_cbor_put_key(&b->out, "tooBig");
     fr_cbor_put_bool(&b->out, plan->too_big);
     fr_buffer_done(&car);
@@ -228,8 +232,12 @@ static void put_commit_frame(bench *b, const commit_plan *plan)
 
 static commit_plan sound_plan(void)
 {
-    return (commit_plan){.did = DID, .path = FR_SLICE("app.bsky.feed.like/3jzfcijpj2zek"), .seq = 9, .blocks = true,
-                         .action = FR_SLICE("delete"), .op_count = 2};
+    return (commit_plan){.did = DID,
+                         .path = FR_SLICE("app.bsky.feed.like/3jzfcijpj2zek"),
+                         .seq = 9,
+                         .blocks = true,
+                         .action = FR_SLICE("delete"),
+                         .op_count = 2};
 }
 
 static void expect_refused(bench *b, const commit_plan *plan, const char *code)
@@ -312,7 +320,7 @@ static void test_too_big_is_no_error(void **state)
 static void test_sync(void **state)
 {
     bench *b = *state;
-    fr_cid commit;
+    fr_cid commit = {0};
     fr_buffer car = commit_car(DID, rev_number(), &commit);
     put_header(b, "#sync", 1);
     fr_cbor_put_map(&b->out, 5);

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The 76 hostile files, verdict by verdict, with the detail codes and offsets of the repository specification, at level
-// full with the signing key and record check; then what the trusted level may let pass.
+// The 76 hostile files, verdict by verdict, with the detail codes and offsets of the repository
+// specification, at level full with the signing key and record check; then what the trusted level
+// may let pass.
 #include "corpus_help.h"
 
 #define ANY UINT64_MAX
 
 typedef struct {
     const char *file;
-    const char *code;  /* of the error, or of the one bad record; alternatives after | */
-    uint64_t offset;   /* ANY: not fixed */
-    uint64_t records;  /* delivered when the tree is sound */
+    const char *code; /* of the error, or of the one bad record; alternatives after | */
+    uint64_t offset;  /* ANY: not fixed */
+    uint64_t records; /* delivered when the tree is sound */
 } expectation;
 
 static const expectation EXPECTED[] = {
@@ -93,8 +94,8 @@ static const expectation EXPECTED[] = {
 
 typedef struct {
     fr_status status;
-    fr_error err;
-    fr_repo_facts facts;
+    fr_error err = {0};
+    fr_repo_facts facts = {0};
     uint64_t items;
     const char *record_code;
 } outcome;
@@ -157,11 +158,11 @@ static void for_each_case(void (*each)(const char *file, const char *verdict, fr
     fr_json *json = NULL;
     assert_int_equal(fr_json_new(&json, NULL), FR_OK);
     fr_json_iter it = fr_json_iterate(corpus_parse(json, corpus_slice(&cases)));
-    fr_json_value one;
+    fr_json_value one = {0};
     size_t count = 0;
     while (fr_json_iter_element(&it, &one)) {
         char file[128], verdict[32], path[256];
-        fr_slice key_text, did;
+        fr_slice key_text = {0}, did = {0};
         assert_non_null(corpus_string(one, "file", file, sizeof file));
         assert_non_null(corpus_string(one, "verdict", verdict, sizeof verdict));
         assert_true(fr_json_get_string(one, "signing_key", &key_text));
@@ -180,7 +181,8 @@ static void for_each_case(void (*each)(const char *file, const char *verdict, fr
     free(cases.data);
 }
 
-static void check_full(const char *file, const char *verdict, fr_slice input, const fr_repo_options *options)
+static void check_full(const char *file, const char *verdict, fr_slice input,
+                       const fr_repo_options *options)
 {
     const expectation *want = expected_of(file);
     outcome got = judge(input, options);
@@ -193,9 +195,10 @@ static void check_full(const char *file, const char *verdict, fr_slice input, co
         (want->offset != ANY && got.err.offset != want->offset) ||
         (status == FR_OK && (got.facts.records != want->records || got.items != want->records)) ||
         got.facts.bad_records != bad_record) {
-        fail_msg("%s: status %d code %s offset %llu records %llu bad %llu (%s)", file, (int)got.status,
-                 code == NULL ? "-" : code, (unsigned long long)got.err.offset, (unsigned long long)got.facts.records,
-                 (unsigned long long)got.facts.bad_records, got.err.text == NULL ? "" : got.err.text);
+        fail_msg("%s: status %d code %s offset %llu records %llu bad %llu (%s)", file,
+                 (int)got.status, code == NULL ? "-" : code, (unsigned long long)got.err.offset,
+                 (unsigned long long)got.facts.records, (unsigned long long)got.facts.bad_records,
+                 got.err.text == NULL ? "" : got.err.text);
     }
 }
 
@@ -207,8 +210,10 @@ static void test_level_full(void **state)
     }
 }
 
-/* Lazy hashes what it uses: no other verdict on these files, but a false copy that is never used passes. */
-static void check_lazy(const char *file, const char *verdict, fr_slice input, const fr_repo_options *full)
+/* Lazy hashes what it uses: no other verdict on these files, but a false copy that is never used
+ * passes. */
+static void check_lazy(const char *file, const char *verdict, fr_slice input,
+                       const fr_repo_options *full)
 {
     fr_repo_options options = *full;
     options.level = FR_LEVEL_LAZY;
@@ -228,17 +233,20 @@ static void test_level_lazy(void **state)
     }
 }
 
-static void check_trusted(const char *file, const char *verdict, fr_slice input, const fr_repo_options *full)
+static void check_trusted(const char *file, const char *verdict, fr_slice input,
+                          const fr_repo_options *full)
 {
     fr_repo_options options = *full;
     options.level = FR_LEVEL_TRUSTED;
     outcome got = judge(input, &options);
     bool sound = strcmp(verdict, "ok") == 0;
-    bool may_pass = strcmp(file, "bad-hash-record.car") == 0 || strcmp(file, "bad-duplicate-conflicting.car") == 0 ||
+    bool may_pass = strcmp(file, "bad-hash-record.car") == 0 ||
+                    strcmp(file, "bad-duplicate-conflicting.car") == 0 ||
                     strncmp(file, "bad-layer-", 10) == 0;
     bool passed = got.status == FR_OK && got.facts.bad_records == 0;
     if ((sound && !passed) || (passed && !sound && !may_pass)) {
-        fail_msg("%s: trusted gives %d %s", file, (int)got.status, got.err.code == NULL ? "" : got.err.code);
+        fail_msg("%s: trusted gives %d %s", file, (int)got.status,
+                 got.err.code == NULL ? "" : got.err.code);
     }
 }
 
@@ -257,7 +265,8 @@ static void test_wide_node_with_raised_limit(void **state)
         return;
     }
     corpus_file file = corpus_read("hostile/limit-wide-node-20k.car");
-    fr_repo_options options = {.level = FR_LEVEL_FULL, .node_entries_max = 20000, .check_records = true};
+    fr_repo_options options = {
+        .level = FR_LEVEL_FULL, .node_entries_max = 20000, .check_records = true};
     outcome got = judge(corpus_slice(&file), &options);
     assert_int_equal(got.status, FR_OK);
     assert_int_equal(got.facts.records, 20000);
@@ -290,7 +299,8 @@ static void test_other_did_is_refused(void **state)
         return;
     }
     corpus_file file = corpus_read("hostile/ok-k256.car");
-    fr_repo_options options = {.level = FR_LEVEL_FULL, .expect_did = FR_SLICE("did:plc:someoneelse")};
+    fr_repo_options options = {.level = FR_LEVEL_FULL,
+                               .expect_did = FR_SLICE("did:plc:someoneelse")};
     outcome got = judge(corpus_slice(&file), &options);
     assert_int_equal(got.status, FR_MALFORMED);
     assert_string_equal(got.err.code, "commit-did-mismatch");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The tree's interoperability suite: heights, prefixes, keys named by their layer, and the six commit proofs.
+// The tree's interoperability suite: heights, prefixes, keys named by their layer, and the six
+// commit proofs.
 #include "corpus_help.h"
 
 #include "mst.h"
@@ -14,12 +15,13 @@ static void test_key_heights(void **state)
     fr_json *json = NULL;
     assert_int_equal(fr_json_new(&json, NULL), FR_OK);
     fr_json_iter it = fr_json_iterate(corpus_parse(json, corpus_slice(&file)));
-    fr_json_value one;
+    fr_json_value one = {0};
     size_t count = 0;
     for (; fr_json_iter_element(&it, &one); count++) {
-        fr_slice key;
-        uint64_t height;
-        assert_true(fr_json_get_string(one, "key", &key) && fr_json_get_unsigned(one, "height", &height));
+        fr_slice key = {0};
+        uint64_t height = 0;
+        assert_true(fr_json_get_string(one, "key", &key) &&
+                    fr_json_get_unsigned(one, "height", &height));
         assert_int_equal(fr_mst_layer(key), height);
     }
     assert_int_equal(count, 9);
@@ -37,12 +39,13 @@ static void test_common_prefix(void **state)
     fr_json *json = NULL;
     assert_int_equal(fr_json_new(&json, NULL), FR_OK);
     fr_json_iter it = fr_json_iterate(corpus_parse(json, corpus_slice(&file)));
-    fr_json_value one;
+    fr_json_value one = {0};
     size_t count = 0;
     for (; fr_json_iter_element(&it, &one); count++) {
-        fr_slice left, right;
-        uint64_t size;
-        assert_true(fr_json_get_string(one, "left", &left) && fr_json_get_string(one, "right", &right));
+        fr_slice left = {0}, right = {0};
+        uint64_t size = 0;
+        assert_true(fr_json_get_string(one, "left", &left) &&
+                    fr_json_get_string(one, "right", &right));
         assert_true(fr_json_get_unsigned(one, "len", &size));
         assert_int_equal(node_shared_prefix(left, right), size);
     }
@@ -67,7 +70,7 @@ static void test_example_keys(void **state)
     free(file.data);
 }
 
-/* ---- commit proofs --------------------------------------------------------------------------------------------- */
+/* ---- commit proofs --------------------------------------------------------------------------- */
 
 #define BLOCKS_MAX 256
 
@@ -111,14 +114,14 @@ static void free_blocks(block_set *set)
 static fr_cid cid_member(fr_json_value object, const char *name)
 {
     fr_slice text;
-    fr_cid cid;
+    fr_cid cid = {0};
     assert_true(fr_json_get_string(object, name, &text) && fr_cid_parse(text, &cid));
     return cid;
 }
 
 static size_t strings_of(fr_json_value object, const char *name, fr_slice out[64])
 {
-    fr_json_value list, one;
+    fr_json_value list = {0}, one = {0};
     size_t count = 0;
     assert_true(fr_json_get(object, name, &list));
     for (fr_json_iter it = fr_json_iterate(list); fr_json_iter_element(&it, &one); count++) {
@@ -134,8 +137,9 @@ static void expect_root(fr_mst *mst, fr_json_value object, const char *name)
     assert_true(fr_cid_equal(&root, &want));
 }
 
-static void undo_on_partial_tree(fr_json_value one, block_set *proof, const fr_slice *adds, size_t add_count,
-                                 const fr_slice *dels, size_t del_count, const fr_cid *leaf)
+static void undo_on_partial_tree(fr_json_value one, block_set *proof, const fr_slice *adds,
+                                 size_t add_count, const fr_slice *dels, size_t del_count,
+                                 const fr_cid *leaf)
 {
     fr_repo_options options = {.level = FR_LEVEL_FULL, .any_key = true};
     node_rules rules = node_rules_of(&options);
@@ -160,7 +164,7 @@ static void undo_on_partial_tree(fr_json_value one, block_set *proof, const fr_s
 
 static void check_proof(fr_json_value one)
 {
-    fr_slice keys[64], adds[64], dels[64], both[128], wanted[64];
+    fr_slice keys[64] = {0}, adds[64] = {0}, dels[64] = {0}, both[128] = {0}, wanted[64] = {0};
     size_t key_count = strings_of(one, "keys", keys);
     size_t add_count = strings_of(one, "adds", adds), del_count = strings_of(one, "dels", dels);
     fr_cid leaf = cid_member(one, "leafValue");
@@ -181,10 +185,11 @@ static void check_proof(fr_json_value one)
     }
     expect_root(mst, one, "rootAfterCommit");
     block_set proof = {0};
-    assert_int_equal(fr_mst_blocks(mst, since, both, add_count + del_count, keep_block, &proof, NULL), FR_OK);
+    assert_int_equal(
+        fr_mst_blocks(mst, since, both, add_count + del_count, keep_block, &proof, NULL), FR_OK);
     size_t wanted_count = strings_of(one, "blocksInProof", wanted);
     for (size_t i = 0; i < wanted_count; i++) {
-        fr_cid cid;
+        fr_cid cid = {0};
         fr_slice block;
         assert_true(fr_cid_parse(wanted[i], &cid));
         assert_int_equal(load_block(&proof, &cid, &block), FR_OK);
@@ -204,7 +209,7 @@ static void test_commit_proofs(void **state)
     fr_json *json = NULL;
     assert_int_equal(fr_json_new(&json, NULL), FR_OK);
     fr_json_iter it = fr_json_iterate(corpus_parse(json, corpus_slice(&file)));
-    fr_json_value one;
+    fr_json_value one = {0};
     size_t count = 0;
     for (; fr_json_iter_element(&it, &one); count++) {
         check_proof(one);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Inversion: the ops of a commit are undone on the partial tree that it came with; what is left must be the tree of the
-// commit before. Deletes come first, then by path, as the protocol's proposal 0006 orders them.
+// Inversion: the ops of a commit are undone on the partial tree that it came with; what is left
+// must be the tree of the commit before. Deletes come first, then by path, as the protocol's
+// proposal 0006 orders them.
 #include "frame.h"
 #include "mst.h"
 
@@ -14,7 +15,8 @@ static int compare_ops(const fr_frame_op *a, const fr_frame_op *b)
 {
     bool a_deletes = a->action == FR_OP_DELETE;
     bool b_deletes = b->action == FR_OP_DELETE;
-    return a_deletes != b_deletes ? (int)b_deletes - (int)a_deletes : fr_slice_compare(path_of(a), path_of(b));
+    return a_deletes != b_deletes ? (int)b_deletes - (int)a_deletes
+                                  : fr_slice_compare(path_of(a), path_of(b));
 }
 
 /* Insertion sort: at most 200, nearly always one. */
@@ -34,7 +36,8 @@ static fr_status check_unique(const fr_frame *frame, uint64_t offset, fr_error *
     for (size_t i = 0; i < frame->op_count; i++) {
         for (size_t other = 0; other < i; other++) {
             if (fr_slice_equal(path_of(&frame->ops[i]), path_of(&frame->ops[other]))) {
-                return fr_fail_code(err, FR_MALFORMED, offset, "inv-path", "frame: two ops have one path");
+                return fr_fail_code(err, FR_MALFORMED, offset, "inv-path",
+                                    "frame: two ops have one path");
             }
         }
     }
@@ -92,7 +95,8 @@ static fr_status undo_all(fr_mst *tree, const fr_frame *frame, const uint32_t *o
     }
     FR_TRY(fr_mst_root(tree, &root, err));
     if (!fr_cid_equal(&root, &frame->prev_data)) {
-        return fr_fail_code(err, FR_MALFORMED, 0, "inv-root", "frame: undoing the ops does not give prevData");
+        return fr_fail_code(err, FR_MALFORMED, 0, "inv-root",
+                            "frame: undoing the ops does not give prevData");
     }
     return FR_OK;
 }
@@ -110,7 +114,8 @@ fr_status fr_frame_invert(fr_frame_reader *reader, const fr_frame *frame, fr_err
     }
     fr_repo_options options = {.level = FR_LEVEL_FULL};
     node_rules rules = node_rules_of(&options);
-    FR_TRY(mst_open_partial(reader->tree, &frame->commit.data, load_block, frame->repo, &rules, err));
+    FR_TRY(
+        mst_open_partial(reader->tree, &frame->commit.data, load_block, frame->repo, &rules, err));
     fr_status status = undo_all(reader->tree, frame, reader->order, err);
     if (status != FR_OK && err != NULL) {
         err->offset = offset; /* of the blocks: an edit has no single place */

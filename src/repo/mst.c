@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The tree is kept in exactly its canonical shape: a child is one layer below its parent, gaps are bridged by nodes
-// without entries, no node is empty but the root of the empty tree. So a node's block can be written as it stands, and
-// an edit touches one path:
+// The tree is kept in exactly its canonical shape: a child is one layer below its parent, gaps are
+// bridged by nodes without entries, no node is empty but the root of the empty tree. So a node's
+// block can be written as it stands, and an edit touches one path:
 //
 //   put     goes down to the key's layer and splits the subtree that straddles the key
-//   delete  takes the entry out and merges the two subtrees beside it; empty nodes go, entry-less tops go
+//   delete  takes the entry out and merges the two subtrees beside it; nodes left empty go, and
+//           so do tops left without entries
 //
 // Both run down at most 129 levels with arrays of that size, never by recursion.
 #include "mst.h"
@@ -15,7 +16,7 @@
 
 #define BLOCK_MAX_BYTES (64u << 20)
 
-/* ---- nodes ----------------------------------------------------------------------------------------------------- */
+/* ---- nodes ----------------------------------------------------------------------------------- */
 
 static fr_status no_memory(fr_error *err)
 {
@@ -85,11 +86,21 @@ static fr_status reserve(mst_node *node, uint32_t count, fr_error *err)
     return FR_OK;
 }
 
+static void copy_entries(mst_entry *to, const mst_entry *from, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        to[i] = from[i];
+    }
+}
+
 /* Index of the first entry whose key is not below `key`. */
 static uint32_t position(const mst_node *node, fr_slice key, bool *found)
 {
     uint32_t low = 0, high = node->count;
     *found = false;
+    if (node->entries == NULL) {
+        return 0;
+    }
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         int order = fr_slice_compare(key_of(&node->entries[middle]), key);
@@ -136,7 +147,7 @@ static void free_tree(mst_node *root)
     }
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------ */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 fr_status fr_mst_new(fr_mst **out, fr_error *err)
 {
@@ -165,8 +176,8 @@ void fr_mst_free(fr_mst *mst)
     free(mst);
 }
 
-fr_status mst_open_partial(fr_mst *mst, const fr_cid *root, mst_load load, void *context, const node_rules *rules,
-                           fr_error *err)
+fr_status mst_open_partial(fr_mst *mst, const fr_cid *root, mst_load load, void *context,
+                           const node_rules *rules, fr_error *err)
 {
     mst_node *stub = new_stub(-1, root->bytes);
     if (stub == NULL) {
@@ -181,9 +192,10 @@ fr_status mst_open_partial(fr_mst *mst, const fr_cid *root, mst_load load, void 
     return FR_OK;
 }
 
-/* ---- loading --------------------------------------------------------------------------------------------------- */
+/* ---- loading --------------------------------------------------------------------------------- */
 
-static fr_status fill_child(mst_node **slot, int layer, const uint8_t *block, uint32_t cid_at, fr_error *err)
+static fr_status fill_child(mst_node **slot, int layer, const uint8_t *block, uint32_t cid_at,
+                            fr_error *err)
 {
     if (cid_at == 0) {
         return FR_OK;
@@ -192,7 +204,8 @@ static fr_status fill_child(mst_node **slot, int layer, const uint8_t *block, ui
     return *slot == NULL ? no_memory(err) : FR_OK;
 }
 
-static fr_status fill_entries(mst_node *node, const node_entry *from, const node_view *view, fr_error *err)
+static fr_status fill_entries(mst_node *node, const node_entry *from, const node_view *view,
+                              fr_error *err)
 {
     const uint8_t *block = view->block.data;
     fr_slice before = {0};
@@ -203,7 +216,7 @@ static fr_status fill_entries(mst_node *node, const node_entry *from, const node
         if (entry.key == NULL) {
             return no_memory(err);
         }
-        if (from[i].prefix_size != 0) {
+        if (before.data != NULL) {
             memcpy(entry.key, before.data, from[i].prefix_size);
         }
         memcpy(entry.key + from[i].prefix_size, block + from[i].suffix_at, from[i].suffix_size);
@@ -228,7 +241,8 @@ static fr_status load_stub(fr_mst *mst, mst_node *node, fr_error *err)
     FR_TRY(node_read(block, 0, &mst->rules, node->layer, &mst->scratch, &mst->entries, &view, err));
     bool has_parent = node->layer >= 0; /* or had one, before it became the top */
     if (view.count == 0 && has_parent && view.left_at == 0) {
-        return fr_fail_code(err, FR_MALFORMED, 0, "node-empty", "mst: a node has neither keys nor children");
+        return fr_fail_code(err, FR_MALFORMED, 0, "node-empty",
+                            "mst: a node has neither keys nor children");
     }
     if (view.count == 0 && !has_parent && view.left_at != 0) {
         return fr_fail_code(err, FR_MALFORMED, 0, "node-top", "mst: the top node has no entry");
@@ -245,12 +259,13 @@ static fr_status need(fr_mst *mst, mst_node *node, fr_error *err)
     }
     fr_status status = load_stub(mst, node, err);
     if (status == FR_NOT_FOUND) {
-        return fr_fail_code(err, FR_MALFORMED, 0, mst->missing_code, "mst: a node that is needed is absent");
+        return fr_fail_code(err, FR_MALFORMED, 0, mst->missing_code,
+                            "mst: a node that is needed is absent");
     }
     return status;
 }
 
-/* ---- edits ----------------------------------------------------------------------------------------------------- */
+/* ---- edits ----------------------------------------------------------------------------------- */
 
 typedef struct {
     step steps[NODE_LEVELS_MAX];
@@ -298,9 +313,7 @@ static fr_status split_node(mst_node *node, uint32_t at, mst_node **right, fr_er
         return no_memory(err);
     }
     split->count = node->count - at;
-    if (split->count != 0) {
-        memcpy(split->entries, node->entries + at, split->count * sizeof *split->entries);
-    }
+    copy_entries(split->entries, node->entries + at, split->count);
     node->count = at;
     node->dirty = true;
     *right = split;
@@ -308,7 +321,8 @@ static fr_status split_node(mst_node *node, uint32_t at, mst_node **right, fr_er
 }
 
 /* Cuts a subtree at a key that is not in it. */
-static fr_status split_tree(fr_mst *mst, mst_node *node, fr_slice key, mst_node **left, mst_node **right, fr_error *err)
+static fr_status split_tree(fr_mst *mst, mst_node *node, fr_slice key, mst_node **left,
+                            mst_node **right, fr_error *err)
 {
     mst_node **lefts[NODE_LEVELS_MAX], **rights[NODE_LEVELS_MAX];
     size_t depth = 0;
@@ -363,9 +377,7 @@ static fr_status merge_trees(fr_mst *mst, mst_node *a, mst_node *b, mst_node **s
         uint32_t seam = a->count;
         mst_node *before = child_at(a, seam);
         mst_node *after = b->left;
-        if (b->count != 0) {
-            memcpy(a->entries + seam, b->entries, b->count * sizeof *b->entries);
-        }
+        copy_entries(a->entries + seam, b->entries, b->count);
         a->count += b->count;
         a->dirty = true;
         free_shell(b);
@@ -379,8 +391,8 @@ static fr_status merge_trees(fr_mst *mst, mst_node *a, mst_node *b, mst_node **s
     return FR_OK;
 }
 
-static fr_status insert_entry(fr_mst *mst, mst_node *node, uint32_t at, fr_slice key, const fr_cid *value,
-                              fr_error *err)
+static fr_status insert_entry(fr_mst *mst, mst_node *node, uint32_t at, fr_slice key,
+                              const fr_cid *value, fr_error *err)
 {
     mst_entry entry = {.key_size = (uint32_t)key.size, .value = *value};
     FR_TRY(reserve(node, node->count + 1, err));
@@ -438,7 +450,7 @@ fr_status fr_mst_put(fr_mst *mst, fr_slice key, const fr_cid *value, fr_error *e
         bool found = false;
         uint32_t at = position(node, key, &found);
         p.steps[p.depth++] = (step){node, at};
-        if (found) {
+        if (found && node->entries != NULL) {
             node->entries[at].value = *value;
             break;
         }
@@ -455,7 +467,8 @@ fr_status fr_mst_put(fr_mst *mst, fr_slice key, const fr_cid *value, fr_error *e
     return FR_OK;
 }
 
-/* Empty nodes go from the bottom up, then tops without entries. A top whose block is absent stays a stub. */
+/* Empty nodes go from the bottom up, then tops without entries. A top whose block is absent stays a
+ * stub. */
 static fr_status prune(fr_mst *mst, path *p, fr_error *err)
 {
     for (size_t i = p->depth; i-- > 1 && is_empty(p->steps[i].node);) {
@@ -517,7 +530,7 @@ fr_status mst_find(fr_mst *mst, fr_slice key, fr_cid *value, fr_error *err)
     return FR_OK;
 }
 
-/* ---- hashing and reading out ----------------------------------------------------------------------------------- */
+/* ---- hashing and reading out ----------------------------------------------------------------- */
 
 static const fr_cid *cid_or_null(const mst_node *node)
 {
@@ -593,8 +606,8 @@ static void mark_edge(const fr_mst *mst, mst_node *node, bool last)
     }
 }
 
-/* Everything that an inversion of an op on this key may look at: the way to it, and below it the edges that a removal
- * merges. For an absent key the way down passes both neighbours. */
+/* Everything that an inversion of an op on this key may look at: the way to it, and below it the
+ * edges that a removal merges. For an absent key the way down passes both neighbours. */
 static void mark_proof(const fr_mst *mst, fr_slice key)
 {
     for (mst_node *node = mst->root; node != NULL;) {
@@ -610,9 +623,10 @@ static void mark_proof(const fr_mst *mst, fr_slice key)
     }
 }
 
-fr_status fr_mst_blocks(fr_mst *mst, uint64_t since, const fr_slice *proof_keys, size_t proof_key_count,
-                        fr_status (*each)(void *context, const fr_cid *cid, fr_slice block), void *context,
-                        fr_error *err)
+fr_status fr_mst_blocks(fr_mst *mst, uint64_t since, const fr_slice *proof_keys,
+                        size_t proof_key_count,
+                        fr_status (*each)(void *context, const fr_cid *cid, fr_slice block),
+                        void *context, fr_error *err)
 {
     fr_cid root;
     FR_TRY(fr_mst_root(mst, &root, err));
@@ -640,7 +654,9 @@ fr_status fr_mst_blocks(fr_mst *mst, uint64_t since, const fr_slice *proof_keys,
     }
 }
 
-fr_status fr_mst_each(fr_mst *mst, fr_status (*each)(void *context, fr_slice key, const fr_cid *cid), void *context)
+fr_status fr_mst_each(fr_mst *mst,
+                      fr_status (*each)(void *context, fr_slice key, const fr_cid *cid),
+                      void *context)
 {
     step steps[NODE_LEVELS_MAX + 1];
     size_t depth = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Inside of fr_mst. A node may be a stub, known by its CID alone, which is loaded when an edit needs it: so the partial
-// tree of a firehose commit is edited by the same code as a whole one.
+// Inside of fr_mst. A node may be a stub, known by its CID alone, which is loaded when an edit
+// needs it: so the partial tree of a firehose commit is edited by the same code as a whole one.
 #pragma once
 
 #include "node.h"
@@ -43,7 +43,7 @@ struct fr_mst {
 };
 
 /** Forgets everything and begins from a root that is known by its CID. */
-FR_MUST_USE fr_status mst_open_partial(fr_mst *mst, const fr_cid *root, mst_load load, void *context,
-                                       const node_rules *rules, fr_error *err);
-/** fr_mst_get that loads what it needs. errors: FR_NOT_FOUND, or FR_MALFORMED inv-missing, node-* */
+FR_MUST_USE fr_status mst_open_partial(fr_mst *mst, const fr_cid *root, mst_load load,
+                                       void *context, const node_rules *rules, fr_error *err);
+/** fr_mst_get that loads what it needs. errors: FR_NOT_FOUND; FR_MALFORMED inv-missing, node-* */
 FR_MUST_USE fr_status mst_find(fr_mst *mst, fr_slice key, fr_cid *value, fr_error *err);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The mutable tree against a tree built anew from sorted keys, recursively, by the definition; the writer against the
-// walker; inversion of random commits. The seed is printed; FR_SEED repeats a run.
+// The mutable tree against a tree built anew from sorted keys, recursively, by the definition; the
+// writer against the walker; inversion of random commits. The seed is printed; FR_SEED repeats a
+// run.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -31,7 +32,7 @@ static uint64_t below(uint64_t bound)
     return random_u64() % bound;
 }
 
-/* ---- the naive tree -------------------------------------------------------------------------------------------- */
+/* ---- the naive tree -------------------------------------------------------------------------- */
 
 #define PAIRS_MAX 4096
 
@@ -82,7 +83,9 @@ static void model_delete(model *m, const char *key)
     m->count--;
 }
 
-/* The node at `layer` over pairs [from, to): the definition, read aloud. */
+/* The node at `layer` over pairs [from, to): the definition, read aloud, and so recursive; our own
+ * keys bound its depth. */
+// NOLINTNEXTLINE(misc-no-recursion)
 static bool naive_node(const model *m, size_t from, size_t to, int layer, fr_cid *out)
 {
     if (from == to) {
@@ -105,8 +108,8 @@ static bool naive_node(const model *m, size_t from, size_t to, int layer, fr_cid
     node_put_head(&block, count);
     for (size_t i = 0; i < count; i++) {
         const pair *p = &m->at[mine[i]];
-        node_put_entry(&block, i == 0 ? (fr_slice){0} : key_slice(&m->at[mine[i - 1]]), key_slice(p), &p->value,
-                       fr_cid_is_none(&rights[i]) ? NULL : &rights[i]);
+        node_put_entry(&block, i == 0 ? (fr_slice){0} : key_slice(&m->at[mine[i - 1]]),
+                       key_slice(p), &p->value, fr_cid_is_none(&rights[i]) ? NULL : &rights[i]);
     }
     node_put_tail(&block, fr_cid_is_none(&left) ? NULL : &left);
     fr_cid_of_block(fr_buffer_view(&block), out);
@@ -119,17 +122,18 @@ static bool naive_node(const model *m, size_t from, size_t to, int layer, fr_cid
 static fr_cid naive_root(const model *m)
 {
     int top = 0;
-    fr_cid root;
+    fr_cid root = {0};
     for (size_t i = 0; i < m->count; i++) {
         top = FR_MAX(top, (int)fr_mst_layer(key_slice(&m->at[i])));
     }
     if (!naive_node(m, 0, m->count, top, &root)) {
-        assert_true(fr_cid_parse(FR_SLICE("bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm"), &root));
+        assert_true(fr_cid_parse(
+            FR_SLICE("bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm"), &root));
     }
     return root;
 }
 
-/* ---- random trees ---------------------------------------------------------------------------------------------- */
+/* ---- random trees ---------------------------------------------------------------------------- */
 
 static void random_key(char out[64])
 {
@@ -141,7 +145,7 @@ static void random_key(char out[64])
 static fr_cid random_value(void)
 {
     uint64_t body = random_u64();
-    fr_cid cid;
+    fr_cid cid = {0};
     fr_cid_of_block(fr_slice_of(&body, sizeof body), &cid);
     return cid;
 }
@@ -173,7 +177,7 @@ static void test_random_edits_equal_the_naive_tree(void **state)
     expect_equal(mst, m);
     for (int i = 0; i < 6000; i++) {
         char key[64];
-        fr_cid value = random_value(), found;
+        fr_cid value = random_value(), found = {0};
         bool present;
         random_key(key);
         bool shrinking = (i / 1500) % 2 == 1;
@@ -181,9 +185,11 @@ static void test_random_edits_equal_the_naive_tree(void **state)
             snprintf(key, sizeof key, "%s", m->at[below(m->count)].key);
         }
         (void)model_find(m, key, &present);
-        assert_int_equal(fr_mst_get(mst, fr_slice_text(key), &found), present ? FR_OK : FR_NOT_FOUND);
+        assert_int_equal(fr_mst_get(mst, fr_slice_text(key), &found),
+                         present ? FR_OK : FR_NOT_FOUND);
         if (below(10) < (shrinking ? 8u : 2u)) {
-            assert_int_equal(fr_mst_delete(mst, fr_slice_text(key), NULL), present ? FR_OK : FR_NOT_FOUND);
+            assert_int_equal(fr_mst_delete(mst, fr_slice_text(key), NULL),
+                             present ? FR_OK : FR_NOT_FOUND);
             if (present) {
                 model_delete(m, key);
             }
@@ -205,7 +211,7 @@ static void test_random_edits_equal_the_naive_tree(void **state)
     free(m);
 }
 
-/* ---- writer and walker ----------------------------------------------------------------------------------------- */
+/* ---- writer and walker ----------------------------------------------------------------------- */
 
 static const uint8_t SECRET[32] = {[31] = 7};
 
@@ -240,7 +246,7 @@ static fr_status match_item(void *context, const fr_repo_item *item)
     assert_int_equal(item->kind, FR_ITEM_RECORD);
     assert_null(item->record_code);
     assert_true(fr_slice_equal(item->key, key_slice(p)) && fr_cid_equal(&item->cid, &p->value));
-    fr_cid of_value;
+    fr_cid of_value = {0};
     fr_cid_of_block(item->value, &of_value);
     assert_true(fr_cid_equal(&of_value, &item->cid));
     return FR_OK;
@@ -248,12 +254,13 @@ static fr_status match_item(void *context, const fr_repo_item *item)
 
 static void write_car(fr_mst *mst, const uint64_t *numbers, size_t count, fr_buffer *car)
 {
-    fr_cid root, commit, cid;
+    fr_cid root = {0}, commit = {0}, cid = {0};
     fr_buffer block;
     fr_buffer_init(&block, 1 << 20);
     assert_int_equal(fr_mst_root(mst, &root, NULL), FR_OK);
     assert_int_equal(fr_commit_build(&block, FR_SLICE("did:plc:ewvi7nxzyoun6zhxrhs64oiz"), &root,
-                                     fr_tid_make(1700000000000000, 3), SECRET, &commit, NULL), FR_OK);
+                                     fr_tid_make(1700000000000000, 3), SECRET, &commit, NULL),
+                     FR_OK);
     assert_int_equal(block.size, 188); /* 32-character did:plc, null prev */
     fr_car_put_header(car, &commit);
     assert_int_equal(car->size, 59);
@@ -271,7 +278,9 @@ static void walk_car(fr_slice car, const model *m, fr_level level)
 {
     fr_public_key key;
     assert_int_equal(fr_public_key_of_k256_secret(SECRET, &key, NULL), FR_OK);
-    fr_repo_options options = {.level = level, .key = &key, .check_records = true,
+    fr_repo_options options = {.level = level,
+                               .key = &key,
+                               .check_records = true,
                                .expect_did = FR_SLICE("did:plc:ewvi7nxzyoun6zhxrhs64oiz")};
     fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
     fr_error err = {0};
@@ -283,7 +292,7 @@ static void walk_car(fr_slice car, const model *m, fr_level level)
         fail_msg("%s: %s", err.code, err.text);
     }
     assert_int_equal(w.next, m->count);
-    fr_repo_facts facts;
+    fr_repo_facts facts = {0};
     fr_repo_facts_of(repo, &facts);
     assert_int_equal(facts.records, m->count);
     assert_int_equal(facts.unreachable_blocks, 0);
@@ -305,7 +314,7 @@ static void test_written_car_walks(void **state)
         while (m->count < COUNTS[c]) {
             char key[64];
             bool present;
-            fr_cid cid;
+            fr_cid cid = {0};
             random_key(key);
             (void)model_find(m, key, &present);
             if (!present) {
@@ -327,7 +336,7 @@ static void test_written_car_walks(void **state)
     }
 }
 
-/* ---- inversion ------------------------------------------------------------------------------------------------- */
+/* ---- inversion ------------------------------------------------------------------------------- */
 
 typedef struct {
     fr_op_action action;
@@ -359,8 +368,8 @@ static void put_op(fr_buffer *out, const edit *e)
     fr_cbor_put_text(out, fr_slice_text(ACTIONS[e->action]));
 }
 
-static void put_frame(fr_buffer *out, const edit *edits, size_t count, fr_slice blocks, const fr_cid *commit,
-                      const fr_cid *prev_data, const char *rev)
+static void put_frame(fr_buffer *out, const edit *edits, size_t count, fr_slice blocks,
+                      const fr_cid *commit, const fr_cid *prev_data, const char *rev)
 {
     fr_cbor_put_map(out, 2);
     fr_cbor_put_key(out, "op"); /* the order that simulators write */
@@ -430,7 +439,7 @@ static void build_frame(fr_mst *mst, uint64_t since, bool proof, const edit *edi
                         const fr_cid *prev_data, fr_buffer *frame)
 {
     fr_slice paths[FR_FRAME_OPS_MAX];
-    fr_cid root, commit, cid;
+    fr_cid root = {0}, commit = {0}, cid = {0};
     fr_buffer car, block;
     char rev[FR_TID_BYTES + 1] = {0};
     uint64_t tid = fr_tid_make(1750000000000000 + below(1000000), 9);
@@ -438,8 +447,9 @@ static void build_frame(fr_mst *mst, uint64_t since, bool proof, const edit *edi
     fr_buffer_init(&car, 1 << 24);
     fr_buffer_init(&block, 1 << 20);
     assert_int_equal(fr_mst_root(mst, &root, NULL), FR_OK);
-    assert_int_equal(fr_commit_build(&block, FR_SLICE("did:plc:ewvi7nxzyoun6zhxrhs64oiz"), &root, tid, SECRET, &commit,
-                                     NULL), FR_OK);
+    assert_int_equal(fr_commit_build(&block, FR_SLICE("did:plc:ewvi7nxzyoun6zhxrhs64oiz"), &root,
+                                     tid, SECRET, &commit, NULL),
+                     FR_OK);
     fr_car_put_header(&car, &commit);
     fr_car_put_block(&car, &commit, fr_buffer_view(&block));
     for (size_t i = 0; i < count; i++) {
@@ -449,7 +459,8 @@ static void build_frame(fr_mst *mst, uint64_t since, bool proof, const edit *edi
             fr_car_put_block(&car, &cid, fr_buffer_view(&block));
         }
     }
-    assert_int_equal(fr_mst_blocks(mst, since, paths, proof ? count : 0, put_block, &car, NULL), FR_OK);
+    assert_int_equal(fr_mst_blocks(mst, since, paths, proof ? count : 0, put_block, &car, NULL),
+                     FR_OK);
     fr_buffer_reset(frame);
     put_frame(frame, edits, count, fr_buffer_view(&car), &commit, prev_data, rev);
     assert_int_equal(fr_buffer_status(frame, NULL), FR_OK);
@@ -464,7 +475,8 @@ static void expect_ops(const fr_frame *frame, const edit *edits, size_t count)
         const fr_frame_op *op = &frame->ops[i];
         assert_int_equal(op->action, edits[i].action);
         assert_null(op->record_code);
-        assert_true(fr_cid_equal(&op->cid, &edits[i].cid) && fr_cid_equal(&op->prev, &edits[i].prev));
+        assert_true(fr_cid_equal(&op->cid, &edits[i].cid) &&
+                    fr_cid_equal(&op->prev, &edits[i].prev));
         assert_int_equal(op->record.size == 0, op->action == FR_OP_DELETE);
     }
 }
@@ -481,15 +493,16 @@ static void test_random_commits_invert(void **state)
     assert_int_equal(fr_frame_reader_new(&reader, NULL), FR_OK);
     edit *edits = calloc(FR_FRAME_OPS_MAX, sizeof *edits);
     for (int i = 0; i < 1500; i++) {
-        fr_cid before;
-        fr_frame frame;
+        fr_cid before = {0};
+        fr_frame frame = {0};
         fr_error err = {0};
         assert_int_equal(fr_mst_root(mst, &before, NULL), FR_OK);
         uint64_t since = fr_mst_generation(mst);
         size_t count = random_edits(mst, m, edits, 1 + (below(8) == 0 ? below(40) : below(3)));
         build_frame(mst, since, true, edits, count, &before, &frame_bytes);
         if (fr_frame_decode(reader, fr_buffer_view(&frame_bytes), &frame, NULL, &err) != FR_OK) {
-            fail_msg("commit %d: %s at %llu: %s", i, err.code, (unsigned long long)err.offset, err.text);
+            fail_msg("commit %d: %s at %llu: %s", i, err.code, (unsigned long long)err.offset,
+                     err.text);
         }
         expect_ops(&frame, edits, count);
         if (fr_frame_invert(reader, &frame, &err) != FR_OK) {
@@ -518,17 +531,18 @@ static void test_false_ops_do_not_invert(void **state)
     assert_int_equal(fr_frame_reader_new(&reader, NULL), FR_OK);
     edit *edits = calloc(FR_FRAME_OPS_MAX, sizeof *edits);
     (void)random_edits(mst, m, edits, 60);
-    fr_cid before;
+    fr_cid before = {0};
     assert_int_equal(fr_mst_root(mst, &before, NULL), FR_OK);
     uint64_t since = fr_mst_generation(mst);
-    edit create = {.action = FR_OP_CREATE, .path = "app.bsky.feed.post/3jzfcijpj2zek", .number = 77};
+    edit create = {
+        .action = FR_OP_CREATE, .path = "app.bsky.feed.post/3jzfcijpj2zek", .number = 77};
     fr_buffer block;
     fr_buffer_init(&block, 4096);
     record_of(create.number, &block, &create.cid);
     fr_buffer_done(&block);
     assert_int_equal(fr_mst_put(mst, fr_slice_text(create.path), &create.cid, NULL), FR_OK);
     build_frame(mst, since, true, &create, 1, &before, &bytes);
-    fr_frame frame;
+    fr_frame frame = {0};
     fr_error err = {0};
     assert_int_equal(fr_frame_decode(reader, fr_buffer_view(&bytes), &frame, NULL, NULL), FR_OK);
     assert_int_equal(fr_frame_invert(reader, &frame, NULL), FR_OK);
@@ -541,7 +555,8 @@ static void test_false_ops_do_not_invert(void **state)
     frame.ops[0].prev = create.cid;
     assert_int_equal(fr_frame_invert(reader, &frame, &err), FR_MALFORMED);
     assert_string_equal(err.code, "inv-value");
-    frame.ops[0].action = FR_OP_UPDATE; /* it was there with another value: then prevData is another */
+    frame.ops[0].action =
+        FR_OP_UPDATE; /* it was there with another value: then prevData is another */
     assert_int_equal(fr_frame_invert(reader, &frame, &err), FR_MALFORMED);
     assert_string_equal(err.code, "inv-root");
     frame.ops[0].action = FR_OP_CREATE;
@@ -558,7 +573,8 @@ static void test_false_ops_do_not_invert(void **state)
         assert_int_equal(fr_mst_root(mst, &before, NULL), FR_OK);
         assert_int_equal(random_edits(mst, m, edits, 1), 1);
         build_frame(mst, UINT64_MAX, false, edits, 1, &before, &bytes);
-        assert_int_equal(fr_frame_decode(reader, fr_buffer_view(&bytes), &frame, NULL, &err), FR_OK);
+        assert_int_equal(fr_frame_decode(reader, fr_buffer_view(&bytes), &frame, NULL, &err),
+                         FR_OK);
         assert_int_equal(fr_frame_invert(reader, &frame, &err), FR_MALFORMED);
         assert_string_equal(err.code, "inv-missing");
     }

@@ -14,14 +14,16 @@ static const uint8_t LINK_HEAD[NODE_LINK_HEAD_BYTES] = {0xd8, 0x2a, 0x58, 0x25, 
 node_rules node_rules_of(const fr_repo_options *options)
 {
     node_rules rules = {
-        .entries_max = options->node_entries_max == 0 ? NODE_ENTRIES_MAX : options->node_entries_max,
+        .entries_max =
+            options->node_entries_max == 0 ? NODE_ENTRIES_MAX : options->node_entries_max,
         .bytes_max = options->node_bytes_max,
         .key_bytes_max = options->key_bytes_max == 0 ? NODE_KEY_BYTES_MAX : options->key_bytes_max,
         .any_key = options->any_key,
         .check_layers = options->level != FR_LEVEL_TRUSTED,
     };
     if (rules.bytes_max == 0) {
-        /* 8,192 entries and 1 MiB are one default: who allows wider nodes means their bytes as well. */
+        /* 8,192 entries and 1 MiB are one default: who allows wider nodes means their bytes as
+         * well. */
         uint64_t bytes = (uint64_t)rules.entries_max * (NODE_BYTES_MAX / NODE_ENTRIES_MAX);
         rules.bytes_max = (uint32_t)FR_MIN(FR_MAX(bytes, NODE_BYTES_MAX), UINT32_MAX);
     }
@@ -67,7 +69,7 @@ uint32_t fr_mst_layer(fr_slice key)
     return zeros / 2;
 }
 
-/* ---- reading --------------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 typedef struct {
     const uint8_t *start, *at, *end;
@@ -79,7 +81,8 @@ typedef struct {
     size_t slash; /* of the last key that was checked in full; SIZE_MAX: none yet */
 } node_reader;
 
-static fr_status shape_fail(const node_reader *r, const uint8_t *at, fr_error *err, const char *text)
+static fr_status shape_fail(const node_reader *r, const uint8_t *at, fr_error *err,
+                            const char *text)
 {
     return fr_fail_code(err, FR_MALFORMED, r->base + (uint64_t)(at - r->start), "node-shape", text);
 }
@@ -133,7 +136,8 @@ static inline bool read_name(node_reader *r, char name)
 /* A link whose CID is of a form we know; *cid_at is its place in the block. */
 static inline bool read_link(node_reader *r, bool must_be_cbor, uint32_t *cid_at)
 {
-    if (!left_at_least(r, NODE_LINK_HEAD_BYTES + FR_CID_BYTES) || memcmp(r->at, LINK_HEAD, sizeof LINK_HEAD) != 0) {
+    if (!left_at_least(r, NODE_LINK_HEAD_BYTES + FR_CID_BYTES) ||
+        memcmp(r->at, LINK_HEAD, sizeof LINK_HEAD) != 0) {
         return false;
     }
     const uint8_t *cid = r->at + NODE_LINK_HEAD_BYTES;
@@ -174,30 +178,37 @@ static fr_status check_syntax(node_reader *r, const uint8_t *at, size_t prefix, 
     return FR_OK;
 }
 
-/* The suffix and prefix length are known: is this the next key? key_at and prefix_at are what an error points at. */
-static fr_status next_key(node_reader *r, const uint8_t *key_at, const uint8_t *prefix_at, fr_slice suffix,
-                          uint64_t prefix, bool first, fr_error *err)
+/* The suffix and prefix length are known: is this the next key? key_at and prefix_at are what an
+ * error points at. */
+static fr_status next_key(node_reader *r, const uint8_t *key_at, const uint8_t *prefix_at,
+                          fr_slice suffix, uint64_t prefix, bool first, fr_error *err)
 {
     uint64_t key_offset = r->base + (uint64_t)(key_at - r->start);
     uint64_t prefix_offset = r->base + (uint64_t)(prefix_at - r->start);
     if (prefix > r->key_size) {
-        return fr_fail_code(err, FR_MALFORMED, prefix_offset, "node-prefix", "node: p reaches beyond the previous key");
+        return fr_fail_code(err, FR_MALFORMED, prefix_offset, "node-prefix",
+                            "node: p reaches beyond the previous key");
     }
     if (!first && suffix.size == 0) {
-        return fr_fail_code(err, FR_MALFORMED, key_offset, "node-order", "node: a key is not above the one before");
+        return fr_fail_code(err, FR_MALFORMED, key_offset, "node-order",
+                            "node: a key is not above the one before");
     }
     if (prefix < r->key_size && suffix.data[0] <= r->key[prefix]) {
         if (suffix.data[0] < r->key[prefix]) {
-            return fr_fail_code(err, FR_MALFORMED, key_offset, "node-order", "node: a key is not above the one before");
+            return fr_fail_code(err, FR_MALFORMED, key_offset, "node-order",
+                                "node: a key is not above the one before");
         }
-        return fr_fail_code(err, FR_MALFORMED, prefix_offset, "node-prefix", "node: p is not the longest shared prefix");
+        return fr_fail_code(err, FR_MALFORMED, prefix_offset, "node-prefix",
+                            "node: p is not the longest shared prefix");
     }
     uint64_t size = prefix + suffix.size;
     if (size > r->rules->key_bytes_max && r->rules->any_key) {
-        return fr_fail_code(err, FR_LIMIT, key_offset, "limit-key", "node: a key is over its limit");
+        return fr_fail_code(err, FR_LIMIT, key_offset, "limit-key",
+                            "node: a key is over its limit");
     }
     if (size > FR_REPO_KEY_MAX_BYTES && !r->rules->any_key) {
-        return fr_fail_code(err, FR_MALFORMED, key_offset, "key-syntax", "node: a key is longer than any collection/rkey");
+        return fr_fail_code(err, FR_MALFORMED, key_offset, "key-syntax",
+                            "node: a key is longer than any collection/rkey");
     }
     memcpy(r->key + prefix, suffix.data, suffix.size);
     r->key_size = (size_t)size;
@@ -211,8 +222,8 @@ static fr_status check_layer(node_reader *r, const uint8_t *key_at, fr_error *er
         r->layer = layer;
     }
     if (FR_UNLIKELY(layer != r->layer)) {
-        return fr_fail_code(err, FR_MALFORMED, r->base + (uint64_t)(key_at - r->start), "node-layer",
-                            "node: a key belongs to another layer");
+        return fr_fail_code(err, FR_MALFORMED, r->base + (uint64_t)(key_at - r->start),
+                            "node-layer", "node: a key belongs to another layer");
     }
     return FR_OK;
 }
@@ -261,7 +272,8 @@ static fr_status read_entry(node_reader *r, bool first, node_entry *entry, fr_er
     return r->rules->check_layers ? check_layer(r, key_at, err) : FR_OK;
 }
 
-/* a2 61'e' <array head>; the count is held against the bytes that are left, then against the limits. */
+/* a2 61'e' <array head>; the count is held against the bytes that are left, then against the
+ * limits. */
 static fr_status read_count(node_reader *r, uint64_t *count, fr_error *err)
 {
     size_t size = (size_t)(r->end - r->at);
@@ -277,33 +289,42 @@ static fr_status read_count(node_reader *r, uint64_t *count, fr_error *err)
         return shape_fail(r, head, err, "node: more entries than bytes");
     }
     if (*count > r->rules->entries_max) {
-        return fr_fail_code(err, FR_LIMIT, r->base + 3, "limit-node-entries", "node: more entries than allowed");
+        return fr_fail_code(err, FR_LIMIT, r->base + 3, "limit-node-entries",
+                            "node: more entries than allowed");
     }
     if (size > r->rules->bytes_max) {
-        return fr_fail_code(err, FR_LIMIT, r->base, "limit-node-bytes", "node: the block is over its limit");
+        return fr_fail_code(err, FR_LIMIT, r->base, "limit-node-bytes",
+                            "node: the block is over its limit");
     }
     return FR_OK;
 }
 
 /* No children at layer 0: the link that names one is at fault. */
-static fr_status check_children(const node_reader *r, const node_entry *entries, const node_view *view, fr_error *err)
+static fr_status check_children(const node_reader *r, const node_entry *entries,
+                                const node_view *view, fr_error *err)
 {
     uint32_t cid_at = view->left_at;
     for (uint32_t i = 0; i < view->count && cid_at == 0; i++) {
         cid_at = entries[i].right_at;
     }
     if (cid_at != 0) {
-        return fr_fail_code(err, FR_MALFORMED, r->base + cid_at - NODE_LINK_HEAD_BYTES, "node-layer",
-                            "node: a child below layer 0");
+        return fr_fail_code(err, FR_MALFORMED, r->base + cid_at - NODE_LINK_HEAD_BYTES,
+                            "node-layer", "node: a child below layer 0");
     }
     return FR_OK;
 }
 
-fr_status node_read(fr_slice block, uint64_t base, const node_rules *rules, int layer, node_scratch *scratch,
-                    node_entries *entries, node_view *out, fr_error *err)
+fr_status node_read(fr_slice block, uint64_t base, const node_rules *rules, int layer,
+                    node_scratch *scratch, node_entries *entries, node_view *out, fr_error *err)
 {
-    node_reader r = {.start = block.data, .at = block.data, .end = block.data + block.size, .base = base,
-                     .rules = rules, .layer = layer, .key = scratch->key, .slash = SIZE_MAX};
+    node_reader r = {.start = block.data,
+                     .at = block.data,
+                     .end = block.data + block.size,
+                     .base = base,
+                     .rules = rules,
+                     .layer = layer,
+                     .key = scratch->key,
+                     .slash = SIZE_MAX};
     uint64_t count = 0;
     FR_TRY(read_count(&r, &count, err));
     FR_TRY(reserve_entries(entries, (size_t)count, err));
@@ -332,7 +353,7 @@ fr_status node_read(fr_slice block, uint64_t base, const node_rules *rules, int 
     return FR_OK;
 }
 
-/* ---- writing --------------------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 void node_put_head(fr_buffer *out, uint64_t entry_count)
 {
@@ -360,7 +381,8 @@ size_t node_shared_prefix(fr_slice a, fr_slice b)
     return shared;
 }
 
-void node_put_entry(fr_buffer *out, fr_slice previous_key, fr_slice key, const fr_cid *value, const fr_cid *right)
+void node_put_entry(fr_buffer *out, fr_slice previous_key, fr_slice key, const fr_cid *value,
+                    const fr_cid *right)
 {
     size_t shared = node_shared_prefix(previous_key, key);
     fr_cbor_put_map(out, 4);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The bytes of one tree node, read by template: there is exactly one encoding, so the comparison is the check.
+// The bytes of one tree node, read by template: there is exactly one encoding, so the comparison is
+// the check.
 //
 //   a2 61'e' <array head> entry* 61'l' (f6 | link)
-//   entry: a4 61'k' <bytes head> suffix 61'p' <uint> 61't' (f6 | link) 61'v' link        53 bytes + suffix + 40 with t
+//   entry: a4 61'k' <bytes head> suffix 61'p' <uint> 61't' (f6 | link) 61'v' link
+//          53 bytes + suffix, + 40 with t
 //   link:  d8 2a 58 25 00 <36-byte CID>
 #pragma once
 
@@ -16,7 +18,7 @@
 #define NODE_LINK_HEAD_BYTES 5
 
 typedef struct {
-    uint32_t suffix_at;  /* in the block */
+    uint32_t suffix_at; /* in the block */
     uint16_t prefix_size;
     uint16_t suffix_size;
     uint32_t right_at;   /* the CID in t, 0: none */
@@ -44,8 +46,8 @@ typedef struct {
     fr_slice block;
     size_t first; /* index of its first entry in node_entries */
     uint32_t count;
-    uint32_t left_at;  /* the CID in l, 0: none */
-    int layer;         /* of its keys; -1 unknown */
+    uint32_t left_at;   /* the CID in l, 0: none */
+    int layer;          /* of its keys; -1 unknown */
     fr_slice first_key; /* in the block */
     fr_slice last_key;  /* in the scratch space; the same as first_key when there is one entry */
 } node_view;
@@ -57,11 +59,13 @@ typedef struct {
 
 node_rules node_rules_of(const fr_repo_options *options);
 
-/** Reads and checks one node: template, prefixes, order inside it, key syntax, limits, and layers when told; `layer` is
- *  what its parent demands, -1 when it has none (then the first key decides). Emptiness is the caller's to judge.
- *  Appends its entries. errors: node-*, key-syntax, limit-*; err->offset = base + place in the block; entries unchanged */
+/** Reads and checks one node: template, prefixes, order inside it, key syntax, limits, and layers
+ *  when told; `layer` is what its parent demands, -1 when it has none (then the first key decides).
+ *  Emptiness is the caller's to judge. Appends its entries. errors: node-*, key-syntax, limit-*;
+ *  err->offset = base + place in the block; entries unchanged */
 FR_MUST_USE fr_status node_read(fr_slice block, uint64_t base, const node_rules *rules, int layer,
-                                node_scratch *scratch, node_entries *entries, node_view *out, fr_error *err);
+                                node_scratch *scratch, node_entries *entries, node_view *out,
+                                fr_error *err);
 
 void node_entries_done(node_entries *entries);
 
@@ -69,5 +73,6 @@ void node_entries_done(node_entries *entries);
 size_t node_shared_prefix(fr_slice a, fr_slice b);
 /** Writing: head, then every entry, then the tail. NULL CIDs stand for null. */
 void node_put_head(fr_buffer *out, uint64_t entry_count);
-void node_put_entry(fr_buffer *out, fr_slice previous_key, fr_slice key, const fr_cid *value, const fr_cid *right);
+void node_put_entry(fr_buffer *out, fr_slice previous_key, fr_slice key, const fr_cid *value,
+                    const fr_cid *right);
 void node_put_tail(fr_buffer *out, const fr_cid *left);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// repo_bench FILE… : opens and walks each file in memory at every level, key, CID and value handed to a callback.
-// repo_bench --frames FILE : decodes and inverts every frame (u32 little-endian length, then the frame).
-// Prints the best and the median of the runs that fit in two seconds.
+// repo_bench FILE… : opens and walks each file in memory at every level, key, CID and value go to
+// a callback. repo_bench --frames FILE : decodes and inverts every frame (u32 little-endian
+// length, then the frame). Prints the best and the median of the runs that fit in two seconds.
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -36,8 +36,10 @@ static bool run_once(fr_slice input, fr_level level, totals *t)
     fr_repo_options options = {.level = level, .any_key = false};
     fr_error err = {0};
     *t = (totals){0};
-    if (fr_repo_open(&repo, input, &options, &err) != FR_OK || fr_repo_walk(repo, add_item, t, &err) != FR_OK) {
-        fprintf(stderr, "offset %llu: %s: %s\n", (unsigned long long)err.offset, err.code, err.text);
+    if (fr_repo_open(&repo, input, &options, &err) != FR_OK ||
+        fr_repo_walk(repo, add_item, t, &err) != FR_OK) {
+        fprintf(stderr, "offset %llu: %s: %s\n", (unsigned long long)err.offset, err.code,
+                err.text);
         return false;
     }
     return true;
@@ -49,7 +51,8 @@ static uint64_t *run_times(size_t *count, bool (*run)(void *context), void *cont
     uint64_t *times = malloc(RUNS_MAX * sizeof *times);
     uint64_t started = fr_os_monotonic_ns(os);
     *count = 0;
-    while (times != NULL && *count < RUNS_MAX && (*count < 3 || fr_os_monotonic_ns(os) - started < RUN_NS)) {
+    while (times != NULL && *count < RUNS_MAX &&
+           (*count < 3 || fr_os_monotonic_ns(os) - started < RUN_NS)) {
         uint64_t from = fr_os_monotonic_ns(os);
         if (!run(context)) {
             free(times);
@@ -85,10 +88,13 @@ static int bench_file(const char *path, fr_slice input)
         if (times == NULL) {
             return 1;
         }
-        double best = (double)times[0], median = (double)times[count / 2];
-        printf("%s %s: %llu records, best %.1f us, median %.1f us, %.0f MB/s, %.0f ns/record (%zu runs)\n", path,
-               LEVELS[level], (unsigned long long)w.seen.records, best / 1e3, median / 1e3,
-               (double)input.size * 1e3 / best, w.seen.records == 0 ? 0 : best / (double)w.seen.records, count);
+        size_t middle = count / 2;
+        double best = (double)times[0], median = (double)times[middle];
+        printf("%s %s: %llu records, best %.1f us, median %.1f us, %.0f MB/s, %.0f ns/record (%zu "
+               "runs)\n",
+               path, LEVELS[level], (unsigned long long)w.seen.records, best / 1e3, median / 1e3,
+               (double)input.size * 1e3 / best,
+               w.seen.records == 0 ? 0 : best / (double)w.seen.records, count);
         free(times);
     }
     return 0;
@@ -132,8 +138,10 @@ static int bench_frames(fr_slice input)
         if (times == NULL) {
             return 1;
         }
-        printf("frames %s: %zu frames, best %.2f us a frame, %.0f frames/s\n", invert ? "decode + invert" : "decode",
-               f.frames, (double)times[0] / 1e3 / (double)f.frames, (double)f.frames * 1e9 / (double)times[0]);
+        printf("frames %s: %zu frames, best %.2f us a frame, %.0f frames/s\n",
+               invert ? "decode + invert" : "decode", f.frames,
+               (double)times[0] / 1e3 / (double)f.frames,
+               (double)f.frames * 1e9 / (double)times[0]);
         free(times);
     }
     fr_frame_reader_free(f.reader);
@@ -151,7 +159,8 @@ int main(int argc, char **argv)
             fprintf(stderr, "cannot read %s\n", argv[i]);
             return 4;
         }
-        failed |= frames ? bench_frames(fr_slice_of(data, size)) : bench_file(argv[i], fr_slice_of(data, size));
+        failed |= frames ? bench_frames(fr_slice_of(data, size))
+                         : bench_file(argv[i], fr_slice_of(data, size));
         free(data);
     }
     return failed;

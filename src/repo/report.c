@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// One judgement, printed in two ways. The listing is hashed while it is walked, through a small buffer; nothing grows
-// with the repository but the CIDs of records that a partial file lacks (to count the distinct ones).
+// One judgement, printed in two ways. The listing is hashed while it is walked, through a small
+// buffer; nothing grows with the repository but the CIDs of records that a partial file lacks (to
+// count the distinct ones).
 #include <fr/repo_report.h>
 
 #include <stdlib.h>
@@ -14,7 +15,8 @@
 
 #define LISTING_BUFFER_BYTES 16384
 
-static const char *const RECORD_CODES[] = {"record-cbor", "record-not-map", "record-depth", "record-size"};
+static const char *const RECORD_CODES[] = {"record-cbor", "record-not-map", "record-depth",
+                                           "record-size"};
 
 typedef struct {
     fr_slice input;
@@ -40,7 +42,7 @@ typedef struct {
     size_t missing_count, missing_capacity;
 } judgement;
 
-/* ---- judging --------------------------------------------------------------------------------------------------- */
+/* ---- judging --------------------------------------------------------------------------------- */
 
 static void flush_listing(judgement *j)
 {
@@ -173,22 +175,16 @@ static bool is_incomplete(const judgement *j)
 static const char *verdict_of(const judgement *j, int *exit_code)
 {
     switch (j->status) {
-    case FR_OK:
-        if (j->facts.bad_records != 0) {
-            *exit_code = FR_REPO_EXIT_BAD_RECORDS;
-            return "reject-record";
-        }
-        *exit_code = is_incomplete(j) ? FR_REPO_EXIT_INCOMPLETE : FR_REPO_EXIT_SOUND;
-        return "ok";
-    case FR_LIMIT:
-        *exit_code = FR_REPO_EXIT_LIMIT;
-        return "limit";
-    case FR_MALFORMED:
-        *exit_code = FR_REPO_EXIT_MALFORMED;
-        return "reject";
-    default:
-        *exit_code = FR_REPO_EXIT_SYSTEM;
-        return "reject";
+        case FR_OK:
+            if (j->facts.bad_records != 0) {
+                *exit_code = FR_REPO_EXIT_BAD_RECORDS;
+                return "reject-record";
+            }
+            *exit_code = is_incomplete(j) ? FR_REPO_EXIT_INCOMPLETE : FR_REPO_EXIT_SOUND;
+            return "ok";
+        case FR_LIMIT: *exit_code = FR_REPO_EXIT_LIMIT; return "limit";
+        case FR_MALFORMED: *exit_code = FR_REPO_EXIT_MALFORMED; return "reject";
+        default: *exit_code = FR_REPO_EXIT_SYSTEM; return "reject";
     }
 }
 
@@ -199,7 +195,7 @@ static const char *code_of(const judgement *j, uint64_t *offset)
     return j->status == FR_OK ? j->first_bad_code : j->fault.code;
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------------------------ */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static void put_u64(fr_buffer *out, const char *name, uint64_t value)
 {
@@ -264,8 +260,8 @@ static void put_blocks(const judgement *j, const car_header *header, fr_buffer *
 {
     car_census census;
     bool judged = j->status == FR_OK && j->options->level == FR_LEVEL_FULL;
-    fr_status status = car_census_take(j->input, header->sections_offset, judged, j->facts.duplicate_blocks, &census,
-                                       NULL);
+    fr_status status = car_census_take(j->input, header->sections_offset, judged,
+                                       j->facts.duplicate_blocks, &census, NULL);
     if (status != FR_OK) {
         return;
     }
@@ -275,8 +271,8 @@ static void put_blocks(const judgement *j, const car_header *header, fr_buffer *
     put_u64(out, "dup_blocks", census.duplicates);
     put_u64(out, "conflicting_dups", census.conflicting);
     double mean = census.blocks == 0 ? 0 : (double)census.bytes / (double)census.blocks;
-    fr_buffer_printf(out, ",\"block_len\":{\"mean\":%.1f,\"p50\":%u,\"p90\":%u,\"max\":%u}", mean, census.size_p50,
-                     census.size_p90, census.size_max);
+    fr_buffer_printf(out, ",\"block_len\":{\"mean\":%.1f,\"p50\":%u,\"p90\":%u,\"max\":%u}", mean,
+                     census.size_p50, census.size_p90, census.size_max);
 }
 
 static void put_commit(const judgement *j, fr_buffer *out)
@@ -333,7 +329,8 @@ static void put_tree(judgement *j, fr_buffer *out)
     if (facts->records != 0) {
         put_key(out, "first_key", j->first_key, j->first_key_size);
         put_key(out, "last_key", j->last_key, j->last_key_size);
-        fr_buffer_printf(out, ",\"mean_key_len\":%.1f", (double)j->key_bytes / (double)facts->records);
+        fr_buffer_printf(out, ",\"mean_key_len\":%.1f",
+                         (double)j->key_bytes / (double)facts->records);
     }
     put_hex(out, "listing_sha256", fr_slice_of(j->listing, sizeof j->listing));
     put_u64(out, "unreachable_blocks", facts->unreachable_blocks);
@@ -343,7 +340,8 @@ static void put_tree(judgement *j, fr_buffer *out)
     const char *comma = "";
     for (size_t i = 0; i < FR_COUNT_OF(RECORD_CODES); i++) {
         if (j->bad_by_code[i] != 0) {
-            fr_buffer_printf(out, "%s\"%s\":%llu", comma, RECORD_CODES[i], (unsigned long long)j->bad_by_code[i]);
+            fr_buffer_printf(out, "%s\"%s\":%llu", comma, RECORD_CODES[i],
+                             (unsigned long long)j->bad_by_code[i]);
             comma = ",";
         }
     }
@@ -355,15 +353,16 @@ static void put_verdict(const judgement *j, const char *verdict, fr_buffer *out)
     static const char *const LEVELS[] = {"trusted", "lazy", "full"};
     uint64_t offset = 0;
     const char *code = code_of(j, &offset);
-    fr_buffer_printf(out, ",\"strict\":\"%s\",\"verdict\":\"%s\"", strcmp(verdict, "ok") == 0 ? "ok" : "reject", verdict);
+    fr_buffer_printf(out, ",\"strict\":\"%s\",\"verdict\":\"%s\"",
+                     strcmp(verdict, "ok") == 0 ? "ok" : "reject", verdict);
     if (code == NULL) {
         fr_buffer_text(out, ",\"code\":null,\"offset\":null");
     } else {
         fr_buffer_printf(out, ",\"code\":\"%s\",\"offset\":%llu", code, (unsigned long long)offset);
     }
     bool checked = j->repo != NULL && j->options->key != NULL && !j->options->bare;
-    fr_buffer_printf(out, ",\"level\":\"%s\",\"signature\":\"%s\",\"reasons\":[", LEVELS[j->options->level],
-                     checked ? "verified" : "unchecked");
+    fr_buffer_printf(out, ",\"level\":\"%s\",\"signature\":\"%s\",\"reasons\":[",
+                     LEVELS[j->options->level], checked ? "verified" : "unchecked");
     if (j->status != FR_OK) {
         fr_buffer_json_string(out, fr_slice_text(j->fault.text));
     } else if (j->facts.bad_records != 0) {
@@ -372,8 +371,8 @@ static void put_verdict(const judgement *j, const char *verdict, fr_buffer *out)
     fr_buffer_byte(out, ']');
 }
 
-fr_status fr_repo_report(fr_slice input, const char *file, const fr_repo_options *options, fr_buffer *json_out,
-                         int *exit_code)
+fr_status fr_repo_report(fr_slice input, const char *file, const fr_repo_options *options,
+                         fr_buffer *json_out, int *exit_code)
 {
     judgement *j = judgement_new(input, options);
     if (j == NULL) {
@@ -397,8 +396,8 @@ fr_status fr_repo_report(fr_slice input, const char *file, const fr_repo_options
     return fr_buffer_status(json_out, NULL);
 }
 
-fr_status fr_repo_report_line(fr_slice input, const char *file, const fr_repo_options *options, fr_buffer *text_out,
-                              int *exit_code)
+fr_status fr_repo_report_line(fr_slice input, const char *file, const fr_repo_options *options,
+                              fr_buffer *text_out, int *exit_code)
 {
     judgement *j = judgement_new(input, options);
     if (j == NULL) {
@@ -409,14 +408,17 @@ fr_status fr_repo_report_line(fr_slice input, const char *file, const fr_repo_op
     const char *verdict = verdict_of(j, exit_code);
     const char *code = code_of(j, &offset);
     if (code != NULL) {
-        const char *text = j->status == FR_OK ? "a record's body breaks the data model" : j->fault.text;
-        fr_buffer_printf(text_out, "%s: offset %llu: %s: %s\n", file, (unsigned long long)offset, code, text);
+        const char *text =
+            j->status == FR_OK ? "a record's body breaks the data model" : j->fault.text;
+        fr_buffer_printf(text_out, "%s: offset %llu: %s: %s\n", file, (unsigned long long)offset,
+                         code, text);
     } else {
         bool checked = options->key != NULL && !options->bare;
-        fr_buffer_printf(text_out, "%s: %s: %llu records, %llu nodes, %llu blocks; level %s, signature %s\n", file,
-                         is_incomplete(j) ? "incomplete" : verdict, (unsigned long long)j->facts.records,
-                         (unsigned long long)j->facts.nodes, (unsigned long long)j->facts.blocks,
-                         LEVELS[options->level], checked ? "verified" : "unchecked");
+        fr_buffer_printf(
+            text_out, "%s: %s: %llu records, %llu nodes, %llu blocks; level %s, signature %s\n",
+            file, is_incomplete(j) ? "incomplete" : verdict, (unsigned long long)j->facts.records,
+            (unsigned long long)j->facts.nodes, (unsigned long long)j->facts.blocks,
+            LEVELS[options->level], checked ? "verified" : "unchecked");
     }
     judgement_free(j);
     return fr_buffer_status(text_out, NULL);

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The walk: an explicit stack of at most 129 nodes. A node is read and checked whole before anything of it is delivered;
-// then its links are resolved together, so that their cache misses overlap, and its entries are handed out.
+// The walk: an explicit stack of at most 129 nodes. A node is read and checked whole before
+// anything of it is delivered; then its links are resolved together, so that their cache misses
+// overlap, and its entries are handed out.
 //
 //      upper bound of the subtree right of key i = key i+1, or the node's own upper bound
 //      lower bound                               = key i
 //
-// so a child is held between its neighbours when it is read, and the listing ascends without remembering all of it.
+// so a child is held between its neighbours when it is read, and the listing ascends without
+// remembering all of it.
 #include "walk.h"
 
 #include <stdlib.h>
@@ -20,7 +22,7 @@
 
 enum { STAGE_LEFT, STAGE_ENTRY, STAGE_RIGHT };
 
-/* ---- opening --------------------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 fr_status repo_new(fr_repo **out, fr_error *err)
 {
@@ -63,7 +65,8 @@ static fr_status verify_hash(const fr_repo *repo, const block_slot *slot, fr_err
     hash_job job = {.data = repo->input.data + block_offset(slot), .size = block_size(slot)};
     hash_blocks(&job, 1);
     if (memcmp(job.digest, job.data - 32, 32) != 0) {
-        return fr_fail_code(err, FR_MALFORMED, car_section_offset(block_offset(slot), block_size(slot)), "car-hash",
+        return fr_fail_code(err, FR_MALFORMED,
+                            car_section_offset(block_offset(slot), block_size(slot)), "car-hash",
                             "repo: a block's bytes do not hash to its CID");
     }
     return FR_OK;
@@ -92,8 +95,10 @@ static fr_status check_commit(const fr_repo *repo, fr_error *err)
                             "repo: the commit is of another DID");
     }
     uint64_t time_us = fr_tid_time_us(commit->rev);
-    if (options->now_us != 0 && time_us > options->now_us && time_us - options->now_us > REV_AHEAD_US_MAX) {
-        return fr_fail_code(err, FR_MALFORMED, commit->offset, "commit-rev", "repo: rev lies in the future");
+    if (options->now_us != 0 && time_us > options->now_us &&
+        time_us - options->now_us > REV_AHEAD_US_MAX) {
+        return fr_fail_code(err, FR_MALFORMED, commit->offset, "commit-rev",
+                            "repo: rev lies in the future");
     }
     return options->key == NULL ? FR_OK : fr_commit_verify(commit, options->key, err);
 }
@@ -128,17 +133,20 @@ static fr_status load_input(fr_repo *repo, fr_error *err)
     if (options->input_bytes_max != 0) {
         bytes_max = FR_MIN(bytes_max, options->input_bytes_max);
     }
-    uint32_t header_max = options->header_bytes_max == 0 ? CAR_HEADER_BYTES_MAX : options->header_bytes_max;
+    uint32_t header_max =
+        options->header_bytes_max == 0 ? CAR_HEADER_BYTES_MAX : options->header_bytes_max;
     FR_TRY(car_header_read(repo->input, header_max, &repo->header, err));
     if (repo->input.size > bytes_max) {
-        return fr_fail_code(err, FR_LIMIT, bytes_max, "limit-bytes", "repo: the file is over its limit");
+        return fr_fail_code(err, FR_LIMIT, bytes_max, "limit-bytes",
+                            "repo: the file is over its limit");
     }
     FR_TRY(block_index_reset(&repo->index, repo->input, options->memory_max_bytes, err));
     FR_TRY(car_scan(repo->input, &repo->header, options, &repo->index, &repo->counts, err));
     return options->bare ? FR_OK : open_commit(repo, err);
 }
 
-fr_status fr_repo_reopen(fr_repo *repo, fr_slice input, const fr_repo_options *options, fr_error *err)
+fr_status fr_repo_reopen(fr_repo *repo, fr_slice input, const fr_repo_options *options,
+                         fr_error *err)
 {
     repo->input = input;
     repo->options = *options;
@@ -183,7 +191,7 @@ fr_status fr_repo_block(const fr_repo *repo, const fr_cid *cid, fr_slice *out)
     return FR_OK;
 }
 
-/* ---- records --------------------------------------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 static const char *const RECORD_FAULTS[4] = {NULL, "record-cbor", "record-depth", "record-size"};
 
@@ -218,8 +226,8 @@ const char *repo_record_fault(fr_repo *repo, uint32_t slot_at, uint64_t *offset)
     return fault_name(slot, body);
 }
 
-static fr_status deliver_record(fr_repo *repo, walk_level *level, const node_entry *entry, fr_repo_item *item,
-                                fr_error *err)
+static fr_status deliver_record(fr_repo *repo, walk_level *level, const node_entry *entry,
+                                fr_repo_item *item, fr_error *err)
 {
     const uint8_t *cid = level->view.block.data + entry->value_at;
     item->key = level->key;
@@ -230,7 +238,8 @@ static fr_status deliver_record(fr_repo *repo, walk_level *level, const node_ent
     if (entry->value_slot == BLOCK_NONE) {
         uint64_t link = level->base + entry->value_at - NODE_LINK_HEAD_BYTES;
         if (!repo->options.partial) {
-            return fr_fail_code(err, FR_MALFORMED, link, "tree-missing-record", "repo: a record's block is absent");
+            return fr_fail_code(err, FR_MALFORMED, link, "tree-missing-record",
+                                "repo: a record's block is absent");
         }
         item->kind = FR_ITEM_MISSING_RECORD;
         item->value = (fr_slice){0};
@@ -258,7 +267,7 @@ static fr_status deliver_record(fr_repo *repo, walk_level *level, const node_ent
     return FR_OK;
 }
 
-/* ---- nodes ----------------------------------------------------------------------------------------------------- */
+/* ---- nodes ----------------------------------------------------------------------------------- */
 
 static fr_status key_room(fr_repo *repo, size_t depth, fr_error *err)
 {
@@ -273,7 +282,8 @@ static fr_status key_room(fr_repo *repo, size_t depth, fr_error *err)
 }
 
 /* Key `at` of a level, made from the one before it: the buffers take turns. */
-static fr_slice make_key(fr_repo *repo, size_t depth, const walk_level *level, uint32_t at, fr_slice before)
+static fr_slice make_key(fr_repo *repo, size_t depth, const walk_level *level, uint32_t at,
+                         fr_slice before)
 {
     const node_entry *entry = &repo->entries.at[level->view.first + at];
     const uint8_t *suffix = level->view.block.data + entry->suffix_at;
@@ -294,7 +304,8 @@ static fr_slice key_after(fr_repo *repo, size_t depth, const walk_level *level)
     return make_key(repo, depth, level, level->next + 1, level->key);
 }
 
-/* Finds the places of all links of a node: every slot is asked for before the first is looked at. */
+/* Finds the places of all links of a node: all slots are asked for, then all CIDs that they name,
+ * then they are compared; so the misses of one node overlap. */
 static void resolve_links(fr_repo *repo, const node_view *view)
 {
     const block_index *index = &repo->index;
@@ -307,6 +318,7 @@ static void resolve_links(fr_repo *repo, const node_view *view)
         for (uint32_t i = 0; i < count; i++) {
             const node_entry *entry = &entries[from + i];
             tags[i][0] = block_tag(index, block + entry->value_at);
+            tags[i][1] = 0;
             block_prefetch(index, tags[i][0]);
             if (entry->right_at != 0) {
                 tags[i][1] = block_tag(index, block + entry->right_at);
@@ -314,19 +326,23 @@ static void resolve_links(fr_repo *repo, const node_view *view)
             }
         }
         for (uint32_t i = 0; i < count; i++) {
+            block_prefetch_cid(index, tags[i][0]);
+            if (entries[from + i].right_at != 0) {
+                block_prefetch_cid(index, tags[i][1]);
+            }
+        }
+        for (uint32_t i = 0; i < count; i++) {
             node_entry *entry = &entries[from + i];
             entry->value_slot = block_index_find(index, tags[i][0], block + entry->value_at);
             if (entry->right_at != 0) {
                 entry->right_slot = block_index_find(index, tags[i][1], block + entry->right_at);
-                if (entry->right_slot != BLOCK_NONE) {
-                    __builtin_prefetch(repo->input.data + block_offset(&index->slots[entry->right_slot]));
-                }
             }
         }
     }
 }
 
-static fr_status check_shape(const fr_repo *repo, const node_view *view, uint64_t base, fr_error *err)
+static fr_status check_shape(const fr_repo *repo, const node_view *view, uint64_t base,
+                             fr_error *err)
 {
     if (view->count != 0) {
         return FR_OK;
@@ -335,7 +351,8 @@ static fr_status check_shape(const fr_repo *repo, const node_view *view, uint64_
         return fr_fail_code(err, FR_MALFORMED, base, "node-top", "repo: the top node has no entry");
     }
     if (repo->depth != 0 && view->left_at == 0) {
-        return fr_fail_code(err, FR_MALFORMED, base, "node-empty", "repo: a node has neither keys nor children");
+        return fr_fail_code(err, FR_MALFORMED, base, "node-empty",
+                            "repo: a node has neither keys nor children");
     }
     return FR_OK;
 }
@@ -375,8 +392,8 @@ static void note_node(fr_repo *repo, const node_view *view, block_slot *slot)
 }
 
 /* Puts the node in `slot_at` on the stack. `link` is the offset of what named it. */
-static fr_status push_node(fr_repo *repo, uint32_t slot_at, uint64_t link, int layer, fr_slice lower, fr_slice upper,
-                           fr_error *err)
+static fr_status push_node(fr_repo *repo, uint32_t slot_at, uint64_t link, int layer,
+                           fr_slice lower, fr_slice upper, fr_error *err)
 {
     if (repo->depth == NODE_LEVELS_MAX) {
         return fr_fail_code(err, FR_MALFORMED, link, "node-depth", "repo: more than 129 levels");
@@ -390,8 +407,8 @@ static fr_status push_node(fr_repo *repo, uint32_t slot_at, uint64_t link, int l
     level->base = block_offset(slot);
     level->lower = lower;
     level->upper = upper;
-    FR_TRY(node_read(repo_data(repo, slot), level->base, &repo->rules, layer, &repo->scratch, &repo->entries,
-                     &level->view, err));
+    FR_TRY(node_read(repo_data(repo, slot), level->base, &repo->rules, layer, &repo->scratch,
+                     &repo->entries, &level->view, err));
     FR_TRY(check_shape(repo, &level->view, level->base, err));
     FR_TRY(check_bounds(repo, level, err));
     resolve_links(repo, &level->view);
@@ -403,9 +420,11 @@ static fr_status push_node(fr_repo *repo, uint32_t slot_at, uint64_t link, int l
     return FR_OK;
 }
 
-/* A child, or in a partial tree the range of keys that is not there. FR_OK: *delivered says whether item was filled. */
-static fr_status enter_child(fr_repo *repo, const walk_level *parent, uint32_t cid_at, uint32_t slot_at, fr_slice lower,
-                             fr_slice upper, fr_repo_item *item, bool *delivered, fr_error *err)
+/* A child, or in a partial tree the range of keys that is not there. FR_OK: *delivered says whether
+ * item was filled. */
+static fr_status enter_child(fr_repo *repo, const walk_level *parent, uint32_t cid_at,
+                             uint32_t slot_at, fr_slice lower, fr_slice upper, fr_repo_item *item,
+                             bool *delivered, fr_error *err)
 {
     uint64_t link = parent->base + cid_at - NODE_LINK_HEAD_BYTES;
     *delivered = false;
@@ -414,7 +433,8 @@ static fr_status enter_child(fr_repo *repo, const walk_level *parent, uint32_t c
         return push_node(repo, slot_at, link, layer, lower, upper, err);
     }
     if (!repo->options.partial) {
-        return fr_fail_code(err, FR_MALFORMED, link, "tree-missing-node", "repo: a node's block is absent");
+        return fr_fail_code(err, FR_MALFORMED, link, "tree-missing-node",
+                            "repo: a node's block is absent");
     }
     *item = (fr_repo_item){.kind = FR_ITEM_MISSING_SUBTREE, .key = lower, .offset = link};
     memcpy(item->cid.bytes, parent->view.block.data + cid_at, FR_CID_BYTES);
@@ -427,19 +447,22 @@ static fr_status enter_root(fr_repo *repo, fr_repo_item *item, bool *delivered, 
 {
     bool bare = repo->options.bare;
     const fr_cid *root = bare ? &repo->header.root : &repo->commit.data;
-    uint64_t link = bare ? repo->header.root_offset : repo->commit.offset + repo->commit.data_offset;
+    uint64_t link =
+        bare ? repo->header.root_offset : repo->commit.offset + repo->commit.data_offset;
     repo->started = true;
     repo->in_order = true;
     repo->next_in_order = repo->header.sections_offset;
     if (!bare) {
-        note_reached(repo, &repo->index.slots[repo_find(repo, repo->header.root.bytes)], BLOCK_WAS_NODE);
+        note_reached(repo, &repo->index.slots[repo_find(repo, repo->header.root.bytes)],
+                     BLOCK_WAS_NODE);
     }
     uint32_t slot = repo_find(repo, root->bytes);
     if (slot != BLOCK_NONE) {
         return push_node(repo, slot, link, -1, (fr_slice){0}, (fr_slice){0}, err);
     }
     if (!repo->options.partial) {
-        return fr_fail_code(err, FR_MALFORMED, link, "tree-missing-node", "repo: the root node's block is absent");
+        return fr_fail_code(err, FR_MALFORMED, link, "tree-missing-node",
+                            "repo: the root node's block is absent");
     }
     *item = (fr_repo_item){.kind = FR_ITEM_MISSING_SUBTREE, .cid = *root, .offset = link};
     repo->facts.missing_nodes++;
@@ -447,7 +470,7 @@ static fr_status enter_root(fr_repo *repo, fr_repo_item *item, bool *delivered, 
     return FR_OK;
 }
 
-/* ---- the walk -------------------------------------------------------------------------------------------------- */
+/* ---- the walk -------------------------------------------------------------------------------- */
 
 void fr_repo_rewind(fr_repo *repo)
 {
@@ -457,7 +480,8 @@ void fr_repo_rewind(fr_repo *repo)
     repo->started = false;
     repo->status = repo->opened ? FR_OK : FR_INVALID;
     repo->fault = (fr_error){.status = FR_INVALID, .text = "repo: nothing is open"};
-    repo->facts = (fr_repo_facts){.blocks = repo->counts.blocks, .duplicate_blocks = repo->counts.duplicates};
+    repo->facts =
+        (fr_repo_facts){.blocks = repo->counts.blocks, .duplicate_blocks = repo->counts.duplicates};
     repo->reached = 0;
     repo->depth = 0;
     repo->entries.count = 0;
@@ -474,7 +498,8 @@ static fr_status step(fr_repo *repo, fr_repo_item *item, bool *delivered, fr_err
             return FR_OK;
         }
         uint32_t slot = repo_find(repo, view->block.data + view->left_at);
-        return enter_child(repo, level, view->left_at, slot, level->lower, level->key, item, delivered, err);
+        return enter_child(repo, level, view->left_at, slot, level->lower, level->key, item,
+                           delivered, err);
     }
     if (level->next == view->count) {
         repo->entries.count = view->first;
@@ -494,7 +519,8 @@ static fr_status step(fr_repo *repo, fr_repo_item *item, bool *delivered, fr_err
     if (entry->right_at == 0) {
         return FR_OK;
     }
-    return enter_child(repo, level, entry->right_at, entry->right_slot, lower, level->key, item, delivered, err);
+    return enter_child(repo, level, entry->right_at, entry->right_slot, lower, level->key, item,
+                       delivered, err);
 }
 
 static fr_status fail_walk(fr_repo *repo, fr_status status, const fr_error *fault, fr_error *err)
@@ -536,8 +562,8 @@ fr_status fr_repo_next(fr_repo *repo, fr_repo_item *item, fr_error *err)
     return FR_OK;
 }
 
-fr_status fr_repo_walk(fr_repo *repo, fr_status (*visit)(void *context, const fr_repo_item *item), void *context,
-                       fr_error *err)
+fr_status fr_repo_walk(fr_repo *repo, fr_status (*visit)(void *context, const fr_repo_item *item),
+                       void *context, fr_error *err)
 {
     fr_repo_rewind(repo);
     fr_repo_item item;
@@ -557,5 +583,6 @@ void fr_repo_facts_of(const fr_repo *repo, fr_repo_facts *out)
     if (repo->any_top_key) {
         out->height = fr_mst_layer(repo->top_key);
     }
-    out->streamable = repo->in_order && repo->status == FR_END && repo->next_in_order == repo->input.size;
+    out->streamable =
+        repo->in_order && repo->status == FR_END && repo->next_in_order == repo->input.size;
 }

@@ -15,7 +15,7 @@
 #include "block_index.h"
 #include "node.h"
 
-/* ---- making files ---------------------------------------------------------------------------------------------- */
+/* ---- making files ---------------------------------------------------------------------------- */
 
 typedef struct {
     fr_buffer car, block;
@@ -50,15 +50,15 @@ static fr_cid put_record(maker *m, int64_t number)
     return m->last;
 }
 
-static fr_cid put_node(maker *m, const char *const *keys, size_t count, const fr_cid *values, const fr_cid *rights,
-                       const fr_cid *left)
+static fr_cid put_node(maker *m, const char *const *keys, size_t count, const fr_cid *values,
+                       const fr_cid *rights, const fr_cid *left)
 {
     fr_buffer_reset(&m->block);
     node_put_head(&m->block, count);
     for (size_t i = 0; i < count; i++) {
         bool right = rights != NULL && !fr_cid_is_none(&rights[i]);
-        node_put_entry(&m->block, fr_slice_text(i == 0 ? "" : keys[i - 1]), fr_slice_text(keys[i]), &values[i],
-                       right ? &rights[i] : NULL);
+        node_put_entry(&m->block, fr_slice_text(i == 0 ? "" : keys[i - 1]), fr_slice_text(keys[i]),
+                       &values[i], right ? &rights[i] : NULL);
     }
     node_put_tail(&m->block, left);
     put_last(m);
@@ -99,7 +99,7 @@ static fr_slice three_keys(maker *m, fr_cid *left_node)
     return finish(m, &root);
 }
 
-/* ---- walking --------------------------------------------------------------------------------------------------- */
+/* ---- walking --------------------------------------------------------------------------------- */
 
 typedef struct {
     char text[1024];
@@ -111,13 +111,17 @@ static fr_status note(void *context, const fr_repo_item *item)
     trace *t = context;
     size_t used = strlen(t->text);
     if (item->key.size < 64 && used < 900) {
-        snprintf(t->text + used, sizeof t->text - used, "%s%.*s ", item->kind == FR_ITEM_RECORD ? ""
-                 : item->kind == FR_ITEM_MISSING_RECORD ? "-" : "?", FR_SLICE_ARG(item->key));
+        snprintf(t->text + used, sizeof t->text - used, "%s%.*s ",
+                 item->kind == FR_ITEM_RECORD           ? ""
+                 : item->kind == FR_ITEM_MISSING_RECORD ? "-"
+                                                        : "?",
+                 FR_SLICE_ARG(item->key));
     }
     return ++t->count == t->stop_at ? FR_AGAIN : FR_OK;
 }
 
-static fr_status walk_file(fr_slice file, const fr_repo_options *options, trace *t, fr_repo_facts *facts, fr_error *err)
+static fr_status walk_file(fr_slice file, const fr_repo_options *options, trace *t,
+                           fr_repo_facts *facts, fr_error *err)
 {
     fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
     fr_error_reset(err);
@@ -129,17 +133,18 @@ static fr_status walk_file(fr_slice file, const fr_repo_options *options, trace 
     return status;
 }
 
-static void expect_error(fr_slice file, const fr_repo_options *options, fr_status status, const char *code,
-                         uint64_t offset)
+static void expect_error(fr_slice file, const fr_repo_options *options, fr_status status,
+                         const char *code, uint64_t offset)
 {
     trace t = {0};
-    fr_error err;
+    fr_error err = {0};
     assert_int_equal(walk_file(file, options, &t, NULL, &err), status);
     assert_string_equal(err.code, code);
     assert_int_equal(err.offset, offset);
 }
 
-static const fr_repo_options BARE = {.level = FR_LEVEL_FULL, .bare = true, .any_key = true, .check_records = true};
+static const fr_repo_options BARE = {
+    .level = FR_LEVEL_FULL, .bare = true, .any_key = true, .check_records = true};
 
 static void test_bare_tree_in_order(void **state)
 {
@@ -148,8 +153,8 @@ static void test_bare_tree_in_order(void **state)
     maker_init(&m);
     fr_slice file = three_keys(&m, NULL);
     trace t = {0};
-    fr_repo_facts facts;
-    fr_error err;
+    fr_repo_facts facts = {0};
+    fr_error err = {0};
     assert_int_equal(walk_file(file, &BARE, &t, &facts, &err), FR_OK);
     assert_string_equal(t.text, "k/00 k/02 k/04 ");
     assert_int_equal(facts.nodes, 3);
@@ -176,12 +181,12 @@ static void test_visitor_stops_and_pulling_ends(void **state)
     maker_init(&m);
     fr_slice file = three_keys(&m, NULL);
     trace t = {.stop_at = 2};
-    fr_error err;
+    fr_error err = {0};
     assert_int_equal(walk_file(file, &BARE, &t, NULL, &err), FR_AGAIN);
     assert_int_equal(t.count, 2);
     fr_repo *repo = NULL;
     assert_int_equal(fr_repo_open(&repo, file, &BARE, NULL), FR_OK);
-    fr_repo_item item;
+    fr_repo_item item = {0};
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < 3; i++) {
             assert_int_equal(fr_repo_next(repo, &item, NULL), FR_OK);
@@ -217,12 +222,13 @@ static void test_partial_trees(void **state)
     fr_cid root = put_node(&m, TOP, 1, &record, &gone, &left);
     fr_slice file = finish(&m, &root);
     fr_repo_options options = BARE;
-    /* header 59, the record's section 41, length and CID of the node 37, and 20 bytes into it the link in v */
+    /* header 59, the record's section 41, length and CID of the node 37, and 20 bytes into it the
+     * link in v */
     expect_error(file, &options, FR_MALFORMED, "tree-missing-record", 59 + 41 + 37 + 20);
     options.partial = true;
     trace t = {0};
-    fr_repo_facts facts;
-    fr_error err;
+    fr_repo_facts facts = {0};
+    fr_error err = {0};
     assert_int_equal(walk_file(file, &options, &t, &facts, &err), FR_OK);
     assert_string_equal(t.text, "-k/00 k/02 ?k/02 "); /* unknown: everything after k/02 */
     assert_int_equal(facts.missing_records, 1);
@@ -256,8 +262,8 @@ static void test_facts_of_order_duplicates_and_waste(void **state)
     fr_buffer_slice(&m.car, fr_buffer_view(&tail)); /* node, record: streamable */
     fr_slice file = finish(&m, &root);
     trace t = {0};
-    fr_repo_facts facts;
-    fr_error err;
+    fr_repo_facts facts = {0};
+    fr_error err = {0};
     assert_int_equal(walk_file(file, &BARE, &t, &facts, &err), FR_OK);
     assert_true(facts.streamable);
     free((void *)file.data);
@@ -289,7 +295,7 @@ static void test_cycle_ends_in_trusted(void **state)
     fr_slice file = finish(&m, &root);
     fr_repo_options options = BARE;
     trace t = {0};
-    fr_error err;
+    fr_error err = {0};
     options.level = FR_LEVEL_TRUSTED;
     assert_int_equal(walk_file(file, &options, &t, NULL, &err), FR_MALFORMED);
     assert_string_equal(err.code, "node-depth");
@@ -316,8 +322,8 @@ static void test_bodies_are_judged_once_and_reported_every_time(void **state)
     fr_cid root = put_node(&m, KEYS, 4, values, NULL, NULL);
     fr_slice file = finish(&m, &root);
     trace t = {0};
-    fr_repo_facts facts;
-    fr_error err;
+    fr_repo_facts facts = {0};
+    fr_error err = {0};
     assert_int_equal(walk_file(file, &BARE, &t, &facts, &err), FR_OK);
     assert_int_equal(facts.records, 4);
     assert_int_equal(facts.bad_records, 2);
@@ -326,7 +332,7 @@ static void test_bodies_are_judged_once_and_reported_every_time(void **state)
     maker_done(&m);
 }
 
-/* ---- limits ---------------------------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static void test_limits_have_their_names(void **state)
 {
@@ -352,7 +358,7 @@ static void test_limits_have_their_names(void **state)
     options = BARE;
     options.key_bytes_max = 3;
     trace t = {0};
-    fr_error err;
+    fr_error err = {0};
     assert_int_equal(walk_file(file, &options, &t, NULL, &err), FR_LIMIT);
     assert_string_equal(err.code, "limit-key");
     free((void *)file.data);
@@ -372,7 +378,7 @@ static void test_long_keys(void **state)
         fr_cid root = put_node(&m, keys, 1, &record, NULL, NULL);
         fr_slice file = finish(&m, &root);
         trace t = {0};
-        fr_error err;
+        fr_error err = {0};
         assert_int_equal(walk_file(file, &BARE, &t, NULL, &err), size <= 1024 ? FR_OK : FR_LIMIT);
         fr_repo_options options = BARE;
         options.any_key = false;
@@ -405,17 +411,20 @@ static void test_header_faults(void **state)
     };
     for (size_t i = 0; i < FR_COUNT_OF(CASES); i++) {
         trace t = {0};
-        fr_error err;
-        assert_int_equal(walk_file(fr_slice_of(CASES[i].bytes, CASES[i].size), &BARE, &t, NULL, &err), FR_MALFORMED);
+        fr_error err = {0};
+        assert_int_equal(
+            walk_file(fr_slice_of(CASES[i].bytes, CASES[i].size), &BARE, &t, NULL, &err),
+            FR_MALFORMED);
         assert_string_equal(err.code, CASES[i].code);
     }
     fr_error err = {0};
     fr_repo *repo = NULL;
-    assert_int_equal(fr_repo_open(&repo, fr_slice_of(CASES[8].bytes, 11), &BARE, &err), FR_MALFORMED);
+    assert_int_equal(fr_repo_open(&repo, fr_slice_of(CASES[8].bytes, 11), &BARE, &err),
+                     FR_MALFORMED);
     assert_non_null(strstr(err.text, "CAR version 2"));
 }
 
-/* ---- the index ------------------------------------------------------------------------------------------------- */
+/* ---- the index ------------------------------------------------------------------------------- */
 
 /* Who knows the key can make every tag equal; the index draws another key and goes on. */
 static void test_index_survives_crowding(void **state)
@@ -426,7 +435,8 @@ static void test_index_survives_crowding(void **state)
     block_index index;
     bool fresh;
     assert_int_equal(block_index_init(&index, NULL), FR_OK);
-    assert_int_equal(block_index_reset(&index, fr_slice_of(input, BLOCKS * FR_CID_BYTES), 0, NULL), FR_OK);
+    assert_int_equal(block_index_reset(&index, fr_slice_of(input, BLOCKS * FR_CID_BYTES), 0, NULL),
+                     FR_OK);
     uint64_t first_key = index.key[0];
     for (uint64_t i = 0; i < BLOCKS; i++) {
         uint8_t *cid = input + i * FR_CID_BYTES;
@@ -450,7 +460,7 @@ static void test_index_survives_crowding(void **state)
     free(input);
 }
 
-/* ---- commits --------------------------------------------------------------------------------------------------- */
+/* ---- commits --------------------------------------------------------------------------------- */
 
 static void put_commit(fr_buffer *out, int64_t version, bool rev, bool extra, size_t signature_size)
 {
@@ -480,7 +490,7 @@ static void put_commit(fr_buffer *out, int64_t version, bool rev, bool extra, si
 
 static void expect_commit(const fr_buffer *block, const char *code)
 {
-    fr_commit commit;
+    fr_commit commit = {0};
     fr_error err = {0};
     fr_status status = fr_commit_parse(fr_buffer_view(block), &commit, &err);
     assert_int_equal(status, code == NULL ? FR_OK : FR_MALFORMED);
@@ -511,7 +521,8 @@ static void test_commit_versions_and_fields(void **state)
     fr_buffer_done(&block);
 }
 
-/* Unknown fields are covered by the signature: the digest is of the block without sig, byte for byte. */
+/* Unknown fields are covered by the signature: the digest is of the block without sig, byte for
+ * byte. */
 static void test_signed_bytes(void **state)
 {
     (void)state;
@@ -519,7 +530,7 @@ static void test_signed_bytes(void **state)
     fr_buffer_init(&block, 4096);
     /* "aaaaa" (5) sorts between "prev" (4) and "version" (7). */
     put_commit(&block, 3, true, true, 64);
-    fr_commit commit;
+    fr_commit commit = {0};
     assert_int_equal(fr_commit_parse(fr_buffer_view(&block), &commit, NULL), FR_OK);
     uint8_t unsigned_bytes[512], digest[32];
     size_t sig_at = (size_t)(commit.signature.data - block.data) - 2 - 4;
@@ -540,14 +551,15 @@ static void test_rev_ahead_of_the_clock(void **state)
     fr_cid root = put_node(&m, NULL, 0, NULL, NULL, NULL), commit;
     uint64_t rev_us = 1750000000000000;
     fr_buffer_reset(&m.block);
-    assert_int_equal(fr_commit_build(&m.block, FR_SLICE("did:web:example.com"), &root, fr_tid_make(rev_us, 0), NULL,
-                                     &commit, NULL), FR_OK);
+    assert_int_equal(fr_commit_build(&m.block, FR_SLICE("did:web:example.com"), &root,
+                                     fr_tid_make(rev_us, 0), NULL, &commit, NULL),
+                     FR_OK);
     fr_car_put_block(&m.car, &commit, fr_buffer_view(&m.block));
     fr_slice file = finish(&m, &commit);
     fr_repo_options options = {.level = FR_LEVEL_FULL};
     trace t = {0};
-    fr_repo_facts facts;
-    fr_error err;
+    fr_repo_facts facts = {0};
+    fr_error err = {0};
     assert_int_equal(walk_file(file, &options, &t, &facts, &err), FR_OK);
     assert_true(facts.empty && facts.records == 0 && facts.height == 0);
     options.now_us = rev_us - 299999999;
@@ -559,7 +571,7 @@ static void test_rev_ahead_of_the_clock(void **state)
     maker_done(&m);
 }
 
-/* ---- the report ------------------------------------------------------------------------------------------------ */
+/* ---- the report ------------------------------------------------------------------------------ */
 
 static void test_report_exits(void **state)
 {
@@ -575,12 +587,14 @@ static void test_report_exits(void **state)
     assert_int_equal(code, FR_REPO_EXIT_SOUND);
     fr_buffer_byte(&out, '\0');
     assert_non_null(strstr((char *)out.data, "{\"file\":\"a\\\"b\",\"bytes\":"));
-    assert_non_null(strstr((char *)out.data, "\"strict\":\"ok\",\"verdict\":\"ok\",\"code\":null,\"offset\":null"));
+    assert_non_null(strstr((char *)out.data,
+                           "\"strict\":\"ok\",\"verdict\":\"ok\",\"code\":null,\"offset\":null"));
     options.blocks_max = 2;
     assert_int_equal(fr_repo_report(file, "f", &options, &out, &code), FR_OK);
     assert_int_equal(code, FR_REPO_EXIT_LIMIT);
     fr_buffer_reset(&out);
-    assert_int_equal(fr_repo_report_line(fr_slice_sub(file, 0, 70), "f.car", &BARE, &out, &code), FR_OK);
+    assert_int_equal(fr_repo_report_line(fr_slice_sub(file, 0, 70), "f.car", &BARE, &out, &code),
+                     FR_OK);
     assert_int_equal(code, FR_REPO_EXIT_MALFORMED);
     fr_buffer_byte(&out, '\0');
     assert_non_null(strstr((char *)out.data, "f.car: offset 59: car-section-length: "));

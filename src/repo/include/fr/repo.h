@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** Repositories: a CAR file walked as a Merkle search tree, its commit, and the frames of subscribeRepos.
- *
- *  Input is borrowed memory (a mapped file, a frame's blocks). Everything is checked before it is handed out, by one
- *  of three levels; errors carry a stable detail code (err->code) and a byte offset in the input. */
+/** Repositories: a CAR file walked as a Merkle search tree, its commit, and the frames of
+ *  subscribeRepos.  Input is borrowed memory (a mapped file, a frame's blocks). Everything is
+ *  checked before it is handed out, by one of three levels; errors carry a stable detail code
+ *  (err->code) and a byte offset in the input. */
 #pragma once
 
 #include <fr/atproto.h>
 #include <fr/base.h>
 #include <fr/buffer.h>
 
-/* ---- the commit ------------------------------------------------------------------------------------------------ */
+/* ---- the commit ------------------------------------------------------------------------------ */
 
 typedef struct {
     fr_slice did;
     int64_t version; /* 2 or 3 */
     fr_cid data;
     uint64_t data_offset; /* of that link in the block */
-    uint64_t rev; /* TID; 0 when a version 2 commit has none */
+    uint64_t rev;         /* TID; 0 when a version 2 commit has none */
     fr_slice rev_text;
     bool has_prev;
     fr_cid prev;
@@ -26,23 +26,25 @@ typedef struct {
     uint64_t offset; /* of the block in the input */
 } fr_commit;
 
-/** Parses and checks one commit block. errors: FR_MALFORMED commit-* (err->offset within the block) */
+/** Parses and checks one commit block. errors: FR_MALFORMED commit-*, sig-format; err->offset is in
+ *  the block */
 FR_MUST_USE fr_status fr_commit_parse(fr_slice block, fr_commit *out, fr_error *err);
-FR_MUST_USE fr_status fr_commit_verify(const fr_commit *commit, const fr_public_key *key, fr_error *err);
+FR_MUST_USE fr_status fr_commit_verify(const fr_commit *commit, const fr_public_key *key,
+                                       fr_error *err);
 
-/* ---- walking a CAR --------------------------------------------------------------------------------------------- */
+/* ---- walking a CAR --------------------------------------------------------------------------- */
 
 typedef enum { FR_LEVEL_TRUSTED = 0, FR_LEVEL_LAZY = 1, FR_LEVEL_FULL = 2 } fr_level;
 
 typedef struct {
     fr_level level;
-    const fr_public_key *key; /* checks the signature when given */
-    fr_slice expect_did;      /* empty: any */
-    bool any_key;             /* no key syntax check; values under raw CIDs are then not judged as records */
-    bool bare;                /* the root is a tree node, there is no commit */
-    bool partial;             /* absent blocks are items, not errors */
-    bool check_records;       /* record bodies against the data model; faults are reported per record */
-    size_t memory_max_bytes;  /* index and walk state; 0: 16 MiB beyond what the input pays for */
+    const fr_public_key *key;  /* checks the signature when given */
+    fr_slice expect_did;       /* empty: any */
+    bool any_key;              /* no key syntax check; values under raw CIDs are not judged then */
+    bool bare;                 /* the root is a tree node, there is no commit */
+    bool partial;              /* absent blocks are items, not errors */
+    bool check_records;        /* record bodies against the data model; faults come per record */
+    size_t memory_max_bytes;   /* of the block index; 0: what the blocks pay for, ~50 bytes each */
     uint32_t node_entries_max; /* 0: 8192 */
     uint32_t node_bytes_max;   /* of a node block; 0: 128 for each entry allowed, at least 1 MiB */
     uint32_t key_bytes_max;    /* with any_key; 0: 1024, which is also the most */
@@ -50,24 +52,28 @@ typedef struct {
     uint32_t block_bytes_max;  /* 0: 2 MiB, which is also the most */
     uint64_t blocks_max;       /* 0: none */
     uint64_t input_bytes_max;  /* 0: none (256 GiB, what an index slot can say) */
-    uint64_t now_us;           /* a commit rev more than 5 minutes ahead of it is refused; 0: no clock */
+    uint64_t now_us;           /* a rev over 5 minutes ahead of it is refused; 0: no clock */
 } fr_repo_options;
 
-typedef enum { FR_ITEM_RECORD = 0, FR_ITEM_MISSING_RECORD = 1, FR_ITEM_MISSING_SUBTREE = 2 } fr_item_kind;
+typedef enum {
+    FR_ITEM_RECORD = 0,
+    FR_ITEM_MISSING_RECORD = 1,
+    FR_ITEM_MISSING_SUBTREE = 2
+} fr_item_kind;
 
 typedef struct {
     fr_item_kind kind;
     fr_slice key; /* collection/rkey; for a missing subtree the key after which it lies */
     fr_cid cid;
-    fr_slice value;           /* record bytes inside the input */
-    uint64_t offset;          /* of value in the input */
-    const char *record_code;  /* NULL, or record-cbor, record-not-map, record-depth, record-size */
-    uint64_t record_offset;   /* of that fault in the input */
+    fr_slice value;          /* record bytes inside the input */
+    uint64_t offset;         /* of value in the input */
+    const char *record_code; /* NULL, or record-cbor, record-not-map, record-depth, record-size */
+    uint64_t record_offset;  /* of that fault in the input */
 } fr_repo_item;
 
 typedef struct {
-    uint64_t blocks, nodes, records, record_bytes, bad_records, missing_nodes, missing_records, unreachable_blocks,
-        duplicate_blocks, height, widest_node;
+    uint64_t blocks, nodes, records, record_bytes, bad_records, missing_nodes, missing_records,
+        unreachable_blocks, duplicate_blocks, height, widest_node;
     uint64_t unique_records; /* distinct record blocks that were delivered */
     bool empty;              /* the tree has no key (height is 0 then) */
     bool streamable;         /* every block once, in the order of the walk, commit first */
@@ -75,24 +81,32 @@ typedef struct {
 
 typedef struct fr_repo fr_repo;
 
-/** Reads framing, index and commit; the walk comes with fr_repo_walk. `input` is borrowed until close. */
-FR_MUST_USE fr_status fr_repo_open(fr_repo **out, fr_slice input, const fr_repo_options *options, fr_error *err);
+/** Reads framing, index and commit; the walk comes with fr_repo_walk. `input` is borrowed until
+ *  close. */
+FR_MUST_USE fr_status fr_repo_open(fr_repo **out, fr_slice input, const fr_repo_options *options,
+                                   fr_error *err);
 void fr_repo_close(fr_repo *repo);
 void fr_repo_closep(fr_repo **repo);
 /** NULL with options.bare. Verified as far as the level and key say. */
 const fr_commit *fr_repo_commit(const fr_repo *repo);
-/** Opens another input in the memory of the first; on failure `repo` holds nothing, and may be opened again or closed.
+/** Opens another input in the memory of the first; on failure `repo` holds nothing, and may be
+ *  opened again or closed.
  *  cost     no allocation once the memory has grown to the inputs */
-FR_MUST_USE fr_status fr_repo_reopen(fr_repo *repo, fr_slice input, const fr_repo_options *options, fr_error *err);
-/** Calls `visit` for every record in key order; a status other than FR_OK from it stops the walk and is returned. The
- *  item is valid during the call. With an error no further item is delivered; the ones before it were right. */
-FR_MUST_USE fr_status fr_repo_walk(fr_repo *repo, fr_status (*visit)(void *context, const fr_repo_item *item),
+FR_MUST_USE fr_status fr_repo_reopen(fr_repo *repo, fr_slice input, const fr_repo_options *options,
+                                     fr_error *err);
+/** Calls `visit` for every record in key order; a status other than FR_OK from it stops the walk
+ *  and is returned. The item is valid during the call. With an error no further item is delivered;
+ *  the ones before it were right. */
+FR_MUST_USE fr_status fr_repo_walk(fr_repo *repo,
+                                   fr_status (*visit)(void *context, const fr_repo_item *item),
                                    void *context, fr_error *err);
-/** The same walk pulled one item at a time: FR_OK with an item valid until the next call, FR_END after the last. After
- *  an error it stays that error. fr_repo_rewind starts again from the first key. */
+/** The same walk pulled one item at a time: FR_OK with an item valid until the next call, FR_END
+ *  after the last. After an error it stays that error. fr_repo_rewind starts again from the first
+ *  key. */
 FR_MUST_USE fr_status fr_repo_next(fr_repo *repo, fr_repo_item *item, fr_error *err);
 void fr_repo_rewind(fr_repo *repo);
-/** After the walk (after a part of it: of that part; unreachable_blocks then counts what was not reached yet). */
+/** After the walk (after a part of it: of that part; unreachable_blocks then counts what was not
+ *  reached yet). */
 void fr_repo_facts_of(const fr_repo *repo, fr_repo_facts *out);
 /** A block by CID from the indexed CAR; FR_NOT_FOUND. (For frames: records of ops.) */
 FR_MUST_USE fr_status fr_repo_block(const fr_repo *repo, const fr_cid *cid, fr_slice *out);
@@ -100,10 +114,17 @@ FR_MUST_USE fr_status fr_repo_block(const fr_repo *repo, const fr_cid *cid, fr_s
 /** Layer of a key: leading zero bits of its SHA-256, halved, rounded down. */
 uint32_t fr_mst_layer(fr_slice key);
 
-/* ---- frames of com.atproto.sync.subscribeRepos ------------------------------------------------------------------ */
+/* ---- frames of com.atproto.sync.subscribeRepos ----------------------------------------------- */
 
-typedef enum { FR_FRAME_COMMIT, FR_FRAME_SYNC, FR_FRAME_IDENTITY, FR_FRAME_ACCOUNT, FR_FRAME_INFO, FR_FRAME_ERROR,
-               FR_FRAME_UNKNOWN } fr_frame_type;
+typedef enum {
+    FR_FRAME_COMMIT,
+    FR_FRAME_SYNC,
+    FR_FRAME_IDENTITY,
+    FR_FRAME_ACCOUNT,
+    FR_FRAME_INFO,
+    FR_FRAME_ERROR,
+    FR_FRAME_UNKNOWN
+} fr_frame_type;
 typedef enum { FR_OP_CREATE = 1, FR_OP_UPDATE = 2, FR_OP_DELETE = 3 } fr_op_action;
 
 #define FR_FRAME_BYTES_MAX (5u << 20)
@@ -126,7 +147,7 @@ typedef struct {
     fr_slice rev_text, since_text;
     uint64_t rev;
     fr_slice time_text;
-    uint64_t time_us; /* of time_text; 0 when unreadable */
+    uint64_t time_us;   /* of time_text; 0 when unreadable */
     fr_slice type_text; /* header's t, for unknown ones */
     /* commit */
     fr_cid commit_cid;
@@ -144,25 +165,30 @@ typedef struct {
     bool active;
 } fr_frame;
 
-/** Decodes and checks frames, reusing its memory; a decoded frame is valid until the next call. thread: owned */
+/** Decodes and checks frames, reusing its memory; a decoded frame is valid until the next call.
+ *  thread: owned */
 typedef struct fr_frame_reader fr_frame_reader;
 FR_MUST_USE fr_status fr_frame_reader_new(fr_frame_reader **out, fr_error *err);
 void fr_frame_reader_free(fr_frame_reader *reader);
-/** One frame: header leniently, body strictly; every section of a commit's blocks hashed (level full), its commit
- *  parsed and compared with did, rev and CID of the message, every op's path valid and its record present under its
- *  cid. An op whose record body breaks the data model has record_code set and costs that op only.
- *  errors   FR_MALFORMED with offset in the frame. *op_hint (may be NULL) gets the number of ops the frame named as far
- *           as it could be read, at least 1 */
-FR_MUST_USE fr_status fr_frame_decode(fr_frame_reader *reader, fr_slice bytes, fr_frame *out, size_t *op_hint,
+/** One frame: header leniently, body strictly; every section of a commit's blocks hashed (level
+ *  full), its commit parsed and compared with did, rev and CID of the message, every op's path
+ *  valid. An op whose record is absent (tree-missing-record) or breaks the data model (record-*)
+ *  has record_code set and costs that op only.
+ *  errors   FR_MALFORMED with offset in the frame: frame-cbor, frame-shape, frame-did, frame-rev,
+ *           frame-commit, frame-op, frame-path, car-*, commit-*; FR_LIMIT limit-frame, limit-ops,
+ *           limit-*. *op_hint (may be NULL) gets the number of ops the frame named as far as it
+ *           could be read, at least 1 */
+FR_MUST_USE fr_status fr_frame_decode(fr_frame_reader *reader, fr_slice bytes, fr_frame *out,
+                                      size_t *op_hint, fr_error *err);
+/** Undoes the ops on the partial tree and compares with prev_data. errors: FR_MALFORMED inv-* ;
+ *  FR_NOT_FOUND when the frame gives no prevData */
+FR_MUST_USE fr_status fr_frame_invert(fr_frame_reader *reader, const fr_frame *frame,
                                       fr_error *err);
-/** Undoes the ops on the partial tree and compares with prev_data. errors: FR_MALFORMED inv-* ; FR_NOT_FOUND when the
- *  frame gives no prevData */
-FR_MUST_USE fr_status fr_frame_invert(fr_frame_reader *reader, const fr_frame *frame, fr_error *err);
 
-/* ---- building trees (generated networks, tests, inversion) ----------------------------------------------------- */
+/* ---- building trees (generated networks, tests, inversion) ----------------------------------- */
 
-/** A mutable Merkle search tree in memory: key -> record CID. Keys of 0 .. 1,024 bytes, their syntax is the caller's.
- *  After FR_NOMEM the tree may only be freed. thread: owned */
+/** A mutable Merkle search tree in memory: key -> record CID. Keys of 0 .. 1,024 bytes, their
+ *  syntax is the caller's. After FR_NOMEM the tree may only be freed. thread: owned */
 typedef struct fr_mst fr_mst;
 FR_MUST_USE fr_status fr_mst_new(fr_mst **out, fr_error *err);
 void fr_mst_free(fr_mst *mst);
@@ -171,20 +197,26 @@ FR_MUST_USE fr_status fr_mst_delete(fr_mst *mst, fr_slice key, fr_error *err); /
 FR_MUST_USE fr_status fr_mst_get(const fr_mst *mst, fr_slice key, fr_cid *value);
 /** CID of the root node; hashes only what changed since the last call. */
 FR_MUST_USE fr_status fr_mst_root(fr_mst *mst, fr_cid *out, fr_error *err);
-/** Visits node blocks in streamable order (node, left subtree, then each entry's right subtree). `since`: only nodes
- *  made after the given generation (fr_mst_generation), so a commit's new blocks and no others. Nodes on the path to
- *  keys in `proof_keys` (for deletions: their neighbours) are included as well. */
-FR_MUST_USE fr_status fr_mst_blocks(fr_mst *mst, uint64_t since, const fr_slice *proof_keys, size_t proof_key_count,
-                                    fr_status (*each)(void *context, const fr_cid *cid, fr_slice block), void *context,
-                                    fr_error *err);
+/** Visits node blocks in streamable order (node, left subtree, then each entry's right subtree).
+ *  `since`: only nodes made after the given generation (fr_mst_generation), so a commit's new
+ *  blocks and no others. Nodes on the path to keys in `proof_keys` (for deletions: their
+ *  neighbours) are included as well. */
+FR_MUST_USE fr_status fr_mst_blocks(fr_mst *mst, uint64_t since, const fr_slice *proof_keys,
+                                    size_t proof_key_count,
+                                    fr_status (*each)(void *context, const fr_cid *cid,
+                                                      fr_slice block),
+                                    void *context, fr_error *err);
 uint64_t fr_mst_generation(fr_mst *mst);
 /** Every key in order. */
-FR_MUST_USE fr_status fr_mst_each(fr_mst *mst, fr_status (*each)(void *context, fr_slice key, const fr_cid *cid),
+FR_MUST_USE fr_status fr_mst_each(fr_mst *mst,
+                                  fr_status (*each)(void *context, fr_slice key, const fr_cid *cid),
                                   void *context);
 
 /** Appends header / one section of a CAR. */
 void fr_car_put_header(fr_buffer *out, const fr_cid *root);
 void fr_car_put_block(fr_buffer *out, const fr_cid *cid, fr_slice block);
-/** Encodes and signs a version 3 commit; *cid is its CID, out gets the block. secret NULL: 64 zero bytes. */
-FR_MUST_USE fr_status fr_commit_build(fr_buffer *out, fr_slice did, const fr_cid *data, uint64_t rev,
-                                      const uint8_t *secret, fr_cid *cid, fr_error *err);
+/** Encodes and signs a version 3 commit; *cid is its CID, out gets the block. secret NULL: 64 zero
+ *  bytes. */
+FR_MUST_USE fr_status fr_commit_build(fr_buffer *out, fr_slice did, const fr_cid *data,
+                                      uint64_t rev, const uint8_t *secret, fr_cid *cid,
+                                      fr_error *err);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** The verdict on one repository file and everything that was counted, as `freshet repo check` prints it. */
+/** The verdict on one repository file and everything that was counted, as `freshet repo check`
+ *  prints it. */
 #pragma once
 
 #include <fr/repo.h>
@@ -14,18 +15,21 @@ enum {
     FR_REPO_EXIT_INCOMPLETE = 6,  /* sound as far as it goes, where options.partial was asked */
 };
 
-/** Opens and walks `input` by `options` (set check_records: the command does) and appends one JSON object, without a
- *  line end: file bytes strict verdict code offset level signature reasons; then as far as the file could be read: roots
- *  blocks hash_bad hash_unknown dup_blocks conflicting_dups block_len; commit; and after a whole walk: mst records
- *  record_bytes record_cids_unique first_key last_key mean_key_len listing_sha256 unreachable_blocks preorder
- *  bad_records bad_record_reasons. `strict` is "ok" or "reject", the latter for every verdict but "ok".
+/** Opens and walks `input` by `options` (set check_records: the command does) and appends one JSON
+ *  object, without a line end: file bytes strict verdict code offset level signature reasons; as
+ *  far as the file could be read: roots blocks hash_bad hash_unknown dup_blocks conflicting_dups
+ *  block_len; commit; and after a whole walk: mst records record_bytes record_cids_unique first_key
+ *  last_key mean_key_len listing_sha256 unreachable_blocks preorder bad_records bad_record_reasons.
+ *  `strict` is "ok" or "reject", the latter for every verdict but "ok".
  *
- *  errors   only FR_NOMEM, FR_LIMIT of json_out itself; what is wrong with the input is in the object
- *  cost     the walk, the listing hashed (key and 61 bytes a record), and 16 bytes of memory a block to sort sizes */
-FR_MUST_USE fr_status fr_repo_report(fr_slice input, const char *file, const fr_repo_options *options,
-                                     fr_buffer *json_out, int *exit_code);
+ *  errors   only FR_NOMEM, FR_LIMIT of json_out itself; the input's faults are in the object
+ *  cost     the walk, the listing hashed (key and 61 bytes a record), 16 bytes of memory a block */
+FR_MUST_USE fr_status fr_repo_report(fr_slice input, const char *file,
+                                     const fr_repo_options *options, fr_buffer *json_out,
+                                     int *exit_code);
 
-/** The same in one line for people, with its line end: what is wrong as `FILE: offset N: code: text`, else the verdict
- *  and the main facts. */
-FR_MUST_USE fr_status fr_repo_report_line(fr_slice input, const char *file, const fr_repo_options *options,
-                                          fr_buffer *text_out, int *exit_code);
+/** The same in one line for people, with its line end: what is wrong as `FILE: offset N: code:
+ *  text`, else the verdict and the main facts. */
+FR_MUST_USE fr_status fr_repo_report_line(fr_slice input, const char *file,
+                                          const fr_repo_options *options, fr_buffer *text_out,
+                                          int *exit_code);
