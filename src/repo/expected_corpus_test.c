@@ -330,6 +330,7 @@ static void test_flip_in_lazy_delivers_only_the_truth(void **state)
         return;
     }
     corpus_file file = corpus_read("car/jetstream/repo.car");
+    assert_non_null(file.data);
     fr_repo_options options = {.level = FR_LEVEL_LAZY};
     listing truth = {0};
     fr_repo *repo = NULL;

@@ -181,7 +181,7 @@ static void test_damaged_frames(void **state)
     }
     frames f = frames_read();
     fr_frame_reader *reader = reader_new();
-    uint8_t *copy = malloc(f.file.size);
+    uint8_t *copy = calloc(1, f.file.size + 1);
     for (size_t i = 0; i < FRAME_COUNT; i++) {
         fr_frame frame = {0};
         fr_error err = {0};
@@ -218,7 +218,7 @@ static void test_bit_flips_never_pass_in_the_blocks(void **state)
     fr_frame frame = {0};
     assert_int_equal(fr_frame_decode(reader, f.frames[0], &frame, NULL, NULL), FR_OK);
     size_t from = (size_t)(frame.blocks.data - f.frames[0].data), size = frame.blocks.size;
-    uint8_t *copy = malloc(f.frames[0].size);
+    uint8_t *copy = calloc(1, f.frames[0].size + 1);
     memcpy(copy, f.frames[0].data, f.frames[0].size);
     for (size_t bit = from * 8; bit < (from + size) * 8; bit++) {
         copy[bit / 8] ^= (uint8_t)(1u << (bit % 8));

@@ -17,8 +17,8 @@
 typedef struct {
     fr_frame_reader *reader;
     fr_buffer out;
-    fr_frame frame = {0};
-    fr_error err = {0};
+    fr_frame frame;
+    fr_error err;
     size_t hint;
 } bench;
 

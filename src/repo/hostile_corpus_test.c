@@ -94,8 +94,8 @@ static const expectation EXPECTED[] = {
 
 typedef struct {
     fr_status status;
-    fr_error err = {0};
-    fr_repo_facts facts = {0};
+    fr_error err;
+    fr_repo_facts facts;
     uint64_t items;
     const char *record_code;
 } outcome;
