@@ -49,6 +49,9 @@ typedef struct {
 
 typedef struct freshet freshet;
 
+/** The formats this version reads and writes, for people: "data 1, log 1, digest 1". Static. */
+FRESHET_API const char *freshet_formats(void);
+
 /* ---- opening ---------------------------------------------------------------------------------------------------- */
 
 typedef struct {

@@ -14,6 +14,7 @@
 #include <fr/resolve.h>
 
 #define FR_FORMAT_VERSION 1      /* of the data directory: DIR/VERSION */
+#define FR_LOG_FORMAT_VERSION 1  /* docs/format.md section 2 */
 #define FR_ENGINE_CHUNK 1024      /* events folded together */
 #define FR_ENGINE_CHUNK_ROOM 1280 /* and the rest of a commit */
 #define FR_ENGINE_CLOSERS_MAX 64 /* running sources */

@@ -33,6 +33,14 @@ static freshet_status export(fr_status status, fr_error *error, freshet_error *e
     return (freshet_status)status;
 }
 
+#define WORD(x) #x
+#define NUMBER(x) WORD(x)
+
+const char *freshet_formats(void)
+{
+    return "data " NUMBER(FR_FORMAT_VERSION) ", log " NUMBER(FR_LOG_FORMAT_VERSION) ", digest " NUMBER(FR_DIGEST_VERSION);
+}
+
 /* ---- opening and closing ------------------------------------------------------------------------------------------------ */
 
 static void set_options(fr_engine *engine, const freshet_options *options)

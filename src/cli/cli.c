@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// What the subcommands share.
+#include "cli.h"
+
+#include <errno.h>
+#include <fr/buffer.h>
+#include <fr/os.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+bool cli_stop;
+volatile int cli_stop_signal;
+
+int cli_exit_of(freshet_status status)
+{
+    switch (status) {
+    case FRESHET_OK:
+    case FRESHET_END:
+        return EXIT_DONE;
+    case FRESHET_INVALID:
+        return EXIT_USAGE;
+    case FRESHET_MALFORMED:
+    case FRESHET_CORRUPT:
+        return EXIT_DATA;
+    case FRESHET_LIMIT:
+        return EXIT_BOUND;
+    default:
+        return EXIT_SYSTEM;
+    }
+}
+
+int cli_fail(const char *what, const freshet_error *err)
+{
+    bool lock = err->code != NULL && strcmp(err->code, "lock") == 0;
+    fprintf(stderr, "freshet: %s: %s", what,
+            err->text != NULL ? err->text : fr_status_name((fr_status)err->status));
+    if (lock && err->os != 0) {
+        fprintf(stderr, " (pid %d)", err->os);
+    } else if (err->os != 0) {
+        fprintf(stderr, ": %s", strerror(err->os));
+    }
+    if (err->status == FRESHET_MALFORMED || err->status == FRESHET_CORRUPT) {
+        fprintf(stderr, " (offset %llu)", (unsigned long long)err->offset);
+    }
+    fprintf(stderr, "\n");
+    return cli_exit_of(err->status);
+}
+
+int cli_fail_internal(const char *what, const fr_error *err)
+{
+    freshet_error error = {(freshet_status)err->status, err->os,   err->offset, err->code,
+                           err->text,                   err->file, err->line};
+    return cli_fail(what, &error);
+}
+
+/* ---- words ------------------------------------------------------------------------------------- */
+
+bool cli_parse_u64(const char *text, uint64_t *out)
+{
+    char *end = NULL;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != 0 || errno != 0) {
+        return false;
+    }
+    *out = value;
+    return true;
+}
+
+bool cli_parse_bytes(const char *text, uint64_t *out)
+{
+    char digits[32];
+    size_t size = strlen(text);
+    unsigned shift = 0;
+    if (size == 0 || size >= sizeof digits) {
+        return false;
+    }
+    memcpy(digits, text, size + 1);
+    char unit = digits[size - 1];
+    if (unit == 'K' || unit == 'M' || unit == 'G') {
+        shift = unit == 'K' ? 10 : unit == 'M' ? 20 : 30;
+        digits[size - 1] = 0;
+    }
+    if (!cli_parse_u64(digits, out) || *out > UINT64_MAX >> shift) {
+        return false;
+    }
+    *out <<= shift;
+    return true;
+}
+
+void cli_parse(const struct argp *argp, int argc, char **argv, const char *name, void *input)
+{
+    static char full[64];
+    snprintf(full, sizeof full, "freshet %s", name);
+    argv[0] = full;
+    argp_err_exit_status = EXIT_USAGE;
+    if (argp_parse(argp, argc, argv, 0, NULL, input) != 0) {
+        exit(EXIT_USAGE);
+    }
+}
+
+/* ---- progress ---------------------------------------------------------------------------------- */
+
+static bool progress_shown;
+
+void cli_progress(const char *what, uint64_t done, uint64_t total)
+{
+    enum { BAR = 30 };
+    char bar[BAR + 1];
+    if (!isatty(STDERR_FILENO)) {
+        return;
+    }
+    if (total == 0) {
+        fprintf(stderr, "\r%-14s %llu", what, (unsigned long long)done);
+    } else {
+        unsigned filled = (unsigned)((double)FR_MIN(done, total) * BAR / (double)total);
+        memset(bar, '#', filled);
+        memset(bar + filled, '.', BAR - filled);
+        bar[BAR] = 0;
+        fprintf(stderr, "\r%-14s [%s] %3.0f%%", what, bar, (double)done * 100 / (double)total);
+    }
+    progress_shown = true;
+}
+
+void cli_progress_end(void)
+{
+    if (progress_shown) {
+        fprintf(stderr, "\n");
+    }
+    progress_shown = false;
+}
+
+void cli_on_progress(void *context, const char *phase, uint64_t done, uint64_t total)
+{
+    (void)context;
+    cli_progress(phase, done, total);
+}
+
+/* ---- signals ----------------------------------------------------------------------------------- */
+
+static void on_signal(int number)
+{
+    cli_stop_signal = number;
+    __atomic_store_n(&cli_stop, true, __ATOMIC_RELEASE); /* pairs with the sources that look at it */
+}
+
+void cli_catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* ---- input ------------------------------------------------------------------------------------- */
+
+static fr_status read_stdin(cli_input *out, fr_error *err)
+{
+    fr_buffer buffer;
+    fr_buffer_init(&buffer, SIZE_MAX / 2);
+    for (;;) {
+        uint8_t *room = fr_buffer_reserve(&buffer, 1 << 16);
+        ssize_t got = room == NULL ? -1 : read(STDIN_FILENO, room, 1 << 16);
+        if (got == 0) {
+            break;
+        }
+        if (got < 0) {
+            fr_buffer_done(&buffer);
+            return room == NULL ? fr_fail(err, FR_NOMEM, "standard input")
+                                : fr_fail_os(err, errno, "standard input");
+        }
+        buffer.size += (size_t)got;
+    }
+    *out = (cli_input){.bytes = fr_buffer_view(&buffer), .memory = buffer.data};
+    return FR_OK;
+}
+
+fr_status cli_input_open(cli_input *out, const char *path, fr_error *err)
+{
+    fr_file *file = NULL;
+    uint64_t size = 0;
+    *out = (cli_input){0};
+    if (strcmp(path, "-") == 0) {
+        return read_stdin(out, err);
+    }
+    FR_TRY(fr_file_open(&file, fr_os_real(), path, FR_OPEN_READ, err));
+    fr_status status = fr_file_size(file, &size, err);
+    if (status == FR_OK && size != 0) {
+        status = fr_file_map(file, size, &out->bytes, err);
+        out->mapped = status == FR_OK;
+    }
+    fr_file_closep(&file);
+    return status;
+}
+
+void cli_input_free(cli_input *input)
+{
+    if (input->mapped) {
+        fr_file_unmap(fr_os_real(), input->bytes);
+    }
+    free(input->memory);
+    *input = (cli_input){0};
+}

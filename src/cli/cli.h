@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/** What the subcommands share: exits, progress, signals. Everything of the engine comes through freshet.h. */
+#pragma once
+
+#include <argp.h>
+#include <fr/base.h>
+#include <freshet.h>
+
+/** Exit codes, the same for every subcommand (docs/man/freshet.1). */
+enum { EXIT_DONE = 0, EXIT_DATA = 1, EXIT_USAGE = 2, EXIT_BOUND = 3, EXIT_SYSTEM = 4, EXIT_INTERRUPTED = 130 };
+
+int cli_ingest(int argc, char **argv);
+int cli_log(int argc, char **argv);
+int cli_verify(int argc, char **argv);
+int cli_serve(int argc, char **argv);
+int cli_simulate(int argc, char **argv);
+int cli_repo(int argc, char **argv);
+int cli_demo(int argc, char **argv);
+
+/** Prints "freshet: WHAT: why" on stderr and returns the exit code for the status. */
+int cli_fail(const char *what, const freshet_error *err);
+int cli_exit_of(freshet_status status);
+/** The same for errors of the modules the command line calls itself. */
+int cli_fail_internal(const char *what, const fr_error *err);
+
+/** "64M", "2G", "1048576" to bytes; false when it is not such. */
+bool cli_parse_bytes(const char *text, uint64_t *out);
+bool cli_parse_u64(const char *text, uint64_t *out);
+/** argp_parse with this project's exit code for usage errors; exits the process on --help and on a usage error. */
+void cli_parse(const struct argp *argp, int argc, char **argv, const char *name, void *input);
+
+/** A bar on stderr when that is a terminal, nothing otherwise. total 0: unknown. */
+void cli_progress(const char *what, uint64_t done, uint64_t total);
+void cli_progress_end(void);
+/** For freshet_options.on_progress. */
+void cli_on_progress(void *context, const char *phase, uint64_t done, uint64_t total);
+
+/** Becomes true, atomically, on SIGINT or SIGTERM once cli_catch_signals was called. */
+extern bool cli_stop;
+extern volatile int cli_stop_signal;
+void cli_catch_signals(void);
+
+/** A whole file, mapped or (for "-") read. Free with cli_input_free. */
+typedef struct {
+    fr_slice bytes;
+    void *memory; /* of standard input */
+    bool mapped;
+} cli_input;
+FR_MUST_USE fr_status cli_input_open(cli_input *out, const char *path, fr_error *err);
+void cli_input_free(cli_input *input);

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// freshet ingest: every input is taken or named; the last line of stdout is the report.
+#include "cli.h"
+
+#include <fr/os.h>
+#include <stdio.h>
+
+typedef struct {
+    const char *data;
+    const char *from;
+    const char *did_docs;
+    uint64_t memory_bytes;
+    char **files;
+    int file_count;
+} arguments;
+
+static const struct argp_option OPTIONS[] = {
+    {"data", 'd', "DIR", 0, "data directory, made when absent", 0},
+    {"from", 'f', "FORMAT", 0, "jetstream, frames or car", 0},
+    {"did-docs", 'k', "FILE", 0, "JSON map did -> DID document: keys for signatures", 0},
+    {"mem", 'm', "BYTES", 0, "memory budget, with K, M or G (default 1G)", 0},
+    {0},
+};
+
+static error_t parse_option(int key, char *value, struct argp_state *state)
+{
+    arguments *args = state->input;
+    switch (key) {
+    case 'd':
+        args->data = value;
+        return 0;
+    case 'f':
+        args->from = value;
+        return 0;
+    case 'k':
+        args->did_docs = value;
+        return 0;
+    case 'm':
+        if (!cli_parse_bytes(value, &args->memory_bytes)) {
+            argp_error(state, "not a number of bytes: %s", value);
+        }
+        return 0;
+    case ARGP_KEY_ARGS:
+        args->files = state->argv + state->next;
+        args->file_count = state->argc - state->next;
+        return 0;
+    case ARGP_KEY_END:
+        if (args->data == NULL || args->from == NULL || args->file_count == 0) {
+            argp_error(state, "--data, --from and at least one FILE are needed");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static bool format_of(const char *word, freshet_format *out)
+{
+    static const char *const words[] = {"jetstream", "frames", "car"};
+    for (unsigned i = 0; i < FR_COUNT_OF(words); i++) {
+        if (strcmp(word, words[i]) == 0) {
+            *out = (freshet_format)(i + 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void on_reject(void *context, const char *place, const freshet_error *err)
+{
+    (void)context;
+    cli_progress_end();
+    if (err->code != NULL) {
+        fprintf(stderr, "%s: %s: %s\n", place, err->code, err->text);
+    } else {
+        fprintf(stderr, "%s: %s\n", place, err->text);
+    }
+}
+
+static void on_bytes(void *context, uint64_t done, uint64_t total, const freshet_report *report)
+{
+    (void)context;
+    (void)report;
+    cli_progress("ingest", done, total);
+}
+
+static int ingest_files(freshet *db, const arguments *args, freshet_format format, freshet_report *report)
+{
+    int worst = EXIT_DONE;
+    freshet_ingest_options options = {
+        .format = format,
+        .did_docs = args->did_docs,
+        .on_reject = on_reject,
+        .on_progress = on_bytes,
+        .stop = &cli_stop,
+    };
+    for (int i = 0; i < args->file_count && !cli_stop; i++) {
+        freshet_error error = {0};
+        freshet_status status = freshet_ingest(db, args->files[i], &options, report, &error);
+        cli_progress_end();
+        if (status != FRESHET_OK && !cli_stop) {
+            int code = cli_fail(args->files[i], &error);
+            worst = worst == EXIT_DONE ? code : worst;
+        }
+    }
+    return worst;
+}
+
+static void print_report(const freshet_report *r, double seconds)
+{
+    printf("{\"read\":%llu,\"appended\":%llu,\"duplicate\":%llu,\"rejected\":%llu,\"ignored\":%llu,"
+           "\"unverified\":%llu,\"cid_unverified\":%llu,\"last_seq\":%llu,\"seconds\":%.3f}\n",
+           (unsigned long long)r->read, (unsigned long long)r->appended, (unsigned long long)r->duplicate,
+           (unsigned long long)r->rejected, (unsigned long long)r->ignored, (unsigned long long)r->unverified,
+           (unsigned long long)r->cid_unverified, (unsigned long long)r->last_seq, seconds);
+}
+
+int cli_ingest(int argc, char **argv)
+{
+    static const struct argp argp = {OPTIONS, parse_option, "FILE…",
+                                     "Reads Jetstream JSON lines (plain, gzip or zstd), subscribeRepos frames or CAR "
+                                     "files (and folders of them) into the log. - is standard input.",
+                                     NULL, NULL, NULL};
+    arguments args = {0};
+    freshet_format format;
+    cli_parse(&argp, argc, argv, "ingest", &args);
+    if (!format_of(args.from, &format)) {
+        fprintf(stderr, "freshet ingest: --from takes jetstream, frames or car, not %s\n", args.from);
+        return EXIT_USAGE;
+    }
+    freshet *db = NULL;
+    freshet_error error = {0};
+    freshet_report report = {0};
+    freshet_options options = {
+        .data_dir = args.data, .memory_bytes = args.memory_bytes, .on_progress = cli_on_progress};
+    cli_catch_signals();
+    uint64_t start_ns = fr_os_monotonic_ns(fr_os_real());
+    if (freshet_open(&db, &options, &error) != FRESHET_OK) {
+        return cli_fail(args.data, &error);
+    }
+    int code = ingest_files(db, &args, format, &report);
+    freshet_progress progress;
+    freshet_progress_of(db, &progress);
+    report.last_seq = progress.seq;
+    freshet_status closed = freshet_close(db, &error);
+    print_report(&report, (double)(fr_os_monotonic_ns(fr_os_real()) - start_ns) / 1e9);
+    if (closed != FRESHET_OK) {
+        return cli_fail(args.data, &error);
+    }
+    if (cli_stop) {
+        return EXIT_INTERRUPTED;
+    }
+    bool nothing = report.rejected != 0 && report.appended + report.duplicate == 0;
+    return code == EXIT_DONE && nothing ? EXIT_DATA : code;
+}

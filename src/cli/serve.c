@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// freshet serve: the daemon.
+#include "serve.h"
+
+#include <fr/log_line.h>
+#include <fr/os.h>
+#include <fr/thread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- the daemon --------------------------------------------------------------------------------- */
+
+typedef struct {
+    fr_server *server;
+    fr_status status;
+    fr_error error;
+} loop;
+
+static void *run_loop(void *context)
+{
+    loop *l = context;
+    l->status = fr_server_run(l->server, &l->error);
+    return NULL;
+}
+
+static void on_catch_up(void *context, const char *phase, uint64_t done, uint64_t total)
+{
+    fr_server_set_phase(context, phase, done, total);
+    cli_progress(phase, done, total);
+}
+
+static uint64_t wall_us(void)
+{
+    return fr_os_wall_us(fr_os_real());
+}
+
+static int start_sources(const cli_daemon *daemon, freshet *db)
+{
+    for (size_t i = 0; i < daemon->source_count; i++) {
+        freshet_error error = {0};
+        freshet_source_options options = {
+            .spec = daemon->sources[i],
+            .did_docs = daemon->did_docs,
+            .zstd_dictionary = daemon->zstd_dictionary,
+        };
+        if (freshet_source_start(db, &options, &error) != FRESHET_OK) {
+            return cli_fail(daemon->sources[i], &error);
+        }
+        fr_log_kv(FR_LOG_INFO, "source.start", "source", daemon->sources[i]);
+    }
+    return EXIT_DONE;
+}
+
+/** Signals are blocked here and in every thread: this one waits for them. */
+static int await_signal(void)
+{
+    sigset_t set;
+    int number = 0;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    while (sigwait(&set, &number) != 0) {
+    }
+    return number;
+}
+
+static int serve_until_signal(const cli_daemon *daemon, fr_server *server, freshet *db)
+{
+    char address[320];
+    const char *host = daemon->server.host == NULL ? "127.0.0.1" : daemon->server.host;
+    bool v6 = strchr(host, ':') != NULL;
+    int code = start_sources(daemon, db);
+    if (code != EXIT_DONE) {
+        return code;
+    }
+    snprintf(address, sizeof address, v6 ? "http://[%s]:%u" : "http://%s:%u", host, fr_server_port(server));
+    printf("listening on %s\n", address);
+    fflush(stdout);
+    if (daemon->on_ready != NULL) {
+        daemon->on_ready(daemon->context, db, address);
+    }
+    int number = await_signal();
+    fr_log_kv(FR_LOG_INFO, "serve.stop", "signal", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    return number == SIGTERM ? EXIT_DONE : EXIT_INTERRUPTED;
+}
+
+static int open_and_serve(const cli_daemon *daemon, fr_server *server, loop *l, fr_thread thread)
+{
+    freshet *db = NULL;
+    freshet_error error = {0};
+    freshet_options options = daemon->db;
+    options.on_progress = on_catch_up;
+    options.progress_context = server;
+    fr_server_set_phase(server, "catching-up", 0, 0);
+    int code = EXIT_DONE;
+    if (freshet_open(&db, &options, &error) != FRESHET_OK) {
+        code = cli_fail(options.data_dir, &error);
+    }
+    cli_progress_end();
+    if (code == EXIT_DONE) {
+        fr_server_attach(server, db);
+        code = serve_until_signal(daemon, server, db);
+    }
+    if (daemon->on_stop != NULL) {
+        daemon->on_stop(daemon->context);
+    }
+    fr_server_stop(server);
+    fr_thread_join(thread);
+    if (l->status != FR_OK) {
+        l->error.status = l->status;
+        code = cli_fail_internal("server", &l->error);
+    }
+    if (freshet_close(db, &error) != FRESHET_OK) {
+        code = cli_fail(options.data_dir, &error);
+    }
+    return code;
+}
+
+int cli_daemon_run(const cli_daemon *daemon)
+{
+    sigset_t set;
+    loop l = {0};
+    fr_thread thread;
+    fr_error error = {0};
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    fr_status status = fr_server_open(&l.server, &daemon->server, &error);
+    if (status != FR_OK) {
+        error.status = status;
+        return cli_fail_internal("listen", &error);
+    }
+    status = fr_thread_start(&thread, "fr-server", run_loop, &l, &error);
+    if (status != FR_OK) {
+        fr_server_close(l.server);
+        return cli_fail_internal("server", &error);
+    }
+    int code = open_and_serve(daemon, l.server, &l, thread);
+    fr_server_close(l.server);
+    return code;
+}
+
+/* ---- the command ---------------------------------------------------------------------------------- */
+
+enum { OPTION_LOG_LEVEL = 256, OPTION_LOG_FORMAT, OPTION_DICTIONARY, OPTION_RETENTION, OPTION_STALL };
+
+static const struct argp_option OPTIONS[] = {
+    {"data", 'd', "DIR", 0, "data directory, made when absent", 0},
+    {"listen", 'l', "HOST:PORT", 0, "address (default 127.0.0.1:8787); port 0 takes a free one", 0},
+    {"source", 's', "KIND:FILE-or-URL", 0,
+     "jetstream:wss://…, jetstream:FILE, frames:FILE, car:FILE-or-FOLDER; may be repeated", 0},
+    {"did-docs", 'k', "FILE", 0, "JSON map did -> DID document: keys for signatures", 0},
+    {"zstd-dictionary", OPTION_DICTIONARY, "FILE", 0, "Jetstream's published dictionary: ask for compression", 0},
+    {"mem", 'm', "BYTES", 0, "memory budget, with K, M or G (default 1G)", 0},
+    {"retention", OPTION_RETENTION, "SECONDS", 0, "posts older than this leave timelines (default: none do)", 0},
+    {"log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "debug, info (default), warn or error", 0},
+    {"log-format", OPTION_LOG_FORMAT, "FORMAT", 0, "text (default) or json", 0},
+    {0},
+};
+
+typedef struct {
+    cli_daemon daemon;
+    fr_log_level level;
+    bool json;
+    char host[256];
+} arguments;
+
+/** HOST:PORT, [V6]:PORT or PORT alone. */
+static bool take_address(arguments *args, const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    const char *port = colon == NULL ? text : colon + 1;
+    uint64_t number = 0;
+    if (!cli_parse_u64(port, &number) || number > UINT16_MAX) {
+        return false;
+    }
+    size_t size = colon == NULL ? 0 : (size_t)(colon - text);
+    if (size >= 2 && text[0] == '[' && text[size - 1] == ']') {
+        text++;
+        size -= 2;
+    }
+    if (size >= sizeof args->host) {
+        return false;
+    }
+    memcpy(args->host, text, size);
+    args->host[size] = 0;
+    args->daemon.server.host = size == 0 ? NULL : args->host;
+    args->daemon.server.port = (uint16_t)number;
+    return true;
+}
+
+static error_t parse_option(int key, char *value, struct argp_state *state)
+{
+    arguments *args = state->input;
+    cli_daemon *daemon = &args->daemon;
+    switch (key) {
+    case 'd':
+        daemon->db.data_dir = value;
+        return 0;
+    case 'l':
+        if (!take_address(args, value)) {
+            argp_error(state, "--listen takes HOST:PORT, not %s", value);
+        }
+        return 0;
+    case 's':
+        if (daemon->source_count == CLI_SOURCES_MAX) {
+            argp_error(state, "at most %d sources", CLI_SOURCES_MAX);
+        }
+        daemon->sources[daemon->source_count++] = value;
+        return 0;
+    case 'k':
+        daemon->did_docs = value;
+        return 0;
+    case OPTION_DICTIONARY:
+        daemon->zstd_dictionary = value;
+        return 0;
+    case 'm':
+        if (!cli_parse_bytes(value, &daemon->db.memory_bytes)) {
+            argp_error(state, "not a number of bytes: %s", value);
+        }
+        return 0;
+    case OPTION_RETENTION:
+        if (!cli_parse_u64(value, &daemon->db.retention_s)) {
+            argp_error(state, "not a number of seconds: %s", value);
+        }
+        return 0;
+    case OPTION_LOG_LEVEL:
+        if (!fr_log_level_parse(value, &args->level)) {
+            argp_error(state, "--log-level takes debug, info, warn or error, not %s", value);
+        }
+        return 0;
+    case OPTION_LOG_FORMAT:
+        args->json = strcmp(value, "json") == 0;
+        if (!args->json && strcmp(value, "text") != 0) {
+            argp_error(state, "--log-format takes text or json, not %s", value);
+        }
+        return 0;
+    case ARGP_KEY_END:
+        if (daemon->db.data_dir == NULL) {
+            argp_error(state, "--data is needed");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+int cli_serve(int argc, char **argv)
+{
+    static const struct argp argp = {OPTIONS, parse_option, "", "Answers over HTTP and follows sources until SIGTERM.",
+                                     NULL, NULL, NULL};
+    static arguments args = {.level = FR_LOG_INFO, .daemon = {.server = {.port = 8787}}};
+    cli_parse(&argp, argc, argv, "serve", &args);
+    fr_log_line_setup(args.level, args.json, wall_us);
+    return cli_daemon_run(&args.daemon);
+}
