@@ -131,7 +131,8 @@ FRESHET_API FRESHET_MUST_USE freshet_status freshet_source_start(freshet *db, co
 
 /* ---- answers ---------------------------------------------------------------------------------------------------- */
 
-/** One answer: an HTTP-like status, a body, headers. */
+/** One answer: an HTTP-like status, a body, headers. Start with {0}; the same struct may be used for the next question
+ *  without freeing it: its memory is kept. */
 typedef struct {
     int status;               /* 200, 400, 404, 503 … */
     const char *content_type; /* static */

@@ -60,6 +60,7 @@ struct freshet {
     fr_status poison_status;
     fr_error poison_error;
     uint64_t opened_us;
+    uint64_t started_us; /* when the data directory was made */
 
     /* batches between sources and the writer */
     fr_queue *queue;

@@ -164,14 +164,29 @@ freshet_status freshet_close(freshet *engine, freshet_error *err)
 
 /* ---- answers --------------------------------------------------------------------------------------------------------------- */
 
-/** An RCU section for a caller who may be any thread: registered on first use, until the thread ends. */
-static _Thread_local bool reader_registered;
+static pthread_key_t reader_key;
+static pthread_once_t reader_key_once = PTHREAD_ONCE_INIT;
 
+static void unregister_reader(void *registered)
+{
+    (void)registered;
+    fr_rcu_unregister_thread();
+}
+
+static void make_reader_key(void)
+{
+    (void)pthread_key_create(&reader_key, unregister_reader);
+}
+
+/** A caller may be any thread: registered on first use, until the thread ends. */
 static void register_reader(void)
 {
-    if (!reader_registered) {
+    static _Thread_local bool registered;
+    if (!registered) {
+        registered = true;
+        (void)pthread_once(&reader_key_once, make_reader_key);
+        (void)pthread_setspecific(reader_key, &registered);
         fr_rcu_register_thread();
-        reader_registered = true;
     }
 }
 
@@ -184,7 +199,7 @@ void fr_engine_query_context(fr_engine *engine, fr_query_context *out)
         .posts = engine->views[FR_VIEW_POSTS],
         .links = engine->views[FR_VIEW_LINKS],
         .log = engine->log,
-        .started_us = engine->opened_us,
+        .started_us = engine->started_us,
         .now_us = fr_os_wall_us(engine->os),
         .seq = __atomic_load_n(&engine->seq, __ATOMIC_ACQUIRE),
         .time_us = __atomic_load_n(&engine->time_us, __ATOMIC_ACQUIRE),

@@ -32,7 +32,7 @@ static fr_status take_lock(fr_engine *engine, fr_error *err)
 static fr_status check_version(fr_engine *engine, fr_error *err)
 {
     char path[FR_PATH_MAX];
-    char text[32];
+    char text[128];
     uint8_t *found = NULL;
     size_t size = 0;
     FR_TRY(fr_path(path, sizeof path, err, "%s/VERSION", engine->dir));
@@ -40,7 +40,9 @@ static fr_status check_version(fr_engine *engine, fr_error *err)
         if (engine->options.read_only) {
             return FR_OK;
         }
-        int length = snprintf(text, sizeof text, "freshet %d\n", FR_FORMAT_VERSION);
+        engine->started_us = engine->opened_us;
+        int length = snprintf(text, sizeof text, "freshet %d\nstarted_us %llu\n", FR_FORMAT_VERSION,
+                              (unsigned long long)engine->started_us);
         return fr_os_write_file_atomic(engine->os, path, fr_slice_of(text, (size_t)length), err);
     }
     FR_TRY(fr_os_read_file(engine->os, path, sizeof text - 1, &found, &size, err));
@@ -48,9 +50,11 @@ static fr_status check_version(fr_engine *engine, fr_error *err)
     text[size] = 0;
     free(found);
     int version = 0;
-    if (sscanf(text, "freshet %d", &version) != 1 || version < 1) {
+    unsigned long long started_us = 0;
+    if (sscanf(text, "freshet %d started_us %llu", &version, &started_us) < 1 || version < 1) {
         return fr_fail_code(err, FR_CORRUPT, 0, "version", "DIR/VERSION does not name a format of freshet");
     }
+    engine->started_us = started_us;
     return version <= FR_FORMAT_VERSION
                ? FR_OK
                : fr_fail_code(err, FR_INVALID, 0, "version", "the data directory was written by a newer freshet");
