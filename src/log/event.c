@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* The binary event. How its bytes lie: docs/format.md section 2.4.
  *
- * Texts are stored as texts, so that a decoded event is nothing but slices into the frame: no second memory whose life
- * somebody must know, and fr_log_read can hand out mapped bytes. Packing did:plc into 15 bytes and TID record keys
- * into 8 was weighed: 30 bytes less an event, but every decode would need room to unfold them. Head bit 7 is kept free
- * for such a form, which suits sealed segments, whose blocks are unfolded anyhow.
+ * Texts are stored as texts, so that a decoded event is nothing but slices into the frame: no
+ * second memory whose life somebody must know, and fr_log_read can hand out mapped bytes.
+ * Packing did:plc into 15 bytes and TID record keys into 8 was weighed: 30 bytes less an event,
+ * but every decode would need room to unfold them. Head bit 7 is kept free for such a form,
+ * which suits sealed segments, whose blocks are unfolded anyhow.
  *
- * One encoding per event: each field that could be written two ways is refused in all but one, so that
- * encode(decode(x)) == x, which the fuzzer holds us to. */
+ * One encoding per event: each field that could be written two ways is refused in all but one,
+ * so that encode(decode(x)) == x, which the fuzzer holds us to. */
 #include "event_codec.h"
 
 #include <fr/codec.h>
@@ -34,7 +35,7 @@ static bool kind_has_body(fr_event_kind kind)
     return kind == FR_EVENT_PUT || kind == FR_EVENT_ACCOUNT || kind == FR_EVENT_IDENTITY;
 }
 
-/* ---- encoding ---------------------------------------------------------------------------------------------------- */
+/* ---- encoding -------------------------------------------------------------------------------- */
 
 static fr_status check_text(fr_slice text, size_t max_bytes, const char *what, fr_error *err)
 {
@@ -52,11 +53,13 @@ static fr_status check_event(const fr_event *event, fr_error *err)
     }
     FR_TRY(check_text(event->did, FR_DID_MAX_BYTES, "event: did is empty or too long", err));
     if (kind_has_path(event->kind)) {
-        FR_TRY(check_text(event->collection, FR_NSID_MAX_BYTES, "event: collection is empty or too long", err));
+        FR_TRY(check_text(event->collection, FR_NSID_MAX_BYTES,
+                          "event: collection is empty or too long", err));
         FR_TRY(check_text(event->rkey, FR_RKEY_MAX_BYTES, "event: rkey is empty or too long", err));
     }
     if (kind_has_body(event->kind)) {
-        FR_TRY(check_text(event->body, FR_EVENT_BODY_MAX_BYTES, "event: body is empty or too long", err));
+        FR_TRY(check_text(event->body, FR_EVENT_BODY_MAX_BYTES, "event: body is empty or too long",
+                          err));
     }
     if (event->kind != FR_EVENT_PUT) {
         return FR_OK;
@@ -76,7 +79,8 @@ static uint8_t head_of(const fr_event *event)
     if (event->kind != FR_EVENT_PUT) {
         return head;
     }
-    head = (uint8_t)(head | (event->update ? HEAD_UPDATE : 0) | (event->body_format << HEAD_FORMAT_SHIFT));
+    head = (uint8_t)(head | (event->update ? HEAD_UPDATE : 0) |
+                     (event->body_format << HEAD_FORMAT_SHIFT));
     bool stored = event->body_format != FR_BODY_CANONICAL && !fr_cid_is_none(&event->cid);
     return (uint8_t)(head | (stored ? HEAD_CID : 0));
 }
@@ -91,7 +95,8 @@ static uint8_t *put_text(uint8_t *at, fr_slice text)
     return put_bytes(at + fr_varint_encode(text.size, at), text);
 }
 
-fr_status fr_event_encode_at(const fr_event *event, uint64_t base_time_us, fr_buffer *out, fr_error *err)
+fr_status fr_event_encode_at(const fr_event *event, uint64_t base_time_us, fr_buffer *out,
+                             fr_error *err)
 {
     FR_TRY(check_event(event, err));
     size_t room = 1 + 5 * FR_VARINT_MAX_BYTES + 8 + FR_CID_BYTES + event->did.size;
@@ -129,7 +134,7 @@ fr_status fr_event_encode(const fr_event *event, fr_buffer *out, fr_error *err)
     return fr_event_encode_at(event, 0, out, err);
 }
 
-/* ---- decoding ---------------------------------------------------------------------------------------------------- */
+/* ---- decoding -------------------------------------------------------------------------------- */
 
 typedef struct {
     fr_slice in;
@@ -185,9 +190,11 @@ static fr_status take_head(cursor *c, fr_event *out, uint8_t *head, fr_error *er
     out->update = (*head & HEAD_UPDATE) != 0;
     out->body_format = (fr_body_format)((*head & HEAD_FORMAT) >> HEAD_FORMAT_SHIFT);
     bool kind_known = out->kind >= FR_EVENT_PUT && out->kind <= FR_EVENT_SYNC;
-    bool extra = out->kind == FR_EVENT_PUT ? (*head & HEAD_RESERVED) != 0 : (*head & ~HEAD_KIND) != 0;
+    bool extra =
+        out->kind == FR_EVENT_PUT ? (*head & HEAD_RESERVED) != 0 : (*head & ~HEAD_KIND) != 0;
     bool has_cid = (*head & HEAD_CID) != 0;
-    bool cid_fits = out->body_format == FR_BODY_JSON || has_cid == (out->body_format == FR_BODY_UNVERIFIED);
+    bool cid_fits =
+        out->body_format == FR_BODY_JSON || has_cid == (out->body_format == FR_BODY_UNVERIFIED);
     if (!kind_known || extra || out->body_format > FR_BODY_JSON || !cid_fits) {
         c->at = 0;
         return bad(c, "event: illegal first byte", err);
@@ -215,11 +222,12 @@ static fr_status take_cid(cursor *c, fr_cid *out, fr_error *err)
 {
     fr_slice bytes = {0};
     FR_TRY(take_bytes(c, FR_CID_BYTES, &bytes, err));
-    return fr_cid_from_bytes(bytes, out) ? FR_OK : bad(c, "event: bytes before here are no cid", err);
+    return fr_cid_from_bytes(bytes, out) ? FR_OK
+                                         : bad(c, "event: bytes before here are no cid", err);
 }
 
-fr_status fr_event_decode_at(fr_slice in, uint64_t base_time_us, bool lazy_cid, fr_event *out, size_t *size,
-                             fr_error *err)
+fr_status fr_event_decode_at(fr_slice in, uint64_t base_time_us, bool lazy_cid, fr_event *out,
+                             size_t *size, fr_error *err)
 {
     cursor c = {.in = in};
     fr_event event = {0};

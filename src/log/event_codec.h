@@ -4,8 +4,9 @@
 
 #include <fr/event.h>
 
-FR_MUST_USE fr_status fr_event_encode_at(const fr_event *event, uint64_t base_time_us, fr_buffer *out, fr_error *err);
-FR_MUST_USE fr_status fr_event_decode_at(fr_slice in, uint64_t base_time_us, bool lazy_cid, fr_event *out, size_t *size,
-                                         fr_error *err);
+FR_MUST_USE fr_status fr_event_encode_at(const fr_event *event, uint64_t base_time_us,
+                                         fr_buffer *out, fr_error *err);
+FR_MUST_USE fr_status fr_event_decode_at(fr_slice in, uint64_t base_time_us, bool lazy_cid,
+                                         fr_event *out, size_t *size, fr_error *err);
 /** Length of the event at the start of `in`. */
 FR_MUST_USE fr_status fr_event_skip(fr_slice in, size_t *size, fr_error *err);

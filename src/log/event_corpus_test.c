@@ -47,8 +47,8 @@ static void jetstream_lines_come_back(void **state)
     uint8_t *data = NULL;
     size_t size = 0;
     int count = 0;
-    fr_status status = fr_os_read_file(fr_os_real(), FR_CORPUS "/firehose/expected_jetstream.jsonl", LINES_BYTES_MAX,
-                                       &data, &size, NULL);
+    fr_status status = fr_os_read_file(fr_os_real(), FR_CORPUS "/firehose/expected_jetstream.jsonl",
+                                       LINES_BYTES_MAX, &data, &size, NULL);
     if (status == FR_NOT_FOUND) {
         printf("SKIPPED: corpus data absent\n");
         return;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* The key of account and identity events. SHA-256 and not a fast hash: whoever could make two events collide could
- * have another account's deletion taken for a duplicate. There are few of them, so the 300 ns do not count. */
+/* The key of account and identity events. SHA-256 and not a fast hash: whoever could make two
+ * events collide could have another account's deletion taken for a duplicate. There are few of
+ * them, so the 300 ns do not count. */
 #include <fr/cbor.h>
 #include <fr/codec.h>
 #include <fr/event.h>
@@ -9,7 +10,8 @@ enum { KEYED_BY_SEQ = 1, KEYED_BY_CONTENT = 2 };
 
 fr_status fr_event_identity_key(const fr_event *event, uint8_t out[16])
 {
-    if ((event->kind != FR_EVENT_ACCOUNT && event->kind != FR_EVENT_IDENTITY) || event->did.size > FR_DID_MAX_BYTES) {
+    if ((event->kind != FR_EVENT_ACCOUNT && event->kind != FR_EVENT_IDENTITY) ||
+        event->did.size > FR_DID_MAX_BYTES) {
         return FR_INVALID;
     }
     int64_t inner_seq = 0;

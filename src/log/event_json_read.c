@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* Jetstream's line to an event, in one walk over each object: members are gathered first (so the last of duplicates
- * wins, as everywhere), then judged.
+/* Jetstream's line to an event, in one walk over each object: members are gathered first (so the
+ * last of duplicates wins, as everywhere), then judged.
  *
- * Everything the event points to lies in `scratch`, the texts too, so an event outlives the parser's next line. For
- * that the scratch must never move: at its first use it is given its whole max_size (address space; the system pays
- * pages as they are touched), and when that is full the caller is told to empty it. */
+ * Everything the event points to lies in `scratch`, the texts too, so an event outlives the
+ * parser's next line. For that the scratch must never move: at its first use it is given its
+ * whole max_size (address space; the system pays pages as they are touched), and when that is
+ * full the caller is told to empty it. */
 #include <fr/cbor.h>
 #include <fr/codec.h>
 #include <fr/event.h>
@@ -88,7 +89,7 @@ static commit_members gather_commit(fr_json_value commit)
     return m;
 }
 
-/* ---- scratch ----------------------------------------------------------------------------------------------------- */
+/* ---- scratch --------------------------------------------------------------------------------- */
 
 static fr_status prepare_scratch(fr_buffer *scratch, fr_error *err)
 {
@@ -102,7 +103,8 @@ static fr_status prepare_scratch(fr_buffer *scratch, fr_error *err)
     return FR_OK;
 }
 
-/* A piece did not fit: with other events before it the scratch is full, alone the event is too big for it. */
+/* A piece did not fit: with other events before it the scratch is full, alone the event is too
+ * big for it. */
 static fr_status full(size_t size_before, bool no_memory, fr_error *err)
 {
     if (no_memory) {
@@ -129,7 +131,7 @@ static bool is_cbor_map(fr_slice cbor)
     return cbor.size > 0 && cbor.data[0] >> 5 == 5;
 }
 
-/* ---- commits ----------------------------------------------------------------------------------------------------- */
+/* ---- commits --------------------------------------------------------------------------------- */
 
 static fr_status take_operation(fr_json_value v, fr_event *out, fr_error *err)
 {
@@ -150,7 +152,8 @@ static fr_status take_operation(fr_json_value v, fr_event *out, fr_error *err)
     return FR_OK;
 }
 
-static fr_status take_path(const commit_members *m, fr_buffer *scratch, fr_event *out, fr_error *err)
+static fr_status take_path(const commit_members *m, fr_buffer *scratch, fr_event *out,
+                           fr_error *err)
 {
     fr_slice collection, rkey;
     if (!text_of(m->collection, &collection) || !fr_nsid_valid(collection)) {
@@ -164,7 +167,8 @@ static fr_status take_path(const commit_members *m, fr_buffer *scratch, fr_event
     return FR_OK;
 }
 
-/* A record that JSON cannot say (it has a map with a key "$link" or "$bytes"), as our own dumps carry it. */
+/* A record that JSON cannot say (it has a map with a key "$link" or "$bytes"), as our own dumps
+ * carry it. */
 static fr_status take_record_cbor(fr_json_value v, fr_buffer *scratch, fr_error *err)
 {
     const fr_cbor_check_options options = {.must_be_map = true};
@@ -194,9 +198,10 @@ static void judge_cid(bool named, const fr_cid *cid, fr_event *out)
     out->body_format = fr_cid_equal(&out->cid, &computed) ? FR_BODY_CANONICAL : FR_BODY_UNVERIFIED;
 }
 
-/* A record is a map. {"$link":…} at the top is an object that stands for a link, so it is kept as text like all else
- * that has no encoding. */
-static fr_status take_record_json(fr_json_value record, fr_buffer *scratch, bool *encoded, fr_error *err)
+/* A record is a map. {"$link":…} at the top is an object that stands for a link, so it is kept
+ * as text like all else that has no encoding. */
+static fr_status take_record_json(fr_json_value record, fr_buffer *scratch, bool *encoded,
+                                  fr_error *err)
 {
     size_t at = scratch->size;
     fr_status status = fr_json_to_cbor(record, 0, scratch, NULL);
@@ -212,7 +217,8 @@ static fr_status take_record_json(fr_json_value record, fr_buffer *scratch, bool
     return FR_OK;
 }
 
-static fr_status take_body(const commit_members *m, fr_buffer *scratch, fr_event *out, fr_error *err)
+static fr_status take_body(const commit_members *m, fr_buffer *scratch, fr_event *out,
+                           fr_error *err)
 {
     fr_slice text;
     fr_cid cid = {{0}};
@@ -248,7 +254,9 @@ static fr_status take_body(const commit_members *m, fr_buffer *scratch, fr_event
 static fr_status take_rev(fr_json_value v, const char *complaint, fr_event *out, fr_error *err)
 {
     fr_slice text;
-    return text_of(v, &text) && fr_tid_parse(text, &out->rev) ? FR_OK : fr_fail(err, FR_MALFORMED, complaint);
+    return text_of(v, &text) && fr_tid_parse(text, &out->rev)
+               ? FR_OK
+               : fr_fail(err, FR_MALFORMED, complaint);
 }
 
 static fr_status take_commit(fr_json_value commit, fr_buffer *scratch, fr_event *out, fr_error *err)
@@ -263,7 +271,7 @@ static fr_status take_commit(fr_json_value commit, fr_buffer *scratch, fr_event 
     return out->kind == FR_EVENT_PUT ? take_body(&m, scratch, out, err) : FR_OK;
 }
 
-/* ---- account, identity, sync ------------------------------------------------------------------------------------- */
+/* ---- account, identity, sync ----------------------------------------------------------------- */
 
 static fr_status take_inner(fr_json_value inner, fr_buffer *scratch, fr_event *out, fr_error *err)
 {
@@ -272,7 +280,8 @@ static fr_status take_inner(fr_json_value inner, fr_buffer *scratch, fr_event *o
     if (!is_object(inner)) {
         return fr_fail(err, FR_MALFORMED, "account or identity: missing or not an object");
     }
-    if (fr_json_get(inner, "did", &did) && (!fr_json_string(did, &text) || !fr_slice_equal(text, out->did))) {
+    if (fr_json_get(inner, "did", &did) &&
+        (!fr_json_string(did, &text) || !fr_slice_equal(text, out->did))) {
         return fr_fail(err, FR_MALFORMED, "did: the inner one differs from the outer");
     }
     size_t at = scratch->size;
@@ -282,13 +291,17 @@ static fr_status take_inner(fr_json_value inner, fr_buffer *scratch, fr_event *o
     }
     out->body = kept_since(scratch, at);
     if (status != FR_OK || !is_cbor_map(out->body)) {
-        return status == FR_NOMEM ? fr_fail(err, FR_NOMEM, "account or identity: no memory")
-                                  : fr_fail(err, FR_MALFORMED, "account or identity: has no DAG-CBOR form");
+        return status == FR_NOMEM
+                   ? fr_fail(err, FR_NOMEM, "account or identity: no memory")
+                   : fr_fail(err, FR_MALFORMED, "account or identity: has no DAG-CBOR form");
     }
-    return out->body.size > FR_EVENT_BODY_MAX_BYTES ? fr_fail(err, FR_LIMIT, "account or identity: over 1 MiB") : FR_OK;
+    return out->body.size > FR_EVENT_BODY_MAX_BYTES
+               ? fr_fail(err, FR_LIMIT, "account or identity: over 1 MiB")
+               : FR_OK;
 }
 
-static fr_status take_account(fr_json_value account, fr_buffer *scratch, fr_event *out, fr_error *err)
+static fr_status take_account(fr_json_value account, fr_buffer *scratch, fr_event *out,
+                              fr_error *err)
 {
     bool active;
     out->kind = FR_EVENT_ACCOUNT;
@@ -311,7 +324,7 @@ static fr_status take_sync(fr_json_value sync, fr_event *out, fr_error *err)
     return take_rev(rev, "sync.rev: missing or not a TID", out, err);
 }
 
-/* ---- the line ---------------------------------------------------------------------------------------------------- */
+/* ---- the line -------------------------------------------------------------------------------- */
 
 static fr_status take_head(const line_members *m, fr_buffer *scratch, fr_event *out, fr_error *err)
 {
@@ -319,7 +332,8 @@ static fr_status take_head(const line_members *m, fr_buffer *scratch, fr_event *
     if (!text_of(m->did, &did) || !fr_did_valid(did)) {
         return fr_fail(err, FR_MALFORMED, "did: missing or not a DID");
     }
-    if (!is_present(m->time_us) || !fr_json_unsigned(m->time_us, &out->time_us) || out->time_us > INT64_MAX) {
+    if (!is_present(m->time_us) || !fr_json_unsigned(m->time_us, &out->time_us) ||
+        out->time_us > INT64_MAX) {
         return fr_fail(err, FR_MALFORMED, "time_us: missing or not a non-negative integer");
     }
     out->did = keep(scratch, did);

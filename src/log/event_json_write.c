@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* An event as Jetstream's line.
  *
- * JSON cannot say one thing that DAG-CBOR can: a map with a key "$link" or "$bytes", for that is how JSON writes links
- * and byte strings. A record that holds one is not printed; the line carries its bytes (commit.record_cbor), so that
- * reading the line back gives the same event. */
+ * JSON cannot say one thing that DAG-CBOR can: a map with a key "$link" or "$bytes", for that is
+ * how JSON writes links and byte strings. A record that holds one is not printed; the line
+ * carries its bytes (commit.record_cbor), so that reading the line back gives the same event. */
 #include <fr/cbor.h>
 #include <fr/codec.h>
 #include <fr/event.h>
@@ -75,7 +75,8 @@ static fr_status put_commit(const fr_event *event, fr_buffer *out, fr_error *err
     const char *put = event->update ? "update" : "create";
     fr_buffer_text(out, "\"commit\",\"commit\":{");
     put_rev(out, event->rev);
-    put_member_text(out, ",\"operation\":", fr_slice_text(event->kind == FR_EVENT_DELETE ? "delete" : put));
+    put_member_text(
+        out, ",\"operation\":", fr_slice_text(event->kind == FR_EVENT_DELETE ? "delete" : put));
     put_member_text(out, ",\"collection\":", event->collection);
     put_member_text(out, ",\"rkey\":", event->rkey);
     if (event->kind == FR_EVENT_PUT) {
@@ -88,20 +89,19 @@ static fr_status put_commit(const fr_event *event, fr_buffer *out, fr_error *err
 static fr_status put_kind(const fr_event *event, fr_buffer *out, fr_error *err)
 {
     switch (event->kind) {
-    case FR_EVENT_PUT:
-    case FR_EVENT_DELETE:
-        return put_commit(event, out, err);
-    case FR_EVENT_ACCOUNT:
-        fr_buffer_text(out, "\"account\",\"account\":");
-        return fr_cbor_to_json(event->body, out, err);
-    case FR_EVENT_IDENTITY:
-        fr_buffer_text(out, "\"identity\",\"identity\":");
-        return fr_cbor_to_json(event->body, out, err);
-    case FR_EVENT_SYNC:
-        fr_buffer_text(out, "\"sync\",\"sync\":{");
-        put_rev(out, event->rev);
-        fr_buffer_byte(out, '}');
-        return FR_OK;
+        case FR_EVENT_PUT:
+        case FR_EVENT_DELETE: return put_commit(event, out, err);
+        case FR_EVENT_ACCOUNT:
+            fr_buffer_text(out, "\"account\",\"account\":");
+            return fr_cbor_to_json(event->body, out, err);
+        case FR_EVENT_IDENTITY:
+            fr_buffer_text(out, "\"identity\",\"identity\":");
+            return fr_cbor_to_json(event->body, out, err);
+        case FR_EVENT_SYNC:
+            fr_buffer_text(out, "\"sync\",\"sync\":{");
+            put_rev(out, event->rev);
+            fr_buffer_byte(out, '}');
+            return FR_OK;
     }
     return fr_fail(err, FR_INVALID, "event: unknown kind");
 }

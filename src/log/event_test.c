@@ -6,7 +6,7 @@
 #define ROUNDS 20000
 #define TEXTS_BYTES (1u << 20)
 
-/* ---- bytes ------------------------------------------------------------------------------------------------------- */
+/* ---- bytes ----------------------------------------------------------------------------------- */
 
 static void bytes_give_back_the_event(void **state)
 {
@@ -114,14 +114,15 @@ static void illegal_heads_are_refused(void **state)
         /* time 0, did "d", rev or body…: enough for the head to be judged */
         uint8_t bytes[64] = {(uint8_t)head, 0, 1, 'd'};
         fr_error err = {0};
-        fr_status status = fr_event_decode(fr_slice_of(bytes, sizeof bytes), true, &event, &size, &err);
+        fr_status status =
+            fr_event_decode(fr_slice_of(bytes, sizeof bytes), true, &event, &size, &err);
         legal += status == FR_OK || err.offset > 0;
     }
     /* PUT: create/update x (format 0, 1+cid, 2, 2+cid); DELETE, ACCOUNT, IDENTITY, SYNC */
     assert_int_equal(legal, 2 * 4 + 4);
 }
 
-/* ---- lines ------------------------------------------------------------------------------------------------------- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 typedef struct {
     fr_json *json;
@@ -188,19 +189,23 @@ static void lines_have_jetstreams_shape(void **state)
         {TOP "{" PATH ",\"operation\":\"delete\"},\"seq\":99}",
          TOP "{\"rev\":\"3mptbypluud2a\",\"operation\":\"delete\",\"collection\":\"a.b.c\","
              "\"rkey\":\"self\"},\"seq\":0}"},
-        {TOP "{" PATH ",\"operation\":\"update\",\"record\":{\"b\":1,\"aa\":2},\"cid\":\"" CID "\"}}",
+        {TOP "{" PATH ",\"operation\":\"update\",\"record\":{\"b\":1,\"aa\":2},\"cid\":\"" CID
+             "\"}}",
          TOP "{\"rev\":\"3mptbypluud2a\",\"operation\":\"update\",\"collection\":\"a.b.c\","
              "\"rkey\":\"self\",\"record\":{\"b\":1,\"aa\":2},\"cid\":\"" CID "\"},\"seq\":0}"},
         {TOP "{" PATH ",\"operation\":\"create\",\"record\":{\"x\":1.5}}}",
          TOP "{\"rev\":\"3mptbypluud2a\",\"operation\":\"create\",\"collection\":\"a.b.c\","
              "\"rkey\":\"self\",\"record\":{\"x\":1.5}},\"seq\":0}"},
-        {"{\"kind\":\"account\",\"account\":{\"active\":true,\"did\":\"" DID "\"},\"did\":\"" DID "\",\"time_us\":0}",
+        {"{\"kind\":\"account\",\"account\":{\"active\":true,\"did\":\"" DID "\"},\"did\":\"" DID
+         "\",\"time_us\":0}",
          "{\"did\":\"" DID "\",\"time_us\":0,\"kind\":\"account\",\"account\":{\"did\":\"" DID
          "\",\"active\":true},\"seq\":0}"},
         {"{\"kind\":\"identity\",\"identity\":{},\"did\":\"" DID "\",\"time_us\":0}",
          "{\"did\":\"" DID "\",\"time_us\":0,\"kind\":\"identity\",\"identity\":{},\"seq\":0}"},
-        {"{\"kind\":\"sync\",\"sync\":{\"rev\":\"3mptbypluud2a\"},\"did\":\"" DID "\",\"time_us\":9}",
-         "{\"did\":\"" DID "\",\"time_us\":9,\"kind\":\"sync\",\"sync\":{\"rev\":\"3mptbypluud2a\"},\"seq\":0}"},
+        {"{\"kind\":\"sync\",\"sync\":{\"rev\":\"3mptbypluud2a\"},\"did\":\"" DID
+         "\",\"time_us\":9}",
+         "{\"did\":\"" DID
+         "\",\"time_us\":9,\"kind\":\"sync\",\"sync\":{\"rev\":\"3mptbypluud2a\"},\"seq\":0}"},
     };
     fr_cleanup(done_reader) line_reader reader;
     fr_cleanup(fr_buffer_done) fr_buffer line;
@@ -239,7 +244,8 @@ static void body_formats_are_chosen(void **state)
         fr_cleanup(fr_buffer_done) fr_buffer line;
         fr_event event = {0};
         fr_buffer_init(&line, TEXTS_BYTES);
-        fr_buffer_printf(&line, TOP "{" PATH ",\"operation\":\"create\",\"record\":%s", cases[i].record);
+        fr_buffer_printf(&line, TOP "{" PATH ",\"operation\":\"create\",\"record\":%s",
+                         cases[i].record);
         if (cases[i].cid != NULL) {
             fr_buffer_printf(&line, ",\"cid\":\"%s\"", cases[i].cid);
         }
@@ -289,12 +295,17 @@ static void bad_lines_name_the_member(void **state)
         {TOP "{" PATH ",\"operation\":\"delete\",\"rkey\":\"a/b\"}}", "commit.rkey"},
         {TOP "{" PATH ",\"operation\":\"delete\",\"rkey\":\"..\"}}", "commit.rkey"},
         {"{\"kind\":\"account\",\"did\":\"" DID "\",\"time_us\":1}", "account"},
-        {"{\"kind\":\"account\",\"did\":\"" DID "\",\"time_us\":1,\"account\":{}}", "account.active"},
-        {"{\"kind\":\"account\",\"did\":\"" DID "\",\"time_us\":1,\"account\":{\"active\":1}}", "account.active"},
-        {"{\"kind\":\"account\",\"did\":\"" DID "\",\"time_us\":1,\"account\":{\"active\":true,\"did\":\"did:web:a.b\"}}",
+        {"{\"kind\":\"account\",\"did\":\"" DID "\",\"time_us\":1,\"account\":{}}",
+         "account.active"},
+        {"{\"kind\":\"account\",\"did\":\"" DID "\",\"time_us\":1,\"account\":{\"active\":1}}",
+         "account.active"},
+        {"{\"kind\":\"account\",\"did\":\"" DID
+         "\",\"time_us\":1,\"account\":{\"active\":true,\"did\":\"did:web:a.b\"}}",
          "did"},
-        {"{\"kind\":\"identity\",\"did\":\"" DID "\",\"time_us\":1,\"identity\":{\"did\":7}}", "did"},
-        {"{\"kind\":\"identity\",\"did\":\"" DID "\",\"time_us\":1,\"identity\":{\"x\":0.5}}", "account or identity"},
+        {"{\"kind\":\"identity\",\"did\":\"" DID "\",\"time_us\":1,\"identity\":{\"did\":7}}",
+         "did"},
+        {"{\"kind\":\"identity\",\"did\":\"" DID "\",\"time_us\":1,\"identity\":{\"x\":0.5}}",
+         "account or identity"},
         {"{\"kind\":\"sync\",\"did\":\"" DID "\",\"time_us\":1,\"sync\":{}}", "sync.rev"},
         {"{\"kind\":\"sync\",\"did\":\"" DID "\",\"time_us\":1}", "sync"},
     };
@@ -304,7 +315,8 @@ static void bad_lines_name_the_member(void **state)
     for (size_t i = 0; i < FR_COUNT_OF(cases); i++) {
         fr_event event = {.seq = 77};
         fr_error err = {0};
-        assert_int_equal(read_line(&reader, fr_slice_text(cases[i].line), &event, &err), FR_MALFORMED);
+        assert_int_equal(read_line(&reader, fr_slice_text(cases[i].line), &event, &err),
+                         FR_MALFORMED);
         fr_slice text = fr_slice_text(err.text);
         if (!fr_slice_starts_with(text, fr_slice_text(cases[i].member))) {
             fail_msg("%s: said %s", cases[i].line, err.text);
@@ -343,7 +355,7 @@ static void a_full_scratch_says_so(void **state)
 {
     (void)state;
     static const char text[] = TOP "{" PATH ",\"operation\":\"create\",\"record\":"
-                               "{\"text\":\"0123456789012345678901234567\"}}}";
+                                   "{\"text\":\"0123456789012345678901234567\"}}}";
     const fr_slice line = fr_slice_text(text);
     line_reader reader;
     fr_event first = {0}, event = {0};
@@ -387,7 +399,8 @@ static void bodies_have_a_bound(void **state)
 static void identity_keys_follow_the_rule(void **state)
 {
     (void)state;
-#define IDENTITY(did, time, inner) "{\"kind\":\"identity\",\"did\":\"" did "\",\"time_us\":" time ",\"identity\":" inner "}"
+#define IDENTITY(did, time, inner)                                                                 \
+    "{\"kind\":\"identity\",\"did\":\"" did "\",\"time_us\":" time ",\"identity\":" inner "}"
     static const char *const lines[] = {
         IDENTITY(DID, "1", "{\"seq\":5,\"time\":\"t\",\"handle\":\"a.b\"}"),
         IDENTITY(DID, "2", "{\"seq\":5,\"time\":\"t\",\"handle\":\"c.d\"}"), /* as the first */
@@ -397,7 +410,8 @@ static void identity_keys_follow_the_rule(void **state)
         IDENTITY(DID, "1", "{\"handle\":\"a.b\"}"),
         IDENTITY(DID, "2", "{\"handle\":\"a.b\"}"),
         IDENTITY(DID, "1", "{\"handle\":\"c.d\"}"),
-        "{\"kind\":\"account\",\"did\":\"" DID "\",\"time_us\":1,\"account\":{\"active\":true,\"seq\":5,\"time\":\"t\"}}",
+        "{\"kind\":\"account\",\"did\":\"" DID
+        "\",\"time_us\":1,\"account\":{\"active\":true,\"seq\":5,\"time\":\"t\"}}",
     };
     uint8_t keys[FR_COUNT_OF(lines)][16];
     fr_cleanup(done_reader) line_reader reader;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* Why the CRC of frames begins at a salt: recovery looks for frames at any byte of a damaged tail, and a record's body
- * may hold bytes that look like a frame. Its author does not know the salt, which follows from a random number in the
- * segment header, so such bytes do not check. It also ties each frame to its segment. */
+/* Why the CRC of frames begins at a salt: recovery looks for frames at any byte of a damaged
+ * tail, and a record's body may hold bytes that look like a frame. Its author does not know the
+ * salt, which follows from a random number in the segment header, so such bytes do not check. It
+ * also ties each frame to its segment. */
 #include "frame.h"
 
 #include "event_codec.h"
@@ -13,7 +14,7 @@
 
 static const uint8_t segment_magic[8] = {'F', 'R', 'E', 'S', 'H', 'L', 'O', 'G'};
 
-/* ---- segment header ---------------------------------------------------------------------------------------------- */
+/* ---- segment header -------------------------------------------------------------------------- */
 
 void fr_segment_header_encode(fr_segment_header *header, uint8_t out[FR_SEGMENT_HEADER_BYTES])
 {
@@ -27,7 +28,8 @@ void fr_segment_header_encode(fr_segment_header *header, uint8_t out[FR_SEGMENT_
     fr_store_u32le(out + 60, header->salt);
 }
 
-fr_status fr_segment_header_decode(const uint8_t in[FR_SEGMENT_HEADER_BYTES], fr_segment_header *out, fr_error *err)
+fr_status fr_segment_header_decode(const uint8_t in[FR_SEGMENT_HEADER_BYTES],
+                                   fr_segment_header *out, fr_error *err)
 {
     static const uint8_t zeros[12];
     if (memcmp(in, segment_magic, sizeof segment_magic) != 0) {
@@ -36,8 +38,10 @@ fr_status fr_segment_header_decode(const uint8_t in[FR_SEGMENT_HEADER_BYTES], fr
     if (fr_load_u32le(in + 60) != fr_crc32c(0, in, 60)) {
         return fr_fail_at(err, FR_CORRUPT, 60, "log: the segment header's CRC is wrong");
     }
-    if (in[8] != FR_SEGMENT_VERSION || memcmp(in + 9, zeros, 7) != 0 || memcmp(in + 48, zeros, 12) != 0) {
-        return fr_fail_at(err, FR_CORRUPT, 8, "log: a segment of a version or kind that this program does not know");
+    if (in[8] != FR_SEGMENT_VERSION || memcmp(in + 9, zeros, 7) != 0 ||
+        memcmp(in + 48, zeros, 12) != 0) {
+        return fr_fail_at(err, FR_CORRUPT, 8,
+                          "log: a segment of a version or kind that this program does not know");
     }
     out->number = fr_load_u64le(in + 16);
     out->first_seq = fr_load_u64le(in + 24);
@@ -46,7 +50,7 @@ fr_status fr_segment_header_decode(const uint8_t in[FR_SEGMENT_HEADER_BYTES], fr
     return FR_OK;
 }
 
-/* ---- reading frames ---------------------------------------------------------------------------------------------- */
+/* ---- reading frames -------------------------------------------------------------------------- */
 
 static uint32_t skip_count(uint32_t event_count)
 {
@@ -73,9 +77,10 @@ fr_status fr_frame_head_decode(const uint8_t *in, fr_frame_head *out, fr_error *
         return fr_fail_at(err, FR_CORRUPT, 4, "log: a frame length out of bounds");
     }
     if ((out->flags & ~FR_FRAME_FLAGS) != 0 || out->cursor_count > FR_LOG_CURSORS_MAX) {
-        return fr_fail_at(err, FR_CORRUPT, 44, "log: a frame with flags or cursors that are not known");
+        return fr_fail_at(err, FR_CORRUPT, 44,
+                          "log: a frame with flags or cursors that are not known");
     }
-    if (out->event_count > out->frame_bytes / FR_FRAME_EVENT_BYTES_MIN) {
+    if (out->event_count > out->frame_bytes / FR_FRAME_EVENT_BYTES_LEAST) {
         return fr_fail_at(err, FR_CORRUPT, 40, "log: a frame too short for its events");
     }
     return FR_OK;
@@ -85,7 +90,8 @@ fr_status fr_frame_head_decode(const uint8_t *in, fr_frame_head *out, fr_error *
 static fr_status leap_cursors(fr_slice bytes, uint32_t cursor_count, size_t *at, fr_error *err)
 {
     for (uint32_t i = 0; i < cursor_count; i++) {
-        if (bytes.size - *at < 9 || bytes.size - *at - 9 < bytes.data[*at] || bytes.data[*at] == 0) {
+        if (bytes.size - *at < 9 || bytes.size - *at - 9 < bytes.data[*at] ||
+            bytes.data[*at] == 0) {
             return fr_fail_at(err, FR_CORRUPT, *at, "log: a cursor reaches past its frame");
         }
         *at += 9 + (size_t)bytes.data[*at];
@@ -95,7 +101,8 @@ static fr_status leap_cursors(fr_slice bytes, uint32_t cursor_count, size_t *at,
 
 fr_status fr_frame_open(fr_slice bytes, fr_frame *out, fr_error *err)
 {
-    fr_frame frame = {.bytes = bytes, .cursors_at = FR_FRAME_HEAD_BYTES, .events_at = FR_FRAME_HEAD_BYTES};
+    fr_frame frame = {
+        .bytes = bytes, .cursors_at = FR_FRAME_HEAD_BYTES, .events_at = FR_FRAME_HEAD_BYTES};
     if (bytes.size < FR_FRAME_HEAD_BYTES) {
         return fr_fail(err, FR_CORRUPT, "log: a frame cut short");
     }
@@ -106,7 +113,8 @@ fr_status fr_frame_open(fr_slice bytes, fr_frame *out, fr_error *err)
     FR_TRY(leap_cursors(bytes, frame.head.cursor_count, &frame.events_at, err));
     size_t left = bytes.size - frame.events_at;
     uint64_t skips_bytes = UINT64_C(4) * skip_count(frame.head.event_count);
-    if (skips_bytes > left || (left - skips_bytes) / FR_FRAME_EVENT_BYTES_MIN < frame.head.event_count ||
+    if (skips_bytes > left ||
+        (left - skips_bytes) / FR_FRAME_EVENT_BYTES_LEAST < frame.head.event_count ||
         (frame.head.event_count == 0 && left != 0)) {
         return fr_fail_at(err, FR_CORRUPT, 40, "log: a frame whose length does not fit its events");
     }
@@ -125,16 +133,20 @@ static fr_slice events_from(const fr_frame *frame, size_t at)
     return fr_slice_of(frame->bytes.data + at, frame->skips_at - at);
 }
 
+/* Where the table says that event FR_FRAME_SKIP * entry is, from the first event on. */
+static uint32_t skip_at(const fr_frame *frame, uint32_t entry)
+{
+    return entry == 0
+               ? 0
+               : fr_load_u32le(frame->bytes.data + frame->skips_at + 4 * (size_t)(entry - 1));
+}
+
 fr_status fr_frame_locate(const fr_frame *frame, uint32_t event_index, size_t *at, fr_error *err)
 {
     uint32_t entry = event_index / FR_FRAME_SKIP;
-    size_t here = frame->events_at;
-    if (entry > 0) {
-        uint32_t offset = fr_load_u32le(frame->bytes.data + frame->skips_at + 4 * (size_t)(entry - 1));
-        if (offset >= frame->skips_at - frame->events_at) {
-            return fr_fail_at(err, FR_CORRUPT, frame->skips_at, "log: the skip table points outside");
-        }
-        here += offset;
+    size_t here = frame->events_at + skip_at(frame, entry);
+    if (here >= frame->skips_at) {
+        return fr_fail_at(err, FR_CORRUPT, frame->skips_at, "log: the skip table points outside");
     }
     for (uint32_t i = entry * FR_FRAME_SKIP; i < event_index; i++) {
         size_t size = 0;
@@ -145,14 +157,20 @@ fr_status fr_frame_locate(const fr_frame *frame, uint32_t event_index, size_t *a
     return FR_OK;
 }
 
-fr_status fr_frame_event(const fr_frame *frame, uint32_t event_index, bool lazy_cid, size_t *at, fr_event *out,
-                         fr_error *err)
+fr_status fr_frame_event(const fr_frame *frame, uint32_t event_index, bool lazy_cid, size_t *at,
+                         fr_event *out, fr_error *err)
 {
     size_t size = 0;
     fr_event event = {0};
-    FR_TRY(fr_event_decode_at(events_from(frame, *at), frame->head.base_time_us, lazy_cid, &event, &size, err));
+    if (event_index % FR_FRAME_SKIP == 0 &&
+        *at - frame->events_at != skip_at(frame, event_index / FR_FRAME_SKIP)) {
+        return fr_fail_at(err, FR_CORRUPT, frame->skips_at, "log: the skip table points elsewhere");
+    }
+    FR_TRY(fr_event_decode_at(events_from(frame, *at), frame->head.base_time_us, lazy_cid, &event,
+                              &size, err));
     if (event_index + 1 == frame->head.event_count && *at + size != frame->skips_at) {
-        return fr_fail_at(err, FR_CORRUPT, *at + size, "log: bytes behind the last event of a frame");
+        return fr_fail_at(err, FR_CORRUPT, *at + size,
+                          "log: bytes behind the last event of a frame");
     }
     event.seq = frame->head.first_seq + event_index;
     *at += size;
@@ -167,7 +185,7 @@ void fr_frame_cursor_next(const fr_frame *frame, size_t *at, fr_frame_cursor *ou
     *at += 9 + (size_t)p[0];
 }
 
-/* ---- writing frames ---------------------------------------------------------------------------------------------- */
+/* ---- writing frames -------------------------------------------------------------------------- */
 
 static void put_cursor(const fr_log_cursor *cursor, fr_buffer *out)
 {
@@ -190,9 +208,10 @@ static void store_head(const fr_frame_head *head, uint8_t *out)
     fr_store_u32le(out + 44, (uint32_t)head->cursor_count | (uint32_t)head->flags << 16);
 }
 
-/* The skip table is written behind the events but known while they are: its entries wait here, one pass later. */
-static fr_status put_events(const fr_event *events, size_t event_count, uint64_t base_time_us, fr_buffer *out,
-                            fr_error *err)
+/* The skip table is written behind the events but known while they are: its entries wait here,
+ * one pass later. */
+static fr_status put_events(const fr_event *events, size_t event_count, uint64_t base_time_us,
+                            fr_buffer *out, fr_error *err)
 {
     uint32_t skips[FR_LOG_COMMIT_EVENTS_MAX / FR_FRAME_SKIP + 1];
     size_t events_at = out->size;
@@ -206,8 +225,9 @@ static fr_status put_events(const fr_event *events, size_t event_count, uint64_t
     return fr_buffer_status(out, err);
 }
 
-fr_status fr_frame_build(fr_frame_head *head, uint32_t salt, const fr_event *events, size_t event_count,
-                         const fr_log_cursor *cursors, size_t cursor_count, fr_buffer *out, fr_error *err)
+fr_status fr_frame_build(fr_frame_head *head, uint32_t salt, const fr_event *events,
+                         size_t event_count, const fr_log_cursor *cursors, size_t cursor_count,
+                         fr_buffer *out, fr_error *err)
 {
     static const uint8_t blank[FR_FRAME_HEAD_BYTES];
     if (event_count > FR_LOG_COMMIT_EVENTS_MAX || cursor_count > FR_LOG_CURSORS_MAX) {
@@ -248,7 +268,8 @@ size_t fr_frame_cut(const fr_event *events, size_t count)
         if (too_much || (enough && !same_commit(&events[i - 1], event))) {
             return i;
         }
-        bytes += event->body.size + event->did.size + event->collection.size + event->rkey.size + FR_CID_BYTES;
+        bytes += event->body.size + event->did.size + event->collection.size + event->rkey.size +
+                 FR_CID_BYTES;
     }
     return count;
 }

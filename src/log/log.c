@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* The writer. An append builds one frame at a time in memory and writes it with one pwrite; fr_log_sync, in whichever
- * thread does group commit, makes durable what was written when it began. What a reader may see follows two numbers,
- * appended_seq and durable_seq, stored after the index entries they stand for.
+/* The writer. An append builds one frame at a time in memory and writes it with one pwrite;
+ * fr_log_sync, in whichever thread does group commit, makes durable what was written when it
+ * began. What a reader may see follows two numbers, appended_seq and durable_seq, stored after
+ * the index entries they stand for.
  *
  * Invariant 1 (no acknowledged event lost, no half event seen) rests on this order:
- *   a new segment     header + cursor set written and synced under a temporary name, then renamed, then the folder synced;
- *                     the segment before it was synced and cut to its length first. So a named segment is always whole
- *                     at its beginning, and all but the last are whole to their end.
- *   a frame           never overwritten; after a failed write or sync nothing more is written (poison). */
+ *   a new segment   header + cursor set written and synced under a temporary name, then renamed,
+ *                   then the folder synced; the segment before it was synced and cut to its
+ *                   length first. So a named segment is always whole at its beginning, and all
+ *                   but the last are whole to their end.
+ *   a frame         never overwritten; after a failed write or sync nothing is written (poison). */
 #include "log_state.h"
 
 #include <stdlib.h>
@@ -17,7 +19,8 @@ static fr_status check_healthy(const fr_log *log, fr_error *err)
     return log_load(log->poisoned) == 0
                ? FR_OK
                : fr_fail_full(err, FR_IO, (int)log->poisoned, 0, "log-poisoned",
-                              "log: refuses work until reopened, an earlier write failed", __FILE__, __LINE__);
+                              "log: refuses work until reopened, an earlier write failed", __FILE__,
+                              __LINE__);
 }
 
 /* After a failed write or sync nobody knows what the disk holds: only recovery can tell. */
@@ -28,7 +31,7 @@ static fr_status poison(fr_log *log, fr_status status, const fr_error *err)
     return status == FR_NOMEM ? FR_NOMEM : FR_IO;
 }
 
-/* ---- segments ---------------------------------------------------------------------------------------------------- */
+/* ---- segments -------------------------------------------------------------------------------- */
 
 static void preallocate(fr_log *log, uint64_t need)
 {
@@ -38,17 +41,20 @@ static void preallocate(fr_log *log, uint64_t need)
     uint64_t step = FR_MIN((uint64_t)FR_LOG_PREALLOCATE_BYTES, log->segment_bytes);
     uint64_t want = need + step - 1 - (need + step - 1) % step;
     fr_status status = fr_file_preallocate(log->file, want, NULL);
-    log->allocated_bytes = status == FR_OK ? want : need; /* a hint: without it the file just grows */
+    log->allocated_bytes =
+        status == FR_OK ? want : need; /* a hint: without it the file just grows */
 }
 
 /* Header and cursor set in `log->frame`, as the file's first bytes. */
-static fr_status build_beginning(fr_log *log, fr_segment_header *header, fr_frame_head *head, fr_error *err)
+static fr_status build_beginning(fr_log *log, fr_segment_header *header, fr_frame_head *head,
+                                 fr_error *err)
 {
     uint8_t bytes[FR_SEGMENT_HEADER_BYTES];
     fr_cleanup(fr_buffer_done) fr_buffer set;
     fr_buffer_init(&set, FR_FRAME_HEAD_BYTES + FR_LOG_CURSORS_MAX * (9 + FR_LOG_CURSOR_NAME_MAX));
     fr_segment_header_encode(header, bytes);
-    *head = (fr_frame_head){.chain = log->chain, .first_seq = log->next_seq, .flags = FR_FRAME_CURSOR_SET};
+    *head = (fr_frame_head){
+        .chain = log->chain, .first_seq = log->next_seq, .flags = FR_FRAME_CURSOR_SET};
     FR_TRY(fr_frame_build(head, header->salt, NULL, 0, log->cursors, log->cursor_count, &set, err));
     fr_buffer_reset(&log->frame);
     fr_buffer_append(&log->frame, bytes, sizeof bytes);
@@ -63,7 +69,8 @@ static fr_status place_file(fr_log *log, uint64_t number, fr_file **out, fr_erro
     char temporary[FR_PATH_MAX];
     FR_TRY(fr_segment_path(path, log->dir, number, err));
     FR_TRY(fr_path(temporary, sizeof temporary, err, "%s.tmp", path));
-    FR_TRY(fr_file_open(&file, log->os, temporary, FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE, err));
+    FR_TRY(fr_file_open(&file, log->os, temporary,
+                        FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE, err));
     FR_TRY(fr_file_pwrite(file, log->frame.data, log->frame.size, 0, err));
     FR_TRY(fr_file_sync(file, err));
     FR_TRY(fr_os_rename(log->os, temporary, path, err));
@@ -131,7 +138,7 @@ static fr_status roll(fr_log *log, fr_error *err)
     return status;
 }
 
-/* ---- appending --------------------------------------------------------------------------------------------------- */
+/* ---- appending ------------------------------------------------------------------------------- */
 
 static bool cursor_is_known(const fr_log *log, const char *source)
 {
@@ -144,7 +151,8 @@ static bool cursor_is_known(const fr_log *log, const char *source)
 }
 
 /* Only the appending thread changes the cursors, so it may look without the lock. */
-static fr_status check_cursors(const fr_log *log, const fr_log_cursor *cursors, size_t count, fr_error *err)
+static fr_status check_cursors(const fr_log *log, const fr_log_cursor *cursors, size_t count,
+                               fr_error *err)
 {
     size_t more = 0;
     for (size_t i = 0; i < count; i++) {
@@ -163,7 +171,8 @@ static fr_status write_bytes(fr_log *log, fr_error *err)
 {
     preallocate(log, log->used_bytes + log->frame.size);
     fr_error why = {0};
-    fr_status status = fr_file_pwrite(log->file, log->frame.data, log->frame.size, log->used_bytes, &why);
+    fr_status status =
+        fr_file_pwrite(log->file, log->frame.data, log->frame.size, log->used_bytes, &why);
     if (status == FR_OK) {
         return FR_OK;
     }
@@ -190,8 +199,9 @@ static void publish_frame(fr_log *log, const fr_frame_head *head, frame_place *p
     log_store(log->written_bytes, log->used_bytes);
 }
 
-static fr_status write_frame(fr_log *log, fr_event *events, size_t count, const fr_log_cursor *cursors,
-                             size_t cursor_count, uint16_t flags, fr_error *err)
+static fr_status write_frame(fr_log *log, fr_event *events, size_t count,
+                             const fr_log_cursor *cursors, size_t cursor_count, uint16_t flags,
+                             fr_error *err)
 {
     fr_frame_head head = {.chain = log->chain,
                           .first_seq = log->next_seq,
@@ -199,7 +209,8 @@ static fr_status write_frame(fr_log *log, fr_event *events, size_t count, const 
                           .flags = flags};
     frame_place *place = NULL;
     fr_buffer_reset(&log->frame);
-    FR_TRY(fr_frame_build(&head, log->active->salt, events, count, cursors, cursor_count, &log->frame, err));
+    FR_TRY(fr_frame_build(&head, log->active->salt, events, count, cursors, cursor_count,
+                          &log->frame, err));
     if (count > 0 && (place = fr_stable_reserve(&log->active->frames)) == NULL) {
         return fr_fail(err, FR_NOMEM, "log: no memory for the index");
     }
@@ -214,8 +225,8 @@ static fr_status write_frame(fr_log *log, fr_event *events, size_t count, const 
     return FR_OK;
 }
 
-fr_status fr_log_append(fr_log *log, fr_event *events, size_t count, const fr_log_cursor *cursors, size_t cursor_count,
-                        fr_error *err)
+fr_status fr_log_append(fr_log *log, fr_event *events, size_t count, const fr_log_cursor *cursors,
+                        size_t cursor_count, fr_error *err)
 {
     FR_TRY(check_healthy(log, err));
     FR_TRY(check_cursors(log, cursors, cursor_count, err));
@@ -265,7 +276,7 @@ fr_status fr_log_sync(fr_log *log, fr_error *err)
     return status;
 }
 
-/* ---- facts ------------------------------------------------------------------------------------------------------- */
+/* ---- facts ----------------------------------------------------------------------------------- */
 
 uint64_t fr_log_last_seq(const fr_log *log)
 {
@@ -305,7 +316,7 @@ void fr_log_stat_of(const fr_log *log, fr_log_stat *out)
     memcpy(out->cut_place, log->cut_place, sizeof out->cut_place);
 }
 
-/* ---- life -------------------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void free_segment(fr_log *log, log_segment *segment)
 {
@@ -344,8 +355,8 @@ static void free_logp(fr_log **log)
     }
 }
 
-/* Each folder of the path that is made is made durable in the one above it, and the last one in any case: whoever made
- * it may have been killed before he could. */
+/* Each folder of the path that is made is made durable in the one above it, and the last one in
+ * any case: whoever made it may have been killed before he could. */
 static fr_status make_dir(fr_os *os, const char *dir, fr_error *err)
 {
     char path[FR_PATH_MAX];
@@ -375,7 +386,8 @@ static fr_status make_dir(fr_os *os, const char *dir, fr_error *err)
     return FR_OK;
 }
 
-fr_status fr_log_open(fr_log **out, fr_os *os, const char *dir, uint64_t segment_bytes, fr_error *err)
+fr_status fr_log_open(fr_log **out, fr_os *os, const char *dir, uint64_t segment_bytes,
+                      fr_error *err)
 {
     if (dir[0] == '\0' || segment_bytes > FR_LOG_SEGMENT_BYTES_MAX) {
         return fr_fail(err, FR_INVALID, "log: no folder named, or segments too large");
@@ -406,7 +418,8 @@ fr_status fr_log_open(fr_log **out, fr_os *os, const char *dir, uint64_t segment
     return FR_OK;
 }
 
-/* The CLOSED frame is the witness for the last group of frames: rot in them is then damage, not a torn tail. */
+/* The CLOSED frame is the witness for the last group of frames: rot in them is then damage, not
+ * a torn tail. */
 static fr_status close_files(fr_log *log, fr_error *err)
 {
     FR_TRY(check_healthy(log, err));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* The log on its bad days: power cuts, failing writes and syncs, rot. Each test holds the same things (invariant 1):
- * what was acknowledged comes back, in order; nothing is seen that was never appended; damage is named, never repaired
- * by forgetting, and opening a damaged log leaves every byte where it was. */
+/* The log on its bad days: power cuts, failing writes and syncs, rot. Each test holds the same
+ * things (invariant 1): what was acknowledged comes back, in order; nothing is seen that was
+ * never appended; damage is named, never repaired by forgetting, and opening a damaged log
+ * leaves every byte where it was. */
 #include "segment.h"
 #include "testing.h"
 
@@ -12,7 +13,7 @@ static void ignore(fr_status status)
     (void)status;
 }
 
-/* ---- power cuts -------------------------------------------------------------------------------------------------- */
+/* ---- power cuts ------------------------------------------------------------------------------ */
 
 typedef struct {
     uint64_t appended, acknowledged; /* events */
@@ -103,7 +104,7 @@ static void acknowledged_events_survive_power_cuts(void **state)
     assert_true(cut > 20); /* the disk was unkind enough to prove something */
 }
 
-/* ---- operations that fail ---------------------------------------------------------------------------------------- */
+/* ---- operations that fail -------------------------------------------------------------------- */
 
 static fr_status live_one_life(fr_os *os, uint64_t seed, promise *p)
 {
@@ -197,7 +198,7 @@ static void a_full_disk_poisons_and_a_reopen_heals(void **state)
     fr_sim_free(os);
 }
 
-/* ---- every tail -------------------------------------------------------------------------------------------------- */
+/* ---- every tail ------------------------------------------------------------------------------ */
 
 typedef struct {
     fr_slice file;
@@ -254,7 +255,8 @@ static void open_tail(fr_os *os, fr_slice file, uint64_t least, uint64_t most)
     fr_log_stat_of(log, &after);
     assert_true(after.last_seq >= least && after.last_seq <= most);
     assert_int_equal(after.last_seq, count);
-    assert_int_equal(after.last_seq, before.last_seq); /* who only looks sees what recovery will keep */
+    assert_int_equal(after.last_seq,
+                     before.last_seq); /* who only looks sees what recovery will keep */
     assert_int_equal(after.cut_bytes, before.cut_bytes);
     assert_string_equal(after.cut_place, before.cut_place);
     assert_ok(append_next(log, 3, NULL, 0, NULL));
@@ -280,7 +282,8 @@ static void a_torn_tail_is_cut_wherever_it_tore(void **state)
         bent[at] ^= (uint8_t)(1u << at % 8);
         open_tail(os, fr_slice_of(bent, s.file.size), s.synced_seq, s.last_seq - 1);
         memcpy(bent, s.file.data, s.file.size);
-        memset(bent + s.synced_bytes, 0, at - s.synced_bytes); /* what came first was lost, what came last was kept */
+        memset(bent + s.synced_bytes, 0,
+               at - s.synced_bytes); /* what came first was lost, what came last was kept */
         open_tail(os, fr_slice_of(bent, s.file.size), s.synced_seq, s.last_seq);
     }
     free(bent);
@@ -288,38 +291,52 @@ static void a_torn_tail_is_cut_wherever_it_tore(void **state)
     fr_sim_free(os);
 }
 
-/* A record whose bytes look like a frame that knows better does not make a torn tail damage. */
+/* A log whose first frame is bent, while the record in its second looks like a frame that knows
+ * better. */
+static fr_status open_with_forged_witness(bool knows_salt, uint64_t *last_seq)
+{
+    fr_os *os = new_sim(3, true, false);
+    fr_log *log = NULL, *again = NULL;
+    fr_file *file = NULL;
+    fr_cleanup(fr_segment_close) fr_segment_file segment = {0};
+    fr_cleanup(fr_buffer_done) fr_buffer forged;
+    fr_frame_head head = {.first_seq = 5, .synced_bytes = 200};
+    fr_buffer_init(&forged, 4096);
+    assert_ok(fr_log_open(&log, os, "log", 0, NULL));
+    assert_ok(fr_segment_open(&segment, os, "log", 1, NULL));
+    uint32_t salt = segment.header.salt ^ (knows_salt ? 0 : 1);
+    assert_ok(fr_frame_build(&head, salt, NULL, 0, NULL, 0, &forged, NULL));
+    for (int i = 0; i < 2; i++) {
+        fr_event event = {.kind = FR_EVENT_PUT,
+                          .did = FR_SLICE("did:plc:a"),
+                          .collection = FR_SLICE("a.b.c"),
+                          .rkey = FR_SLICE("self"),
+                          .body = fr_buffer_view(&forged)};
+        assert_ok(fr_log_append(log, &event, 1, NULL, 0, NULL));
+    }
+    assert_ok(fr_file_open(&file, os, first_path, FR_OPEN_WRITE, NULL));
+    assert_ok(
+        fr_file_pwrite(file, "x", 1, FR_SEGMENT_HEADER_BYTES + FR_FRAME_HEAD_BYTES + 60, NULL));
+    assert_ok(fr_file_close(file, NULL));
+    fr_status status = fr_log_open(&again, os, "log", 0, NULL);
+    *last_seq = status == FR_OK ? fr_log_last_seq(again) : 0;
+    ignore(fr_log_close(again, NULL));
+    ignore(fr_log_close(log, NULL));
+    fr_segment_close(&segment);
+    fr_sim_free(os);
+    return status;
+}
+
 static void a_forged_witness_is_not_believed(void **state)
 {
     (void)state;
-    fr_os *os = new_sim(3, true, false);
-    fr_log *log = NULL;
-    fr_frame_head head = {.first_seq = 5, .synced_bytes = 200};
-    fr_cleanup(fr_buffer_done) fr_buffer forged;
-    fr_buffer_init(&forged, 4096);
-    assert_ok(fr_log_open(&log, os, "log", 0, NULL));
-    assert_ok(fr_frame_build(&head, 0x12345678, NULL, 0, NULL, 0, &forged, NULL));
-    fr_event event = {.kind = FR_EVENT_PUT,
-                      .did = FR_SLICE("did:plc:a"),
-                      .collection = FR_SLICE("a.b.c"),
-                      .rkey = FR_SLICE("self"),
-                      .body = fr_buffer_view(&forged)};
-    fr_event more = event;
-    assert_ok(fr_log_append(log, &event, 1, NULL, 0, NULL));
-    assert_ok(fr_log_append(log, &more, 1, NULL, 0, NULL));
-    fr_file *file = NULL;
-    assert_ok(fr_file_open(&file, os, first_path, FR_OPEN_WRITE, NULL));
-    assert_ok(fr_file_pwrite(file, "x", 1, 64 + 48 + 60, NULL)); /* in the first frame's event */
-    assert_ok(fr_file_close(file, NULL));
-    fr_log *again = NULL;
-    assert_ok(fr_log_open(&again, os, "log", 0, NULL));
-    assert_int_equal(fr_log_last_seq(again), 0);
-    assert_ok(fr_log_close(again, NULL));
-    ignore(fr_log_close(log, NULL));
-    fr_sim_free(os);
+    uint64_t last_seq = 0;
+    assert_ok(open_with_forged_witness(false, &last_seq));
+    assert_int_equal(last_seq, 0);
+    assert_int_equal(open_with_forged_witness(true, &last_seq), FR_CORRUPT); /* it was the salt */
 }
 
-/* ---- rot --------------------------------------------------------------------------------------------------------- */
+/* ---- rot ------------------------------------------------------------------------------------- */
 
 static void assert_unchanged(fr_os *os, fr_slice wanted)
 {
@@ -336,9 +353,11 @@ static bool verify_names_damage(fr_os *os, uint64_t *count)
     fr_error err = {0};
     fr_status status = fr_log_verify(os, "log", &stat, place, &err);
     assert_true(status == FR_OK || status == FR_CORRUPT);
-    assert_int_equal(read_through(os, "log", 0, count, NULL), status == FR_OK ? FR_END : FR_CORRUPT);
+    assert_int_equal(read_through(os, "log", 0, count, NULL),
+                     status == FR_OK ? FR_END : FR_CORRUPT);
     if (status == FR_CORRUPT) {
-        assert_true(fr_slice_starts_with(fr_slice_text(place), FR_SLICE("log/0000000001.frlog: offset ")));
+        assert_true(
+            fr_slice_starts_with(fr_slice_text(place), FR_SLICE("log/0000000001.frlog: offset ")));
         assert_non_null(err.text);
     }
     return status == FR_CORRUPT;
@@ -396,7 +415,37 @@ static void zeros_in_the_middle_are_damage(void **state)
     fr_sim_free(os);
 }
 
-/* Older segments: found by whoever reads them, in order or at random; a missing one by whoever opens. */
+/* A frame whose CRC is right and whose skip table lies: two ways to an event must not give two
+ * events. */
+static void a_lying_skip_table_is_corrupt(void **state)
+{
+    (void)state;
+    enum { COUNT = 2 * FR_FRAME_SKIP };
+    fr_cleanup(fr_buffer_done) fr_buffer texts, bytes;
+    fr_event events[COUNT], event;
+    fr_frame_head head = {.first_seq = 1};
+    fr_frame frame;
+    size_t at;
+    init_texts(&texts, COUNT * 1024);
+    fr_buffer_init(&bytes, COUNT * 1024);
+    for (uint64_t i = 0; i < COUNT; i++) {
+        events[i] = event_at(i + 1, &texts);
+    }
+    assert_ok(fr_frame_build(&head, 0, events, COUNT, NULL, 0, &bytes, NULL));
+    for (uint32_t lie = 0; lie < 2; lie++) {
+        bytes.data[bytes.size - 4] = (uint8_t)(bytes.data[bytes.size - 4] + lie);
+        assert_ok(fr_frame_open(fr_buffer_view(&bytes), &frame, NULL));
+        at = frame.events_at;
+        for (uint32_t i = 0; i < FR_FRAME_SKIP; i++) {
+            assert_ok(fr_frame_event(&frame, i, true, &at, &event, NULL));
+        }
+        fr_status status = fr_frame_event(&frame, FR_FRAME_SKIP, true, &at, &event, NULL);
+        assert_int_equal(status, lie ? FR_CORRUPT : FR_OK);
+    }
+}
+
+/* Older segments: found by whoever reads them, in order or at random; a missing one by whoever
+ * opens. */
 static void damage_in_older_segments_is_found(void **state)
 {
     (void)state;
@@ -447,6 +496,7 @@ int main(void)
         cmocka_unit_test(a_forged_witness_is_not_believed),
         cmocka_unit_test(damage_is_named_and_left_alone),
         cmocka_unit_test(zeros_in_the_middle_are_damage),
+        cmocka_unit_test(a_lying_skip_table_is_corrupt),
         cmocka_unit_test(damage_in_older_segments_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

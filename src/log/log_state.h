@@ -9,8 +9,8 @@
 
 /** Where a frame with events lies. */
 typedef struct {
-    uint32_t seq_delta;      /* first sequence, less the segment's */
-    uint32_t offset;         /* in the segment: a segment is under FR_LOG_SEGMENT_BYTES_MAX and one frame */
+    uint32_t seq_delta; /* first sequence, less the segment's */
+    uint32_t offset; /* in the segment: a segment is under FR_LOG_SEGMENT_BYTES_MAX and one frame */
     uint32_t checked;        /* atomic: 1 once the CRC was seen to be right */
     const uint8_t *own_copy; /* atomic: in rooms whose maps do not follow writes */
 } frame_place;
@@ -24,10 +24,10 @@ typedef struct segment_map {
 typedef struct {
     uint64_t number, first_seq;
     uint32_t salt;
-    uint64_t bytes;    /* atomic: what of the file holds frames */
-    uint32_t indexed;  /* atomic: `frames` lists all of them */
-    fr_stable frames;  /* of frame_place; appended to by the writer or, for older segments, under map_lock */
-    segment_map *map;  /* atomic; replaced under map_lock */
+    uint64_t bytes;   /* atomic: what of the file holds frames */
+    uint32_t indexed; /* atomic: `frames` lists all of them */
+    fr_stable frames; /* of frame_place; the writer appends or, older segments, under map_lock */
+    segment_map *map; /* atomic; replaced under map_lock */
 } log_segment;
 
 struct fr_log {
@@ -49,8 +49,9 @@ struct fr_log {
 
     /* atomic */
     uint64_t appended_seq, durable_seq;
-    uint64_t written_bytes, synced_bytes; /* of the active segment; a change of segment happens under sync_lock */
-    uint64_t older_bytes;                 /* of all segments before it */
+    uint64_t written_bytes,
+        synced_bytes;     /* of the active segment; a change of segment happens under sync_lock */
+    uint64_t older_bytes; /* of all segments before it */
     uint32_t poisoned;
 
     fr_mutex sync_lock; /* rank 1: the active file is synced, or replaced */
@@ -64,16 +65,18 @@ struct fr_log {
     fr_stable segments; /* of log_segment */
 };
 
-/* Memory order of the atomics above: stores release, loads acquire; the partner of a load is the store that made the
- * frames it stands for visible. */
+/* Memory order of the atomics above: stores release, loads acquire; the partner of a load is the
+ * store that made the frames it stands for visible. */
 #define log_store(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELEASE)
 #define log_load(field) __atomic_load_n(&(field), __ATOMIC_ACQUIRE)
 
 /** Appends to log->segments and makes it the active one. */
-FR_MUST_USE fr_status log_add_segment(fr_log *log, const fr_segment_header *header, log_segment **out, fr_error *err);
+FR_MUST_USE fr_status log_add_segment(fr_log *log, const fr_segment_header *header,
+                                      log_segment **out, fr_error *err);
 /** Remembers cursors; the caller checked that they fit. */
 void log_merge_cursor(fr_log *log, fr_slice source, uint64_t cursor);
 /** Opens what is there, or nothing (log->active NULL). Leaves a damaged log as it is. */
 FR_MUST_USE fr_status log_recover(fr_log *log, fr_error *err);
-/** Begins segment `number`: a file that has its header and its cursor set, durably, before it has its name. */
+/** Begins segment `number`: a file that has its header and its cursor set, durably, before it
+ *  has its name. */
 FR_MUST_USE fr_status log_begin_segment(fr_log *log, uint64_t number, fr_error *err);

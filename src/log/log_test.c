@@ -7,7 +7,7 @@
 
 #include <sys/wait.h>
 
-/* ---- appended, read back ----------------------------------------------------------------------------------------- */
+/* ---- appended, read back --------------------------------------------------------------------- */
 
 static void check_reads(fr_log *log, uint64_t *seed, uint64_t tries)
 {
@@ -47,7 +47,8 @@ static void check_stat(const fr_log_stat *stat, uint64_t last)
 static void work(fr_log *log, uint64_t *seed, int rounds)
 {
     for (int i = 0; i < rounds; i++) {
-        assert_ok(append_next(log, below(seed, 8) == 0 ? below(seed, BATCH_MAX) : below(seed, 40), NULL, 0, NULL));
+        assert_ok(append_next(log, below(seed, 8) == 0 ? below(seed, BATCH_MAX) : below(seed, 40),
+                              NULL, 0, NULL));
         if (below(seed, 2) == 0) {
             assert_ok(fr_log_sync(log, NULL));
             assert_int_equal(fr_log_durable_seq(log), fr_log_last_seq(log));
@@ -110,7 +111,8 @@ static void a_real_log_keeps_events(void **state)
     assert_ok(fr_os_remove_tree(fr_os_real(), top, NULL));
 }
 
-/* After a clean end a file has no byte more than its frames: what opens it again appends where it ended. */
+/* After a clean end a file has no byte more than its frames: what opens it again appends where
+ * it ended. */
 static void a_clean_end_leaves_no_slack(void **state)
 {
     (void)state;
@@ -135,7 +137,7 @@ static void a_clean_end_leaves_no_slack(void **state)
     fr_sim_free(os);
 }
 
-/* ---- frames ------------------------------------------------------------------------------------------------------ */
+/* ---- frames ---------------------------------------------------------------------------------- */
 
 static void put_commit(fr_event *events, size_t *at, size_t count, uint64_t rev)
 {
@@ -217,7 +219,7 @@ static void large_bodies_make_more_frames(void **state)
     fr_sim_free(os);
 }
 
-/* ---- cursors ----------------------------------------------------------------------------------------------------- */
+/* ---- cursors --------------------------------------------------------------------------------- */
 
 static fr_log_cursor cursor_of(unsigned source, uint64_t value)
 {
@@ -274,7 +276,8 @@ static void too_many_cursors_are_refused(void **state)
     assert_int_equal(append_next(log, 1, &bad, 1, NULL), FR_INVALID);
     for (unsigned i = 0; i < FR_LOG_CURSORS_MAX; i++) {
         fr_log_cursor cursor = cursor_of(i, i + 1);
-        memset(cursor.source + strlen(cursor.source), 'y', FR_LOG_CURSOR_NAME_MAX - 1 - strlen(cursor.source));
+        memset(cursor.source + strlen(cursor.source), 'y',
+               FR_LOG_CURSOR_NAME_MAX - 1 - strlen(cursor.source));
         assert_ok(append_next(log, 0, &cursor, 1, NULL));
     }
     fr_log_cursor more = cursor_of(1000, 1);
@@ -284,7 +287,7 @@ static void too_many_cursors_are_refused(void **state)
     fr_sim_free(os);
 }
 
-/* ---- readers beside a writer ------------------------------------------------------------------------------------- */
+/* ---- readers beside a writer ----------------------------------------------------------------- */
 
 enum { BESIDE_EVENTS = 30000 };
 
@@ -317,7 +320,8 @@ typedef struct {
 static void *sync_often(void *context)
 {
     beside *b = context;
-    while (__atomic_load_n(&b->done, __ATOMIC_ACQUIRE) == 0) { /* pairs with the store after the last append */
+    while (__atomic_load_n(&b->done, __ATOMIC_ACQUIRE) ==
+           0) { /* pairs with the store after the last append */
         assert_ok(fr_log_sync(b->log, NULL));
         fr_sleep_ns(50000);
     }
@@ -345,7 +349,8 @@ static void write_all(fr_log *log, uint64_t *seed)
     fr_event events[200];
     while (fr_log_last_seq(log) < BESIDE_EVENTS) {
         uint64_t next = fr_log_last_seq(log) + 1;
-        size_t count = (size_t)FR_MIN(1 + below(seed, FR_COUNT_OF(events)), BESIDE_EVENTS + 1 - next);
+        size_t count =
+            (size_t)FR_MIN(1 + below(seed, FR_COUNT_OF(events)), BESIDE_EVENTS + 1 - next);
         for (size_t i = 0; i < count; i++) {
             events[i] = (fr_event){.kind = FR_EVENT_SYNC,
                                    .time_us = (next + i) * 1000,
@@ -387,7 +392,7 @@ static void readers_live_beside_a_writer(void **state)
     assert_ok(fr_os_remove_tree(fr_os_real(), dir, NULL));
 }
 
-/* ---- odd arguments ----------------------------------------------------------------------------------------------- */
+/* ---- odd arguments --------------------------------------------------------------------------- */
 
 static void what_is_not_there_is_said(void **state)
 {

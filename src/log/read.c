@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* Random reads: sequence -> segment -> frame -> event, each by binary search over what the writer published, then
- * a few leaps from the skip table. Nothing is locked once a segment is indexed and mapped.
+/* Random reads: sequence -> segment -> frame -> event, each by binary search over what the
+ * writer published, then a few leaps from the skip table. Nothing is locked once a segment is
+ * indexed and mapped.
  *
- * Real maps follow later writes, so the open segment is mapped as far as its file reaches and once more for each step
- * that it grows by. A simulated map is a copy of its moment: there each frame that is read is copied once instead. */
+ * Real maps follow later writes, so the open segment is mapped as far as its file reaches and
+ * once more for each step that it grows by. A simulated map is a copy of its moment: there each
+ * frame that is read is copied once instead. */
 #include "log_state.h"
 
 #include <stdlib.h>
@@ -13,17 +15,20 @@ static bool maps_follow_writes(const fr_log *log)
     return log->os == fr_os_real();
 }
 
-/* ---- maps -------------------------------------------------------------------------------------------------------- */
+/* ---- maps ------------------------------------------------------------------------------------ */
 
-static fr_status open_segment_file(const fr_log *log, const log_segment *segment, fr_file **out, fr_error *err)
+static fr_status open_segment_file(const fr_log *log, const log_segment *segment, fr_file **out,
+                                   fr_error *err)
 {
     char path[FR_PATH_MAX];
     FR_TRY(fr_segment_path(path, log->dir, segment->number, err));
     return fr_file_open(out, log->os, path, FR_OPEN_READ, err);
 }
 
-/* As far as the file reaches. The writer may cut off preallocated space between the question and the map, once. */
-static fr_status map_whole(const fr_log *log, const log_segment *segment, fr_slice *out, fr_error *err)
+/* As far as the file reaches. The writer may cut off preallocated space between the question and
+ * the map, once. */
+static fr_status map_whole(const fr_log *log, const log_segment *segment, fr_slice *out,
+                           fr_error *err)
 {
     fr_cleanup(fr_file_closep) fr_file *file = NULL;
     uint64_t size = 0;
@@ -53,13 +58,15 @@ static fr_status add_map(fr_log *log, log_segment *segment, fr_error *err)
 }
 
 /* Bytes of a file that only grows. */
-static fr_status mapped(fr_log *log, log_segment *segment, uint64_t offset, uint64_t size, fr_slice *out, fr_error *err)
+static fr_status mapped(fr_log *log, log_segment *segment, uint64_t offset, uint64_t size,
+                        fr_slice *out, fr_error *err)
 {
     const segment_map *map = log_load(segment->map);
     if (map == NULL || offset + size > map->bytes.size) {
         fr_mutex_lock(&log->map_lock);
         map = segment->map;
-        fr_status status = map == NULL || offset + size > map->bytes.size ? add_map(log, segment, err) : FR_OK;
+        fr_status status =
+            map == NULL || offset + size > map->bytes.size ? add_map(log, segment, err) : FR_OK;
         map = segment->map;
         fr_mutex_unlock(&log->map_lock);
         FR_TRY(status);
@@ -71,9 +78,10 @@ static fr_status mapped(fr_log *log, log_segment *segment, uint64_t offset, uint
     return FR_OK;
 }
 
-/* ---- a frame's bytes --------------------------------------------------------------------------------------------- */
+/* ---- a frame's bytes ------------------------------------------------------------------------- */
 
-static fr_status read_copy(fr_log *log, const log_segment *segment, uint64_t offset, uint8_t **out, fr_error *err)
+static fr_status read_copy(fr_log *log, const log_segment *segment, uint64_t offset, uint8_t **out,
+                           fr_error *err)
 {
     fr_cleanup(fr_file_closep) fr_file *file = NULL;
     uint8_t bytes[FR_FRAME_HEAD_BYTES];
@@ -101,13 +109,15 @@ static fr_status read_copy(fr_log *log, const log_segment *segment, uint64_t off
     return FR_OK;
 }
 
-static fr_status copied(fr_log *log, log_segment *segment, frame_place *place, fr_slice *out, fr_error *err)
+static fr_status copied(fr_log *log, log_segment *segment, frame_place *place, fr_slice *out,
+                        fr_error *err)
 {
     const uint8_t *copy = log_load(place->own_copy);
     if (copy == NULL) {
         fr_mutex_lock(&log->map_lock);
         uint8_t *fresh = NULL;
-        fr_status status = place->own_copy == NULL ? read_copy(log, segment, place->offset, &fresh, err) : FR_OK;
+        fr_status status =
+            place->own_copy == NULL ? read_copy(log, segment, place->offset, &fresh, err) : FR_OK;
         if (fresh != NULL) {
             log_store(place->own_copy, fresh);
         }
@@ -119,7 +129,8 @@ static fr_status copied(fr_log *log, log_segment *segment, frame_place *place, f
     return FR_OK;
 }
 
-static fr_status frame_bytes(fr_log *log, log_segment *segment, frame_place *place, fr_slice *out, fr_error *err)
+static fr_status frame_bytes(fr_log *log, log_segment *segment, frame_place *place, fr_slice *out,
+                             fr_error *err)
 {
     fr_slice bytes = {0};
     fr_frame_head head;
@@ -132,7 +143,8 @@ static fr_status frame_bytes(fr_log *log, log_segment *segment, frame_place *pla
 }
 
 /* The first to read a frame of an older segment checks it, for all. */
-static fr_status check_frame(const log_segment *segment, frame_place *place, fr_slice bytes, fr_error *err)
+static fr_status check_frame(const log_segment *segment, frame_place *place, fr_slice bytes,
+                             fr_error *err)
 {
     if (log_load(place->checked) != 0) {
         return FR_OK;
@@ -144,19 +156,22 @@ static fr_status check_frame(const log_segment *segment, frame_place *place, fr_
     return FR_OK;
 }
 
-/* ---- the index of older segments --------------------------------------------------------------------------------- */
+/* ---- the index of older segments ------------------------------------------------------------- */
 
-static fr_status index_frame(log_segment *segment, const fr_frame_head *head, uint64_t offset, fr_error *err)
+static fr_status index_frame(log_segment *segment, const fr_frame_head *head, uint64_t offset,
+                             fr_error *err)
 {
     if (head->event_count == 0) {
         return FR_OK;
     }
     frame_place *place = fr_stable_reserve(&segment->frames);
     if (place == NULL || offset > UINT32_MAX || head->first_seq - segment->first_seq > UINT32_MAX) {
-        return place == NULL ? fr_fail(err, FR_NOMEM, "log: no memory for the index")
-                             : fr_fail_at(err, FR_LIMIT, offset, "log: a segment too large to be indexed");
+        return place == NULL
+                   ? fr_fail(err, FR_NOMEM, "log: no memory for the index")
+                   : fr_fail_at(err, FR_LIMIT, offset, "log: a segment too large to be indexed");
     }
-    *place = (frame_place){.seq_delta = (uint32_t)(head->first_seq - segment->first_seq), .offset = (uint32_t)offset};
+    *place = (frame_place){.seq_delta = (uint32_t)(head->first_seq - segment->first_seq),
+                           .offset = (uint32_t)offset};
     fr_stable_publish(&segment->frames);
     return FR_OK;
 }
@@ -172,10 +187,11 @@ static fr_status hop_heads(log_segment *segment, fr_file *file, uint64_t end_seq
         fr_frame_head head;
         size_t got = 0;
         FR_TRY(fr_file_pread(file, bytes, sizeof bytes, offset, &got, err));
-        if (got < sizeof bytes || fr_frame_head_decode(bytes, &head, NULL) != FR_OK || head.first_seq != seq ||
-            head.frame_bytes > segment->bytes - offset ||
+        if (got < sizeof bytes || fr_frame_head_decode(bytes, &head, NULL) != FR_OK ||
+            head.first_seq != seq || head.frame_bytes > segment->bytes - offset ||
             (head.chain != chain && offset > FR_SEGMENT_HEADER_BYTES)) {
-            return fr_fail_at(err, FR_CORRUPT, offset, "log: a frame that does not follow the one before it");
+            return fr_fail_at(err, FR_CORRUPT, offset,
+                              "log: a frame that does not follow the one before it");
         }
         FR_TRY(index_frame(segment, &head, offset, err));
         offset += head.frame_bytes;
@@ -183,7 +199,8 @@ static fr_status hop_heads(log_segment *segment, fr_file *file, uint64_t end_seq
         chain = head.crc;
     }
     return seq == end_seq ? FR_OK
-                          : fr_fail_at(err, FR_CORRUPT, offset, "log: a segment that ends before the next one begins");
+                          : fr_fail_at(err, FR_CORRUPT, offset,
+                                       "log: a segment that ends before the next one begins");
 }
 
 static fr_status index_locked(fr_log *log, log_segment *segment, uint64_t end_seq, fr_error *err)
@@ -202,19 +219,21 @@ static fr_status index_locked(fr_log *log, log_segment *segment, uint64_t end_se
     return FR_OK;
 }
 
-static fr_status index_segment(fr_log *log, uint64_t segment_index, log_segment *segment, fr_error *err)
+static fr_status index_segment(fr_log *log, uint64_t segment_index, log_segment *segment,
+                               fr_error *err)
 {
     if (log_load(segment->indexed) != 0) {
         return FR_OK;
     }
-    const log_segment *next = fr_stable_at(&log->segments, segment_index + 1); /* the last one is always indexed */
+    const log_segment *next =
+        fr_stable_at(&log->segments, segment_index + 1); /* the last one is always indexed */
     fr_mutex_lock(&log->map_lock);
     fr_status status = index_locked(log, segment, next->first_seq, err);
     fr_mutex_unlock(&log->map_lock);
     return status;
 }
 
-/* ---- the read ---------------------------------------------------------------------------------------------------- */
+/* ---- the read -------------------------------------------------------------------------------- */
 
 /* The last segment that begins at or before seq. */
 static log_segment *find_segment(fr_log *log, uint64_t seq, uint64_t *segment_index)
@@ -273,7 +292,8 @@ fr_status fr_log_read(fr_log *log, uint64_t seq, fr_event *out, fr_error *err)
     FR_TRY(fr_frame_open(bytes, &frame, err));
     uint64_t event_index = seq - frame.head.first_seq;
     if (seq < frame.head.first_seq || event_index >= frame.head.event_count) {
-        return fr_fail_at(err, FR_CORRUPT, place->offset, "log: a frame without the events it stands for");
+        return fr_fail_at(err, FR_CORRUPT, place->offset,
+                          "log: a frame without the events it stands for");
     }
     FR_TRY(fr_frame_locate(&frame, (uint32_t)event_index, &at, err));
     return fr_frame_event(&frame, (uint32_t)event_index, false, &at, out, err);

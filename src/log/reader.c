@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* Reading in order, from files only, so it is the same beside a writer in this process, in another, or with none.
+/* Reading in order, from files only, so it is the same beside a writer in this process, in
+ * another, or with none.
  *
- * At a frame that does not check there are four possibilities, and they are looked at in this order:
+ * At a frame that does not check there are four possibilities, and they are looked at in this
+ * order:
  *   it was being written when it was read       read once more
- *   the writer went on to the next segment      this file is final now: it ends exactly here, or it is damaged
- *   a later frame says it was durable           read once more (that frame may be newer than our look), then damaged
+ *   the writer went on to the next segment      this file is final: it ends here, or is damaged
+ *   a later frame says it was durable           read once more (it may be newer than our look)
  *   none of these                               the end, for now */
 #include "segment.h"
 
@@ -28,7 +30,8 @@ struct fr_log_reader {
 
 static void set_place(fr_log_reader *reader, const char *path, uint64_t offset)
 {
-    snprintf(reader->place, sizeof reader->place, "%s: offset %llu", path, (unsigned long long)offset);
+    snprintf(reader->place, sizeof reader->place, "%s: offset %llu", path,
+             (unsigned long long)offset);
 }
 
 static fr_status fail_as(fr_error *err, const fr_error *why)
@@ -39,7 +42,8 @@ static fr_status fail_as(fr_error *err, const fr_error *why)
     return why->status;
 }
 
-static fr_status open_segment(fr_log_reader *reader, fr_segment_file *segment, uint64_t number, fr_error *err)
+static fr_status open_segment(fr_log_reader *reader, fr_segment_file *segment, uint64_t number,
+                              fr_error *err)
 {
     fr_error why = {0};
     fr_status status = fr_segment_open(segment, reader->os, reader->dir, number, &why);
@@ -52,7 +56,7 @@ static fr_status open_segment(fr_log_reader *reader, fr_segment_file *segment, u
     return fail_as(err, &why);
 }
 
-/* ---- where to begin ---------------------------------------------------------------------------------------------- */
+/* ---- where to begin -------------------------------------------------------------------------- */
 
 /* The last segment that begins at or before from_seq. */
 static fr_status seek_first(fr_log_reader *reader, fr_error *err)
@@ -74,8 +78,9 @@ static fr_status seek_first(fr_log_reader *reader, fr_error *err)
         }
     }
     FR_TRY(open_segment(reader, &reader->segment, low, err));
-    reader->expected = (fr_frame_expected){
-        .offset = FR_SEGMENT_HEADER_BYTES, .seq = reader->segment.header.first_seq, .any_chain = true};
+    reader->expected = (fr_frame_expected){.offset = FR_SEGMENT_HEADER_BYTES,
+                                           .seq = reader->segment.header.first_seq,
+                                           .any_chain = true};
     return FR_OK;
 }
 
@@ -88,7 +93,8 @@ static fr_status open_first(fr_log_reader *reader, fr_error *err)
     return status;
 }
 
-fr_status fr_log_reader_open(fr_log_reader **out, fr_os *os, const char *dir, uint64_t from_seq, fr_error *err)
+fr_status fr_log_reader_open(fr_log_reader **out, fr_os *os, const char *dir, uint64_t from_seq,
+                             fr_error *err)
 {
     fr_log_reader *reader = calloc(1, sizeof *reader);
     if (reader == NULL) {
@@ -121,7 +127,7 @@ const char *fr_log_reader_place(const fr_log_reader *reader)
     return reader->place;
 }
 
-/* ---- frames ------------------------------------------------------------------------------------------------------ */
+/* ---- frames ---------------------------------------------------------------------------------- */
 
 static fr_status look_again(fr_log_reader *reader, fr_error *err)
 {
@@ -141,8 +147,9 @@ static fr_status cross(fr_log_reader *reader, fr_error *err)
     fr_segment_file next = {0};
     const fr_segment_header *header = &next.header;
     fr_status status = open_segment(reader, &next, reader->segment.header.number + 1, err);
-    if (status == FR_OK && (memcmp(header->log_id, reader->segment.header.log_id, FR_LOG_ID_BYTES) != 0 ||
-                            header->first_seq != reader->expected.seq)) {
+    if (status == FR_OK &&
+        (memcmp(header->log_id, reader->segment.header.log_id, FR_LOG_ID_BYTES) != 0 ||
+         header->first_seq != reader->expected.seq)) {
         set_place(reader, next.path, 0);
         status = fr_fail(err, FR_CORRUPT, "log: a segment that does not follow the one before it");
     }
@@ -175,8 +182,8 @@ static fr_status at_final_end(fr_log_reader *reader, fr_error *err)
 static fr_status at_open_end(fr_log_reader *reader, fr_error *err)
 {
     fr_error why = {0};
-    fr_status status = fr_segment_judge_tail(&reader->segment, reader->expected.offset, reader->expected.seq,
-                                             &reader->torn_end, &why);
+    fr_status status = fr_segment_judge_tail(&reader->segment, reader->expected.offset,
+                                             reader->expected.seq, &reader->torn_end, &why);
     if (status == FR_OK && reader->expected.offset > FR_SEGMENT_HEADER_BYTES) {
         return FR_END;
     }
@@ -225,9 +232,10 @@ static fr_status load_frame(fr_log_reader *reader, fr_error *err)
     return FR_OK;
 }
 
-/* ---- events ------------------------------------------------------------------------------------------------------ */
+/* ---- events ---------------------------------------------------------------------------------- */
 
-/* A frame that checks and yet holds no legal event: rot that the CRC missed, or a bug. Reading again says the same. */
+/* A frame that checks and yet holds no legal event: rot that the CRC missed, or a bug. Reading
+ * again says the same. */
 static fr_status bad_event(fr_log_reader *reader, const fr_error *why, fr_error *err)
 {
     return fr_fail_at(err, FR_CORRUPT, reader->frame_offset + why->offset, why->text);
@@ -259,7 +267,8 @@ static fr_status next_event(fr_log_reader *reader, bool lazy_cid, fr_event *out,
         FR_TRY(load_frame(reader, err));
         FR_TRY(leap_to_wanted(reader, err));
     }
-    if (fr_frame_event(&reader->frame, reader->event_index, lazy_cid, &reader->event_at, out, &why) != FR_OK) {
+    if (fr_frame_event(&reader->frame, reader->event_index, lazy_cid, &reader->event_at, out,
+                       &why) != FR_OK) {
         return bad_event(reader, &why, err);
     }
     reader->event_index++;
@@ -282,9 +291,10 @@ fr_status fr_log_reader_next(fr_log_reader *reader, bool lazy_cid, fr_event *out
     return fail_as(err, &why);
 }
 
-/* ---- facts ------------------------------------------------------------------------------------------------------- */
+/* ---- facts ----------------------------------------------------------------------------------- */
 
-static fr_status stat_headers(fr_log_reader *reader, fr_segment_range range, fr_log_stat *out, fr_error *err)
+static fr_status stat_headers(fr_log_reader *reader, fr_segment_range range, fr_log_stat *out,
+                              fr_error *err)
 {
     for (uint64_t number = range.first; number <= range.last; number++) {
         uint64_t size = 0;
@@ -302,8 +312,9 @@ static fr_status stat_last(fr_log_reader *reader, fr_log_stat *out, fr_error *er
 {
     fr_status status;
     uint64_t number = reader->segment.header.number;
-    reader->expected = (fr_frame_expected){
-        .offset = FR_SEGMENT_HEADER_BYTES, .seq = reader->segment.header.first_seq, .any_chain = true};
+    reader->expected = (fr_frame_expected){.offset = FR_SEGMENT_HEADER_BYTES,
+                                           .seq = reader->segment.header.first_seq,
+                                           .any_chain = true};
     while ((status = load_frame(reader, err)) == FR_OK) {
         if (reader->segment.header.number != number) { /* a writer went on meanwhile */
             number = reader->segment.header.number;
@@ -347,7 +358,8 @@ fr_status fr_log_stat_dir(fr_os *os, const char *dir, fr_log_stat *out, fr_error
     return status;
 }
 
-fr_status fr_log_verify(fr_os *os, const char *dir, fr_log_stat *out, char place[FR_PATH_MAX + 32], fr_error *err)
+fr_status fr_log_verify(fr_os *os, const char *dir, fr_log_stat *out, char place[FR_PATH_MAX + 32],
+                        fr_error *err)
 {
     fr_log_reader *reader = NULL;
     fr_event event;

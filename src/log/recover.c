@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* Opening a log: of older segments only the headers are read (their frames are checked when they are read: log reader,
- * random reads, verify); the last one is walked from end to end. All judging comes before the first change, so a log
- * that is found damaged stays as it was. */
+/* Opening a log: of older segments only the headers are read (their frames are checked when they
+ * are read: log reader, random reads, verify); the last one is walked from end to end. All
+ * judging comes before the first change, so a log that is found damaged stays as it was. */
 #include "log_state.h"
 
 #include <stdio.h>
 
-fr_status log_add_segment(fr_log *log, const fr_segment_header *header, log_segment **out, fr_error *err)
+fr_status log_add_segment(fr_log *log, const fr_segment_header *header, log_segment **out,
+                          fr_error *err)
 {
     log_segment *segment = fr_stable_reserve(&log->segments);
     if (segment == NULL) {
         return fr_fail(err, FR_NOMEM, "log: no memory for a segment");
     }
-    *segment = (log_segment){.number = header->number, .first_seq = header->first_seq, .salt = header->salt};
+    *segment = (log_segment){
+        .number = header->number, .first_seq = header->first_seq, .salt = header->salt};
     segment->frames.element_bytes = sizeof(frame_place);
     fr_stable_publish(&log->segments);
     *out = segment;
@@ -24,9 +26,11 @@ void log_merge_cursor(fr_log *log, fr_slice source, uint64_t cursor)
     fr_log_cursor *slot = NULL;
     fr_mutex_lock(&log->cursor_lock);
     for (size_t i = 0; i < log->cursor_count && slot == NULL; i++) {
-        slot = fr_slice_equal(fr_slice_text(log->cursors[i].source), source) ? &log->cursors[i] : NULL;
+        slot =
+            fr_slice_equal(fr_slice_text(log->cursors[i].source), source) ? &log->cursors[i] : NULL;
     }
-    if (slot == NULL && log->cursor_count < FR_LOG_CURSORS_MAX && source.size < FR_LOG_CURSOR_NAME_MAX) {
+    if (slot == NULL && log->cursor_count < FR_LOG_CURSORS_MAX &&
+        source.size < FR_LOG_CURSOR_NAME_MAX) {
         slot = &log->cursors[log->cursor_count++];
         memcpy(slot->source, source.data, source.size);
         slot->source[source.size] = '\0';
@@ -37,9 +41,10 @@ void log_merge_cursor(fr_log *log, fr_slice source, uint64_t cursor)
     fr_mutex_unlock(&log->cursor_lock);
 }
 
-/* ---- headers of all segments ------------------------------------------------------------------------------------- */
+/* ---- headers of all segments ----------------------------------------------------------------- */
 
-static fr_status adopt_header(fr_log *log, const fr_segment_file *file, bool first, uint64_t *least_seq, fr_error *err)
+static fr_status adopt_header(fr_log *log, const fr_segment_file *file, bool first,
+                              uint64_t *least_seq, fr_error *err)
 {
     const fr_segment_header *header = &file->header;
     log_segment *segment;
@@ -59,7 +64,8 @@ static fr_status adopt_header(fr_log *log, const fr_segment_file *file, bool fir
     return FR_OK;
 }
 
-static fr_status read_headers(fr_log *log, fr_segment_range range, fr_segment_file *file, fr_error *err)
+static fr_status read_headers(fr_log *log, fr_segment_range range, fr_segment_file *file,
+                              fr_error *err)
 {
     uint64_t least_seq = 1;
     for (uint64_t number = range.first; number <= range.last; number++) {
@@ -67,13 +73,14 @@ static fr_status read_headers(fr_log *log, fr_segment_range range, fr_segment_fi
         FR_TRY(status);
         FR_TRY(adopt_header(log, file, number == range.first, &least_seq, err));
         if (number < range.last) {
-            log->older_bytes += ((log_segment *)fr_stable_at(&log->segments, number - range.first))->bytes;
+            log->older_bytes +=
+                ((log_segment *)fr_stable_at(&log->segments, number - range.first))->bytes;
         }
     }
     return FR_OK;
 }
 
-/* ---- the last segment -------------------------------------------------------------------------------------------- */
+/* ---- the last segment ------------------------------------------------------------------------ */
 
 static fr_status adopt_frame(fr_log *log, const fr_frame *frame, uint64_t offset, fr_error *err)
 {
@@ -85,9 +92,10 @@ static fr_status adopt_frame(fr_log *log, const fr_frame *frame, uint64_t offset
         if (place == NULL) {
             return fr_fail(err, FR_NOMEM, "log: no memory for the index");
         }
-        *place = (frame_place){.seq_delta = (uint32_t)(frame->head.first_seq - log->active->first_seq),
-                               .offset = (uint32_t)offset,
-                               .checked = 1};
+        *place =
+            (frame_place){.seq_delta = (uint32_t)(frame->head.first_seq - log->active->first_seq),
+                          .offset = (uint32_t)offset,
+                          .checked = 1};
         fr_stable_publish(&log->active->frames);
     }
     for (size_t at = frame->cursors_at; at < frame->events_at;) {
@@ -109,8 +117,9 @@ static fr_status walk_frames(fr_log *log, fr_segment_file *file, uint64_t *end, 
     fr_status status;
     while ((status = fr_segment_frame(file, &expected, &frame, err)) == FR_OK) {
         FR_TRY(adopt_frame(log, &frame, expected.offset, err));
-        expected = (fr_frame_expected){
-            .offset = expected.offset + frame.bytes.size, .seq = log->next_seq, .chain = log->chain};
+        expected = (fr_frame_expected){.offset = expected.offset + frame.bytes.size,
+                                       .seq = log->next_seq,
+                                       .chain = log->chain};
     }
     *end = expected.offset;
     if (status != FR_END) {
@@ -143,9 +152,11 @@ static fr_status recover_last(fr_log *log, fr_segment_file *file, fr_error *err)
     FR_TRY(settle_file(log, file->path, end, err));
     log->cut_bytes = torn_end - end;
     if (log->cut_bytes > 0) {
-        snprintf(log->cut_place, sizeof log->cut_place, "%s: offset %llu", file->path, (unsigned long long)end);
+        snprintf(log->cut_place, sizeof log->cut_place, "%s: offset %llu", file->path,
+                 (unsigned long long)end);
     }
-    log->active->bytes = log->used_bytes = log->allocated_bytes = log->written_bytes = log->synced_bytes = end;
+    log->active->bytes = log->used_bytes = log->allocated_bytes = log->written_bytes =
+        log->synced_bytes = end;
     log->active->indexed = 1;
     log->appended_seq = log->durable_seq = log->next_seq - 1;
     return FR_OK;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* Torn or damaged? A frame that does not check, in the last segment, is either the end of what a crash left, or rot in
- * bytes that were acknowledged. Each frame carries how much of its segment was durable when it was written. So after
- * a bad frame at offset P the rest of the file is searched, byte by byte, for a frame that checks and says that P was
- * durable:
+/* Torn or damaged? A frame that does not check, in the last segment, is either the end of what a
+ * crash left, or rot in bytes that were acknowledged. Each frame carries how much of its segment
+ * was durable when it was written. So after a bad frame at offset P the rest of the file is
+ * searched, byte by byte, for a frame that checks and says that P was durable:
  *
- *      | frame A | frame B, bad | … | frame D: synced_bytes > P |     damage: FR_CORRUPT, nothing is touched
- *      | frame A | frame B, bad | … | frame C: synced_bytes = P |     a tail nobody was promised: cut at P
+ *      | frame A | frame B, bad | … | frame D: synced_bytes > P |     damage: hands off
+ *      | frame A | frame B, bad | … | frame C: synced_bytes = P |     never promised: cut
  *
  * Only the last group of frames before a crash has no such witness; a clean close writes one. */
 #include "segment.h"
@@ -19,7 +19,7 @@
 #define SCAN_BYTES (64u << 10)
 #define SCAN_CRC_BYTES_MAX (UINT64_C(1) << 30) /* work a hostile tail may cost */
 
-/* ---- the folder -------------------------------------------------------------------------------------------------- */
+/* ---- the folder ------------------------------------------------------------------------------ */
 
 static bool parse_name(const char *name, uint64_t *number)
 {
@@ -70,7 +70,7 @@ bool fr_segment_exists(fr_os *os, const char *dir, uint64_t number)
     return fr_segment_path(path, dir, number, NULL) == FR_OK && fr_os_exists(os, path);
 }
 
-/* ---- one file ---------------------------------------------------------------------------------------------------- */
+/* ---- one file -------------------------------------------------------------------------------- */
 
 static fr_status check_header(fr_segment_file *segment, uint64_t number, fr_error *err)
 {
@@ -81,11 +81,13 @@ static fr_status check_header(fr_segment_file *segment, uint64_t number, fr_erro
         return fr_fail_at(err, FR_CORRUPT, got, "log: a segment without a whole header");
     }
     FR_TRY(fr_segment_header_decode(bytes, &segment->header, err));
-    return segment->header.number == number ? FR_OK
-                                            : fr_fail_at(err, FR_CORRUPT, 16, "log: a segment under a wrong name");
+    return segment->header.number == number
+               ? FR_OK
+               : fr_fail_at(err, FR_CORRUPT, 16, "log: a segment under a wrong name");
 }
 
-fr_status fr_segment_open(fr_segment_file *segment, fr_os *os, const char *dir, uint64_t number, fr_error *err)
+fr_status fr_segment_open(fr_segment_file *segment, fr_os *os, const char *dir, uint64_t number,
+                          fr_error *err)
 {
     if (segment->file != NULL) {
         fr_file_closep(&segment->file);
@@ -134,7 +136,8 @@ static fr_status make_window(fr_segment_file *segment, size_t size, fr_error *er
 }
 
 /* Bytes [offset, offset + size) of the file; FR_END when it is shorter. */
-static fr_status look(fr_segment_file *segment, uint64_t offset, size_t size, fr_slice *out, fr_error *err)
+static fr_status look(fr_segment_file *segment, uint64_t offset, size_t size, fr_slice *out,
+                      fr_error *err)
 {
     uint64_t behind = offset - segment->window_at; /* wraps to something huge before the window */
     if (behind > segment->window_size || size > segment->window_size - behind) {
@@ -143,10 +146,12 @@ static fr_status look(fr_segment_file *segment, uint64_t offset, size_t size, fr
         if (offset > file_size || size > file_size - offset) {
             return FR_END;
         }
-        size_t want = (size_t)FR_MIN(FR_MAX((uint64_t)size, (uint64_t)WINDOW_BYTES), file_size - offset);
+        size_t want =
+            (size_t)FR_MIN(FR_MAX((uint64_t)size, (uint64_t)WINDOW_BYTES), file_size - offset);
         FR_TRY(make_window(segment, want, err));
         segment->window_size = 0;
-        FR_TRY(fr_file_pread(segment->file, segment->window, want, offset, &segment->window_size, err));
+        FR_TRY(fr_file_pread(segment->file, segment->window, want, offset, &segment->window_size,
+                             err));
         segment->window_at = offset;
         behind = 0;
         if (size > segment->window_size) {
@@ -164,21 +169,25 @@ static fr_status none(fr_segment_file *segment, const char *why)
 }
 
 /* A frame that checks, wherever it is in the chain. FR_END as in fr_segment_frame. */
-static fr_status whole_frame(fr_segment_file *segment, uint64_t offset, const fr_frame_head *head, fr_frame *out,
-                             fr_error *err)
+static fr_status whole_frame(fr_segment_file *segment, uint64_t offset, const fr_frame_head *head,
+                             fr_frame *out, fr_error *err)
 {
     fr_slice bytes = {0};
     fr_status status = look(segment, offset, head->frame_bytes, &bytes, err);
     if (status != FR_OK) {
-        return status == FR_END ? none(segment, "log: a frame reaches past the end of its segment") : status;
+        return status == FR_END ? none(segment, "log: a frame reaches past the end of its segment")
+                                : status;
     }
     if (fr_frame_crc(segment->header.salt, bytes) != head->crc) {
         return none(segment, "log: a frame's CRC is wrong");
     }
-    return fr_frame_open(bytes, out, NULL) == FR_OK ? FR_OK : none(segment, "log: a frame whose parts do not fit");
+    return fr_frame_open(bytes, out, NULL) == FR_OK
+               ? FR_OK
+               : none(segment, "log: a frame whose parts do not fit");
 }
 
-fr_status fr_segment_frame(fr_segment_file *segment, const fr_frame_expected *expected, fr_frame *out, fr_error *err)
+fr_status fr_segment_frame(fr_segment_file *segment, const fr_frame_expected *expected,
+                           fr_frame *out, fr_error *err)
 {
     fr_slice bytes = {0};
     fr_frame_head head;
@@ -190,16 +199,18 @@ fr_status fr_segment_frame(fr_segment_file *segment, const fr_frame_expected *ex
     if (fr_frame_head_decode(bytes.data, &head, &why) != FR_OK) {
         return none(segment, why.text);
     }
-    if (head.first_seq != expected->seq || (!expected->any_chain && head.chain != expected->chain)) {
+    if (head.first_seq != expected->seq ||
+        (!expected->any_chain && head.chain != expected->chain)) {
         return none(segment, "log: a frame that does not follow the one before it");
     }
-    if (((head.flags & FR_FRAME_CURSOR_SET) != 0) != (expected->offset == FR_SEGMENT_HEADER_BYTES)) {
+    if (((head.flags & FR_FRAME_CURSOR_SET) != 0) !=
+        (expected->offset == FR_SEGMENT_HEADER_BYTES)) {
         return none(segment, "log: a cursor set that is not the first frame of its segment");
     }
     return whole_frame(segment, expected->offset, &head, out, err);
 }
 
-/* ---- torn or damaged --------------------------------------------------------------------------------------------- */
+/* ---- torn or damaged ------------------------------------------------------------------------- */
 
 typedef struct {
     fr_segment_file *segment;
@@ -218,8 +229,9 @@ static fr_status hear_witness(trial *t, uint64_t offset, bool *guilty, fr_error 
     if (status != FR_OK) {
         return status == FR_END ? FR_OK : status;
     }
-    if (fr_frame_head_decode(bytes.data, &head, NULL) != FR_OK || head.synced_bytes <= t->bad_offset ||
-        head.synced_bytes > offset || head.first_seq < t->bad_seq || head.frame_bytes > t->file_size - offset) {
+    if (fr_frame_head_decode(bytes.data, &head, NULL) != FR_OK ||
+        head.synced_bytes <= t->bad_offset || head.synced_bytes > offset ||
+        head.first_seq < t->bad_seq || head.frame_bytes > t->file_size - offset) {
         return FR_OK;
     }
     if (head.frame_bytes > t->crc_bytes_left) {
@@ -237,8 +249,10 @@ static bool all_zero(const uint8_t *data, size_t size)
     return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
 }
 
-/* Looks for witnesses whose magic begins in [at, at + size) of the file, which `data` holds with 3 bytes more. */
-static fr_status scan_chunk(trial *t, const uint8_t *data, size_t size, uint64_t at, bool *guilty, fr_error *err)
+/* Looks for witnesses whose magic begins in [at, at + size) of the file, which `data` holds with
+ * 3 bytes more. */
+static fr_status scan_chunk(trial *t, const uint8_t *data, size_t size, uint64_t at, bool *guilty,
+                            fr_error *err)
 {
     uint8_t magic[4];
     fr_store_u32le(magic, FR_FRAME_MAGIC);
@@ -285,10 +299,13 @@ static bool known_zeros(const fr_segment_file *segment, uint64_t offset, uint64_
     return segment->zeros_end == file_size && offset >= segment->zeros_at;
 }
 
-fr_status fr_segment_judge_tail(fr_segment_file *segment, uint64_t offset, uint64_t seq, uint64_t *torn_end,
-                                fr_error *err)
+fr_status fr_segment_judge_tail(fr_segment_file *segment, uint64_t offset, uint64_t seq,
+                                uint64_t *torn_end, fr_error *err)
 {
-    trial t = {.segment = segment, .bad_offset = offset, .bad_seq = seq, .crc_bytes_left = SCAN_CRC_BYTES_MAX};
+    trial t = {.segment = segment,
+               .bad_offset = offset,
+               .bad_seq = seq,
+               .crc_bytes_left = SCAN_CRC_BYTES_MAX};
     bool guilty = false;
     const char *why = segment->why;
     *torn_end = offset;

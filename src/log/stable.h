@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** An array that one thread appends to while others read, whose elements never move: chunks of 64, 64, 128, 256, …
+/** An array that one thread appends to while others read, whose elements never move: chunks of
+ *  64, 64, 128, 256, …
  *
- *  thread   the writer reserves, fills the slot, then publishes (release); a reader takes the count (acquire, partner:
- *           fr_stable_publish) and may look at every element below it */
+ *  thread   the writer reserves, fills the slot, then publishes (release); a reader takes the
+ *           count (acquire, partner: fr_stable_publish) and may look at every element below it */
 #pragma once
 
 #include <fr/base.h>
@@ -35,7 +36,8 @@ static inline uint64_t fr_stable_count(const fr_stable *array)
 {
     return __atomic_load_n(&array->count, __ATOMIC_ACQUIRE); /* pairs with fr_stable_publish */
 }
-/** The zeroed slot behind the last element, not yet visible; NULL without memory or past 2^31 elements. */
+/** The zeroed slot behind the last element, not yet visible; NULL without memory or past 2^31
+ *  elements. */
 static inline void *fr_stable_reserve(fr_stable *array)
 {
     unsigned chunk;
@@ -48,11 +50,13 @@ static inline void *fr_stable_reserve(fr_stable *array)
         size_t room = (size_t)1 << (FR_STABLE_FIRST_LOG2 + (chunk == 0 ? 0 : chunk - 1));
         array->chunks[chunk] = calloc(room, array->element_bytes);
     }
-    return array->chunks[chunk] == NULL ? NULL : array->chunks[chunk] + within * array->element_bytes;
+    return array->chunks[chunk] == NULL ? NULL
+                                        : array->chunks[chunk] + within * array->element_bytes;
 }
 static inline void fr_stable_publish(fr_stable *array)
 {
-    __atomic_store_n(&array->count, array->count + 1, __ATOMIC_RELEASE); /* pairs with fr_stable_count */
+    __atomic_store_n(&array->count, array->count + 1,
+                     __ATOMIC_RELEASE); /* pairs with fr_stable_count */
 }
 static inline void fr_stable_done(fr_stable *array)
 {

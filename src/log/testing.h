@@ -52,7 +52,8 @@ static inline fr_slice since(const fr_buffer *texts, size_t at)
     return fr_slice_of(texts->data + at, texts->size - at);
 }
 
-static inline fr_slice random_text(uint64_t *seed, fr_buffer *texts, const char *before, size_t size)
+static inline fr_slice random_text(uint64_t *seed, fr_buffer *texts, const char *before,
+                                   size_t size)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz234567";
     size_t at = texts->size;
@@ -120,7 +121,8 @@ static inline void random_inner(uint64_t *seed, fr_buffer *texts, fr_event *even
 /** An event that every form can say: valid texts, a body of any format. */
 static inline fr_event random_event(uint64_t *seed, fr_buffer *texts)
 {
-    fr_event event = {.kind = (fr_event_kind)(below(seed, 4) > 0 ? FR_EVENT_PUT : 1 + below(seed, 5))};
+    fr_event event = {.kind =
+                          (fr_event_kind)(below(seed, 4) > 0 ? FR_EVENT_PUT : 1 + below(seed, 5))};
     event.time_us = below(seed, 50) == 0 ? next_random(seed) >> 1
                                          : UINT64_C(1783175888000000) + below(seed, 1000000);
     event.did = below(seed, 10) == 0 ? random_text(seed, texts, "did:web:x.", 1 + below(seed, 60))
@@ -130,7 +132,8 @@ static inline fr_event random_event(uint64_t *seed, fr_buffer *texts)
         event.collection = random_text(seed, texts, "app.test.c", 1 + below(seed, 12));
         event.rkey = random_text(seed, texts, "3", 1 + below(seed, 20));
     }
-    if (event.kind == FR_EVENT_PUT || event.kind == FR_EVENT_DELETE || event.kind == FR_EVENT_SYNC) {
+    if (event.kind == FR_EVENT_PUT || event.kind == FR_EVENT_DELETE ||
+        event.kind == FR_EVENT_SYNC) {
         event.rev = fr_tid_make(event.time_us, (uint32_t)below(seed, 1024));
     }
     if (event.kind == FR_EVENT_PUT) {
@@ -151,9 +154,10 @@ static inline bool same_event(const fr_event *a, const fr_event *b)
            fr_cid_equal(&a->cid, &b->cid);
 }
 
-/* ---- logs -------------------------------------------------------------------------------------------------------- */
+/* ---- logs ------------------------------------------------------------------------------------ */
 
-/** The event that test logs hold at `seq`: a function of it. A commit has 1 to 7 operations. Reuses `texts`. */
+/** The event that test logs hold at `seq`: a function of it. A commit has 1 to 7 operations.
+ *  Reuses `texts`. */
 static inline fr_event event_at(uint64_t seq, fr_buffer *texts)
 {
     uint64_t state = seq * 77;
@@ -176,8 +180,8 @@ static inline bool is_event_at(const fr_event *event)
 #define BATCH_MAX 1100
 
 /** Appends the events that belong next. */
-static inline fr_status append_next(fr_log *log, size_t count, const fr_log_cursor *cursors, size_t cursor_count,
-                                    fr_error *err)
+static inline fr_status append_next(fr_log *log, size_t count, const fr_log_cursor *cursors,
+                                    size_t cursor_count, fr_error *err)
 {
     static __thread fr_event events[BATCH_MAX];
     fr_buffer texts;
@@ -197,7 +201,8 @@ static inline fr_status append_next(fr_log *log, size_t count, const fr_log_curs
 }
 
 /** Reads from `from` to the end, checking each event; *count says how many there were. */
-static inline fr_status read_through(fr_os *os, const char *dir, uint64_t from, uint64_t *count, fr_error *err)
+static inline fr_status read_through(fr_os *os, const char *dir, uint64_t from, uint64_t *count,
+                                     fr_error *err)
 {
     fr_log_reader *reader = NULL;
     fr_event event;
@@ -240,7 +245,8 @@ static inline void read_whole(fr_os *os, const char *path, fr_slice *out)
 static inline void write_whole(fr_os *os, const char *path, fr_slice data)
 {
     fr_file *file = NULL;
-    assert_ok(fr_file_open(&file, os, path, FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE, NULL));
+    assert_ok(
+        fr_file_open(&file, os, path, FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE, NULL));
     assert_ok(fr_file_pwrite(file, data.data, data.size, 0, NULL));
     assert_ok(fr_file_sync(file, NULL));
     assert_ok(fr_file_close(file, NULL));

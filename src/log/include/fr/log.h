@@ -1,95 +1,111 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** The truth: an append-only sequence of events in segment files. One writer, any number of readers.
+/** The truth: an append-only sequence of events in segment files. One writer, any number of
+ *  readers.
  *
- *  A frame is what one append made durable together: header {magic, length, CRC-32C, CRC of the frame before, first
- *  seq, count, cursors}, then events. Sequence starts at 1 and is dense. Recovery at open scans, validates, cuts a torn
- *  tail of the last segment and says what it cut; damage elsewhere is FR_CORRUPT with its place.
- *  format: docs/format.md section 2 */
+ *  A frame is what one append made durable together: header {magic, length, CRC-32C, CRC of the
+ *  frame before, first seq, count, cursors}, then events. Sequence starts at 1 and is dense.
+ *  Recovery at open scans, validates, cuts a torn tail of the last segment and says what it cut;
+ *  damage elsewhere is FR_CORRUPT with its place. format: docs/format.md section 2 */
 #pragma once
 
 #include <fr/base.h>
 #include <fr/event.h>
 #include <fr/os.h>
 
-#define FR_LOG_FRAME_EVENTS_MAX 512              /* frames are cut here, save that one commit never straddles two */
-#define FR_LOG_FRAME_BYTES_MAX (64u << 20)       /* hard bound of one frame */
-#define FR_LOG_COMMIT_EVENTS_MAX 8192            /* a run of one did and rev is kept whole up to this many events */
-#define FR_LOG_COMMIT_BYTES_MAX (32u << 20)      /* and this many bytes: beyond, it is a repository's import, and cut */
-#define FR_LOG_SEGMENT_BYTES (64u << 20)         /* a new segment begins beyond this */
+#define FR_LOG_FRAME_EVENTS_MAX 512         /* frames are cut here, but never inside a commit */
+#define FR_LOG_FRAME_BYTES_MAX (64u << 20)  /* hard bound of one frame */
+#define FR_LOG_COMMIT_EVENTS_MAX 8192       /* a run of one did and rev is kept whole up to here */
+#define FR_LOG_COMMIT_BYTES_MAX (32u << 20) /* and here: beyond, it is a repository's import */
+#define FR_LOG_SEGMENT_BYTES (64u << 20)    /* a new segment begins beyond this */
 #define FR_LOG_SEGMENT_BYTES_MAX (1u << 30)
-#define FR_LOG_PREALLOCATE_BYTES (8u << 20)      /* step in which the open segment's file grows */
+#define FR_LOG_PREALLOCATE_BYTES (8u << 20) /* step in which the open segment's file grows */
 #define FR_LOG_CURSOR_NAME_MAX 256
 #define FR_LOG_CURSORS_MAX 64
 
 /** How far a source was when the events of a frame were taken. */
 typedef struct {
-    char source[FR_LOG_CURSOR_NAME_MAX];   /* e.g. "jetstream:wss://host/subscribe" */
-    uint64_t cursor;                       /* the upstream's own number */
+    char source[FR_LOG_CURSOR_NAME_MAX]; /* e.g. "jetstream:wss://host/subscribe" */
+    uint64_t cursor;                     /* the upstream's own number */
 } fr_log_cursor;
 
 typedef struct fr_log fr_log;
 
 typedef struct {
     uint64_t events, first_seq, last_seq, segments, bytes;
-    uint64_t cut_bytes;     /* torn tail removed at open */
+    uint64_t cut_bytes;               /* torn tail removed at open */
     char cut_place[FR_PATH_MAX + 32]; /* "FILE: offset N", empty when nothing was cut */
 } fr_log_stat;
 
-/** Opens for writing (recovers, takes no lock: DIR/LOCK is the engine's). `dir` is created when absent.
+/** Opens for writing (recovers, takes no lock: DIR/LOCK is the engine's). `dir` is created when
+ *  absent.
  *
  *  segment_bytes  0: FR_LOG_SEGMENT_BYTES; at most FR_LOG_SEGMENT_BYTES_MAX
- *  recovery  headers of all segments, the last one in full; what is found is durable on return. A tail that no sync
- *            covered is cut (fr_log_stat); a bad frame of which a later one says that it was durable is damage.
+ *  recovery  headers of all segments, the last one in full; what is found is durable on return.
+ *            A tail that no sync covered is cut (fr_log_stat); a bad frame of which a later one
+ *            says that it was durable is damage.
  *  errors    FR_CORRUPT damage: nothing was changed, fr_log_verify names the place */
-FR_MUST_USE fr_status fr_log_open(fr_log **out, fr_os *os, const char *dir, uint64_t segment_bytes, fr_error *err);
-/** Syncs, marks the end as clean, cuts preallocated space, closes; NULL is fine. The log is gone either way; FR_IO: it
- *  was poisoned, or became so, and what was not synced may be lost. */
+FR_MUST_USE fr_status fr_log_open(fr_log **out, fr_os *os, const char *dir, uint64_t segment_bytes,
+                                  fr_error *err);
+/** Syncs, marks the end as clean, cuts preallocated space, closes; NULL is fine. The log is gone
+ *  either way; FR_IO: it was poisoned, or became so, and what was not synced may be lost. */
 fr_status fr_log_close(fr_log *log, fr_error *err);
 void fr_log_stat_of(const fr_log *log, fr_log_stat *out);
 
-/** Appends events[count] (any count; frames are cut inside, never within one commit = same did and rev in a row) and
- *  sets their seq. Written, not yet durable: fr_log_sync makes it so. `cursors` (may be 0 of them) go into the last
- *  frame's header; count 0 with cursors writes a frame that takes no sequence.
- *  errors   FR_INVALID, FR_LIMIT an event or a cursor out of bounds: the frames before it were written (their events
- *           have a seq), nothing of the frame it is in; FR_NOMEM likewise; FR_IO: the log is poisoned, every later call
- *           fails until reopened, which then shows which frames came to be
+/** Appends events[count] (any count; frames are cut inside, never within one commit = same did
+ *  and rev in a row) and sets their seq. Written, not yet durable: fr_log_sync makes it so.
+ *  `cursors` (may be 0 of them) go into the last frame's header; count 0 with cursors writes a
+ *  frame that takes no sequence.
+ *  errors   FR_INVALID, FR_LIMIT an event or a cursor out of bounds: the frames before it were
+ *           written (their events have a seq), nothing of the frame it is in; FR_NOMEM likewise;
+ *           FR_IO: the log is poisoned, every later call fails until reopened, which then shows
+ *           which frames came to be
  *  thread   the one writer; readers are never waited for
- *  cost     one pass over the events into a frame, one write a frame of up to FR_LOG_FRAME_EVENTS_MAX events */
-FR_MUST_USE fr_status fr_log_append(fr_log *log, fr_event *events, size_t count, const fr_log_cursor *cursors,
-                                    size_t cursor_count, fr_error *err);
-/** Makes everything appended so far durable. May run in another thread than append. FR_IO: poisoned, as above. */
+ *  cost     one pass over the events into a frame, one write a frame of up to
+ *           FR_LOG_FRAME_EVENTS_MAX events */
+FR_MUST_USE fr_status fr_log_append(fr_log *log, fr_event *events, size_t count,
+                                    const fr_log_cursor *cursors, size_t cursor_count,
+                                    fr_error *err);
+/** Makes everything appended so far durable. May run in another thread than append. FR_IO:
+ *  poisoned, as above. */
 FR_MUST_USE fr_status fr_log_sync(fr_log *log, fr_error *err);
-uint64_t fr_log_last_seq(const fr_log *log);         /* appended */
-uint64_t fr_log_durable_seq(const fr_log *log);      /* synced; readers stop here */
+uint64_t fr_log_last_seq(const fr_log *log);    /* appended */
+uint64_t fr_log_durable_seq(const fr_log *log); /* synced; readers stop here */
 /** The cursor saved last for a source, over all frames; FR_NOT_FOUND. */
 FR_MUST_USE fr_status fr_log_cursor_get(const fr_log *log, const char *source, uint64_t *out);
 
-/* ---- reading ---------------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
-/** Reads events in order, from the same process as the writer or beside it (read-only: the durable prefix that the
- *  files show; a torn tail just ends). Checks every frame's CRC and chain. thread: owned */
+/** Reads events in order, from the same process as the writer or beside it (read-only: the
+ *  durable prefix that the files show; a torn tail just ends). Checks every frame's CRC and
+ *  chain. thread: owned */
 typedef struct fr_log_reader fr_log_reader;
-/** from_seq 0 or 1: the beginning; an event that is not there yet is waited for. FR_NOT_FOUND: no such folder. */
-FR_MUST_USE fr_status fr_log_reader_open(fr_log_reader **out, fr_os *os, const char *dir, uint64_t from_seq,
-                                         fr_error *err);
+/** from_seq 0 or 1: the beginning; an event that is not there yet is waited for. FR_NOT_FOUND:
+ *  no such folder. */
+FR_MUST_USE fr_status fr_log_reader_open(fr_log_reader **out, fr_os *os, const char *dir,
+                                         uint64_t from_seq, fr_error *err);
 void fr_log_reader_close(fr_log_reader *reader);
-/** Next event; slices valid until the next call. FR_END at the end of what is there (call again later for more);
- *  FR_CORRUPT with err->offset and fr_log_reader_place, from then on. `lazy_cid` as in fr_event_decode. */
-FR_MUST_USE fr_status fr_log_reader_next(fr_log_reader *reader, bool lazy_cid, fr_event *out, fr_error *err);
+/** Next event; slices valid until the next call. FR_END at the end of what is there (call again
+ *  later for more); FR_CORRUPT with err->offset and fr_log_reader_place, from then on.
+ *  `lazy_cid` as in fr_event_decode. */
+FR_MUST_USE fr_status fr_log_reader_next(fr_log_reader *reader, bool lazy_cid, fr_event *out,
+                                         fr_error *err);
 /** "FILE: offset N" of the frame read last, or that is damaged. */
 const char *fr_log_reader_place(const fr_log_reader *reader);
-/** Facts of a directory without a writer: headers of all segments, the last one in full. cut_bytes and cut_place tell
- *  what an open would cut. errors: FR_NOT_FOUND no such folder, FR_CORRUPT */
+/** Facts of a directory without a writer: headers of all segments, the last one in full.
+ *  cut_bytes and cut_place tell what an open would cut. errors: FR_NOT_FOUND no such folder,
+ *  FR_CORRUPT */
 FR_MUST_USE fr_status fr_log_stat_dir(fr_os *os, const char *dir, fr_log_stat *out, fr_error *err);
-/** Reads every byte there is, changes nothing: FR_CORRUPT with the first bad place ("FILE: offset N", empty when it is
- *  a file that is missing), else FR_OK and the facts. */
-FR_MUST_USE fr_status fr_log_verify(fr_os *os, const char *dir, fr_log_stat *out, char place[FR_PATH_MAX + 32],
-                                    fr_error *err);
+/** Reads every byte there is, changes nothing: FR_CORRUPT with the first bad place ("FILE:
+ *  offset N", empty when it is a file that is missing), else FR_OK and the facts. */
+FR_MUST_USE fr_status fr_log_verify(fr_os *os, const char *dir, fr_log_stat *out,
+                                    char place[FR_PATH_MAX + 32], fr_error *err);
 
-/** One event by sequence, from any thread while the log is open: finds the frame, decodes. A frame's CRC is checked
- *  once: when written, at recovery, or by the first read of it. Slices point into mapped memory and stay valid until
- *  the log is closed. The cid of a format 0 put is computed.
+/** One event by sequence, from any thread while the log is open: finds the frame, decodes. A
+ *  frame's CRC is checked once: when written, at recovery, or by the first read of it. Slices
+ *  point into mapped memory and stay valid until the log is closed. The cid of a format 0 put is
+ *  computed.
  *  errors   FR_NOT_FOUND beyond the durable end; FR_CORRUPT + offset in its segment
- *  cost     no lock, no system call; the first read in an older segment hops over its frame heads (one small read a
- *           frame) and maps it; the first read of a frame found at open checks its CRC */
+ *  cost     no lock, no system call; the first read in an older segment hops over its frame
+ *           heads (one small read a frame) and maps it; the first read of a frame found at open
+ *           checks its CRC */
 FR_MUST_USE fr_status fr_log_read(fr_log *log, uint64_t seq, fr_event *out, fr_error *err);
