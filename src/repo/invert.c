@@ -44,6 +44,24 @@ static fr_status check_unique(const fr_frame *frame, uint64_t offset, fr_error *
     return FR_OK;
 }
 
+static fr_status pass_item(void *context, const fr_repo_item *item)
+{
+    (void)context;
+    (void)item;
+    return FR_OK;
+}
+
+/* Every node that came is sound and stands where its keys belong. Edits may then trust what they load;
+ * and no block can be the child of many, which would make a small frame a large tree. */
+static fr_status check_tree(const fr_frame *frame, uint64_t offset, fr_error *err)
+{
+    fr_status status = fr_repo_walk(frame->repo, pass_item, NULL, err);
+    if (status != FR_OK && err != NULL) {
+        err->offset += offset;
+    }
+    return status;
+}
+
 static fr_status load_block(void *context, const fr_cid *cid, fr_slice *block)
 {
     return fr_repo_block(context, cid, block);
@@ -108,12 +126,14 @@ fr_status fr_frame_invert(fr_frame_reader *reader, const fr_frame *frame, fr_err
     }
     uint64_t offset = (uint64_t)(frame->blocks.data - frame->bytes.data);
     FR_TRY(check_unique(frame, offset, err));
+    FR_TRY(check_tree(frame, offset, err));
     order_ops(frame, reader->order);
     if (reader->tree == NULL) {
         FR_TRY(fr_mst_new(&reader->tree, err));
     }
     fr_repo_options options = {.level = FR_LEVEL_FULL};
     node_rules rules = node_rules_of(&options);
+    rules.check_layers = false; /* the walk did */
     FR_TRY(
         mst_open_partial(reader->tree, &frame->commit.data, load_block, frame->repo, &rules, err));
     fr_status status = undo_all(reader->tree, frame, reader->order, err);

@@ -81,6 +81,7 @@ static fr_status reserve(mst_node *node, uint32_t count, fr_error *err)
     if (entries == NULL) {
         return no_memory(err);
     }
+    memset(entries + node->capacity, 0, (capacity - node->capacity) * sizeof *entries);
     node->entries = entries;
     node->capacity = capacity;
     return FR_OK;
@@ -248,6 +249,10 @@ static fr_status load_stub(fr_mst *mst, mst_node *node, fr_error *err)
         return fr_fail_code(err, FR_MALFORMED, 0, "node-top", "mst: the top node has no entry");
     }
     node->stub = false;
+    if (view.layer < 0 && view.count != 0) {
+        view.layer =
+            (int)fr_mst_layer(view.first_key); /* layers were checked before, by the caller */
+    }
     node->layer = view.layer;
     return fill_entries(node, mst->entries.at, &view, err);
 }

