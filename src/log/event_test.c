@@ -76,6 +76,31 @@ static void overhead_is_small(void **state)
     assert_true(bytes.size - sizeof body < 85);
 }
 
+/* The example of docs/format.md section 2.4. */
+static void bytes_are_those_of_the_manual(void **state)
+{
+    (void)state;
+    static const uint8_t wanted[] = "\x01\x00\x09"
+                                    "did:plc:a"
+                                    "\x01\0\0\0\0\0\0\0"
+                                    "\x05"
+                                    "a.b.c"
+                                    "\x04"
+                                    "self"
+                                    "\x01\xa0";
+    fr_cleanup(fr_buffer_done) fr_buffer bytes;
+    fr_buffer_init(&bytes, 4096);
+    fr_event event = {.kind = FR_EVENT_PUT,
+                      .time_us = 1000,
+                      .rev = 1,
+                      .did = FR_SLICE("did:plc:a"),
+                      .collection = FR_SLICE("a.b.c"),
+                      .rkey = FR_SLICE("self"),
+                      .body = FR_SLICE("\xa0")};
+    assert_ok(fr_event_encode_at(&event, 1000, &bytes, NULL));
+    assert_true(fr_slice_equal(fr_buffer_view(&bytes), fr_slice_of(wanted, sizeof wanted - 1)));
+}
+
 static void illegal_events_are_not_written(void **state)
 {
     (void)state;
@@ -436,6 +461,7 @@ int main(void)
         cmocka_unit_test(bytes_give_back_the_event),
         cmocka_unit_test(every_cut_is_corrupt),
         cmocka_unit_test(overhead_is_small),
+        cmocka_unit_test(bytes_are_those_of_the_manual),
         cmocka_unit_test(illegal_events_are_not_written),
         cmocka_unit_test(illegal_heads_are_refused),
         cmocka_unit_test(lines_give_back_the_event),
