@@ -64,11 +64,24 @@ fr_status fr_net_wait(fr_net *net, bool for_write, uint64_t timeout_ns, fr_error
 
 /* ---- connecting ----------------------------------------------------------------------------------------------- */
 
-static fr_status finish_connect(fr_net *net, uint64_t deadline_ns, fr_error *err)
+/* Waits in slices, so that *stop is seen: the socket is nobody's yet who could interrupt it. */
+static fr_status wait_connected(fr_net *net, uint64_t deadline_ns, const bool *stop, fr_error *err)
+{
+    for (;;) {
+        uint64_t slice_end_ns = FR_MIN(deadline_ns, deadline_after(FR_NET_STOP_LOOK_NS));
+        fr_status status = wait_ready(net, POLLOUT, slice_end_ns, err);
+        if (status != FR_AGAIN || slice_end_ns == deadline_ns || fr_net_stopped(stop)) {
+            return status;
+        }
+        fr_error_reset(err);
+    }
+}
+
+static fr_status finish_connect(fr_net *net, uint64_t deadline_ns, const bool *stop, fr_error *err)
 {
     int failed = 0;
     socklen_t size = sizeof failed;
-    FR_TRY(wait_ready(net, POLLOUT, deadline_ns, err));
+    FR_TRY(wait_connected(net, deadline_ns, stop, err));
     if (getsockopt(net->fd, SOL_SOCKET, SO_ERROR, &failed, &size) != 0) {
         failed = errno;
     }
@@ -76,7 +89,7 @@ static fr_status finish_connect(fr_net *net, uint64_t deadline_ns, fr_error *err
 }
 
 static fr_status connect_one(fr_net *net, const struct addrinfo *to, uint64_t deadline_ns,
-                             fr_error *err)
+                             const bool *stop, fr_error *err)
 {
     int yes = 1;
     net->fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, to->ai_protocol);
@@ -87,8 +100,9 @@ static fr_status connect_one(fr_net *net, const struct addrinfo *to, uint64_t de
     setsockopt(net->fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof yes);
     fr_status status = FR_OK;
     if (connect(net->fd, to->ai_addr, to->ai_addrlen) != 0) {
-        status = errno == EINPROGRESS || errno == EINTR ? finish_connect(net, deadline_ns, err)
-                                                        : fr_fail_os(err, errno, "net: connect");
+        status = errno == EINPROGRESS || errno == EINTR
+                     ? finish_connect(net, deadline_ns, stop, err)
+                     : fr_fail_os(err, errno, "net: connect");
     }
     if (status != FR_OK) {
         close(net->fd);
@@ -100,7 +114,7 @@ static fr_status connect_one(fr_net *net, const struct addrinfo *to, uint64_t de
 /* Each address gets an equal share of the time that is left, so one that swallows packets does not use up the time
  * of the next. */
 static fr_status connect_any(fr_net *net, const struct addrinfo *list, uint64_t deadline_ns,
-                             fr_error *err)
+                             const bool *stop, fr_error *err)
 {
     uint64_t count = 0;
     fr_status status = fr_fail(err, FR_NOT_FOUND, "net: the host has no address");
@@ -111,9 +125,9 @@ static fr_status connect_any(fr_net *net, const struct addrinfo *list, uint64_t 
         uint64_t now = now_ns();
         uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
         fr_error_reset(err);
-        status = connect_one(net, at, now + left / count, err);
-        if (status == FR_OK) {
-            return FR_OK;
+        status = connect_one(net, at, now + left / count, stop, err);
+        if (status == FR_OK || fr_net_stopped(stop)) {
+            return status;
         }
         count--;
     }
@@ -144,12 +158,18 @@ static void close_net(fr_net **net)
 fr_status fr_net_connect(fr_net **out, const char *host, uint16_t port, uint64_t timeout_ns,
                          fr_error *err)
 {
+    return fr_net_connect_unless(out, host, port, timeout_ns, NULL, err);
+}
+
+fr_status fr_net_connect_unless(fr_net **out, const char *host, uint16_t port, uint64_t timeout_ns,
+                                const bool *stop, fr_error *err)
+{
     fr_cleanup(close_net) fr_net *net = NULL;
     fr_cleanup(fr_resolution_unrefp) fr_resolution *found = NULL;
     uint64_t deadline_ns = deadline_after(timeout_ns);
-    FR_TRY(fr_resolve_host(&found, host, port, timeout_ns, err));
+    FR_TRY(fr_resolve_host(&found, host, port, timeout_ns, stop, err));
     FR_TRY(new_net(&net, err));
-    FR_TRY(connect_any(net, fr_resolution_list(found), deadline_ns, err));
+    FR_TRY(connect_any(net, fr_resolution_list(found), deadline_ns, stop, err));
     *out = net;
     net = NULL;
     return FR_OK;

@@ -92,13 +92,15 @@ static fr_status new_resolution(fr_resolution **out, const char *host, uint16_t 
     return FR_OK;
 }
 
-static fr_status wait_done(fr_resolution *resolution, uint64_t timeout_ns, fr_error *err)
+static fr_status wait_done(fr_resolution *resolution, uint64_t timeout_ns, const bool *stop,
+                           fr_error *err)
 {
     uint64_t start_ns = now_ns();
     uint64_t gone_ns = 0;
     fr_mutex_lock(&resolution->lock);
-    while (!resolution->done && gone_ns < timeout_ns) {
-        (void)fr_cond_wait_ns(&resolution->done_cond, &resolution->lock, timeout_ns - gone_ns);
+    while (!resolution->done && gone_ns < timeout_ns && !fr_net_stopped(stop)) {
+        uint64_t slice_ns = FR_MIN(timeout_ns - gone_ns, (uint64_t)FR_NET_STOP_LOOK_NS);
+        (void)fr_cond_wait_ns(&resolution->done_cond, &resolution->lock, slice_ns);
         gone_ns = now_ns() - start_ns;
     }
     bool done = resolution->done;
@@ -117,7 +119,8 @@ static fr_status wait_done(fr_resolution *resolution, uint64_t timeout_ns, fr_er
     return failed != 0 ? fr_fail(err, FR_NOT_FOUND, "net: no such host") : FR_OK;
 }
 
-static fr_status resolve_aside(fr_resolution *resolution, uint64_t timeout_ns, fr_error *err)
+static fr_status resolve_aside(fr_resolution *resolution, uint64_t timeout_ns, const bool *stop,
+                               fr_error *err)
 {
     fr_thread thread;
     resolution->refs++; /* the thread's */
@@ -127,18 +130,18 @@ static fr_status resolve_aside(fr_resolution *resolution, uint64_t timeout_ns, f
         return status;
     }
     pthread_detach(thread);
-    return wait_done(resolution, timeout_ns, err);
+    return wait_done(resolution, timeout_ns, stop, err);
 }
 
 fr_status fr_resolve_host(fr_resolution **out, const char *host, uint16_t port, uint64_t timeout_ns,
-                          fr_error *err)
+                          const bool *stop, fr_error *err)
 {
     fr_cleanup(fr_resolution_unrefp) fr_resolution *resolution = NULL;
     FR_TRY(new_resolution(&resolution, host, port, err));
     /* A number needs no name server and no thread. */
     if (look_up(resolution, AI_NUMERICHOST, &resolution->list) != 0) {
         resolution->list = NULL;
-        FR_TRY(resolve_aside(resolution, timeout_ns, err));
+        FR_TRY(resolve_aside(resolution, timeout_ns, stop, err));
     }
     *out = resolution;
     resolution = NULL;

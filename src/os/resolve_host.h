@@ -10,9 +10,17 @@
 
 typedef struct fr_resolution fr_resolution;
 
-/** FR_AGAIN when the time ran out, FR_NOT_FOUND when there is no such host. */
+#define FR_NET_STOP_LOOK_NS 100000000U /* how often a connect looks whether it was stopped */
+
+/** NULL: never. pairs with the store of whoever stops */
+static inline bool fr_net_stopped(const bool *stop)
+{
+    return stop != NULL && __atomic_load_n(stop, __ATOMIC_ACQUIRE);
+}
+
+/** FR_AGAIN when the time ran out or *stop was set, FR_NOT_FOUND when there is no such host. */
 FR_MUST_USE fr_status fr_resolve_host(fr_resolution **out, const char *host, uint16_t port,
-                                      uint64_t timeout_ns, fr_error *err);
+                                      uint64_t timeout_ns, const bool *stop, fr_error *err);
 /** Borrowed until unref. */
 const struct addrinfo *fr_resolution_list(const fr_resolution *resolution);
 void fr_resolution_unref(fr_resolution *resolution); /* NULL is fine */
