@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// A CAR is walked twice: once to check all of it, once to hand it on, so that a bad one changes nothing. Then the engine is
+// told every key it has, and what is live without one of them goes.
+//
+// A folder is listed first, without recursion, so that the total is known when reading begins.
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <fr/codec.h>
+#include <fr/os.h>
+
+#include "bytes.h"
+#include "readers.h"
+
+/* ---- one CAR -------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    feeder *feed;
+    did_keys *keys;
+    fr_repo *repo; /* its memory serves every CAR */
+} car_reader;
+
+/** Everything that can be wrong with the whole of it. */
+static fr_status check_car(car_reader *cars, fr_slice input, bool *unverified, fr_error *why)
+{
+    const fr_repo_options options = {.level = FR_LEVEL_FULL, .check_records = true};
+    FR_TRY(cars->repo == NULL ? fr_repo_open(&cars->repo, input, &options, why)
+                              : fr_repo_reopen(cars->repo, input, &options, why));
+    const fr_commit *commit = fr_repo_commit(cars->repo);
+    const fr_public_key *key = did_keys_find(cars->keys, commit->did);
+    *unverified = key == NULL;
+    if (key != NULL) {
+        FR_TRY(fr_commit_verify(commit, key, why));
+    }
+    if (commit->rev == 0) {
+        return fr_fail_code(why, FR_MALFORMED, commit->offset, "commit-rev",
+                            "a version 2 commit without rev: there is nothing to order it by");
+    }
+    fr_repo_item item;
+    fr_status status = FR_OK;
+    while (status == FR_OK) {
+        status = fr_repo_next(cars->repo, &item, why);
+    }
+    return status == FR_END ? FR_OK : status;
+}
+
+static fr_event event_of(const fr_commit *commit, fr_event_kind kind)
+{
+    return (fr_event){.kind = kind,
+                      .time_us = fr_tid_time_us(commit->rev),
+                      .partition_key = fr_xxh3_64(commit->did),
+                      .rev = commit->rev,
+                      .did = commit->did};
+}
+
+static void reject_record(feeder *f, const feeder_place *place, const fr_repo_item *item)
+{
+    fr_error why = {0};
+    (void)!fr_fail_code(&why, FR_MALFORMED, item->record_offset, item->record_code, "a record breaks the data model");
+    feeder_reject(f, place, 1, &why);
+}
+
+static fr_status hand_on_item(car_reader *cars, const char *name, const fr_repo_item *item, fr_key_set *keys,
+                              fr_error *err)
+{
+    feeder_place place = {name, item->record_code != NULL ? item->record_offset : item->offset, false};
+    fr_event event = event_of(fr_repo_commit(cars->repo), FR_EVENT_PUT);
+    size_t slash = fr_slice_find(item->key, '/');
+    event.collection = fr_slice_sub(item->key, 0, slash);
+    event.rkey = fr_slice_from(item->key, slash + 1);
+    event.body = item->value;
+    event.cid = item->cid;
+    FR_TRY(fr_key_set_add(keys, event.collection, event.rkey, err)); /* a bad record is there as well */
+    if (item->record_code != NULL) {
+        reject_record(cars->feed, &place, item);
+        return FR_OK;
+    }
+    return feeder_event(cars->feed, &event, true, &place, err);
+}
+
+static fr_status hand_on(car_reader *cars, const char *name, fr_key_set *keys, fr_error *err)
+{
+    fr_repo_item item;
+    fr_repo_rewind(cars->repo);
+    for (;;) {
+        fr_status status = fr_repo_next(cars->repo, &item, err);
+        if (status == FR_END) {
+            break;
+        }
+        FR_TRY(status);
+        if (feeder_stopped(cars->feed)) {
+            return fr_fail(err, FR_AGAIN, "stopped");
+        }
+        FR_TRY(hand_on_item(cars, name, &item, keys, err));
+    }
+    fr_event sync = event_of(fr_repo_commit(cars->repo), FR_EVENT_SYNC);
+    return feeder_car_end(cars->feed, &sync, keys, err);
+}
+
+static fr_status take_car(car_reader *cars, fr_slice input, const char *name, fr_error *err)
+{
+    fr_error why = {0};
+    bool unverified = false;
+    fr_status status = check_car(cars, input, &unverified, &why);
+    if (status == FR_NOMEM) {
+        *err = why;
+        return status;
+    }
+    if (status != FR_OK) {
+        feeder_place place = {name, why.offset, false};
+        feeder_reject(cars->feed, &place, 1, &why);
+        return FR_OK;
+    }
+    cars->feed->unverified += unverified;
+    fr_key_set keys = {0};
+    status = hand_on(cars, name, &keys, err);
+    fr_key_set_done(&keys);
+    return status;
+}
+
+/* ---- from where ------------------------------------------------------------------------------------------------------- */
+
+static fr_status take_pipe(car_reader *cars, fr_stream *stream, const char *name, fr_error *err)
+{
+    enum { STEP = 1 << 20 };
+    fr_buffer bytes;
+    fr_status status = FR_OK;
+    fr_buffer_init(&bytes, FR_SOURCE_CAR_PIPE_BYTES_MAX);
+    while (status == FR_OK || status == FR_AGAIN) {
+        size_t got = 0;
+        uint8_t *at = fr_buffer_reserve(&bytes, STEP);
+        fr_error_reset(err);
+        if (at == NULL) {
+            status = fr_buffer_status(&bytes, err);
+            break;
+        }
+        status = feeder_stopped(cars->feed) ? FR_END : fr_stream_read(stream, at, STEP, &got, FR_SOURCE_LOOK_NS, err);
+        bytes.size += got;
+    }
+    if (feeder_stopped(cars->feed)) {
+        status = fr_fail(err, FR_AGAIN, "stopped");
+    }
+    if (status == FR_END) {
+        status = take_car(cars, fr_buffer_view(&bytes), name, err);
+    }
+    fr_buffer_done(&bytes);
+    return status;
+}
+
+static fr_status map_car(const char *path, fr_slice *map, fr_error *err)
+{
+    fr_cleanup(fr_file_closep) fr_file *file = NULL;
+    uint64_t size = 0;
+    *map = (fr_slice){NULL, 0};
+    FR_TRY(fr_file_open(&file, fr_os_real(), path, FR_OPEN_READ, err));
+    FR_TRY(fr_file_size(file, &size, err));
+    return size == 0 ? FR_OK : fr_file_map(file, size, map, err);
+}
+
+static fr_status take_mapped(car_reader *cars, const char *path, fr_error *err)
+{
+    fr_slice map;
+    FR_TRY(map_car(path, &map, err));
+    fr_status status = take_car(cars, map, path, err);
+    cars->feed->done_bytes += map.size;
+    if (map.size != 0) {
+        fr_file_unmap(fr_os_real(), map);
+    }
+    return status;
+}
+
+static fr_status take_file(car_reader *cars, const char *path, fr_error *err)
+{
+    fr_cleanup(fr_stream_closep) fr_stream *stream = NULL;
+    FR_TRY(fr_stream_open(&stream, path, err));
+    cars->feed->total_bytes = fr_stream_size(stream);
+    /* An empty file and a pipe both say 0: the pipe's way serves both. */
+    return cars->feed->total_bytes == 0 ? take_pipe(cars, stream, path, err) : take_mapped(cars, path, err);
+}
+
+/* ---- folders ---------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    char **paths;
+    size_t count, room;
+} path_list;
+
+static void path_list_done(path_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        free(list->paths[i]);
+    }
+    free(list->paths);
+    *list = (path_list){0};
+}
+
+static fr_status path_list_add(path_list *list, const char *folder, const char *name, fr_error *err)
+{
+    char path[FR_PATH_MAX];
+    FR_TRY(fr_path(path, sizeof path, err, name == NULL ? "%s" : "%s/%s", folder, name));
+    if (list->count == list->room) {
+        size_t room = FR_MAX((size_t)64, list->room * 2);
+        char **paths = realloc(list->paths, room * sizeof *paths);
+        if (paths == NULL) {
+            return fr_fail(err, FR_NOMEM, "source: names of CARs");
+        }
+        list->paths = paths;
+        list->room = room;
+    }
+    list->paths[list->count] = strdup(path);
+    if (list->paths[list->count] == NULL) {
+        return fr_fail(err, FR_NOMEM, "source: names of CARs");
+    }
+    list->count++;
+    return FR_OK;
+}
+
+typedef struct {
+    path_list *into;
+    const char *folder;
+    fr_error *err;
+} listing;
+
+static fr_status note_entry(void *context, const char *name)
+{
+    listing *l = context;
+    return path_list_add(l->into, l->folder, name, l->err);
+}
+
+static bool is_car_name(const char *path)
+{
+    size_t size = strlen(path);
+    return size > 4 && strcmp(path + size - 4, ".car") == 0;
+}
+
+static size_t depth_of(const char *path, const char *top)
+{
+    size_t depth = 0;
+    for (const char *at = path + strlen(top); *at != '\0'; at++) {
+        depth += *at == '/';
+    }
+    return depth;
+}
+
+static void reject_path(feeder *f, const char *path, const fr_error *why)
+{
+    feeder_place place = {path, 0, false};
+    feeder_reject(f, &place, 1, why);
+}
+
+/** Puts what a folder holds on the stack, the first name on top. */
+static fr_status open_folder(feeder *f, path_list *stack, const char *folder, const char *top, fr_error *err)
+{
+    fr_cleanup(path_list_done) path_list entries = {0};
+    fr_error why = {0};
+    listing l = {&entries, folder, &why};
+    fr_status status = depth_of(folder, top) > FR_SOURCE_CAR_DEPTH_MAX
+                           ? fr_fail(&why, FR_LIMIT, "source: folders too deep")
+                           : fr_os_list(fr_os_real(), folder, note_entry, &l, &why);
+    if (status == FR_NOMEM) {
+        *err = why;
+        return status;
+    }
+    if (status != FR_OK) {
+        why.status = status;
+        reject_path(f, folder, &why);
+        return FR_OK;
+    }
+    for (size_t i = entries.count; i-- > 0;) {
+        if (is_car_name(entries.paths[i]) || fr_os_is_dir(fr_os_real(), entries.paths[i])) {
+            FR_TRY(path_list_add(stack, entries.paths[i], NULL, err));
+        }
+    }
+    return FR_OK;
+}
+
+static uint64_t size_of(const char *path)
+{
+    fr_cleanup(fr_file_closep) fr_file *file = NULL;
+    uint64_t size = 0;
+    bool known = fr_file_open(&file, fr_os_real(), path, FR_OPEN_READ, NULL) == FR_OK &&
+                 fr_file_size(file, &size, NULL) == FR_OK;
+    return known ? size : 0;
+}
+
+static fr_status list_cars(feeder *f, const char *top, path_list *found, fr_error *err)
+{
+    fr_cleanup(path_list_done) path_list stack = {0};
+    FR_TRY(path_list_add(&stack, top, NULL, err));
+    f->total_bytes = 0;
+    while (stack.count != 0) {
+        char *path = stack.paths[--stack.count];
+        bool folder = fr_os_is_dir(fr_os_real(), path);
+        fr_status status = folder ? open_folder(f, &stack, path, top, err) : path_list_add(found, path, NULL, err);
+        f->total_bytes += folder ? 0 : size_of(path);
+        free(path);
+        FR_TRY(status);
+    }
+    return FR_OK;
+}
+
+static fr_status take_folder(car_reader *cars, const char *top, fr_error *err)
+{
+    fr_cleanup(path_list_done) path_list found = {0};
+    FR_TRY(list_cars(cars->feed, top, &found, err));
+    for (size_t i = 0; i < found.count; i++) {
+        if (feeder_stopped(cars->feed)) {
+            return fr_fail(err, FR_AGAIN, "stopped");
+        }
+        fr_slice map;
+        fr_error why = {0};
+        if (map_car(found.paths[i], &map, &why) != FR_OK) {
+            reject_path(cars->feed, found.paths[i], &why);
+            continue;
+        }
+        fr_status status = take_car(cars, map, found.paths[i], err);
+        cars->feed->done_bytes += map.size;
+        if (map.size != 0) {
+            fr_file_unmap(fr_os_real(), map);
+        }
+        FR_TRY(status);
+    }
+    return FR_OK;
+}
+
+fr_status read_cars(feeder *f, did_keys *keys, const char *path, fr_error *err)
+{
+    fr_error unused = {0};
+    car_reader cars = {.feed = f, .keys = keys};
+    err = err != NULL ? err : &unused;
+    f->done_bytes = 0;
+    fr_status status = strcmp(path, "-") != 0 && fr_os_is_dir(fr_os_real(), path) ? take_folder(&cars, path, err)
+                                                                                   : take_file(&cars, path, err);
+    fr_repo_close(cars.repo);
+    return status;
+}
