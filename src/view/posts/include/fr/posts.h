@@ -5,7 +5,11 @@
  *  createdAt (cut to ms; unreadable: the event's time) and the event's time, in ms. Order everywhere: descending by
  *  (sortAt, CID bytes, tie), tie = first 8 bytes of SHA-256 of the AT URI. An update makes a new version with its own
  *  key; deletes, deactivation and deletion of the account take effect at the next read. Records themselves stay in the
- *  log: an item knows the sequence of its event. Timeline specification T4-T8, T41-T47, T69-T75. */
+ *  log: an item knows the sequence of its event. Timeline specification T4-T8, T41-T47, T69-T75.
+ *
+ *  Reads as of S are exact for every S not before the sequence at which the view was opened.
+ *  Retention: with context.retention_s the floor under sortAt is the newest time of any event so far less the retention,
+ *  in whole minutes; items below it are absent from answers, counts and the digest, which so follow from the log alone. */
 #pragma once
 
 #include <fr/graph.h>
@@ -16,7 +20,9 @@
 typedef struct {
     uint64_t sort_ms;
     fr_cid cid;
-    uint64_t tie; /* 0: not needed yet; computed on equality */
+    /** Of answers: set where the item beside it on the page, or the first beyond it, has the same (sortAt, CID), else 0.
+     *  As a bound, 0 stands below every item of its (sortAt, CID): all of them were read. */
+    uint64_t tie;
 } fr_post_key;
 
 typedef struct {
@@ -50,8 +56,17 @@ FR_MUST_USE fr_status fr_posts_merge(const fr_posts *posts, const fr_posts_reque
 /** The newest `limit` items of everybody, same order and rules. */
 FR_MUST_USE fr_status fr_posts_newest(const fr_posts *posts, uint64_t as_of_seq, bool has_below, fr_post_key below,
                                       size_t limit, fr_post *out, size_t *count, bool *more, fr_error *err);
-/** One live item by Ref. */
+/** One live item by Ref; FR_NOT_FOUND also when its author is inactive. */
 FR_MUST_USE fr_status fr_posts_find(const fr_posts *posts, fr_ref ref, uint64_t as_of_seq, fr_post *out);
 uint64_t fr_posts_count(const fr_posts *posts); /* live items, newest state */
-/** <0, 0, >0 in storage order (ascending); computes ties from the ids when needed. */
+/** <0, 0, >0 in storage order (ascending), by what the keys hold: ties count as they are set. */
 int fr_post_key_compare(const fr_post_key *a, const fr_post_key *b);
+
+/** Events that made no row, or one with another time than they claimed, since the view was opened. */
+typedef struct {
+    uint64_t refused_reposts;  /* subject missing, no post, or outside the packed form */
+    uint64_t unreadable_times; /* createdAt missing, unreadable or before 1970: the event's time stands in */
+    uint64_t duplicates;       /* put of the CID that is live already: nothing changed */
+    uint64_t too_old;          /* below the retention floor */
+} fr_posts_counts;
+void fr_posts_counters(const fr_posts *posts, fr_posts_counts *out);

@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// The digest and the checkpoint, docs/format.md section 3:
+//
+//   head                            version, retention, floor, newest time, ids of the two collections, counts
+//   rows, in order of arrival       when, rkey, birth, uid, prev, digest of the CID
+//   notes, by row                   row, uid and rkey of the subject, death
+//   chains                          uid, head
+//
+// Rows are numbered anew from 1 without the dead ones, and prev leads to the next row that is saved, so a restore links
+// nothing and compares nothing. Kept beside the live rows: the last version of every post that was deleted, because a
+// repost of it must stay out. Such a row is in no chain.
+#include "posts.h"
+
+#include <stdlib.h>
+
+enum { VERSION = 1, ROWS_A_PIECE = 1024 };
+
+typedef struct {
+    uint32_t version;
+    uint32_t post_id, repost_id;
+    uint32_t row_count, note_count, chain_count;
+    uint64_t retention_s, floor_ms, newest_ms;
+} saved_head;
+
+typedef struct {
+    uint64_t when, rkey, birth;
+    uint32_t uid, prev;
+    uint8_t digest[FR_POSTS_DIGEST_BYTES];
+} saved_row;
+
+typedef struct {
+    uint64_t subject_rkey, death;
+    uint32_t row, subject_uid;
+} saved_note;
+
+typedef struct {
+    uint32_t uid, head;
+} saved_chain;
+
+_Static_assert(sizeof(saved_head) == 48 && sizeof(saved_row) == 64 && sizeof(saved_note) == 24, "no holes on disk");
+
+/* ---- the digest -------------------------------------------------------------------------------------------------- */
+
+/** One logical row: DID, collection, record key, CID bytes, sortAt, subject's URI. */
+void fr_posts_sum(fr_posts *posts, uint32_t row, bool more, fr_digest *digest)
+{
+    const fr_post_row *r = fr_post_at(&posts->rows, row);
+    const fr_post_note *note = fr_post_note_of(&posts->rows, r);
+    const fr_ids *ids = posts->context.ids;
+    fr_buffer *out = &posts->row_text;
+    bool repost = (r->when & FR_ROW_REPOST) != 0;
+    char did_room[FR_DID_PLC_BYTES];
+    char rkey_room[FR_TID_BYTES];
+    fr_cid cid;
+    fr_post_cid(&posts->rows, row, &cid);
+    fr_buffer_reset(out);
+    fr_buffer_slice(out, fr_ids_did(ids, r->uid, did_room));
+    fr_buffer_text(out, repost ? "\x1f" "app.bsky.feed.repost\x1f" : "\x1f" "app.bsky.feed.post\x1f");
+    fr_buffer_slice(out, fr_ids_rkey(ids, r->rkey, rkey_room));
+    fr_buffer_byte(out, 0x1f);
+    fr_buffer_append(out, cid.bytes, sizeof cid.bytes);
+    fr_buffer_byte(out, 0x1f);
+    fr_buffer_u64_decimal(out, fr_post_ms(r));
+    fr_buffer_byte(out, 0x1f);
+    if (repost && note != NULL) {
+        fr_ref subject = {note->subject_uid, posts->post_id, note->subject_rkey};
+        fr_ids_put_target(ids, fr_target_of_ref(subject), out);
+    }
+    (more ? fr_digest_add : fr_digest_subtract)(digest, fr_buffer_view(out));
+}
+
+static bool is_live(const fr_posts *posts, const fr_post_row *r)
+{
+    return r->uid != 0 && fr_post_ms(r) >= posts->floor_ms && fr_post_death(&posts->rows, r) == FR_POSTS_ALIVE;
+}
+
+fr_status fr_posts_digest(void *view, bool deep, fr_digest *out, fr_error *err)
+{
+    fr_posts *posts = view;
+    *out = posts->digest;
+    if (!deep) {
+        return FR_OK;
+    }
+    *out = (fr_digest){0};
+    for (uint32_t row = 1; row < posts->rows.end; row++) {
+        if (is_live(posts, fr_post_at(&posts->rows, row))) {
+            fr_posts_sum(posts, row, true, out);
+        }
+    }
+    return fr_buffer_status(&posts->row_text, err);
+}
+
+/* ---- saving ------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    fr_posts *posts;
+    fr_saver *saver;
+    uint32_t *numbers; /* row -> its number in the file, 0: left out */
+    saved_head head;
+} save;
+
+/** The newest version of a deleted post. */
+static bool is_tombstone(const fr_posts *posts, uint32_t row, const fr_post_row *r)
+{
+    return r->uid != 0 && (r->when & FR_ROW_REPOST) == 0 && fr_post_ms(r) >= posts->floor_ms &&
+           fr_post_find_row(&posts->rows, r->uid, r->rkey, false) == row;
+}
+
+static void number_rows(save *s)
+{
+    const fr_posts *posts = s->posts;
+    for (uint32_t row = 1; row < posts->rows.end; row++) {
+        const fr_post_row *r = fr_post_at(&posts->rows, row);
+        bool live = is_live(posts, r);
+        if (live || is_tombstone(posts, row, r)) {
+            s->numbers[row] = ++s->head.row_count;
+            s->head.note_count += !live || (r->when & FR_ROW_REPOST) != 0;
+        }
+    }
+}
+
+/** From a row of a chain down to the first that is live; its number. */
+static uint32_t next_saved(const save *s, uint32_t row)
+{
+    while (row != 0 && !is_live(s->posts, fr_post_at(&s->posts->rows, row))) {
+        row = fr_post_prev(fr_post_at(&s->posts->rows, row));
+    }
+    return row == 0 ? 0 : s->numbers[row];
+}
+
+static fr_status save_rows(const save *s, saved_row piece[ROWS_A_PIECE], fr_error *err)
+{
+    const fr_post_rows *rows = &s->posts->rows;
+    size_t filled = 0;
+    for (uint32_t row = 1; row < rows->end; row++) {
+        if (s->numbers[row] != 0) {
+            const fr_post_row *r = fr_post_at(rows, row);
+            uint32_t prev = is_live(s->posts, r) ? next_saved(s, r->prev) : 0;
+            piece[filled] = (saved_row){.when = r->when, .rkey = r->rkey, .birth = fr_post_birth(rows, row),
+                                        .uid = r->uid, .prev = prev};
+            memcpy(piece[filled++].digest, fr_post_digest(rows, row), FR_POSTS_DIGEST_BYTES);
+        }
+        if (filled == ROWS_A_PIECE || row + 1 == rows->end) {
+            FR_TRY(fr_saver_put(s->saver, piece, filled * sizeof piece[0], err));
+            filled = 0;
+        }
+    }
+    return FR_OK;
+}
+
+static fr_status save_notes(const save *s, fr_error *err)
+{
+    const fr_post_rows *rows = &s->posts->rows;
+    for (uint32_t row = 1; row < rows->end; row++) {
+        const fr_post_row *r = fr_post_at(rows, row);
+        const fr_post_note *note = s->numbers[row] == 0 ? NULL : fr_post_note_of(rows, r);
+        if (note != NULL && (note->death != FR_POSTS_ALIVE || (r->when & FR_ROW_REPOST) != 0)) {
+            saved_note out = {note->subject_rkey, note->death, s->numbers[row], note->subject_uid};
+            FR_TRY(fr_saver_put(s->saver, &out, sizeof out, err));
+        }
+    }
+    return FR_OK;
+}
+
+/** The heads; or only how many there are, for the head of the file. */
+static fr_status save_chains(save *s, bool count_only, fr_error *err)
+{
+    const fr_chain_table *table = s->posts->chains.table;
+    for (uint64_t i = 0; i < table->slots; i++) {
+        saved_chain out = {table->at[i].uid, next_saved(s, table->at[i].head)};
+        if (out.uid == 0 || out.head == 0) {
+            continue;
+        }
+        if (count_only) {
+            s->head.chain_count++;
+        } else {
+            FR_TRY(fr_saver_put(s->saver, &out, sizeof out, err));
+        }
+    }
+    return FR_OK;
+}
+
+static fr_status save_all(save *s, fr_error *err)
+{
+    const fr_posts *posts = s->posts;
+    s->head = (saved_head){
+        .version = VERSION,
+        .post_id = posts->post_id,
+        .repost_id = posts->repost_id,
+        .retention_s = posts->context.retention_s,
+        .floor_ms = posts->floor_ms,
+        .newest_ms = posts->newest_ms,
+    };
+    number_rows(s);
+    FR_TRY(save_chains(s, true, err));
+    FR_TRY(fr_saver_put(s->saver, &s->head, sizeof s->head, err));
+    saved_row *piece = malloc(ROWS_A_PIECE * sizeof *piece);
+    if (piece == NULL) {
+        return fr_fail(err, FR_NOMEM, "posts: checkpoint");
+    }
+    fr_status status = save_rows(s, piece, err);
+    free(piece);
+    FR_TRY(status);
+    FR_TRY(save_notes(s, err));
+    return save_chains(s, false, err);
+}
+
+fr_status fr_posts_save(fr_posts *posts, uint64_t seq, fr_error *err)
+{
+    save s = {.posts = posts, .numbers = calloc(posts->rows.end, sizeof(uint32_t))};
+    if (s.numbers == NULL) {
+        return fr_fail(err, FR_NOMEM, "posts: checkpoint");
+    }
+    fr_status status =
+        fr_saver_begin(&s.saver, posts->context.os, posts->context.dir, "state", seq, &posts->digest, err);
+    if (status == FR_OK) {
+        status = save_all(&s, err);
+        if (status == FR_OK) {
+            status = fr_saver_commit(s.saver, err);
+        } else {
+            fr_saver_abort(s.saver);
+        }
+    }
+    free(s.numbers);
+    return status;
+}
+
+/* ---- restoring ------------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    fr_posts *posts;
+    saved_head head;
+    const saved_row *rows;
+    uint64_t seq;
+} restore;
+
+static fr_status corrupt(fr_error *err)
+{
+    return fr_fail(err, FR_CORRUPT, "posts: bad row in the checkpoint");
+}
+
+/** numbers: a row's number in the file -> here; they differ once a page was cut short. */
+static fr_status load_rows(restore *r, uint32_t *numbers, fr_error *err)
+{
+    fr_post_rows *rows = &r->posts->rows;
+    uint64_t birth = 0;
+    for (uint32_t i = 0; i < r->head.row_count; i++) {
+        const saved_row *from = &r->rows[i];
+        if (from->uid == 0 || from->birth < birth || from->birth > r->seq || from->prev > r->head.row_count) {
+            return corrupt(err);
+        }
+        birth = from->birth;
+        FR_TRY(fr_post_take(rows, birth, &numbers[i + 1], err));
+        uint32_t row = numbers[i + 1];
+        fr_post_row *to = fr_post_at(rows, row);
+        to->when = from->when;
+        to->rkey = from->rkey;
+        to->uid = from->uid;
+        memcpy(fr_post_page(rows, row)->digests[row & (FR_POSTS_PAGE_ROWS - 1)], from->digest, FR_POSTS_DIGEST_BYTES);
+        fr_post_publish(rows, row);
+    }
+    return FR_OK;
+}
+
+/** Links and the index, in a second pass: a link may lead to a later row. */
+static fr_status link_rows(restore *r, const uint32_t *numbers, fr_error *err)
+{
+    enum { AHEAD = 12 };
+    fr_post_rows *rows = &r->posts->rows;
+    uint32_t count = r->head.row_count;
+    FR_TRY(fr_post_index_reserve(rows, count, err));
+    for (uint32_t i = 0; i < count; i++) {
+        if (i + AHEAD < count) {
+            const saved_row *ahead = &r->rows[i + AHEAD];
+            fr_post_prefetch(rows, ahead->uid, ahead->rkey, (ahead->when & FR_ROW_REPOST) != 0);
+        }
+        uint32_t prev = r->rows[i].prev;
+        fr_post_at(rows, numbers[i + 1])->prev = prev == 0 ? 0 : numbers[prev];
+        FR_TRY(fr_post_index(rows, numbers[i + 1], err));
+    }
+    return rows->index_used == count ? FR_OK : corrupt(err);
+}
+
+static fr_status load_notes(restore *r, fr_loader *loader, const uint32_t *numbers, uint64_t *dead, fr_error *err)
+{
+    for (uint32_t i = 0; i < r->head.note_count; i++) {
+        saved_note from;
+        FR_TRY(fr_loader_get(loader, &from, sizeof from, err));
+        if (from.row == 0 || from.row > r->head.row_count) {
+            return corrupt(err);
+        }
+        fr_post_note note = {from.death, from.subject_rkey, from.subject_uid, 0};
+        FR_TRY(fr_post_set_note(&r->posts->rows, numbers[from.row], note, err));
+        *dead += from.death != FR_POSTS_ALIVE;
+    }
+    return FR_OK;
+}
+
+static fr_status load_chains(restore *r, fr_loader *loader, const uint32_t *numbers, uint64_t live, fr_error *err)
+{
+    uint64_t left = live;
+    FR_TRY(fr_chains_reserve(&r->posts->chains, r->head.chain_count, err));
+    for (uint32_t i = 0; i < r->head.chain_count; i++) {
+        saved_chain from;
+        uint64_t length = 0;
+        FR_TRY(fr_loader_get(loader, &from, sizeof from, err));
+        if (from.uid == 0 || from.head == 0 || from.head > r->head.row_count) {
+            return corrupt(err);
+        }
+        FR_TRY(fr_chain_adopt(&r->posts->chains, from.uid, numbers[from.head], left, &length, err));
+        left -= length;
+    }
+    return left == 0 && fr_loader_at_end(loader) ? FR_OK : corrupt(err);
+}
+
+static fr_status load_all(restore *r, fr_loader *loader, fr_error *err)
+{
+    fr_posts *posts = r->posts;
+    fr_slice rows;
+    uint64_t dead = 0;
+    FR_TRY(fr_loader_view(loader, r->head.row_count * sizeof(saved_row), &rows, err));
+    r->rows = (const saved_row *)(const void *)rows.data;
+    uint32_t *numbers = malloc(((size_t)r->head.row_count + 1) * sizeof *numbers);
+    if (numbers == NULL) {
+        return fr_fail(err, FR_NOMEM, "posts: restore");
+    }
+    fr_status status = load_rows(r, numbers, err);
+    status = status == FR_OK ? link_rows(r, numbers, err) : status;
+    status = status == FR_OK ? load_notes(r, loader, numbers, &dead, err) : status;
+    uint64_t live = r->head.row_count - FR_MIN(dead, (uint64_t)r->head.row_count);
+    status = status == FR_OK ? load_chains(r, loader, numbers, live, err) : status;
+    free(numbers);
+    FR_TRY(status);
+    posts->live = live;
+    posts->post_id = r->head.post_id;
+    posts->repost_id = r->head.repost_id;
+    posts->newest_ms = r->head.newest_ms;
+    return r->head.floor_ms == 0 ? FR_OK : fr_posts_set_floor(posts, 0, r->head.floor_ms, err);
+}
+
+/** The head, when the file was made under the same rules: rows that another retention dropped cannot come back. */
+static fr_status load_head(const fr_view_context *context, fr_loader *loader, saved_head *out, fr_error *err)
+{
+    FR_TRY(fr_loader_get(loader, out, sizeof *out, err));
+    return out->version == VERSION && out->retention_s == context->retention_s ? FR_OK : FR_NOT_FOUND;
+}
+
+fr_status fr_posts_load(fr_posts *posts, fr_error *err)
+{
+    restore r = {.posts = posts};
+    fr_loader *loader = NULL;
+    fr_digest digest;
+    FR_TRY(fr_loader_open(&loader, posts->context.os, posts->context.dir, "state", &r.seq, &digest, err));
+    fr_status status = load_head(&posts->context, loader, &r.head, err);
+    status = status == FR_OK ? load_all(&r, loader, err) : status;
+    fr_loader_close(loader);
+    FR_TRY(status);
+    posts->digest = digest;
+    posts->seq = r.seq;
+    return FR_OK;
+}
+
+fr_status fr_posts_saved(const fr_view_context *context, fr_digest *out, uint64_t *seq, fr_error *err)
+{
+    saved_head head;
+    fr_digest digest;
+    uint64_t saved_seq = 0;
+    fr_loader *loader = NULL;
+    if (context->dir == NULL) {
+        return FR_NOT_FOUND;
+    }
+    FR_TRY(fr_loader_open(&loader, context->os, context->dir, "state", &saved_seq, &digest, err));
+    fr_status status = load_head(context, loader, &head, err);
+    fr_loader_close(loader);
+    FR_TRY(status);
+    *out = digest;
+    *seq = saved_seq;
+    return FR_OK;
+}
