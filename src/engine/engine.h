@@ -52,6 +52,7 @@ struct freshet {
     fr_log *log;
     fr_resolver *resolver;
     void *views[FR_VIEW_COUNT];
+    char view_dirs[FR_VIEW_COUNT][FR_PATH_MAX]; /* views borrow them */
     uint64_t view_seq[FR_VIEW_COUNT]; /* watermarks found at open */
 
     /* published: atomics */

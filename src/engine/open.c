@@ -89,10 +89,10 @@ static fr_status open_resolver(fr_engine *engine, bool scratch, fr_error *err)
 
 static fr_status open_view(fr_engine *engine, unsigned i, bool scratch, fr_error *err)
 {
-    char path[FR_PATH_MAX];
+    char *path = engine->view_dirs[i];
     char name[64];
     snprintf(name, sizeof name, "views/%s", FR_VIEWS[i]->name);
-    FR_TRY(fr_path(path, sizeof path, err, "%s/%s", engine->dir, name));
+    FR_TRY(fr_path(path, sizeof engine->view_dirs[i], err, "%s/%s", engine->dir, name));
     fr_view_context context = {
         .os = engine->os,
         .dir = scratch ? NULL : path,

@@ -25,7 +25,7 @@ void fr_digest_format(const fr_digest *digest, char out[FR_DIGEST_TEXT_BYTES + 1
 
 typedef struct {
     fr_os *os;
-    const char *dir;       /* DIR/views/NAME; NULL: scratch, never saved */
+    const char *dir;       /* DIR/views/NAME, borrowed until close; NULL: scratch, never saved */
     fr_resolver *resolver; /* borrowed */
     fr_ids *ids;           /* borrowed */
     uint64_t memory_bytes; /* the view's share of the budget */
