@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // The links of one record as they are found: classified, compared with those before, kept.
 //
-// Most records have one to four links, so a new one is compared with each before it. From LINKS_PAIRWISE_MAX on a table
-// of hashes is filled in; it costs nothing to the records that do not need it. Texts go to an arena whose budget is what
-// the bounds allow; links that follow each other at one path share its bytes.
+// Most records have one to four links, so a new one is compared with each before it. From
+// LINKS_PAIRWISE_MAX on a table of hashes is filled in; it costs nothing to the records that do not
+// need it. Texts go to an arena whose budget is what the bounds allow; links that follow each other
+// at one path share its bytes.
 #include "extract_state.h"
+#include "link_text.h"
 
 #include <fr/codec.h>
 
@@ -14,7 +16,8 @@
 #define TEXT_BLOCK_BYTES (64u << 10)
 #define TARGET_KEPT_BYTES (64u << 10) /* a larger buffer is given back with its record */
 #define TARGET_ROOM_BYTES 64          /* beyond the longest text: what normalising wants */
-// Every link with the longest path and target, in blocks that may lose half of themselves to a text that did not fit.
+// Every link with the longest path and target, in blocks that may lose half of themselves to a text
+// that did not fit.
 #define TEXT_BUDGET_BYTES                                                                          \
     ((size_t)FR_LINKS_MAX * (FR_LINK_PATH_MAX + FR_LINK_TARGET_MAX) * 2 + TEXT_BLOCK_BYTES)
 
@@ -67,7 +70,7 @@ fr_status fr_extract_grow(void **array, size_t *capacity, size_t entry_bytes, fr
     return FR_OK;
 }
 
-/* ---- repeats -------------------------------------------------------------------------------------------------------- */
+/* ---- repeats --------------------------------------------------------------------------------- */
 
 static uint32_t hash_of(fr_slice path, fr_slice target)
 {
@@ -127,7 +130,7 @@ static bool is_among_few(const fr_extractor *e, fr_slice path, fr_slice target)
     return false;
 }
 
-/* ---- keeping -------------------------------------------------------------------------------------------------------- */
+/* ---- keeping --------------------------------------------------------------------------------- */
 
 static fr_status keep_path(fr_extractor *e, fr_slice path, fr_slice *out, fr_error *err)
 {
@@ -182,6 +185,9 @@ static fr_status add(fr_extractor *e, fr_slice path, fr_slice target, fr_error *
 
 fr_status fr_extract_text(fr_extractor *e, fr_slice text, fr_error *err)
 {
+    if (text.size == 0 || !link_is(text.data[0], LINK_FIRST)) {
+        return FR_OK; // a date, a number, most scripts: not worth the call
+    }
     fr_buffer_reset(&e->target);
     fr_link_kind kind = fr_link_classify(text, &e->target);
     if (FR_UNLIKELY(e->target.failed)) {

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // The walk over DAG-CBOR: items in order, a stack of what is owed, nothing copied but links.
 //
-// The path of an array's element names its `$type`, which in canonical order stands behind shorter keys:
+// The path of an array's element names its `$type`, which in canonical order stands behind shorter
+// keys:
 //
 //     features: [ {"tag": "x:y", "$type": "app…#tag"} ]       .features[app…#tag].tag
 //                  ^ met first    ^ needed for it
 //
-// So an element's keys are looked through before it is entered. Over scalars that costs one step each. When a container
-// stands in the way, looking behind it at each of many levels would cost depth times size; the first time that happens
-// the whole record is walked once to list the types of all elements, in order, and the walk then reads from the list.
+// So an element's keys are looked through before it is entered. Over scalars that costs one step
+// each. When a container stands in the way, looking behind it at each of many levels would cost
+// depth times size; the first time that happens the whole record is walked once to list the types
+// of all elements, in order, and the walk then reads from the list.
 #include "extract_state.h"
 
 #include <fr/cbor.h>
@@ -21,7 +23,7 @@ typedef struct {
     fr_error *err;
 } walk;
 
-static fr_status next_item(fr_cbor_reader *r, fr_cbor_item *item, fr_error *err)
+static fr_status next_any(fr_cbor_reader *r, fr_cbor_item *item, fr_error *err)
 {
     fr_status status = fr_cbor_next(r, item, err);
     if (FR_UNLIKELY(status == FR_END)) {
@@ -29,6 +31,25 @@ static fr_status next_item(fr_cbor_reader *r, fr_cbor_item *item, fr_error *err)
                             "extract: the record is cut");
     }
     return status;
+}
+
+// Keys and most values are texts below 256 bytes. Their heads are read here, without the second
+// look at UTF-8 that a checked record does not need: the walk of a like becomes a third faster.
+static inline fr_status next_item(fr_cbor_reader *r, fr_cbor_item *item, fr_error *err)
+{
+    const uint8_t *at = r->at;
+    if (FR_LIKELY(r->end - at >= 2 && at[0] >= 0x60 && at[0] <= 0x78)) {
+        size_t head_bytes = at[0] == 0x78 ? 2 : 1;
+        size_t size = at[0] == 0x78 ? at[1] : at[0] - 0x60;
+        if (FR_LIKELY(size <= (size_t)(r->end - at) - head_bytes)) {
+            item->type = FR_CBOR_TEXT;
+            item->offset = (size_t)(at - r->start);
+            item->bytes = fr_slice_of(at + head_bytes, size);
+            r->at = at + head_bytes + size;
+            return FR_OK;
+        }
+    }
+    return next_any(r, item, err);
 }
 
 static fr_status next_key(fr_cbor_reader *r, fr_cbor_item *key, fr_error *err)
@@ -51,7 +72,7 @@ static bool is_type_key(fr_slice key)
     return key.size == 5 && memcmp(key.data, "$type", 5) == 0;
 }
 
-/* ---- the list of types, for records that need it -------------------------------------------------------------------- */
+/* ---- the list of types, for records that need it --------------------------------------------- */
 
 typedef struct {
     fr_cbor_reader reader;
@@ -143,7 +164,7 @@ static fr_slice listed_type(walk *w, size_t map_offset)
                        types[w->next_type].type_bytes);
 }
 
-/* ---- the walk --------------------------------------------------------------------------------------------------------- */
+/* ---- the walk -------------------------------------------------------------------------------- */
 
 // The `$type` of the map whose first key is next, empty when it has none; the reader stays.
 static fr_status look_ahead(walk *w, const fr_cbor_item *map, fr_slice *type)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The golden facts of a real stretch of the network, and that every record of it gives one list in both its forms.
+// The golden facts of a real stretch of the network, and that every record of it gives one list in
+// both its forms.
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -119,7 +120,7 @@ static int forget(void **state)
     return 0;
 }
 
-/* ---- distinct counts ---------------------------------------------------------------------------------------------------- */
+/* ---- distinct counts ------------------------------------------------------------------------- */
 
 typedef bool (*same)(const row *a, const row *b);
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The walk over JSON, for records that have no DAG-CBOR form. Members are gathered and put into canonical order first,
-// the last of duplicates staying, so that both walks give one list; the parser skips a nested value in one step, so each
-// is touched once as a member and once as a value. A look for `$type` is a look at what was gathered.
+// The walk over JSON, for records that have no DAG-CBOR form. Members are gathered and put into
+// canonical order first, the last of duplicates staying, so that both walks give one list; the
+// parser skips a nested value in one step, so each is touched once as a member and once as a value.
+// A look for `$type` is a look at what was gathered.
 #include "extract_state.h"
 
 #include <fr/cbor.h>
@@ -120,7 +121,8 @@ static bool push(walk *w, extract_level next)
     return true;
 }
 
-// The value, at a path that is entered here where its `$type` is part of it. `array`: the level it is an element of.
+// The value, at a path that is entered here where its `$type` is part of it. `array`: the level it
+// is an element of.
 static fr_status take_value(walk *w, fr_json_value value, const extract_level *array)
 {
     fr_extractor *e = w->e;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /** What the two walks, over DAG-CBOR and over JSON, share: the path so far and the links found.
  *
- *  The path is one buffer. A level remembers the path's size where it was opened; entering a member or an element cuts
- *  back to that and appends. Sizes go on counting past the bound while the bytes stop there, so a link too deep in long
- *  keys is known to be too deep, and cutting back is exact. */
+ *  The path is one buffer. A level remembers the path's size where it was opened; entering a member
+ *  or an element cuts back to that and appends. Sizes go on counting past the bound while the bytes
+ *  stop there, so a link too deep in long keys is known to be too deep, and cutting back is
+ *  exact. */
 #pragma once
 
 #include <fr/arena.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Every row of both tables of the links specification, section 4, through both forms of a record; then the bounds.
+// Every row of both tables of the links specification, section 4, through both forms of a record;
+// then the bounds.
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -35,7 +36,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- classification --------------------------------------------------------------------------------------------------- */
+/* ---- classification -------------------------------------------------------------------------- */
 
 static const char *const kind_names[] = {"none", "at", "did", "uri"};
 
@@ -141,6 +142,10 @@ static void test_at_uri_authorities_and_tails(void **state)
     expect(AT, "at://did:plc:abc////foo/bar", "at://did:plc:abc/foo/bar");
     SAME(URI, "at://", "at:///", "at:///x", "at://?q", "at:did:plc:abc", "at:/x");
     // Beyond the table.
+    char normal[32]; // lowered with its escape, and a DID from then on
+    assert_int_equal(classify(FR_SLICE("at://DID:x%3ay/p"), normal, sizeof normal), FR_LINK_AT_URI);
+    assert_string_equal(normal, "at://did:x%3ay/p");
+    expect(AT, "at://did:x%3ay/p", "at://did:x%3Ay/p");
     expect(AT, "A%54://X", "at://x");
     expect(AT, "at://did:plc:abc/a/./b/../c/.", "at://did:plc:abc/a/c");
     expect(AT, "at://did:plc:abc/.//x", "at://did:plc:abc/x");
@@ -267,7 +272,7 @@ static void test_lengths(void **state)
     assert_memory_equal(normal, text, 2049);
 }
 
-/* ---- records ------------------------------------------------------------------------------------------------------------ */
+/* ---- records --------------------------------------------------------------------------------- */
 
 // "path target\n" of each link.
 static void list_links(const fr_link_text *links, size_t count, fr_buffer *out)
@@ -394,7 +399,8 @@ static const row rows[] = {
      "\",\"pinnedPost\":{\"cid\":\"bafy\",\"uri\":"
      "\"at://did:plc:a/app.bsky.feed.post/p\"}}",
      ".pinnedPost.uri at://did:plc:a/app.bsky.feed.post/p\n"},
-    // Beyond the table: `$type` behind a container, at several levels; a link equal to an earlier one of another kind.
+    // Beyond the table: `$type` behind a container, at several levels; a link equal to an earlier
+    // one of another kind.
     {"{\"a\":[{\"b\":[{\"c\":[\"" U "\"],\"$type\":\"in\"}],\"$type\":\"out\",\"zzzzzz\":\"" U1
      "\"},{\"b\":[]},{\"$type\":"
      "\"last\",\"b\":\"" U2 "\"}]}",
@@ -428,7 +434,7 @@ static void test_json_reserved(void **state)
                  false, ".a.u " U "\n.b.$link[] " U1 "\n");
 }
 
-/* ---- bounds ------------------------------------------------------------------------------------------------------------- */
+/* ---- bounds ---------------------------------------------------------------------------------- */
 
 typedef struct {
     size_t count;
@@ -542,7 +548,8 @@ static void test_sizes(void **state)
     }
 }
 
-// Keys that together are far over the bound, at many levels: counted, and what is beside them is found.
+// Keys that together are far over the bound, at many levels: counted, and what is beside them is
+// found.
 static void test_path_overflow(void **state)
 {
     fr_buffer text;
@@ -566,7 +573,8 @@ static void test_path_overflow(void **state)
     fr_buffer_done(&text);
 }
 
-// Elements within elements, each with its `$type` behind what it holds: linear, not depth times size.
+// Elements within elements, each with its `$type` behind what it holds: linear, not depth times
+// size.
 static void test_types_behind(void **state)
 {
     fr_buffer text;

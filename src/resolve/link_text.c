@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// What a string is: an at-uri, a DID, a URI, or (nearly always) just text. Prose fails at its first space, a date at its
-// first digit, a CID for want of a colon. What passes is most often at://did:…/collection/rkey in normal form already,
-// which one pass over its bytes shows.
+// What a string is: an at-uri, a DID, a URI, or (nearly always) just text. Prose fails at its first
+// space, a date at its first digit, a CID for want of a colon. What passes is most often
+// at://did:…/collection/rkey in normal form already, which one pass over its bytes shows.
 #include <fr/extract.h>
 
 #include "link_text.h"
@@ -43,9 +43,10 @@ const uint16_t fr_link_class[256] = {
     ['%'] = LINK_DID | LINK_FIRST,
 };
 
-/* ---- paths -------------------------------------------------------------------------------------------------------- */
+/* ---- paths ----------------------------------------------------------------------------------- */
 
-static uint8_t *last_slash(uint8_t *path, uint8_t *end)
+// Where the last segment of the path begins, with its slash.
+static uint8_t *drop_segment(const uint8_t *path, uint8_t *end)
 {
     while (end > path && *--end != '/') {
     }
@@ -66,7 +67,7 @@ uint8_t *fr_link_remove_dots(uint8_t *path, uint8_t *end)
             to += size + 1;
             continue;
         }
-        to = size == 2 ? last_slash(path, to) : to;
+        to = size == 2 ? drop_segment(path, to) : to;
         if (next == end) {
             *to++ = '/';
         }
@@ -74,7 +75,7 @@ uint8_t *fr_link_remove_dots(uint8_t *path, uint8_t *end)
     return to;
 }
 
-/* ---- at-uris -------------------------------------------------------------------------------------------------------- */
+/* ---- at-uris --------------------------------------------------------------------------------- */
 
 // One letter, perhaps escaped, in either case.
 static bool eat_letter(const uint8_t **at, const uint8_t *end, uint8_t letter)
@@ -92,6 +93,9 @@ static bool eat_letter(const uint8_t **at, const uint8_t *end, uint8_t letter)
 static bool begins_at_uri(fr_slice text)
 {
     const uint8_t *at = text.data, *end = text.data + text.size;
+    if (fr_slice_starts_with(text, FR_SLICE("at://"))) {
+        return true;
+    }
     if (*at != 'a' && *at != 'A' && *at != '%') {
         return false;
     }
@@ -99,7 +103,8 @@ static bool begins_at_uri(fr_slice text)
            memcmp(at, "://", 3) == 0;
 }
 
-// at://did:… of legal path bytes without escapes, dot segments, empty segments, query and fragment: its own normal form.
+// at://did:… of legal path bytes without escapes, dot segments, empty segments, query and fragment:
+// its own normal form.
 static bool is_plain_at_uri(fr_slice text)
 {
     if (text.size > AT_URI_BYTES_MAX || !fr_slice_starts_with(text, FR_SLICE("at://did:")) ||
@@ -116,8 +121,9 @@ static bool is_plain_at_uri(fr_slice text)
     return common != 0 && !odd;
 }
 
-// Escapes of the whole text are normalised into `to`. NULL: not ASCII, or a percent sign that escapes nothing. The
-// network's numbers were made by a reader that takes "+1" for a number, so %+ and a digit stay as they are.
+// Escapes of the whole text are normalised into `to`. NULL: not ASCII, or a percent sign that
+// escapes nothing. The network's numbers were made by a reader that takes "+1" for a number, so %+
+// and a digit stay as they are.
 static uint8_t *put_unescaped(uint8_t *to, fr_slice text)
 {
     const uint8_t *end = text.data + text.size;
@@ -163,8 +169,8 @@ static uint8_t *collapse_leading(uint8_t *path, uint8_t *end)
     return end - (slashes - 1);
 }
 
-// Removing dots can bring slashes together again (/.//x), so leading ones are collapsed after it too: the normal form of
-// a normal form is itself.
+// Removing dots can bring slashes together again (/.//x), so leading ones are collapsed after it
+// too: the normal form of a normal form is itself.
 static uint8_t *normalise_at_path(uint8_t *path, uint8_t *end)
 {
     end = collapse_leading(path, end);
@@ -176,6 +182,9 @@ static uint8_t *normalise_at_path(uint8_t *path, uint8_t *end)
     return end;
 }
 
+// Lower-casing an authority lowers its escapes too. So at://DID:a%3a becomes at://did:a%3a, of
+// which the normal form is at://did:a%3A: the one text whose normal form is not its own. The
+// network's numbers have it that way.
 static bool put_at_uri(fr_slice text, fr_buffer *out)
 {
     uint8_t *start = text.size > AT_URI_BYTES_MAX ? NULL : fr_buffer_reserve(out, text.size);
@@ -201,7 +210,7 @@ static bool put_at_uri(fr_slice text, fr_buffer *out)
     return true;
 }
 
-/* ---- DIDs ------------------------------------------------------------------------------------------------------------- */
+/* ---- DIDs ------------------------------------------------------------------------------------ */
 
 static bool is_did(fr_slice text)
 {
@@ -223,9 +232,10 @@ static bool is_did(fr_slice text)
     return common != 0;
 }
 
-/* ---- all ---------------------------------------------------------------------------------------------------------------- */
+/* ---- all ------------------------------------------------------------------------------------- */
 
-// A letter, then scheme letters up to a colon. Looks at few bytes of prose and, by memchr, quickly through long words.
+// A letter, then scheme letters up to a colon. Looks at few bytes of prose and, by memchr, quickly
+// through long words.
 static bool begins_scheme(fr_slice text)
 {
     size_t i = 0, colon;

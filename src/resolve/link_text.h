@@ -44,8 +44,8 @@ static inline uint8_t link_lower(uint8_t byte)
     return byte >= 'A' && byte <= 'Z' ? byte | 0x20 : byte;
 }
 
-/** Writes the escape at `at`: the byte itself where it is unreserved, otherwise with upper-case digits. May write over
- *  its own input. Returns the place behind. */
+/** Writes the escape at `at`: the byte itself where it is unreserved, otherwise with upper-case
+ *  digits. May write over its own input. Returns the place behind. */
 static inline uint8_t *link_put_escape(uint8_t *to, const uint8_t *at)
 {
     static const char digits[] = "0123456789ABCDEF";
@@ -71,7 +71,8 @@ static inline const uint8_t *link_find_any(const uint8_t *at, const uint8_t *end
     return at;
 }
 
-/** Resolves the `.` and `..` segments of an absolute path in place (RFC 3986, 5.2.4); returns its new end. */
+/** Resolves the `.` and `..` segments of an absolute path in place (RFC 3986, 5.2.4); returns its
+ *  new end. */
 uint8_t *fr_link_remove_dots(uint8_t *path, uint8_t *end);
 
 /** The normal form of an RFC 3986 URI is appended; false, and nothing is, when the text is none. */

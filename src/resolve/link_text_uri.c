@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// RFC 3986 URIs with a scheme, strict, and their syntax-based normal form (section 6.2.2), component by component:
+// RFC 3986 URIs with a scheme, strict, and their syntax-based normal form (section 6.2.2),
+// component by component:
 //
 //     scheme : [// [userinfo @] host [: port]] path [? query] [# fragment]
 //
@@ -43,7 +44,7 @@ static bool put_component(writer *w, fr_slice in, unsigned bytes_class, bool low
     return true;
 }
 
-/* ---- IPv6 ------------------------------------------------------------------------------------------------------------- */
+/* ---- IPv6 ------------------------------------------------------------------------------------ */
 
 // Four numbers 0..255 without leading zeros, and nothing else.
 static bool parse_ipv4(fr_slice in, uint16_t groups[2])
@@ -203,7 +204,7 @@ static void put_ipv6(writer *w, const uint16_t groups[IPV6_GROUPS])
     }
 }
 
-/* ---- components ----------------------------------------------------------------------------------------------------- */
+/* ---- components ------------------------------------------------------------------------------ */
 
 // v1.anything, in lower case.
 static bool put_ip_future(writer *w, fr_slice in)
