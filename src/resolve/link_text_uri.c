@@ -104,8 +104,8 @@ static bool parse_groups(fr_slice in, uint16_t groups[IPV6_GROUPS], size_t *coun
             return false;
         }
         if (at < in.size && in.data[at] == ':') {
-            if (*gap != IPV6_GROUPS) {
-                return false;
+            if (*gap != IPV6_GROUPS || n == IPV6_GROUPS) {
+                return false; // a second one, or one that stands for nothing
             }
             *gap = n;
             at++;

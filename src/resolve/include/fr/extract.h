@@ -18,8 +18,7 @@
 #define FR_LINK_PATH_MAX 4096
 
 typedef struct {
-    fr_slice
-        path; /* ".subject.uri", ".a[]", ".facets[].features[app.bsky.richtext.facet#link].uri" */
+    fr_slice path;   /* ".subject.uri", ".facets[].features[app.bsky.richtext.facet#link].uri" */
     fr_slice target; /* normalised */
 } fr_link_text;
 
