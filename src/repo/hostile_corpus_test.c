@@ -4,6 +4,8 @@
 // may let pass.
 #include "corpus_help.h"
 
+#include <fr/repo_report.h>
+
 #define ANY UINT64_MAX
 
 typedef struct {
@@ -181,10 +183,38 @@ static void for_each_case(void (*each)(const char *file, const char *verdict, fr
     free(cases.data);
 }
 
+/* The report gives the same verdict, in the words and exit codes of the command. */
+static void check_report(const char *file, const char *verdict, fr_slice input,
+                         const fr_repo_options *options)
+{
+    static const struct {
+        const char *verdict;
+        int exit_code;
+    } EXITS[] = {{"ok", FR_REPO_EXIT_SOUND},
+                 {"reject", FR_REPO_EXIT_MALFORMED},
+                 {"reject-record", FR_REPO_EXIT_BAD_RECORDS},
+                 {"limit", FR_REPO_EXIT_LIMIT}};
+    fr_buffer json;
+    char wanted[64];
+    int exit_code = -1;
+    fr_buffer_init(&json, 1 << 20);
+    assert_int_equal(fr_repo_report(input, file, options, &json, &exit_code), FR_OK);
+    fr_buffer_byte(&json, '\0');
+    snprintf(wanted, sizeof wanted, "\"verdict\":\"%s\",", verdict);
+    assert_non_null(strstr((const char *)json.data, wanted));
+    for (size_t i = 0; i < FR_COUNT_OF(EXITS); i++) {
+        if (strcmp(EXITS[i].verdict, verdict) == 0) {
+            assert_int_equal(exit_code, EXITS[i].exit_code);
+        }
+    }
+    fr_buffer_done(&json);
+}
+
 static void check_full(const char *file, const char *verdict, fr_slice input,
                        const fr_repo_options *options)
 {
     const expectation *want = expected_of(file);
+    check_report(file, verdict, input, options);
     outcome got = judge(input, options);
     fr_status status = strcmp(verdict, "reject") == 0  ? FR_MALFORMED
                        : strcmp(verdict, "limit") == 0 ? FR_LIMIT

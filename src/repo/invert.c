@@ -51,8 +51,8 @@ static fr_status pass_item(void *context, const fr_repo_item *item)
     return FR_OK;
 }
 
-/* Every node that came is sound and stands where its keys belong. Edits may then trust what they load;
- * and no block can be the child of many, which would make a small frame a large tree. */
+/* Every node that came is sound and stands where its keys belong. Edits may then trust what they
+ * load; and no block can be the child of many, which would make a small frame a large tree. */
 static fr_status check_tree(const fr_frame *frame, uint64_t offset, fr_error *err)
 {
     fr_status status = fr_repo_walk(frame->repo, pass_item, NULL, err);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// One node's bytes through the template reader, by strict and lax rules. What is accepted is written
-// again from its keys, and must come out as the same bytes.
+// One node's bytes through the template reader, by strict and lax rules. What is accepted is
+// written again from its keys, and must come out as the same bytes.
 #include <stdlib.h>
 
 #include "node.h"
@@ -26,7 +26,7 @@ static void write_again(const node_view *view, const node_entry *entries, fr_buf
     for (uint32_t i = 0; i < view->count; i++) {
         const node_entry *entry = &entries[i];
         uint8_t *now = key[i & 1];
-        if (entry->prefix_size != 0) {
+        if (before.data != NULL) {
             memcpy(now, before.data, entry->prefix_size);
         }
         memcpy(now + entry->prefix_size, view->block.data + entry->suffix_at, entry->suffix_size);
