@@ -111,7 +111,7 @@ static void set_table_options(rocks_store *store, uint64_t cache_bytes)
     rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
     store->cache = rocksdb_cache_create_lru(FR_MAX(cache_bytes, (uint64_t)CACHE_FLOOR_BYTES));
     rocksdb_block_based_options_set_block_cache(table, store->cache);
-    rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_ribbon_hybrid(10, 1));
+    rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_bloom_full(10));
     rocksdb_block_based_options_set_block_size(table, BLOCK_BYTES);
     rocksdb_block_based_options_set_format_version(table, 5);
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);

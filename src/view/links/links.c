@@ -258,6 +258,7 @@ fr_status fr_links_version_new(fr_links_version **out, fr_links *links, uint64_t
     version->base_seq = base_seq;
     version->published_seq = base_seq;
     fr_status status = fr_recent_new(&version->recent, err);
+    status = status == FR_OK ? fr_stored_counts_new(&version->stored, err) : status;
     status = status == FR_OK ? fr_store_snapshot_new(&version->snapshot, links->store, err) : status;
     if (status != FR_OK) {
         fr_links_version_unref(version);
@@ -272,6 +273,7 @@ void fr_links_version_unref(void *pointer)
     fr_links_version *version = pointer;
     if (version != NULL && __atomic_sub_fetch(&version->refs, 1, __ATOMIC_ACQ_REL) == 0) {
         fr_recent_free(version->recent);
+        fr_stored_counts_free(version->stored);
         fr_store_snapshot_free(version->snapshot);
         free(version);
     }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "recent.h"
+#include "stored_counts.h"
 #include "top.h"
 
 #include <fr/rcu.h>
@@ -12,6 +13,7 @@ typedef struct {
     fr_recent *recent;
     fr_store *store;
     fr_store_snapshot *snapshot;
+    fr_stored_counts *stored;
     uint64_t base_seq;      /* everything up to here is in the store */
     uint64_t published_seq; /* atomic */
     uint32_t refs;          /* atomic */

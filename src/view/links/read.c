@@ -80,26 +80,35 @@ static fr_links_count counters_of(fr_slice value)
     return count;
 }
 
+/** What the store has for the list; FR_NOT_FOUND: it never was there. */
+static fr_status stored_count(fr_links_pin *pin, fr_target target, uint32_t source, fr_links_count *out, fr_error *err)
+{
+    uint8_t key[FR_LINK_HEAD_KEY_BYTES];
+    fr_buffer value;
+    fr_buffer_init(&value, 4096);
+    fr_links_list_key('h', target, source, key);
+    fr_status status =
+        fr_store_get(pin->version->store, pin->version->snapshot, fr_slice_of(key, sizeof key), &value, err);
+    *out = status == FR_OK ? counters_of(fr_buffer_view(&value)) : (fr_links_count){0};
+    fr_buffer_done(&value);
+    return status;
+}
+
 fr_status fr_links_count_of(fr_links_pin *pin, fr_target target, uint32_t source, fr_links_count *out, fr_error *err)
 {
-    *out = (fr_links_count){0};
-    if (pin->version->base_seq != 0) {
-        uint8_t key[FR_LINK_HEAD_KEY_BYTES];
-        fr_buffer value;
-        fr_buffer_init(&value, 4096);
-        fr_links_list_key('h', target, source, key);
-        fr_status status =
-            fr_store_get(pin->version->store, pin->version->snapshot, fr_slice_of(key, sizeof key), &value, err);
-        *out = status == FR_OK ? counters_of(fr_buffer_view(&value)) : *out;
-        fr_buffer_done(&value);
+    fr_links_count count = {0};
+    if (pin->version->base_seq != 0 && !fr_stored_counts_find(pin->version->stored, target, source, &count)) {
+        fr_status status = stored_count(pin, target, source, &count, err);
         if (status != FR_OK && status != FR_NOT_FOUND) {
             return status;
         }
+        fr_stored_counts_add(pin->version->stored, target, source, count);
     }
     const fr_link_list *list = recent_list(pin, target, source);
     if (list != NULL) {
-        add_recent(pin, list, out);
+        add_recent(pin, list, &count);
     }
+    *out = count;
     return FR_OK;
 }
 
@@ -131,19 +140,6 @@ static fr_status each_stored_source(fr_links_pin *pin, fr_target target, const s
     return status == FR_END ? FR_OK : status;
 }
 
-static fr_status is_stored(fr_links_pin *pin, fr_target target, uint32_t source, bool *stored, fr_error *err)
-{
-    uint8_t key[FR_LINK_HEAD_KEY_BYTES];
-    fr_buffer value;
-    fr_buffer_init(&value, 4096);
-    fr_links_list_key('h', target, source, key);
-    fr_status status =
-        fr_store_get(pin->version->store, pin->version->snapshot, fr_slice_of(key, sizeof key), &value, err);
-    fr_buffer_done(&value);
-    *stored = status == FR_OK;
-    return status == FR_NOT_FOUND ? FR_OK : status;
-}
-
 fr_status fr_links_each_source(fr_links_pin *pin, fr_target target,
                                void (*each)(void *context, uint32_t source, fr_links_count count), void *context,
                                fr_error *err)
@@ -157,12 +153,12 @@ fr_status fr_links_each_source(fr_links_pin *pin, fr_target target,
     for (uint32_t i = fr_recent_find(recent, target); i != FR_RECENT_NONE;) {
         const fr_link_list *list = fr_recent_list_at(recent, i);
         i = list->next;
-        bool stored = false;
-        if (any_stored) {
-            FR_TRY(is_stored(pin, target, list->source, &stored, err));
+        fr_links_count count = {0};
+        fr_status stored = any_stored ? stored_count(pin, target, list->source, &count, err) : FR_NOT_FOUND;
+        if (stored != FR_OK && stored != FR_NOT_FOUND) {
+            return stored;
         }
-        if (!stored && step_as_of(pin, list) != NULL) {
-            fr_links_count count = {0};
+        if (stored == FR_NOT_FOUND && step_as_of(pin, list) != NULL) {
             add_recent(pin, list, &count);
             each(context, list->source, count);
         }
