@@ -80,15 +80,20 @@ bool feeder_stopped(const feeder *f)
 
 /* ---- telling -------------------------------------------------------------------------------------------------------- */
 
-static void tell_state(feeder *f)
+void feeder_tell(feeder *f)
 {
-    if (f->state != NULL) {
-        __atomic_store_n(&f->state->read, f->taken + f->rejected, __ATOMIC_RELAXED);
-        __atomic_store_n(&f->state->rejected, f->rejected, __ATOMIC_RELAXED);
-        __atomic_store_n(&f->state->ignored, f->ignored, __ATOMIC_RELAXED);
-        __atomic_store_n(&f->state->cursor, f->cursor, __ATOMIC_RELAXED);
-        __atomic_store_n(&f->state->last_event_us, fr_os_wall_us(fr_os_real()), __ATOMIC_RELAXED);
+    fr_source_state *state = f->state;
+    uint64_t read = f->taken + f->rejected;
+    if (state == NULL) {
+        return;
     }
+    if (__atomic_load_n(&state->read, __ATOMIC_RELAXED) != read) {
+        __atomic_store_n(&state->last_event_us, fr_os_wall_us(fr_os_real()), __ATOMIC_RELAXED);
+    }
+    __atomic_store_n(&state->read, read, __ATOMIC_RELAXED);
+    __atomic_store_n(&state->rejected, f->rejected, __ATOMIC_RELAXED);
+    __atomic_store_n(&state->ignored, f->ignored, __ATOMIC_RELAXED);
+    __atomic_store_n(&state->cursor, f->cursor_name == NULL ? 0 : f->cursor, __ATOMIC_RELAXED);
 }
 
 __attribute__((noinline, cold)) void feeder_reject(feeder *f, const feeder_place *place, uint64_t events,
@@ -160,7 +165,7 @@ fr_status feeder_flush(feeder *f, fr_error *err)
     add_cursor(f);
     f->batch = NULL;
     f->door.submit(f->door.context, batch);
-    tell_state(f);
+    feeder_tell(f);
     if (f->on_submit != NULL) {
         f->on_submit(f->submit_context);
     }
@@ -171,7 +176,7 @@ fr_status feeder_finish(feeder *f, freshet_report *report, fr_error *err)
 {
     fr_status status = feeder_flush(f, err);
     fr_status drained = fr_sink_drain(&f->sink, status == FR_OK ? err : NULL);
-    tell_state(f);
+    feeder_tell(f);
     feeder_report(f, report);
     return status == FR_OK ? drained : status;
 }

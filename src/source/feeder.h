@@ -73,5 +73,7 @@ static inline bool feeder_holds(const feeder *f)
 FR_MUST_USE fr_status feeder_flush(feeder *f, fr_error *err);
 /** Flushes, waits until all is durable and visible, and adds what became of it to *report, also when it fails. */
 FR_MUST_USE fr_status feeder_finish(feeder *f, freshet_report *report, fr_error *err);
+/** Brings the source's state up to date; each batch does it as well. */
+void feeder_tell(feeder *f);
 /** The counts so far, without waiting. */
 void feeder_report(feeder *f, freshet_report *report);
