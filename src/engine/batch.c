@@ -47,6 +47,9 @@ fr_status fr_engine_batch(fr_engine *engine, fr_sink *sink, const bool *stop, fr
 {
     enum { LOOK_NS = 50000000 };
     fr_batch *batch = NULL;
+    if (engine->options.read_only) {
+        return fr_fail(err, FR_INVALID, "opened for reading only");
+    }
     fr_mutex_lock(&engine->pool_lock);
     while (engine->pool == NULL && !__atomic_load_n(&engine->closing, __ATOMIC_ACQUIRE)) {
         if (stop != NULL && __atomic_load_n(stop, __ATOMIC_ACQUIRE)) {

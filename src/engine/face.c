@@ -138,6 +138,9 @@ static void stop_sources(fr_engine *engine)
     fr_mutex_lock(&engine->pool_lock);
     fr_cond_broadcast(&engine->pool_free);
     fr_mutex_unlock(&engine->pool_lock);
+    fr_mutex_lock(&engine->source_lock);
+    engine->sources = NULL; /* their stop functions free the states */
+    fr_mutex_unlock(&engine->source_lock);
     for (size_t i = engine->closer_count; i-- > 0;) {
         engine->closers[i].stop(engine->closers[i].source);
     }
