@@ -116,6 +116,7 @@ function(fr_module NAME)
   foreach(source ${tests})
     get_filename_component(stem ${source} NAME_WE)
     fr_program(${NAME}_${stem} ${NAME} ${dir} tests SOURCES ${source} LIBS ${M_LIBS} PkgConfig::cmocka)
+    target_include_directories(${NAME}_${stem} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support)
     # clang cannot know that cmocka's assertions do not return: assert_true(parse(&x) && x.y) is no use of an unset x.
     target_compile_options(${NAME}_${stem} PRIVATE $<$<C_COMPILER_ID:Clang>:-Wno-sometimes-uninitialized>)
     add_test(NAME ${NAME}_${stem} COMMAND ${NAME}_${stem} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
