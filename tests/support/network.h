@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** A small network and the naive model of what its events mean: arrays and plain loops, no ids, no hashing, nothing of
- *  the code under test.
+/** A small network and the naive model of what its events mean: arrays and plain loops, no ids,
+ *  no hashing, nothing of the code under test.
  *
- *  Rules: resolve.h and design section 9 for versions, duplicates, account times and deletion floors; L43-L52 of the
- *  links specification for what an event does to links. An event is a few small numbers (net_event); net_express
- *  writes it out with its texts. */
+ *  Rules: resolve.h and design section 9 for versions, duplicates, account times and deletion
+ *  floors; L43-L52 of the links specification for what an event does to links. An event is a few
+ *  small numbers (net_event); net_express writes it out with its texts. */
 #pragma once
 
 #include "seeded.h"
@@ -87,7 +87,7 @@ static inline void net_name(net_names *names)
     }
 }
 
-/* ---- events --------------------------------------------------------------------------------------------------- */
+/* ---- events --------------------------------------------------------------------------------- */
 
 typedef struct {
     uint8_t kind; /* fr_event_kind */
@@ -180,7 +180,7 @@ static inline void net_express(const net_names *names, const net_event *e, net_e
     }
 }
 
-/* ---- the naive model ------------------------------------------------------------------------------------------ */
+/* ---- the naive model ------------------------------------------------------------------------ */
 
 typedef struct {
     uint8_t path, target;
@@ -403,7 +403,7 @@ static inline void net_apply(net_model *model, const net_event *e, uint64_t seq,
     }
 }
 
-/* ---- random events -------------------------------------------------------------------------------------------- */
+/* ---- random events -------------------------------------------------------------------------- */
 
 typedef struct {
     uint64_t seed;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** A resolver with some views over it, fed as an engine would: events become facts, facts are folded in batches, views
- *  are saved before the resolver, and what is opened again is caught up from the list of events that were new. */
+/** A resolver with some views over it, fed as an engine would: events become facts, facts are
+ *  folded in batches, views are saved before the resolver, and what is opened again is caught up
+ *  from the list of events that were new. */
 #pragma once
 
 #include "network.h"
@@ -172,7 +173,8 @@ static inline bool same_digest(fr_digest a, fr_digest b)
     return a.lo == b.lo && a.hi == b.hi;
 }
 
-/** The running digest is that of every row, and that of a scratch world fed the same events in other batches. */
+/** The running digest is that of every row, and that of a scratch world fed the same events in
+ *  other batches. */
 static inline void world_check_digest(world *w, unsigned view, bool rebuild, size_t batch_max)
 {
     world_fold(w);

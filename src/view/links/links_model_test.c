@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* The links view, fed by a real resolver, against lists kept as plain arrays of every link there ever was, each with its
- * birth and its death. Counters, pages of any size from any cursor, sources, texts and digests are compared at the
- * published sequence, at older ones that are still pinned, and after checkpoints, crashes and catch-ups. */
+/* The links view, fed by a real resolver, against lists kept as plain arrays of every link there
+ * ever was, each with its birth and its death. Counters, pages of any size from any cursor,
+ * sources, texts and digests are compared at the published sequence, at older ones that are
+ * still pinned, and after checkpoints, crashes and catch-ups. */
 #include "world.h"
 
 #include <fr/links.h>
@@ -56,7 +57,7 @@ static fr_links *links_of(test *t)
     return t->w.views[FR_VIEW_LINKS];
 }
 
-/* ---- what there was -------------------------------------------------------------------------------------------- */
+/* ---- what there was ------------------------------------------------------------------------- */
 
 static list *list_at(test *t, place p)
 {
@@ -143,7 +144,7 @@ static bool lives(const row *r, uint64_t seq)
     return r->seq <= seq && r->death > seq;
 }
 
-/* ---- reading --------------------------------------------------------------------------------------------------- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 /** Ids of a place; false when nothing there can have been linked. */
 static bool ids_of(test *t, place p, fr_target *target, uint32_t *source)
@@ -459,7 +460,7 @@ static void check_top(test *t)
     assert_int_equal(found, count);
 }
 
-/* ---- the walk -------------------------------------------------------------------------------------------------- */
+/* ---- the walk ------------------------------------------------------------------------------- */
 
 static void one_event(test *t)
 {
