@@ -26,7 +26,8 @@ def fetch(url):
 
 
 def wrk(name, url, seconds):
-    out = subprocess.run(["wrk", "-t1", "-c8", f"-d{seconds}s", "--latency", url], capture_output=True, text=True).stdout
+    command = ["wrk", "-t1", "-c8", f"-d{seconds}s", "--latency", url]
+    out = subprocess.run(command, capture_output=True, text=True).stdout
     rate = re.search(r"Requests/sec:\s+([\d.]+)", out)
     p50 = re.search(r"50%\s+(\S+)", out)
     p99 = re.search(r"99%\s+(\S+)", out)
@@ -72,7 +73,8 @@ def main():
         hot = likes.most_common(1)[0][0]
         quote = urllib.parse.quote
         most = max(follows, key=follows.get)
-        wrk(f"/links/count, a post with {likes[hot]} likes", f"{address}/links/count?target={quote(hot)}{source}", args.seconds)
+        wrk(f"/links/count, a post with {likes[hot]} likes",
+            f"{address}/links/count?target={quote(hot)}{source}", args.seconds)
         wrk("/links/count, unknown", f"{address}/links/count?target={quote(liked + 'x')}{source}", args.seconds)
         wrk("/links, page of 100", f"{address}/links?target={quote(hot)}{source}&limit=100", args.seconds)
         wrk("/links/all/count", f"{address}/links/all/count?target={quote(hot)}", args.seconds)

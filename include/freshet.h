@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** Freshet embedded: one log, the views over it, and answers, inside any C program. The one installed header.
+/** Freshet embedded: one log, the views over it, and answers, inside any C program. The one
+ *  installed header.
  *
- *  Open a data directory, append events or read whole sources into it, ask for answers by the same paths that the
- *  daemon serves. The daemon and the command line use nothing else.
+ *  Open a data directory, append events or read whole sources into it, ask for answers by the same
+ *  paths that the daemon serves. The daemon and the command line use nothing else.
  *
- *  ownership  what a function hands out is freed by the function named beside it; slices given in are borrowed until
- *             return
- *  errors     every call that can fail returns a freshet_status and fills *err when it is not NULL; texts are static
- *  threads    every function may be called from any thread, unless it says otherwise; readers never wait for writers
+ *  ownership  what a function hands out is freed by the function named beside it; slices given in
+ *             are borrowed until return
+ *  errors     every call that can fail returns a freshet_status and fills *err when it is not NULL;
+ *             texts are static
+ *  threads    every function may be called from any thread, unless it says otherwise; readers never
+ *             wait for writers
  *  limits     docs/bounds.md */
 #ifndef FRESHET_H
 #define FRESHET_H
@@ -52,30 +55,35 @@ typedef struct freshet freshet;
 /** The formats this version reads and writes, for people: "data 1, log 1, digest 1". Static. */
 FRESHET_API const char *freshet_formats(void);
 
-/* ---- opening ---------------------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 typedef struct {
-    const char *data_dir;       /* created when absent (not when read_only) */
-    uint64_t memory_bytes;      /* budget for indexes and caches; 0: 1 GiB, fit for a machine with 4 */
-    bool read_only;             /* works beside a daemon, on the durable prefix and the last checkpoint */
+    const char *data_dir; /* created when absent (not when read_only) */
+    /* budget for indexes and caches; 0: 1 GiB, fit for a machine with 4 */
+    uint64_t memory_bytes;
+    /* works beside a daemon, on the durable prefix and the last checkpoint */
+    bool read_only;
     uint64_t checkpoint_events; /* save views after so many events; 0: 2,000,000 */
     uint32_t batch_events;      /* at most so many events share one sync; 0: 8192 */
-    uint64_t retention_s;       /* posts older than this (by event time) leave the timelines; 0: none do */
-    /** Called during catch-up and other long work, at most a few times a second, from the opening thread. May be NULL. */
+    /* posts older than this (by event time) leave the timelines; 0: none do */
+    uint64_t retention_s;
+    /** Called during catch-up and other long work, at most a few times a second, from the opening
+     *  thread. May be NULL. */
     void (*on_progress)(void *context, const char *phase, uint64_t done, uint64_t total);
     void *progress_context;
 } freshet_options;
 
 /** Opens DIR, takes its lock, recovers the log, brings every view up to the log's end.
- *  errors  FRESHET_AGAIN another process holds DIR/LOCK (err->os is its pid); FRESHET_CORRUPT; FRESHET_IO;
- *          FRESHET_INVALID a directory of a newer format
+ *  errors  FRESHET_AGAIN another process holds DIR/LOCK (err->os is its pid); FRESHET_CORRUPT;
+ *          FRESHET_IO; FRESHET_INVALID a directory of a newer format
  *  cost    replays what was appended since the last checkpoint */
-FRESHET_API FRESHET_MUST_USE freshet_status freshet_open(freshet **out, const freshet_options *options,
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_open(freshet **out,
+                                                         const freshet_options *options,
                                                          freshet_error *err);
 /** Saves a checkpoint and closes. NULL is fine. The handle is gone either way. */
 FRESHET_API freshet_status freshet_close(freshet *db, freshet_error *err);
 
-/* ---- writing ---------------------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /** What became of input; read = appended + duplicate + rejected. */
 typedef struct {
@@ -89,36 +97,46 @@ typedef struct {
     uint64_t last_seq;       /* of the log after the last of them */
 } freshet_report;
 
-/** Called for each rejected input: `place` is FILE:LINE or "FILE: offset N"; err says why. From the reading thread. */
+/** Called for each rejected input: `place` is FILE:LINE or "FILE: offset N"; err says why. From the
+ *  reading thread. */
 typedef void (*freshet_on_reject)(void *context, const char *place, const freshet_error *err);
 
-/** Appends events given as Jetstream JSON lines, '\n' between them. Returns when they are durable and visible. */
-FRESHET_API FRESHET_MUST_USE freshet_status freshet_append_lines(freshet *db, const char *lines, size_t size,
-                                                                 freshet_report *report, freshet_on_reject on_reject,
+/** Appends events given as Jetstream JSON lines, '\n' between them. Returns when they are durable
+ *  and visible. */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_append_lines(freshet *db, const char *lines,
+                                                                 size_t size,
+                                                                 freshet_report *report,
+                                                                 freshet_on_reject on_reject,
                                                                  void *context, freshet_error *err);
 
 typedef enum { FRESHET_JETSTREAM = 1, FRESHET_FRAMES = 2, FRESHET_CAR = 3 } freshet_format;
 
 typedef struct {
     freshet_format format;
-    const char *did_docs;   /* JSON file did -> DID document: the keys for signatures; may be NULL */
+    /* JSON file did -> DID document: the keys for signatures; may be NULL */
+    const char *did_docs;
     freshet_on_reject on_reject;
     void *reject_context;
     /** Called a few times a second with bytes read of bytes known (0: unknown). May be NULL. */
-    void (*on_progress)(void *context, uint64_t done_bytes, uint64_t total_bytes, const freshet_report *report);
+    void (*on_progress)(void *context, uint64_t done_bytes, uint64_t total_bytes,
+                        const freshet_report *report);
     void *progress_context;
     const bool *stop; /* becomes true (atomically) to stop early; may be NULL */
 } freshet_ingest_options;
 
-/** Reads a whole file ("-": standard input; for CARs also a folder of them) into the log. Jetstream files may be plain,
- *  gzip or zstd. Adds to *report. Returns when all of it is durable and visible.
- *  errors   FRESHET_IO the file cannot be read; FRESHET_AGAIN stopped; bad input inside is rejected, not an error */
+/** Reads a whole file ("-": standard input; for CARs also a folder of them) into the log. Jetstream
+ *  files may be plain, gzip or zstd. Adds to *report. Returns when all of it is durable and
+ *  visible.
+ *  errors   FRESHET_IO the file cannot be read; FRESHET_AGAIN stopped; bad input inside is
+ *           rejected, not an error */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_ingest(freshet *db, const char *path,
                                                            const freshet_ingest_options *options,
-                                                           freshet_report *report, freshet_error *err);
+                                                           freshet_report *report,
+                                                           freshet_error *err);
 
-/** Follows a source in a thread of its own until freshet_close: "jetstream:wss://…", "jetstream:ws://…",
- *  "jetstream:FILE", "frames:FILE", "car:FILE-or-FOLDER"; a file is read once, "-" and pipes are followed. A live
+/** Follows a source in a thread of its own until freshet_close: "jetstream:wss://…",
+ *  "jetstream:ws://…", "jetstream:FILE", "frames:FILE", "car:FILE-or-FOLDER"; a file is read once,
+ *  "-" and pipes are followed. A live
  *  source reconnects for ever, and resumes from the cursor saved with the events it covers. */
 typedef struct {
     const char *spec;
@@ -126,13 +144,13 @@ typedef struct {
     const char *zstd_dictionary; /* file; asks a Jetstream for compressed messages */
     uint32_t stall_s;            /* nothing for so long: reconnect; 0: 10 */
 } freshet_source_options;
-FRESHET_API FRESHET_MUST_USE freshet_status freshet_source_start(freshet *db, const freshet_source_options *options,
-                                                                 freshet_error *err);
+FRESHET_API FRESHET_MUST_USE freshet_status
+freshet_source_start(freshet *db, const freshet_source_options *options, freshet_error *err);
 
-/* ---- answers ---------------------------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
-/** One answer: an HTTP-like status, a body, headers. Start with {0}; the same struct may be used for the next question
- *  without freeing it: its memory is kept. */
+/** One answer: an HTTP-like status, a body, headers. Start with {0}; the same struct may be used
+ *  for the next question without freeing it: its memory is kept. */
 typedef struct {
     int status;               /* 200, 400, 404, 503 … */
     const char *content_type; /* static */
@@ -143,46 +161,48 @@ typedef struct {
     void *memory; /* private */
 } freshet_answer;
 
-/** Answers one request target such as "/timeline?did=did:plc:x&limit=20", from one snapshot. `accept` is the Accept
- *  header, or NULL. Never writes, takes no lock that a writer holds.
+/** Answers one request target such as "/timeline?did=did:plc:x&limit=20", from one snapshot.
+ *  `accept` is the Accept header, or NULL. Never writes, takes no lock that a writer holds.
  *  errors   FRESHET_NOMEM only; a wrong request is an answer with a 4xx status */
-FRESHET_API FRESHET_MUST_USE freshet_status freshet_query(freshet *db, const char *target, size_t target_size,
-                                                          const char *accept, freshet_answer *answer,
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_query(freshet *db, const char *target,
+                                                          size_t target_size, const char *accept,
+                                                          freshet_answer *answer,
                                                           freshet_error *err);
 /** Frees what an answer holds; the struct may then be reused. */
 FRESHET_API void freshet_answer_free(freshet_answer *answer);
 
-/* ---- progress and upkeep ----------------------------------------------------------------------------------------- */
+/* ---- progress and upkeep --------------------------------------------------------------------- */
 
 typedef struct {
-    uint64_t seq;      /* answers include everything up to here */
-    uint64_t time_us;  /* source time of that event */
-    bool ready;        /* caught up, takes writes */
-    bool poisoned;     /* a write failed: reads go on, writes do not */
+    uint64_t seq;     /* answers include everything up to here */
+    uint64_t time_us; /* source time of that event */
+    bool ready;       /* caught up, takes writes */
+    bool poisoned;    /* a write failed: reads go on, writes do not */
 } freshet_progress;
 FRESHET_API void freshet_progress_of(freshet *db, freshet_progress *out);
-/** Calls `on_change` from the writer's thread each time answers move on; it must return quickly. One subscriber;
- *  NULL ends it. */
-FRESHET_API void freshet_subscribe(freshet *db, void (*on_change)(void *context, const freshet_progress *progress),
-                                   void *context);
+/** Calls `on_change` from the writer's thread each time answers move on; it must return quickly.
+ *  One subscriber; NULL ends it. */
+FRESHET_API void freshet_subscribe(
+    freshet *db, void (*on_change)(void *context, const freshet_progress *progress), void *context);
 /** Saves every view now. */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_checkpoint(freshet *db, freshet_error *err);
 
-/** Rebuilds every view from the log in scratch memory and compares with what is saved; changes nothing. `each` is
- *  called with one JSON object {"view","digest","seq","ok"} a view. *different counts those that are not ok. */
-FRESHET_API FRESHET_MUST_USE freshet_status freshet_verify(const freshet_options *options,
-                                                           void (*each)(void *context, const char *json),
-                                                           void *context, uint32_t *different, freshet_error *err);
+/** Rebuilds every view from the log in scratch memory and compares with what is saved; changes
+ *  nothing. `each` is called with one JSON object {"view","digest","seq","ok"} a view. *different
+ *  counts those that are not ok. */
+FRESHET_API FRESHET_MUST_USE freshet_status
+freshet_verify(const freshet_options *options, void (*each)(void *context, const char *json),
+               void *context, uint32_t *different, freshet_error *err);
 
-/** Prints events from the log as JSON lines, from sequence `from` (0: the first), at most `count` (0: all). `line` has
- *  no newline; it returns false to stop. Works beside a daemon. */
-FRESHET_API FRESHET_MUST_USE freshet_status freshet_log_dump(const char *data_dir, uint64_t from, uint64_t count,
-                                                             bool (*line)(void *context, const char *json,
-                                                                          size_t size),
-                                                             void *context, freshet_error *err);
-/** {"events","first_seq","last_seq","segments","bytes"} as text into out (room >= 256). Works beside a daemon. */
-FRESHET_API FRESHET_MUST_USE freshet_status freshet_log_stat(const char *data_dir, char *out, size_t room,
-                                                             freshet_error *err);
+/** Prints events from the log as JSON lines, from sequence `from` (0: the first), at most `count`
+ *  (0: all). `line` has no newline; it returns false to stop. Works beside a daemon. */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_log_dump(
+    const char *data_dir, uint64_t from, uint64_t count,
+    bool (*line)(void *context, const char *json, size_t size), void *context, freshet_error *err);
+/** {"events","first_seq","last_seq","segments","bytes"} as text into out (room >= 256). Works
+ *  beside a daemon. */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_log_stat(const char *data_dir, char *out,
+                                                             size_t room, freshet_error *err);
 
 #ifdef __cplusplus
 }

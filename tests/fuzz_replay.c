@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Stands in for libFuzzer's main: runs the target once over each file named on the command line, so that a finding
-// can be replayed, and a corpus run, in any build.
+// Stands in for libFuzzer's main: runs the target once over each file named on the command line, so
+// that a finding can be replayed, and a corpus run, in any build.
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

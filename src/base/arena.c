@@ -6,9 +6,9 @@
  *               v behind
  *              [hdr|full] -> [hdr|large] -> [hdr|first]
  *
- * A request larger than an ordinary block gets a block of its own size, hung behind the head, so the head's rest is
- * not lost. When the budget's rest is less than an ordinary block the last block is as small as the rest allows:
- * the budget can be used to the last byte. */
+ * A request larger than an ordinary block gets a block of its own size, hung behind the head, so
+ * the head's rest is not lost. When the budget's rest is less than an ordinary block the last block
+ * is as small as the rest allows: the budget can be used to the last byte. */
 #include <fr/arena.h>
 
 #include <stdlib.h>

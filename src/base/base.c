@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* The one place that fills an fr_error, so that a breakpoint here sees every failure of the process being born. */
+/* The one place that fills an fr_error, so that a breakpoint here sees every failure of the process
+ * being born. */
 #include <fr/base.h>
 
 void fr_fail_note(fr_error *err, fr_status status, int os, uint64_t offset, const char *code,

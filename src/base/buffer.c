@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* Doubling growth, cut off at max_size. A failure is sticky: later appends do nothing, so that a text with a hole in
- * the middle is never taken for a whole one. */
+/* Doubling growth, cut off at max_size. A failure is sticky: later appends do nothing, so that a
+ * text with a hole in the middle is never taken for a whole one. */
 #include <fr/buffer.h>
 
 #include <stdarg.h>
@@ -112,8 +112,8 @@ void fr_buffer_i64_decimal(fr_buffer *buffer, int64_t value)
     append_decimal(buffer, value < 0, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
 }
 
-/* A text too long for the stack: formatted once more, on the heap, because vsnprintf wants room for a NUL that
- * max_size may not have. */
+/* A text too long for the stack: formatted once more, on the heap, because vsnprintf wants room for
+ * a NUL that max_size may not have. */
 __attribute__((format(printf, 3, 0))) static void append_long(fr_buffer *buffer, size_t size,
                                                               const char *format, va_list arguments)
 {
@@ -148,10 +148,11 @@ void fr_buffer_printf(fr_buffer *buffer, const char *format, ...)
     }
 }
 
-/* ---- JSON text ------------------------------------------------------------------------------------------------ */
+/* ---- JSON text ------------------------------------------------------------------------------- */
 
-/* Length of the UTF-8 sequence at data[0], or 0 with *bad = how many bytes one U+FFFD stands for (the longest prefix
- * of a well-formed sequence, at least 1). source: Unicode 15, table 3-7 and section 3.9 "maximal subparts". */
+/* Length of the UTF-8 sequence at data[0], or 0 with *bad = how many bytes one U+FFFD stands for
+ * (the longest prefix of a well-formed sequence, at least 1). source: Unicode 15, table 3-7 and
+ * section 3.9 "maximal subparts". */
 static size_t utf8_length(const uint8_t *data, size_t size, size_t *bad)
 {
     uint8_t first = data[0];

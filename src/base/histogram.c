@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* Values below 16 have a bucket each. Above, the highest set bit names the power of two and the four bits below it
- * one of 16 equal steps: bucket = 16 * (highest - 3) + those four bits. So a bucket is 1/16 of its lower bound wide.
- * source   Tene, HdrHistogram; here with one fixed precision, so that the index is three instructions. */
+/* Values below 16 have a bucket each. Above, the highest set bit names the power of two and the
+ * four bits below it one of 16 equal steps: bucket = 16 * (highest - 3) + those four bits. So a
+ * bucket is 1/16 of its lower bound wide.
+ * source   Tene, HdrHistogram; here with one fixed precision, so that the index is three
+ *          instructions. */
 #include <fr/histogram.h>
 
 #define STEP_BITS 4
@@ -20,7 +22,8 @@ static size_t bucket_of(uint64_t value)
            ((value >> (highest - STEP_BITS)) & (STEP_COUNT - 1));
 }
 
-/* The largest value of a bucket; for the last one the shift leaves 0 and the subtraction UINT64_MAX. */
+/* The largest value of a bucket; for the last one the shift leaves 0 and the subtraction
+ * UINT64_MAX. */
 static uint64_t bound_of(size_t bucket)
 {
     if (bucket < STEP_COUNT) {
@@ -30,8 +33,8 @@ static uint64_t bound_of(size_t bucket)
     return ((uint64_t)(STEP_COUNT + bucket % STEP_COUNT + 1) << shift) - 1;
 }
 
-/* One writer: a plain read and an atomic write are an increment, and cost no locked instruction. Relaxed, because a
- * reader asks for no order among the buckets. */
+/* One writer: a plain read and an atomic write are an increment, and cost no locked instruction.
+ * Relaxed, because a reader asks for no order among the buckets. */
 static void increase(uint64_t *slot, uint64_t by)
 {
     __atomic_store_n(slot, *slot + by, __ATOMIC_RELAXED);

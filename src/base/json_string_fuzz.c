@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* Any bytes become one JSON string: quoted, without raw control bytes, its escapes whole, its UTF-8 well-formed; and
- * what needed no replacement reads back as it was. */
+/* Any bytes become one JSON string: quoted, without raw control bytes, its escapes whole, its UTF-8
+ * well-formed; and what needed no replacement reads back as it was. */
 #include <fr/buffer.h>
 
 #include <stdlib.h>

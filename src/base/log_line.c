@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* A line is put together in memory and leaves with one write(2), so that lines of several threads do not mix. Under
- * PIPE_BUF the kernel keeps a pipe's writers apart; a longer line may be cut by another process, not by us. */
+/* A line is put together in memory and leaves with one write(2), so that lines of several threads
+ * do not mix. Under PIPE_BUF the kernel keeps a pipe's writers apart; a longer line may be cut by
+ * another process, not by us. */
 #include <fr/buffer.h>
 #include <fr/log_line.h>
 

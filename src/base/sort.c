@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// LSD radix over 16 key bytes. All 16 histograms are made in one pass; a byte that is the same in every key costs
-// nothing more, and keys of one log have many of those (high bytes of ids and times). A comparison sort took three
-// times as long at a million keys, for the cache misses of its comparisons.
+// LSD radix over 16 key bytes. All 16 histograms are made in one pass; a byte that is the same in
+// every key costs nothing more, and keys of one log have many of those (high bytes of ids and
+// times). A comparison sort took three times as long at a million keys, for the cache misses of its
+// comparisons.
 #include <fr/sort.h>
 
 enum { KEY_BYTES = 16, BYTE_VALUES = 256 };
@@ -12,7 +13,8 @@ static unsigned key_byte(const fr_sort_key *key, unsigned byte)
     return (word >> (8 * (byte & 7))) & 0xff;
 }
 
-static void scatter(const fr_sort_key *from, fr_sort_key *to, size_t count, unsigned byte, const uint64_t *histogram)
+static void scatter(const fr_sort_key *from, fr_sort_key *to, size_t count, unsigned byte,
+                    const uint64_t *histogram)
 {
     uint64_t place[BYTE_VALUES];
     uint64_t sum = 0;

@@ -16,18 +16,13 @@ volatile int cli_stop_signal;
 int cli_exit_of(freshet_status status)
 {
     switch (status) {
-    case FRESHET_OK:
-    case FRESHET_END:
-        return EXIT_DONE;
-    case FRESHET_INVALID:
-        return EXIT_USAGE;
-    case FRESHET_MALFORMED:
-    case FRESHET_CORRUPT:
-        return EXIT_DATA;
-    case FRESHET_LIMIT:
-        return EXIT_BOUND;
-    default:
-        return EXIT_SYSTEM;
+        case FRESHET_OK:
+        case FRESHET_END: return EXIT_DONE;
+        case FRESHET_INVALID: return EXIT_USAGE;
+        case FRESHET_MALFORMED:
+        case FRESHET_CORRUPT: return EXIT_DATA;
+        case FRESHET_LIMIT: return EXIT_BOUND;
+        default: return EXIT_SYSTEM;
     }
 }
 
@@ -50,12 +45,17 @@ int cli_fail(const char *what, const freshet_error *err)
 
 int cli_fail_internal(const char *what, const fr_error *err)
 {
-    freshet_error error = {(freshet_status)err->status, err->os,   err->offset, err->code,
-                           err->text,                   err->file, err->line};
+    freshet_error error = {(freshet_status)err->status,
+                           err->os,
+                           err->offset,
+                           err->code,
+                           err->text,
+                           err->file,
+                           err->line};
     return cli_fail(what, &error);
 }
 
-/* ---- words ------------------------------------------------------------------------------------- */
+/* ---- words ----------------------------------------------------------------------------------- */
 
 bool cli_parse_u64(const char *text, uint64_t *out)
 {
@@ -101,7 +101,7 @@ void cli_parse(const struct argp *argp, int argc, char **argv, const char *name,
     }
 }
 
-/* ---- progress ---------------------------------------------------------------------------------- */
+/* ---- progress -------------------------------------------------------------------------------- */
 
 static bool progress_shown;
 
@@ -138,12 +138,13 @@ void cli_on_progress(void *context, const char *phase, uint64_t done, uint64_t t
     cli_progress(phase, done, total);
 }
 
-/* ---- signals ----------------------------------------------------------------------------------- */
+/* ---- signals --------------------------------------------------------------------------------- */
 
 static void on_signal(int number)
 {
     cli_stop_signal = number;
-    __atomic_store_n(&cli_stop, true, __ATOMIC_RELEASE); /* pairs with the sources that look at it */
+    /* pairs with the sources that look at it */
+    __atomic_store_n(&cli_stop, true, __ATOMIC_RELEASE);
 }
 
 void cli_catch_signals(void)
@@ -154,7 +155,7 @@ void cli_catch_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* ---- input ------------------------------------------------------------------------------------- */
+/* ---- input ----------------------------------------------------------------------------------- */
 
 static fr_status read_stdin(cli_input *out, fr_error *err)
 {

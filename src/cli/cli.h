@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** What the subcommands share: exits, progress, signals. Everything of the engine comes through freshet.h. */
+/** What the subcommands share: exits, progress, signals. Everything of the engine comes through
+ *  freshet.h. */
 #pragma once
 
 #include <argp.h>
@@ -7,7 +8,14 @@
 #include <freshet.h>
 
 /** Exit codes, the same for every subcommand (docs/man/freshet.1). */
-enum { EXIT_DONE = 0, EXIT_DATA = 1, EXIT_USAGE = 2, EXIT_BOUND = 3, EXIT_SYSTEM = 4, EXIT_INTERRUPTED = 130 };
+enum {
+    EXIT_DONE = 0,
+    EXIT_DATA = 1,
+    EXIT_USAGE = 2,
+    EXIT_BOUND = 3,
+    EXIT_SYSTEM = 4,
+    EXIT_INTERRUPTED = 130
+};
 
 int cli_ingest(int argc, char **argv);
 int cli_log(int argc, char **argv);
@@ -26,7 +34,8 @@ int cli_fail_internal(const char *what, const fr_error *err);
 /** "64M", "2G", "1048576" to bytes; false when it is not such. */
 bool cli_parse_bytes(const char *text, uint64_t *out);
 bool cli_parse_u64(const char *text, uint64_t *out);
-/** argp_parse with this project's exit code for usage errors; exits the process on --help and on a usage error. */
+/** argp_parse with this project's exit code for usage errors; exits the process on --help and on a
+ *  usage error. */
 void cli_parse(const struct argp *argp, int argc, char **argv, const char *name, void *input);
 
 /** A bar on stderr when that is a terminal, nothing otherwise. total 0: unknown. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// freshet demo: a generated network, ingested and served; then its story goes on at a walking pace, so that there is
-// something to watch. No internet needed.
+// freshet demo: a generated network, ingested and served; then its story goes on at a walking pace,
+// so that there is something to watch. No internet needed.
 #include "serve.h"
 
 #include <fr/buffer.h>
@@ -22,7 +22,7 @@ typedef struct {
     freshet *db;
     fr_thread thread;
     bool running;
-    fr_buffer carry; /* of a line that continues in the next piece */
+    fr_buffer carry;   /* of a line that continues in the next piece */
     uint64_t appended; /* lines handed over so far */
 } demo;
 
@@ -50,29 +50,22 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         argp_error(state, "not a number in range: %s", value);
     }
     switch (key) {
-    case 'a':
-        d->accounts = number;
-        break;
-    case 'n':
-        d->events = number;
-        break;
-    case 's':
-        d->seed = number;
-        break;
-    default:
-        d->port = (uint16_t)number;
+        case 'a': d->accounts = number; break;
+        case 'n': d->events = number; break;
+        case 's': d->seed = number; break;
+        default: d->port = (uint16_t)number;
     }
     return 0;
 }
 
-/* ---- the story -------------------------------------------------------------------------------------- */
+/* ---- the story ------------------------------------------------------------------------------- */
 
 static fr_status append(demo *d, fr_slice lines, fr_error *err)
 {
     freshet_error error = {0};
     freshet_report report = {0};
-    freshet_status status = freshet_append_lines(d->db, (const char *)lines.data, lines.size, &report, NULL, NULL,
-                                                 &error);
+    freshet_status status = freshet_append_lines(d->db, (const char *)lines.data, lines.size,
+                                                 &report, NULL, NULL, &error);
     return status == FRESHET_OK ? FR_OK : fr_fail(err, (fr_status)status, "demo: append");
 }
 
@@ -105,7 +98,8 @@ static fr_status take_piece(void *context, fr_slice bytes, fr_error *err)
         uint64_t lines = 0;
         fr_slice step = first_lines(whole, fast ? d->events - d->appended : STEP_LINES, &lines);
         FR_TRY(append(d, step, err));
-        __atomic_store_n(&d->appended, d->appended + lines, __ATOMIC_RELEASE); /* pairs with on_ready */
+        /* pairs with on_ready */
+        __atomic_store_n(&d->appended, d->appended + lines, __ATOMIC_RELEASE);
         whole = fr_slice_from(whole, step.size);
         if (__atomic_load_n(&cli_stop, __ATOMIC_ACQUIRE)) {
             return FR_AGAIN;
@@ -127,7 +121,9 @@ static void *tell_story(void *context)
     enum { AFTERWARDS = 4 };
     demo *d = context;
     fr_simulate_options options = {
-        .story = {.account_count = (uint32_t)d->accounts, .event_count = d->events * AFTERWARDS, .seed = d->seed},
+        .story = {.account_count = (uint32_t)d->accounts,
+                  .event_count = d->events * AFTERWARDS,
+                  .seed = d->seed},
         .format = FR_SIMULATE_JETSTREAM,
     };
     fr_simulate_sink sink = {.write = take_piece, .context = d};
@@ -140,10 +136,11 @@ static void *tell_story(void *context)
     return NULL;
 }
 
-/* ---- what to look at ----------------------------------------------------------------------------------- */
+/* ---- what to look at ------------------------------------------------------------------------- */
 
 /** Text member of the first element of an array member of the answer. */
-static bool first_of(freshet *db, const char *target, const char *array, const char *member, char *out, size_t room)
+static bool first_of(freshet *db, const char *target, const char *array, const char *member,
+                     char *out, size_t room)
 {
     freshet_answer answer = {0};
     fr_json *json = NULL;
@@ -154,10 +151,12 @@ static bool first_of(freshet *db, const char *target, const char *array, const c
     bool found = false;
     if (freshet_query(db, target, strlen(target), NULL, &answer, NULL) == FRESHET_OK &&
         fr_json_new(&json, NULL) == FR_OK &&
-        fr_json_parse(json, fr_slice_of(answer.body, answer.body_size), false, &root, NULL) == FR_OK &&
+        fr_json_parse(json, fr_slice_of(answer.body, answer.body_size), false, &root, NULL) ==
+            FR_OK &&
         fr_json_get(root, array, &items)) {
         fr_json_iter it = fr_json_iterate(items);
-        found = fr_json_iter_element(&it, &item) && fr_json_get_string(item, member, &text) && text.size < room;
+        found = fr_json_iter_element(&it, &item) && fr_json_get_string(item, member, &text) &&
+                text.size < room;
     }
     if (found) {
         memcpy(out, text.data, text.size);
@@ -182,8 +181,10 @@ static void print_urls(freshet *db, const char *address)
     if (first_of(db, "/links/top?limit=1", "top", "subject", subject, sizeof subject) &&
         first_of(db, "/links/top?limit=1", "top", "collection", collection, sizeof collection) &&
         first_of(db, "/links/top?limit=1", "top", "path", path, sizeof path)) {
-        printf("  curl '%s/links/count?target=%s&collection=%s&path=%s'\n", address, subject, collection, path);
-        printf("  curl '%s/links?target=%s&collection=%s&path=%s&limit=3'\n", address, subject, collection, path);
+        printf("  curl '%s/links/count?target=%s&collection=%s&path=%s'\n", address, subject,
+               collection, path);
+        printf("  curl '%s/links?target=%s&collection=%s&path=%s&limit=3'\n", address, subject,
+               collection, path);
         printf("  curl '%s/links/all/count?target=%s'\n", address, subject);
     }
     printf("  curl '%s/health'\n  curl '%s/metrics'\nCtrl-C ends it.\n", address, address);
@@ -204,8 +205,8 @@ static void on_ready(void *context, freshet *db, const char *address)
     } while (__atomic_load_n(&d->appended, __ATOMIC_ACQUIRE) < d->events && !cli_stop);
     cli_progress_end();
     freshet_progress_of(db, &progress);
-    printf("%llu events are in the log; the story goes on at about %d a second\n", (unsigned long long)progress.seq,
-           (int)(STEP_LINES * (1000000000 / STEP_NS)));
+    printf("%llu events are in the log; the story goes on at about %d a second\n",
+           (unsigned long long)progress.seq, (int)(STEP_LINES * (1000000000 / STEP_NS)));
     print_urls(db, address);
 }
 
@@ -225,11 +226,13 @@ static uint64_t wall_us(void)
 
 int cli_demo(int argc, char **argv)
 {
-    static const struct argp argp = {OPTIONS, parse_option, "",
-                                     "Generates a network, ingests it and serves it on 127.0.0.1.", NULL, NULL, NULL};
+    static const struct argp argp = {
+        OPTIONS, parse_option, "",  "Generates a network, ingests it and serves it on 127.0.0.1.",
+        NULL,    NULL,         NULL};
     static demo d = {.accounts = 2000, .events = 100000, .seed = 1, .port = 8787};
     const char *temporary = getenv("TMPDIR");
-    snprintf(d.data, sizeof d.data, "%s/freshet-demo-%u", temporary == NULL ? "/tmp" : temporary, getuid());
+    snprintf(d.data, sizeof d.data, "%s/freshet-demo-%u", temporary == NULL ? "/tmp" : temporary,
+             getuid());
     cli_parse(&argp, argc, argv, "demo", &d);
     fr_log_line_setup(FR_LOG_WARN, false, wall_us);
     fr_buffer_init(&d.carry, CARRY_MAX_BYTES);

@@ -26,31 +26,24 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 {
     arguments *args = state->input;
     switch (key) {
-    case 'd':
-        args->data = value;
-        return 0;
-    case 'f':
-        args->from = value;
-        return 0;
-    case 'k':
-        args->did_docs = value;
-        return 0;
-    case 'm':
-        if (!cli_parse_bytes(value, &args->memory_bytes)) {
-            argp_error(state, "not a number of bytes: %s", value);
-        }
-        return 0;
-    case ARGP_KEY_ARGS:
-        args->files = state->argv + state->next;
-        args->file_count = state->argc - state->next;
-        return 0;
-    case ARGP_KEY_END:
-        if (args->data == NULL || args->from == NULL || args->file_count == 0) {
-            argp_error(state, "--data, --from and at least one FILE are needed");
-        }
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
+        case 'd': args->data = value; return 0;
+        case 'f': args->from = value; return 0;
+        case 'k': args->did_docs = value; return 0;
+        case 'm':
+            if (!cli_parse_bytes(value, &args->memory_bytes)) {
+                argp_error(state, "not a number of bytes: %s", value);
+            }
+            return 0;
+        case ARGP_KEY_ARGS:
+            args->files = state->argv + state->next;
+            args->file_count = state->argc - state->next;
+            return 0;
+        case ARGP_KEY_END:
+            if (args->data == NULL || args->from == NULL || args->file_count == 0) {
+                argp_error(state, "--data, --from and at least one FILE are needed");
+            }
+            return 0;
+        default: return ARGP_ERR_UNKNOWN;
     }
 }
 
@@ -84,7 +77,8 @@ static void on_bytes(void *context, uint64_t done, uint64_t total, const freshet
     cli_progress("ingest", done, total);
 }
 
-static int ingest_files(freshet *db, const arguments *args, freshet_format format, freshet_report *report)
+static int ingest_files(freshet *db, const arguments *args, freshet_format format,
+                        freshet_report *report)
 {
     int worst = EXIT_DONE;
     freshet_ingest_options options = {
@@ -110,22 +104,29 @@ static void print_report(const freshet_report *r, double seconds)
 {
     printf("{\"read\":%llu,\"appended\":%llu,\"duplicate\":%llu,\"rejected\":%llu,\"ignored\":%llu,"
            "\"unverified\":%llu,\"cid_unverified\":%llu,\"last_seq\":%llu,\"seconds\":%.3f}\n",
-           (unsigned long long)r->read, (unsigned long long)r->appended, (unsigned long long)r->duplicate,
-           (unsigned long long)r->rejected, (unsigned long long)r->ignored, (unsigned long long)r->unverified,
+           (unsigned long long)r->read, (unsigned long long)r->appended,
+           (unsigned long long)r->duplicate, (unsigned long long)r->rejected,
+           (unsigned long long)r->ignored, (unsigned long long)r->unverified,
            (unsigned long long)r->cid_unverified, (unsigned long long)r->last_seq, seconds);
 }
 
 int cli_ingest(int argc, char **argv)
 {
-    static const struct argp argp = {OPTIONS, parse_option, "FILE…",
-                                     "Reads Jetstream JSON lines (plain, gzip or zstd), subscribeRepos frames or CAR "
-                                     "files (and folders of them) into the log. - is standard input.",
-                                     NULL, NULL, NULL};
+    static const struct argp argp = {
+        OPTIONS,
+        parse_option,
+        "FILE…",
+        "Reads Jetstream JSON lines (plain, gzip or zstd), subscribeRepos frames or CAR "
+        "files (and folders of them) into the log. - is standard input.",
+        NULL,
+        NULL,
+        NULL};
     arguments args = {0};
     freshet_format format;
     cli_parse(&argp, argc, argv, "ingest", &args);
     if (!format_of(args.from, &format)) {
-        fprintf(stderr, "freshet ingest: --from takes jetstream, frames or car, not %s\n", args.from);
+        fprintf(stderr, "freshet ingest: --from takes jetstream, frames or car, not %s\n",
+                args.from);
         return EXIT_USAGE;
     }
     freshet *db = NULL;

@@ -20,22 +20,19 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 {
     arguments *args = state->input;
     switch (key) {
-    case 'd':
-        args->data = value;
-        return 0;
-    case 'f':
-    case 'n':
-        if (!cli_parse_u64(value, key == 'f' ? &args->from : &args->count)) {
-            argp_error(state, "not a number: %s", value);
-        }
-        return 0;
-    case ARGP_KEY_END:
-        if (args->data == NULL) {
-            argp_error(state, "--data is needed");
-        }
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
+        case 'd': args->data = value; return 0;
+        case 'f':
+        case 'n':
+            if (!cli_parse_u64(value, key == 'f' ? &args->from : &args->count)) {
+                argp_error(state, "not a number: %s", value);
+            }
+            return 0;
+        case ARGP_KEY_END:
+            if (args->data == NULL) {
+                argp_error(state, "--data is needed");
+            }
+            return 0;
+        default: return ARGP_ERR_UNKNOWN;
     }
 }
 
@@ -49,7 +46,8 @@ static int dump(const arguments *args)
 {
     freshet_error error = {0};
     cli_catch_signals();
-    freshet_status status = freshet_log_dump(args->data, args->from, args->count, print_line, NULL, &error);
+    freshet_status status =
+        freshet_log_dump(args->data, args->from, args->count, print_line, NULL, &error);
     if (fflush(stdout) != 0) {
         return EXIT_SYSTEM;
     }
@@ -72,9 +70,14 @@ static int stat_log(const arguments *args)
 
 int cli_log(int argc, char **argv)
 {
-    static const struct argp argp = {OPTIONS, parse_option, "", "dump: one JSON object a line, in Jetstream's shape, "
-                                                                "with seq.  stat: one JSON object.",
-                                     NULL, NULL, NULL};
+    static const struct argp argp = {OPTIONS,
+                                     parse_option,
+                                     "",
+                                     "dump: one JSON object a line, in Jetstream's shape, "
+                                     "with seq.  stat: one JSON object.",
+                                     NULL,
+                                     NULL,
+                                     NULL};
     arguments args = {0};
     bool is_dump = argc > 1 && strcmp(argv[1], "dump") == 0;
     bool is_stat = argc > 1 && strcmp(argv[1], "stat") == 0;

@@ -24,7 +24,8 @@ static void print_help(FILE *out)
     for (size_t i = 0; i < FR_COUNT_OF(COMMANDS); i++) {
         fprintf(out, "  %-10s %s\n", COMMANDS[i].name, COMMANDS[i].summary);
     }
-    fprintf(out, "\nfreshet COMMAND --help tells the options of each; freshet --version the formats.\n");
+    fprintf(out,
+            "\nfreshet COMMAND --help tells the options of each; freshet --version the formats.\n");
 }
 
 int main(int argc, char **argv)
@@ -33,7 +34,8 @@ int main(int argc, char **argv)
         print_help(stderr);
         return EXIT_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0 || strcmp(argv[1], "-h") == 0) {
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0 ||
+        strcmp(argv[1], "-h") == 0) {
         print_help(stdout);
         return EXIT_DONE;
     }

@@ -17,7 +17,15 @@ typedef struct {
     int file_count;
 } arguments;
 
-enum { OPTION_PARTIAL = 256, OPTION_BARE, OPTION_ANY_KEY, OPTION_JSON, OPTION_COUNT, OPTION_KEYS, OPTION_DID };
+enum {
+    OPTION_PARTIAL = 256,
+    OPTION_BARE,
+    OPTION_ANY_KEY,
+    OPTION_JSON,
+    OPTION_COUNT,
+    OPTION_KEYS,
+    OPTION_DID
+};
 
 static const struct argp_option OPTIONS[] = {
     {"level", 'l', "LEVEL", 0, "trusted, lazy or full (default)", 0},
@@ -60,59 +68,40 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     arguments *args = state->input;
     uint64_t bytes = 0;
     switch (key) {
-    case 'l':
-        if (!level_of(value, &args->options.level)) {
-            argp_error(state, "--level takes trusted, lazy or full, not %s", value);
-        }
-        return 0;
-    case 'k':
-        take_key(args, value, state);
-        return 0;
-    case OPTION_DID:
-        args->options.expect_did = fr_slice_text(value);
-        return 0;
-    case 'm':
-        if (!cli_parse_bytes(value, &bytes)) {
-            argp_error(state, "not a number of bytes: %s", value);
-        }
-        args->options.memory_max_bytes = bytes;
-        return 0;
-    case OPTION_PARTIAL:
-        args->options.partial = true;
-        return 0;
-    case OPTION_BARE:
-        args->options.bare = true;
-        return 0;
-    case OPTION_ANY_KEY:
-        args->options.any_key = true;
-        return 0;
-    case OPTION_JSON:
-        args->json = true;
-        return 0;
-    case 'c':
-        args->collection = value;
-        return 0;
-    case OPTION_COUNT:
-        args->count_only = true;
-        return 0;
-    case OPTION_KEYS:
-        args->keys_only = true;
-        return 0;
-    case ARGP_KEY_ARGS:
-        args->files = state->argv + state->next;
-        args->file_count = state->argc - state->next;
-        return 0;
-    case ARGP_KEY_END:
-        if (args->file_count == 0) {
-            argp_error(state, "at least one FILE is needed");
-        }
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
+        case 'l':
+            if (!level_of(value, &args->options.level)) {
+                argp_error(state, "--level takes trusted, lazy or full, not %s", value);
+            }
+            return 0;
+        case 'k': take_key(args, value, state); return 0;
+        case OPTION_DID: args->options.expect_did = fr_slice_text(value); return 0;
+        case 'm':
+            if (!cli_parse_bytes(value, &bytes)) {
+                argp_error(state, "not a number of bytes: %s", value);
+            }
+            args->options.memory_max_bytes = bytes;
+            return 0;
+        case OPTION_PARTIAL: args->options.partial = true; return 0;
+        case OPTION_BARE: args->options.bare = true; return 0;
+        case OPTION_ANY_KEY: args->options.any_key = true; return 0;
+        case OPTION_JSON: args->json = true; return 0;
+        case 'c': args->collection = value; return 0;
+        case OPTION_COUNT: args->count_only = true; return 0;
+        case OPTION_KEYS: args->keys_only = true; return 0;
+        case ARGP_KEY_ARGS:
+            args->files = state->argv + state->next;
+            args->file_count = state->argc - state->next;
+            return 0;
+        case ARGP_KEY_END:
+            if (args->file_count == 0) {
+                argp_error(state, "at least one FILE is needed");
+            }
+            return 0;
+        default: return ARGP_ERR_UNKNOWN;
     }
 }
 
-/* ---- ls ---------------------------------------------------------------------------------------- */
+/* ---- ls -------------------------------------------------------------------------------------- */
 
 typedef struct {
     const arguments *args;
@@ -126,7 +115,8 @@ static bool is_listed(const arguments *args, fr_slice key)
         return true;
     }
     fr_slice collection = fr_slice_text(args->collection);
-    return fr_slice_starts_with(key, collection) && key.size > collection.size && key.data[collection.size] == '/';
+    return fr_slice_starts_with(key, collection) && key.size > collection.size &&
+           key.data[collection.size] == '/';
 }
 
 /** Keys are checked before they are here, except with --any-key: control bytes are made safe. */
@@ -186,12 +176,13 @@ static int ls_file(const arguments *args, const char *path, fr_slice bytes)
     if (status != FR_OK) {
         fflush(stdout);
         fprintf(stderr, "%s: offset %llu: %s: %s\n", path, (unsigned long long)error.offset,
-                error.code == NULL ? fr_status_name(status) : error.code, error.text == NULL ? "" : error.text);
+                error.code == NULL ? fr_status_name(status) : error.code,
+                error.text == NULL ? "" : error.text);
     }
     return repo_exit(status);
 }
 
-/* ---- check -------------------------------------------------------------------------------------- */
+/* ---- check ----------------------------------------------------------------------------------- */
 
 static int check_file(const arguments *args, const char *path, fr_slice bytes)
 {
@@ -220,8 +211,9 @@ static int each_file(const arguments *args, int (*run)(const arguments *, const 
         fr_error error = {0};
         fr_status status = cli_input_open(&input, args->files[i], &error);
         error.status = status;
-        int code = status == FR_OK ? run(args, args->files[i], input.bytes)
-                                   : (cli_fail_internal(args->files[i], &error), FR_REPO_EXIT_SYSTEM);
+        int code = status == FR_OK
+                       ? run(args, args->files[i], input.bytes)
+                       : (cli_fail_internal(args->files[i], &error), FR_REPO_EXIT_SYSTEM);
         cli_input_free(&input);
         first = first == FR_REPO_EXIT_SOUND ? code : first;
     }
@@ -230,10 +222,15 @@ static int each_file(const arguments *args, int (*run)(const arguments *, const 
 
 int cli_repo(int argc, char **argv)
 {
-    static const struct argp argp = {OPTIONS, parse_option, "FILE…",
-                                     "ls: key TAB cid TAB bytes a line.  check: the verdict, and facts with --json.  "
-                                     "- is standard input.",
-                                     NULL, NULL, NULL};
+    static const struct argp argp = {
+        OPTIONS,
+        parse_option,
+        "FILE…",
+        "ls: key TAB cid TAB bytes a line.  check: the verdict, and facts with --json.  "
+        "- is standard input.",
+        NULL,
+        NULL,
+        NULL};
     arguments args = {.options = {.level = FR_LEVEL_FULL}};
     bool is_ls = argc > 1 && strcmp(argv[1], "ls") == 0;
     bool is_check = argc > 1 && strcmp(argv[1], "check") == 0;

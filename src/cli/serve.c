@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- the daemon --------------------------------------------------------------------------------- */
+/* ---- the daemon ------------------------------------------------------------------------------ */
 
 typedef struct {
     fr_server *server;
@@ -74,7 +74,8 @@ static int serve_until_signal(const cli_daemon *daemon, fr_server *server, fresh
     if (code != EXIT_DONE) {
         return code;
     }
-    snprintf(address, sizeof address, v6 ? "http://[%s]:%u" : "http://%s:%u", host, fr_server_port(server));
+    snprintf(address, sizeof address, v6 ? "http://[%s]:%u" : "http://%s:%u", host,
+             fr_server_port(server));
     printf("listening on %s\n", address);
     fflush(stdout);
     if (daemon->on_ready != NULL) {
@@ -143,9 +144,15 @@ int cli_daemon_run(const cli_daemon *daemon)
     return code;
 }
 
-/* ---- the command ---------------------------------------------------------------------------------- */
+/* ---- the command ----------------------------------------------------------------------------- */
 
-enum { OPTION_LOG_LEVEL = 256, OPTION_LOG_FORMAT, OPTION_DICTIONARY, OPTION_RETENTION, OPTION_STALL };
+enum {
+    OPTION_LOG_LEVEL = 256,
+    OPTION_LOG_FORMAT,
+    OPTION_DICTIONARY,
+    OPTION_RETENTION,
+    OPTION_STALL
+};
 
 static const struct argp_option OPTIONS[] = {
     {"data", 'd', "DIR", 0, "data directory, made when absent", 0},
@@ -153,9 +160,11 @@ static const struct argp_option OPTIONS[] = {
     {"source", 's', "KIND:FILE-or-URL", 0,
      "jetstream:wss://…, jetstream:FILE, frames:FILE, car:FILE-or-FOLDER; may be repeated", 0},
     {"did-docs", 'k', "FILE", 0, "JSON map did -> DID document: keys for signatures", 0},
-    {"zstd-dictionary", OPTION_DICTIONARY, "FILE", 0, "Jetstream's published dictionary: ask for compression", 0},
+    {"zstd-dictionary", OPTION_DICTIONARY, "FILE", 0,
+     "Jetstream's published dictionary: ask for compression", 0},
     {"mem", 'm', "BYTES", 0, "memory budget, with K, M or G (default 1G)", 0},
-    {"retention", OPTION_RETENTION, "SECONDS", 0, "posts older than this leave timelines (default: none do)", 0},
+    {"retention", OPTION_RETENTION, "SECONDS", 0,
+     "posts older than this leave timelines (default: none do)", 0},
     {"log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "debug, info (default), warn or error", 0},
     {"log-format", OPTION_LOG_FORMAT, "FORMAT", 0, "text (default) or json", 0},
     {0},
@@ -197,61 +206,55 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     arguments *args = state->input;
     cli_daemon *daemon = &args->daemon;
     switch (key) {
-    case 'd':
-        daemon->db.data_dir = value;
-        return 0;
-    case 'l':
-        if (!take_address(args, value)) {
-            argp_error(state, "--listen takes HOST:PORT, not %s", value);
-        }
-        return 0;
-    case 's':
-        if (daemon->source_count == CLI_SOURCES_MAX) {
-            argp_error(state, "at most %d sources", CLI_SOURCES_MAX);
-        }
-        daemon->sources[daemon->source_count++] = value;
-        return 0;
-    case 'k':
-        daemon->did_docs = value;
-        return 0;
-    case OPTION_DICTIONARY:
-        daemon->zstd_dictionary = value;
-        return 0;
-    case 'm':
-        if (!cli_parse_bytes(value, &daemon->db.memory_bytes)) {
-            argp_error(state, "not a number of bytes: %s", value);
-        }
-        return 0;
-    case OPTION_RETENTION:
-        if (!cli_parse_u64(value, &daemon->db.retention_s)) {
-            argp_error(state, "not a number of seconds: %s", value);
-        }
-        return 0;
-    case OPTION_LOG_LEVEL:
-        if (!fr_log_level_parse(value, &args->level)) {
-            argp_error(state, "--log-level takes debug, info, warn or error, not %s", value);
-        }
-        return 0;
-    case OPTION_LOG_FORMAT:
-        args->json = strcmp(value, "json") == 0;
-        if (!args->json && strcmp(value, "text") != 0) {
-            argp_error(state, "--log-format takes text or json, not %s", value);
-        }
-        return 0;
-    case ARGP_KEY_END:
-        if (daemon->db.data_dir == NULL) {
-            argp_error(state, "--data is needed");
-        }
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
+        case 'd': daemon->db.data_dir = value; return 0;
+        case 'l':
+            if (!take_address(args, value)) {
+                argp_error(state, "--listen takes HOST:PORT, not %s", value);
+            }
+            return 0;
+        case 's':
+            if (daemon->source_count == CLI_SOURCES_MAX) {
+                argp_error(state, "at most %d sources", CLI_SOURCES_MAX);
+            }
+            daemon->sources[daemon->source_count++] = value;
+            return 0;
+        case 'k': daemon->did_docs = value; return 0;
+        case OPTION_DICTIONARY: daemon->zstd_dictionary = value; return 0;
+        case 'm':
+            if (!cli_parse_bytes(value, &daemon->db.memory_bytes)) {
+                argp_error(state, "not a number of bytes: %s", value);
+            }
+            return 0;
+        case OPTION_RETENTION:
+            if (!cli_parse_u64(value, &daemon->db.retention_s)) {
+                argp_error(state, "not a number of seconds: %s", value);
+            }
+            return 0;
+        case OPTION_LOG_LEVEL:
+            if (!fr_log_level_parse(value, &args->level)) {
+                argp_error(state, "--log-level takes debug, info, warn or error, not %s", value);
+            }
+            return 0;
+        case OPTION_LOG_FORMAT:
+            args->json = strcmp(value, "json") == 0;
+            if (!args->json && strcmp(value, "text") != 0) {
+                argp_error(state, "--log-format takes text or json, not %s", value);
+            }
+            return 0;
+        case ARGP_KEY_END:
+            if (daemon->db.data_dir == NULL) {
+                argp_error(state, "--data is needed");
+            }
+            return 0;
+        default: return ARGP_ERR_UNKNOWN;
     }
 }
 
 int cli_serve(int argc, char **argv)
 {
-    static const struct argp argp = {OPTIONS, parse_option, "", "Answers over HTTP and follows sources until SIGTERM.",
-                                     NULL, NULL, NULL};
+    static const struct argp argp = {
+        OPTIONS, parse_option, "",  "Answers over HTTP and follows sources until SIGTERM.",
+        NULL,    NULL,         NULL};
     static arguments args = {.level = FR_LOG_INFO, .daemon = {.server = {.port = 8787}}};
     cli_parse(&argp, argc, argv, "serve", &args);
     fr_log_line_setup(args.level, args.json, wall_us);

@@ -22,6 +22,6 @@ typedef struct {
     void *context;
 } cli_daemon;
 
-/** Binds first, so that /live answers while the engine catches up; then opens, attaches, starts the sources and waits for
- *  a signal. Returns the exit code. */
+/** Binds first, so that /live answers while the engine catches up; then opens, attaches, starts the
+ *  sources and waits for a signal. Returns the exit code. */
 int cli_daemon_run(const cli_daemon *daemon);

@@ -26,35 +26,32 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 {
     arguments *args = state->input;
     switch (key) {
-    case 'a':
-    case 'n':
-    case 's': {
-        uint64_t *to = key == 'a'   ? &args->accounts
-                       : key == 'n' ? &args->simulate.story.event_count
-                                    : &args->simulate.story.seed;
-        if (!cli_parse_u64(value, to)) {
-            argp_error(state, "not a number: %s", value);
+        case 'a':
+        case 'n':
+        case 's': {
+            uint64_t *to = key == 'a'   ? &args->accounts
+                           : key == 'n' ? &args->simulate.story.event_count
+                                        : &args->simulate.story.seed;
+            if (!cli_parse_u64(value, to)) {
+                argp_error(state, "not a number: %s", value);
+            }
+            return 0;
         }
-        return 0;
-    }
-    case 'f':
-        if (!fr_simulate_format_parse(value, &args->simulate.format)) {
-            argp_error(state, "--format takes jetstream, frames or car, not %s", value);
-        }
-        return 0;
-    case 'o':
-        args->out = value;
-        return 0;
-    case ARGP_KEY_END:
-        if (args->out == NULL) {
-            argp_error(state, "--out is needed");
-        }
-        if (args->accounts == 0 || args->accounts > FR_SIMULATE_ACCOUNTS_MAX) {
-            argp_error(state, "--accounts is out of range");
-        }
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
+        case 'f':
+            if (!fr_simulate_format_parse(value, &args->simulate.format)) {
+                argp_error(state, "--format takes jetstream, frames or car, not %s", value);
+            }
+            return 0;
+        case 'o': args->out = value; return 0;
+        case ARGP_KEY_END:
+            if (args->out == NULL) {
+                argp_error(state, "--out is needed");
+            }
+            if (args->accounts == 0 || args->accounts > FR_SIMULATE_ACCOUNTS_MAX) {
+                argp_error(state, "--accounts is out of range");
+            }
+            return 0;
+        default: return ARGP_ERR_UNKNOWN;
     }
 }
 
@@ -74,9 +71,11 @@ static fr_status to_stdout(void *context, fr_slice bytes, fr_error *err)
 
 int cli_simulate(int argc, char **argv)
 {
-    static const struct argp argp = {OPTIONS, parse_option, "",
-                                     "Writes a deterministic network; frames and car also write PATH.did-docs.json.",
-                                     NULL, NULL, NULL};
+    static const struct argp argp = {
+        OPTIONS, parse_option,
+        "",      "Writes a deterministic network; frames and car also write PATH.did-docs.json.",
+        NULL,    NULL,
+        NULL};
     arguments args = {.accounts = 1000};
     fr_error error = {0};
     fr_status status;

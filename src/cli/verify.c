@@ -19,21 +19,18 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 {
     arguments *args = state->input;
     switch (key) {
-    case 'd':
-        args->data = value;
-        return 0;
-    case 'm':
-        if (!cli_parse_bytes(value, &args->memory_bytes)) {
-            argp_error(state, "not a number of bytes: %s", value);
-        }
-        return 0;
-    case ARGP_KEY_END:
-        if (args->data == NULL) {
-            argp_error(state, "--data is needed");
-        }
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
+        case 'd': args->data = value; return 0;
+        case 'm':
+            if (!cli_parse_bytes(value, &args->memory_bytes)) {
+                argp_error(state, "not a number of bytes: %s", value);
+            }
+            return 0;
+        case ARGP_KEY_END:
+            if (args->data == NULL) {
+                argp_error(state, "--data is needed");
+            }
+            return 0;
+        default: return ARGP_ERR_UNKNOWN;
     }
 }
 
@@ -46,10 +43,15 @@ static void print_view(void *context, const char *json)
 
 int cli_verify(int argc, char **argv)
 {
-    static const struct argp argp = {OPTIONS, parse_option, "",
-                                     "Rebuilds every view from the log and compares digests with what is saved. "
-                                     "Changes nothing; works beside a daemon.",
-                                     NULL, NULL, NULL};
+    static const struct argp argp = {
+        OPTIONS,
+        parse_option,
+        "",
+        "Rebuilds every view from the log and compares digests with what is saved. "
+        "Changes nothing; works beside a daemon.",
+        NULL,
+        NULL,
+        NULL};
     arguments args = {0};
     uint32_t different = 0;
     freshet_error error = {0};

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Batches circulate: pool -> source -> queue -> writer -> pool. Their number is the bound between sources and the writer.
+// Batches circulate: pool -> source -> queue -> writer -> pool. Their number is the bound between
+// sources and the writer.
 #include "engine.h"
 
 #include <fr/codec.h>
 #include <stdlib.h>
 
-/* ---- sinks ----------------------------------------------------------------------------------------------------------- */
+/* ---- sinks ----------------------------------------------------------------------------------- */
 
 void fr_sink_init(fr_sink *sink)
 {
@@ -41,9 +42,10 @@ void fr_sink_report(fr_sink *sink, freshet_report *out)
     fr_mutex_unlock(&sink->lock);
 }
 
-/* ---- batches ------------------------------------------------------------------------------------------------------------ */
+/* ---- batches --------------------------------------------------------------------------------- */
 
-fr_status fr_engine_batch(fr_engine *engine, fr_sink *sink, const bool *stop, fr_batch **out, fr_error *err)
+fr_status fr_engine_batch(fr_engine *engine, fr_sink *sink, const bool *stop, fr_batch **out,
+                          fr_error *err)
 {
     enum { LOOK_NS = 50000000 };
     fr_batch *batch = NULL;
@@ -105,8 +107,8 @@ void fr_engine_submit(fr_engine *engine, fr_batch *batch)
     }
 }
 
-static fr_status copy_links(fr_arena *arena, const fr_link_text *links, size_t count, const fr_link_text **out,
-                            fr_error *err)
+static fr_status copy_links(fr_arena *arena, const fr_link_text *links, size_t count,
+                            const fr_link_text **out, fr_error *err)
 {
     fr_link_text *copy = fr_arena_take(arena, (count + 1) * sizeof *copy);
     if (copy == NULL) {
@@ -142,7 +144,7 @@ fr_status fr_batch_extract(fr_batch *batch, fr_extractor *extractor, fr_json *js
     return copy_links(&batch->links, links, count, &input->links, err);
 }
 
-/* ---- keys of a CAR -------------------------------------------------------------------------------------------------------- */
+/* ---- keys of a CAR --------------------------------------------------------------------------- */
 
 static fr_u128 key_of(fr_slice collection, fr_slice rkey)
 {

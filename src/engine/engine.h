@@ -13,11 +13,11 @@
 #include <fr/rcu.h>
 #include <fr/resolve.h>
 
-#define FR_FORMAT_VERSION 1      /* of the data directory: DIR/VERSION */
-#define FR_LOG_FORMAT_VERSION 1  /* docs/format.md section 2 */
+#define FR_FORMAT_VERSION 1       /* of the data directory: DIR/VERSION */
+#define FR_LOG_FORMAT_VERSION 1   /* docs/format.md section 2 */
 #define FR_ENGINE_CHUNK 1024      /* events folded together */
 #define FR_ENGINE_CHUNK_ROOM 1280 /* and the rest of a commit */
-#define FR_ENGINE_CLOSERS_MAX 64 /* running sources */
+#define FR_ENGINE_CLOSERS_MAX 64  /* running sources */
 
 typedef struct {
     fr_sink *sink;
@@ -39,7 +39,8 @@ typedef struct {
 } fr_closer;
 
 typedef struct {
-    uint64_t appended, duplicate, cid_unverified, batches, checkpoints, checkpoint_failures, replay_skipped;
+    uint64_t appended, duplicate, cid_unverified, batches, checkpoints, checkpoint_failures,
+        replay_skipped;
     uint64_t checkpoint_seq;
     fr_histogram sync_ns, apply_ns, group_ns;
 } fr_engine_metrics;
@@ -53,7 +54,7 @@ struct freshet {
     fr_resolver *resolver;
     void *views[FR_VIEW_COUNT];
     char view_dirs[FR_VIEW_COUNT][FR_PATH_MAX]; /* views borrow them */
-    uint64_t view_seq[FR_VIEW_COUNT]; /* watermarks found at open */
+    uint64_t view_seq[FR_VIEW_COUNT];           /* watermarks found at open */
 
     /* published: atomics */
     uint64_t seq, time_us;
@@ -122,10 +123,12 @@ FR_MUST_USE fr_status fr_engine_open_scratch(fr_engine *engine, fr_error *err);
 /* ---- folding: fold.c ---- */
 /** Folds the chunk into every view and empties it. */
 FR_MUST_USE fr_status fr_engine_fold(fr_engine *engine, fr_error *err);
-/** Reads the log from the resolver's sequence on, up to `to` (UINT64_MAX: its end), and folds it. */
+/** Reads the log from the resolver's sequence on, up to `to` (UINT64_MAX: its end), and folds
+ *  it. */
 FR_MUST_USE fr_status fr_engine_replay(fr_engine *engine, uint64_t to, fr_error *err);
 void fr_engine_publish(fr_engine *engine, uint64_t seq, uint64_t time_us);
-/** Saves views, then the resolver. Everything up to engine->seq must be durable and nothing beyond it folded. */
+/** Saves views, then the resolver. Everything up to engine->seq must be durable and nothing beyond
+ *  it folded. */
 FR_MUST_USE fr_status fr_engine_save(fr_engine *engine, fr_error *err);
 /** Is it time? By memory and by events. */
 bool fr_engine_wants_save(const fr_engine *engine);

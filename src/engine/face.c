@@ -11,16 +11,21 @@
 
 _Static_assert((int)FRESHET_IO == (int)FR_IO && (int)FRESHET_NOMEM == (int)FR_NOMEM &&
                    (int)FRESHET_CORRUPT == (int)FR_CORRUPT && (int)FRESHET_LIMIT == (int)FR_LIMIT &&
-                   (int)FRESHET_MALFORMED == (int)FR_MALFORMED && (int)FRESHET_INVALID == (int)FR_INVALID &&
-                   (int)FRESHET_AGAIN == (int)FR_AGAIN && (int)FRESHET_NOT_FOUND == (int)FR_NOT_FOUND &&
-                   (int)FRESHET_END == (int)FR_END,
+                   (int)FRESHET_MALFORMED == (int)FR_MALFORMED &&
+                   (int)FRESHET_INVALID == (int)FR_INVALID && (int)FRESHET_AGAIN == (int)FR_AGAIN &&
+                   (int)FRESHET_NOT_FOUND == (int)FR_NOT_FOUND && (int)FRESHET_END == (int)FR_END,
                "one set of statuses, two names");
 
 void fr_error_export(const fr_error *from, freshet_error *to)
 {
     if (to != NULL) {
-        *to = (freshet_error){(freshet_status)from->status, from->os,   from->offset, from->code,
-                              from->text,                   from->file, from->line};
+        *to = (freshet_error){(freshet_status)from->status,
+                              from->os,
+                              from->offset,
+                              from->code,
+                              from->text,
+                              from->file,
+                              from->line};
     }
 }
 
@@ -38,17 +43,19 @@ static freshet_status export(fr_status status, fr_error *error, freshet_error *e
 
 const char *freshet_formats(void)
 {
-    return "data " NUMBER(FR_FORMAT_VERSION) ", log " NUMBER(FR_LOG_FORMAT_VERSION) ", digest " NUMBER(FR_DIGEST_VERSION);
+    return "data " NUMBER(FR_FORMAT_VERSION) ", log " NUMBER(
+        FR_LOG_FORMAT_VERSION) ", digest " NUMBER(FR_DIGEST_VERSION);
 }
 
-/* ---- opening and closing ------------------------------------------------------------------------------------------------ */
+/* ---- opening and closing --------------------------------------------------------------------- */
 
 static void set_options(fr_engine *engine, const freshet_options *options)
 {
     engine->options = *options;
     freshet_options *o = &engine->options;
     o->memory_bytes = o->memory_bytes == 0 ? FR_MEMORY_DEFAULT : o->memory_bytes;
-    o->checkpoint_events = o->checkpoint_events == 0 ? FR_CHECKPOINT_EVENTS_DEFAULT : o->checkpoint_events;
+    o->checkpoint_events =
+        o->checkpoint_events == 0 ? FR_CHECKPOINT_EVENTS_DEFAULT : o->checkpoint_events;
     o->batch_events = o->batch_events == 0 ? FR_GROUP_EVENTS_DEFAULT : o->batch_events;
     engine->os = fr_os_real();
     engine->opened_us = fr_os_wall_us(engine->os);
@@ -165,7 +172,7 @@ freshet_status freshet_close(freshet *engine, freshet_error *err)
     return export(status, &error, err);
 }
 
-/* ---- answers --------------------------------------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static pthread_key_t reader_key;
 static pthread_once_t reader_key_once = PTHREAD_ONCE_INIT;
@@ -212,8 +219,8 @@ void fr_engine_query_context(fr_engine *engine, fr_query_context *out)
     };
 }
 
-freshet_status freshet_query(freshet *engine, const char *target, size_t target_size, const char *accept,
-                             freshet_answer *answer, freshet_error *err)
+freshet_status freshet_query(freshet *engine, const char *target, size_t target_size,
+                             const char *accept, freshet_answer *answer, freshet_error *err)
 {
     enum { HEADERS_MAX_BYTES = 4096 };
     fr_error error = {0};
@@ -252,7 +259,7 @@ void freshet_answer_free(freshet_answer *answer)
     *answer = (freshet_answer){0};
 }
 
-/* ---- progress and upkeep ------------------------------------------------------------------------------------------------------ */
+/* ---- progress and upkeep --------------------------------------------------------------------- */
 
 void freshet_progress_of(freshet *engine, freshet_progress *out)
 {
@@ -262,7 +269,8 @@ void freshet_progress_of(freshet *engine, freshet_progress *out)
     out->poisoned = __atomic_load_n(&engine->poisoned, __ATOMIC_ACQUIRE);
 }
 
-void freshet_subscribe(freshet *engine, void (*on_change)(void *context, const freshet_progress *progress),
+void freshet_subscribe(freshet *engine,
+                       void (*on_change)(void *context, const freshet_progress *progress),
                        void *context)
 {
     fr_mutex_lock(&engine->request_lock);
@@ -288,7 +296,7 @@ freshet_status freshet_checkpoint(freshet *engine, freshet_error *err)
     return export(status, &error, err);
 }
 
-/* ---- for sources ------------------------------------------------------------------------------------------------------------- */
+/* ---- for sources ----------------------------------------------------------------------------- */
 
 fr_status fr_engine_cursor(fr_engine *engine, const char *source, uint64_t *out)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// From facts to views, the same way live, at catch-up and in `verify`. The order of saving is the invariant that makes
-// every crash harmless: views first, the resolver last. So at the next open no view is behind the resolver; replay
-// starts at the resolver, and each view skips what it has.
+// From facts to views, the same way live, at catch-up and in `verify`. The order of saving is the
+// invariant that makes every crash harmless: views first, the resolver last. So at the next open no
+// view is behind the resolver; replay starts at the resolver, and each view skips what it has.
 #include "engine.h"
 
 const fr_view_ops *const FR_VIEWS[FR_VIEW_COUNT] = {
@@ -33,7 +33,8 @@ void fr_engine_publish(fr_engine *engine, uint64_t seq, uint64_t time_us)
         FR_VIEWS[i]->publish(engine->views[i], seq);
     }
     __atomic_store_n(&engine->time_us, time_us, __ATOMIC_RELEASE);
-    __atomic_store_n(&engine->seq, seq, __ATOMIC_RELEASE); /* pairs with freshet_progress_of and queries */
+    /* pairs with freshet_progress_of and queries */
+    __atomic_store_n(&engine->seq, seq, __ATOMIC_RELEASE);
 }
 
 bool fr_engine_wants_save(const fr_engine *engine)
@@ -56,9 +57,10 @@ fr_status fr_engine_save(fr_engine *engine, fr_error *err)
     return FR_OK;
 }
 
-/* ---- replay ---------------------------------------------------------------------------------------------------------- */
+/* ---- replay ---------------------------------------------------------------------------------- */
 
-static fr_status replay_one(fr_engine *engine, const fr_event *event, fr_arena *bodies, fr_error *err)
+static fr_status replay_one(fr_engine *engine, const fr_event *event, fr_arena *bodies,
+                            fr_error *err)
 {
     fr_resolved resolved = FR_RESOLVED_DUPLICATE;
     fr_event *kept = &engine->chunk[engine->chunk_count];
@@ -74,7 +76,8 @@ static fr_status replay_one(fr_engine *engine, const fr_event *event, fr_arena *
         return FR_OK;
     }
     engine->chunk_count++;
-    if (engine->chunk_count == FR_ENGINE_CHUNK || fr_fact_ends_batch(&engine->facts[engine->chunk_count - 1])) {
+    if (engine->chunk_count == FR_ENGINE_CHUNK ||
+        fr_fact_ends_batch(&engine->facts[engine->chunk_count - 1])) {
         FR_TRY(fr_engine_fold(engine, err));
         fr_arena_reset(bodies);
     }
@@ -95,7 +98,8 @@ static fr_status replay_save(fr_engine *engine, uint64_t seq, uint64_t time_us, 
     return engine->options.read_only ? FR_OK : fr_engine_save(engine, err);
 }
 
-static fr_status replay_all(fr_engine *engine, fr_log_reader *reader, uint64_t to, fr_arena *bodies, fr_error *err)
+static fr_status replay_all(fr_engine *engine, fr_log_reader *reader, uint64_t to, fr_arena *bodies,
+                            fr_error *err)
 {
     enum { TELL_EVERY = 1 << 17 };
     fr_event event;
@@ -127,7 +131,8 @@ fr_status fr_engine_replay(fr_engine *engine, uint64_t to, fr_error *err)
     fr_log_reader *reader = NULL;
     fr_arena bodies;
     FR_TRY(fr_path(path, sizeof path, err, "%s/log", engine->dir));
-    FR_TRY(fr_log_reader_open(&reader, engine->os, path, fr_resolver_seq(engine->resolver) + 1, err));
+    FR_TRY(
+        fr_log_reader_open(&reader, engine->os, path, fr_resolver_seq(engine->resolver) + 1, err));
     fr_arena_init(&bodies, SIZE_MAX, BODY_BLOCK_BYTES);
     fr_status status = replay_all(engine, reader, to, &bodies, err);
     fr_arena_done(&bodies);

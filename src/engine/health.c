@@ -40,10 +40,13 @@ static bool put_sources(fr_engine *engine, uint64_t now_us, fr_buffer *out)
         stalled = stalled || this_one;
         fr_buffer_text(out, source == engine->sources ? "{\"name\":" : ",{\"name\":");
         fr_buffer_json_string(out, fr_slice_text(source->name));
-        fr_buffer_printf(out, ",\"cursor\":%llu,\"state\":\"%s\",\"read\":%llu,\"rejected\":%llu,\"reconnects\":%llu}",
+        fr_buffer_printf(out,
+                         ",\"cursor\":%llu,\"state\":\"%s\",\"read\":%llu,\"rejected\":%llu,"
+                         "\"reconnects\":%llu}",
                          (unsigned long long)LOAD(source->cursor),
                          this_one ? "stalled" : phase_name(LOAD(source->phase)),
-                         (unsigned long long)LOAD(source->read), (unsigned long long)LOAD(source->rejected),
+                         (unsigned long long)LOAD(source->read),
+                         (unsigned long long)LOAD(source->rejected),
                          (unsigned long long)LOAD(source->reconnects));
     }
     fr_mutex_unlock(&engine->source_lock);
@@ -61,20 +64,21 @@ int fr_engine_put_health(void *context, fr_buffer *out)
     fr_buffer_init(&sources, SOURCES_MAX_BYTES);
     bool stalled = put_sources(engine, now_us, &sources);
     const char *status = progress.poisoned || engine->options.read_only ? "read-only"
-                         : !progress.ready                             ? "catching-up"
-                         : stalled                                     ? "stalled"
-                                                                       : "ok";
+                         : !progress.ready                              ? "catching-up"
+                         : stalled                                      ? "stalled"
+                                                                        : "ok";
     fr_buffer_printf(out, "{\"status\":\"%s\",\"indexed_through\":{\"seq\":%llu,\"time\":", status,
                      (unsigned long long)progress.seq);
     put_time(out, progress.time_us);
-    uint64_t lag_us = progress.time_us == 0 || now_us < progress.time_us ? 0 : now_us - progress.time_us;
+    uint64_t lag_us =
+        progress.time_us == 0 || now_us < progress.time_us ? 0 : now_us - progress.time_us;
     fr_buffer_printf(out, "},\"lag_ms\":%llu,\"sources\":[", (unsigned long long)(lag_us / 1000));
     fr_buffer_slice(out, fr_buffer_view(&sources));
     fr_buffer_done(&sources);
     fr_buffer_text(out, "],\"views\":[");
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-        fr_buffer_printf(out, "%s{\"name\":\"%s\",\"seq\":%llu}", i == 0 ? "" : ",", FR_VIEWS[i]->name,
-                         (unsigned long long)progress.seq);
+        fr_buffer_printf(out, "%s{\"name\":\"%s\",\"seq\":%llu}", i == 0 ? "" : ",",
+                         FR_VIEWS[i]->name, (unsigned long long)progress.seq);
     }
     fr_buffer_printf(out, "],\"checkpoint_seq\":%llu,\"uptime_ms\":%llu",
                      (unsigned long long)LOAD(engine->metrics.checkpoint_seq),
@@ -87,9 +91,10 @@ int fr_engine_put_health(void *context, fr_buffer *out)
     return progress.ready && !stalled ? 200 : 503;
 }
 
-/* ---- metrics ------------------------------------------------------------------------------------------------------------ */
+/* ---- metrics --------------------------------------------------------------------------------- */
 
-static void put_metric(fr_buffer *out, const char *type, const char *name, const char *help, uint64_t value)
+static void put_metric(fr_buffer *out, const char *type, const char *name, const char *help,
+                       uint64_t value)
 {
     fr_buffer_printf(out, "# HELP %s %s\n# TYPE %s %s\n%s %llu\n", name, help, name, type, name,
                      (unsigned long long)value);
@@ -97,7 +102,8 @@ static void put_metric(fr_buffer *out, const char *type, const char *name, const
 
 static void put_histogram(fr_buffer *out, const char *name, const char *help, const fr_histogram *h)
 {
-    static const uint64_t bounds_us[] = {50, 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 100000, 500000};
+    static const uint64_t bounds_us[] = {50,   100,   250,   500,    1000,  2500,
+                                         5000, 10000, 25000, 100000, 500000};
     fr_buffer_printf(out, "# HELP %s %s\n# TYPE %s histogram\n", name, help, name);
     for (size_t i = 0; i < FR_COUNT_OF(bounds_us); i++) {
         fr_buffer_printf(out, "%s_bucket{le=\"%g\"} %llu\n", name, (double)bounds_us[i] / 1e6,
@@ -115,7 +121,8 @@ static void put_source_metrics(fr_engine *engine, fr_buffer *out)
     for (unsigned i = 0; i < FR_COUNT_OF(names); i++) {
         fr_buffer_printf(out, "# TYPE freshet_source_%s_total counter\n", names[i]);
         for (fr_source_state *source = engine->sources; source != NULL; source = source->next) {
-            const uint64_t *const values[] = {&source->read, &source->rejected, &source->ignored, &source->reconnects};
+            const uint64_t *const values[] = {&source->read, &source->rejected, &source->ignored,
+                                              &source->reconnects};
             fr_buffer_printf(out, "freshet_source_%s_total{source=", names[i]);
             fr_buffer_json_string(out, fr_slice_text(source->name));
             fr_buffer_printf(out, "} %llu\n", (unsigned long long)LOAD(*values[i]));
@@ -131,20 +138,27 @@ int fr_engine_put_metrics(void *context, fr_buffer *out)
     freshet_progress progress;
     freshet_progress_of(engine, &progress);
     uint64_t now_us = fr_os_wall_us(engine->os);
-    uint64_t lag_us = progress.time_us == 0 || now_us < progress.time_us ? 0 : now_us - progress.time_us;
+    uint64_t lag_us =
+        progress.time_us == 0 || now_us < progress.time_us ? 0 : now_us - progress.time_us;
     put_metric(out, "gauge", "freshet_seq", "last log sequence that answers include", progress.seq);
-    put_metric(out, "gauge", "freshet_lag_milliseconds", "age of that event by its source's clock", lag_us / 1000);
+    put_metric(out, "gauge", "freshet_lag_milliseconds", "age of that event by its source's clock",
+               lag_us / 1000);
     put_metric(out, "gauge", "freshet_poisoned", "1 after a write failed", progress.poisoned);
-    put_metric(out, "counter", "freshet_events_appended_total", "events appended", LOAD(m->appended));
-    put_metric(out, "counter", "freshet_events_duplicate_total", "events known already", LOAD(m->duplicate));
-    put_metric(out, "counter", "freshet_events_cid_unverified_total", "bodies that do not give their CID",
-               LOAD(m->cid_unverified));
+    put_metric(out, "counter", "freshet_events_appended_total", "events appended",
+               LOAD(m->appended));
+    put_metric(out, "counter", "freshet_events_duplicate_total", "events known already",
+               LOAD(m->duplicate));
+    put_metric(out, "counter", "freshet_events_cid_unverified_total",
+               "bodies that do not give their CID", LOAD(m->cid_unverified));
     put_metric(out, "counter", "freshet_batches_total", "batches settled", LOAD(m->batches));
-    put_metric(out, "counter", "freshet_checkpoints_total", "checkpoints saved", LOAD(m->checkpoints));
+    put_metric(out, "counter", "freshet_checkpoints_total", "checkpoints saved",
+               LOAD(m->checkpoints));
     put_metric(out, "counter", "freshet_checkpoint_failures_total", "checkpoints that failed",
                LOAD(m->checkpoint_failures));
-    put_metric(out, "gauge", "freshet_checkpoint_seq", "sequence of the last checkpoint", LOAD(m->checkpoint_seq));
-    fr_buffer_text(out, "# HELP freshet_view_bytes memory of a view\n# TYPE freshet_view_bytes gauge\n");
+    put_metric(out, "gauge", "freshet_checkpoint_seq", "sequence of the last checkpoint",
+               LOAD(m->checkpoint_seq));
+    fr_buffer_text(out,
+                   "# HELP freshet_view_bytes memory of a view\n# TYPE freshet_view_bytes gauge\n");
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
         fr_buffer_printf(out, "freshet_view_bytes{view=\"%s\"} %llu\n", FR_VIEWS[i]->name,
                          (unsigned long long)FR_VIEWS[i]->bytes(engine->views[i]));
@@ -152,7 +166,8 @@ int fr_engine_put_metrics(void *context, fr_buffer *out)
     fr_links_stats stats;
     fr_links_stats_of(engine->views[FR_VIEW_LINKS], &stats);
     put_metric(out, "gauge", "freshet_links", "live links", stats.links);
-    put_metric(out, "counter", "freshet_links_dropped_total", "links beyond the bounds of extraction", stats.dropped);
+    put_metric(out, "counter", "freshet_links_dropped_total",
+               "links beyond the bounds of extraction", stats.dropped);
     put_metric(out, "gauge", "freshet_posts", "live posts and reposts",
                fr_posts_count(engine->views[FR_VIEW_POSTS]));
     put_metric(out, "gauge", "freshet_edges", "live follows, blocks and list items",
@@ -161,8 +176,8 @@ int fr_engine_put_metrics(void *context, fr_buffer *out)
                fr_ids_account_count(fr_resolver_ids(engine->resolver)));
     put_histogram(out, "freshet_sync_seconds", "time of a log sync", &m->sync_ns);
     put_histogram(out, "freshet_fold_seconds", "time to fold a chunk into all views", &m->apply_ns);
-    put_histogram(out, "freshet_group_seconds", "time from the first batch of a group to its acknowledgement",
-                  &m->group_ns);
+    put_histogram(out, "freshet_group_seconds",
+                  "time from the first batch of a group to its acknowledgement", &m->group_ns);
     put_source_metrics(engine, out);
     return 200;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// What works beside a daemon: dump, stat, verify. They read the durable prefix of the log and change nothing.
+// What works beside a daemon: dump, stat, verify. They read the durable prefix of the log and
+// change nothing.
 #include "engine.h"
 
 #include <stdio.h>
@@ -14,10 +15,11 @@ static freshet_status export(fr_status status, fr_error *error, freshet_error *e
     return (freshet_status)status;
 }
 
-/* ---- dump and stat -------------------------------------------------------------------------------------------------------- */
+/* ---- dump and stat --------------------------------------------------------------------------- */
 
 static fr_status dump(const char *data_dir, uint64_t from, uint64_t count,
-                      bool (*line)(void *context, const char *json, size_t size), void *context, fr_error *err)
+                      bool (*line)(void *context, const char *json, size_t size), void *context,
+                      fr_error *err)
 {
     enum { LINE_MAX_BYTES = 16 << 20 };
     char path[FR_PATH_MAX];
@@ -48,8 +50,8 @@ static fr_status dump(const char *data_dir, uint64_t from, uint64_t count,
 }
 
 freshet_status freshet_log_dump(const char *data_dir, uint64_t from, uint64_t count,
-                                bool (*line)(void *context, const char *json, size_t size), void *context,
-                                freshet_error *err)
+                                bool (*line)(void *context, const char *json, size_t size),
+                                void *context, freshet_error *err)
 {
     fr_error error = {0};
     return export(dump(data_dir, from, count, line, context, &error), &error, err);
@@ -64,16 +66,19 @@ freshet_status freshet_log_stat(const char *data_dir, char *out, size_t room, fr
     status = status == FR_OK ? fr_log_stat_dir(fr_os_real(), path, &stat, &error) : status;
     if (status == FR_OK) {
         int size = snprintf(out, room,
-                            "{\"events\":%llu,\"first_seq\":%llu,\"last_seq\":%llu,\"segments\":%llu,\"bytes\":%llu}",
+                            "{\"events\":%llu,\"first_seq\":%llu,\"last_seq\":%llu,\"segments\":%"
+                            "llu,\"bytes\":%llu}",
                             (unsigned long long)stat.events, (unsigned long long)stat.first_seq,
                             (unsigned long long)stat.last_seq, (unsigned long long)stat.segments,
                             (unsigned long long)stat.bytes);
-        status = size < 0 || (size_t)size >= room ? fr_fail(&error, FR_LIMIT, "no room for the answer") : FR_OK;
+        status = size < 0 || (size_t)size >= room
+                     ? fr_fail(&error, FR_LIMIT, "no room for the answer")
+                     : FR_OK;
     }
     return export(status, &error, err);
 }
 
-/* ---- verify ------------------------------------------------------------------------------------------------------------------ */
+/* ---- verify ---------------------------------------------------------------------------------- */
 
 typedef struct {
     fr_digest recorded; /* beside the saved state */
@@ -89,16 +94,18 @@ static void view_dir(const fr_engine *engine, unsigned i, char *out, size_t room
 static void read_saved(fr_engine *engine, saved_view *saved)
 {
     char dir[FR_PATH_MAX + 64];
-    fr_view_context context = {.os = engine->os, .dir = dir, .memory_bytes = 64 << 20, .read_only = true};
+    fr_view_context context = {
+        .os = engine->os, .dir = dir, .memory_bytes = 64 << 20, .read_only = true};
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
         view_dir(engine, i, dir, sizeof dir);
         saved[i].status = FR_VIEWS[i]->saved(&context, &saved[i].recorded, &saved[i].seq, NULL);
     }
 }
 
-/** The digest of the saved state itself, recomputed from its rows; ids are those of the rebuilt engine, which are the
- *  same by construction. */
-static fr_status saved_state_digest(fr_engine *engine, unsigned which, fr_digest *out, fr_error *err)
+/** The digest of the saved state itself, recomputed from its rows; ids are those of the rebuilt
+ *  engine, which are the same by construction. */
+static fr_status saved_state_digest(fr_engine *engine, unsigned which, fr_digest *out,
+                                    fr_error *err)
 {
     char dir[FR_PATH_MAX + 64];
     void *views[FR_VIEW_COUNT] = {0};
@@ -134,25 +141,27 @@ static bool same_digest(const fr_digest *a, const fr_digest *b)
 
 /** Compares one view, whose rebuilt digest at the saved sequence is known, and says so. */
 static void report(fr_engine *engine, unsigned i, const saved_view *saved, const fr_digest *rebuilt,
-                   void (*each)(void *context, const char *json), void *context, uint32_t *different)
+                   void (*each)(void *context, const char *json), void *context,
+                   uint32_t *different)
 {
     char line[256];
     char text[FR_DIGEST_TEXT_BYTES + 1];
     fr_digest state = *rebuilt;
     bool ok = saved->status == FR_OK || saved->status == FR_NOT_FOUND;
     if (saved->status == FR_OK) {
-        ok = same_digest(rebuilt, &saved->recorded) && saved_state_digest(engine, i, &state, NULL) == FR_OK &&
-             same_digest(rebuilt, &state);
+        ok = same_digest(rebuilt, &saved->recorded) &&
+             saved_state_digest(engine, i, &state, NULL) == FR_OK && same_digest(rebuilt, &state);
     }
     *different += !ok;
     fr_digest_format(rebuilt, text);
-    snprintf(line, sizeof line, "{\"view\":\"%s\",\"digest\":\"%s\",\"seq\":%llu,\"ok\":%s}", FR_VIEWS[i]->name, text,
-             (unsigned long long)saved->seq, ok ? "true" : "false");
+    snprintf(line, sizeof line, "{\"view\":\"%s\",\"digest\":\"%s\",\"seq\":%llu,\"ok\":%s}",
+             FR_VIEWS[i]->name, text, (unsigned long long)saved->seq, ok ? "true" : "false");
     each(context, line);
 }
 
 /** Replays to each saved sequence in turn, so that every view is compared at its own. */
-static fr_status rebuild_and_compare(fr_engine *engine, void (*each)(void *context, const char *json), void *context,
+static fr_status rebuild_and_compare(fr_engine *engine,
+                                     void (*each)(void *context, const char *json), void *context,
                                      uint32_t *different, fr_error *err)
 {
     saved_view saved[FR_VIEW_COUNT] = {0};
@@ -183,8 +192,8 @@ static fr_status rebuild_and_compare(fr_engine *engine, void (*each)(void *conte
     return FR_OK;
 }
 
-static fr_status verify(fr_engine *engine, void (*each)(void *context, const char *json), void *context,
-                        uint32_t *different, fr_error *err)
+static fr_status verify(fr_engine *engine, void (*each)(void *context, const char *json),
+                        void *context, uint32_t *different, fr_error *err)
 {
     FR_TRY(fr_path(engine->dir, sizeof engine->dir, err, "%s", engine->options.data_dir));
     if (!fr_os_is_dir(engine->os, engine->dir)) {
@@ -194,8 +203,9 @@ static fr_status verify(fr_engine *engine, void (*each)(void *context, const cha
     return rebuild_and_compare(engine, each, context, different, err);
 }
 
-freshet_status freshet_verify(const freshet_options *options, void (*each)(void *context, const char *json),
-                              void *context, uint32_t *different, freshet_error *err)
+freshet_status freshet_verify(const freshet_options *options,
+                              void (*each)(void *context, const char *json), void *context,
+                              uint32_t *different, freshet_error *err)
 {
     fr_error error = {0};
     fr_engine *engine = calloc(1, sizeof *engine);
@@ -205,7 +215,8 @@ freshet_status freshet_verify(const freshet_options *options, void (*each)(void 
     engine->options = *options;
     engine->options.read_only = true; /* nothing is saved, whatever memory it takes */
     engine->options.checkpoint_events = UINT64_MAX;
-    engine->options.memory_bytes = options->memory_bytes == 0 ? UINT64_C(1) << 30 : options->memory_bytes;
+    engine->options.memory_bytes =
+        options->memory_bytes == 0 ? UINT64_C(1) << 30 : options->memory_bytes;
     engine->os = fr_os_real();
     *different = 0;
     fr_rcu_register_thread();

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Opening a data directory. DIR/log is the truth; whatever of the rest is missing, damaged, of another version or ahead of
-// the log is thrown away and built again from it.
+// Opening a data directory. DIR/log is the truth; whatever of the rest is missing, damaged, of
+// another version or ahead of the log is thrown away and built again from it.
 #include "engine.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-/* ---- lock and version ---------------------------------------------------------------------------------------------- */
+/* ---- lock and version ------------------------------------------------------------------------ */
 
 static fr_status take_lock(fr_engine *engine, fr_error *err)
 {
@@ -20,8 +20,8 @@ static fr_status take_lock(fr_engine *engine, fr_error *err)
     if (status == FR_AGAIN) {
         (void)!fr_file_pread(engine->lock, pid, sizeof pid - 1, 0, &got, NULL);
         fr_error_reset(err);
-        return fr_fail_full(err, FR_AGAIN, atoi(pid), 0, "lock", "another process owns the data directory", __FILE__,
-                            __LINE__);
+        return fr_fail_full(err, FR_AGAIN, atoi(pid), 0, "lock",
+                            "another process owns the data directory", __FILE__, __LINE__);
     }
     FR_TRY(status);
     int size = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
@@ -52,15 +52,17 @@ static fr_status check_version(fr_engine *engine, fr_error *err)
     int version = 0;
     unsigned long long started_us = 0;
     if (sscanf(text, "freshet %d started_us %llu", &version, &started_us) < 1 || version < 1) {
-        return fr_fail_code(err, FR_CORRUPT, 0, "version", "DIR/VERSION does not name a format of freshet");
+        return fr_fail_code(err, FR_CORRUPT, 0, "version",
+                            "DIR/VERSION does not name a format of freshet");
     }
     engine->started_us = started_us;
     return version <= FR_FORMAT_VERSION
                ? FR_OK
-               : fr_fail_code(err, FR_INVALID, 0, "version", "the data directory was written by a newer freshet");
+               : fr_fail_code(err, FR_INVALID, 0, "version",
+                              "the data directory was written by a newer freshet");
 }
 
-/* ---- state ------------------------------------------------------------------------------------------------------------ */
+/* ---- state ----------------------------------------------------------------------------------- */
 
 static fr_status wipe(fr_engine *engine, const char *name, fr_error *err)
 {
@@ -147,7 +149,8 @@ static fr_status last_seq(fr_engine *engine, uint64_t *out, fr_error *err)
     return FR_OK;
 }
 
-/** Saved state that is ahead of the log, or of a view behind the resolver, cannot be replayed into. */
+/** Saved state that is ahead of the log, or of a view behind the resolver, cannot be replayed
+ *  into. */
 static bool fits(const fr_engine *engine, uint64_t last, bool *ahead)
 {
     uint64_t seq = fr_resolver_seq(engine->resolver);
@@ -171,7 +174,8 @@ fr_status fr_engine_open_views(fr_engine *engine, fr_error *err)
     bool ahead = false;
     FR_TRY(last_seq(engine, &last, err));
     fr_status status = open_state(engine, false, err);
-    if (engine->options.read_only && (status == FR_NOT_FOUND || status == FR_CORRUPT || status == FR_IO)) {
+    if (engine->options.read_only &&
+        (status == FR_NOT_FOUND || status == FR_CORRUPT || status == FR_IO)) {
         close_views(engine);
         fr_error_reset(err);
         status = open_state(engine, true, err);

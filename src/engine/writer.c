@@ -1,28 +1,31 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // The one writer. Batches that wait together form a group and share a sync:
 //
-//   group N+1   settle - append - fold ....................... | sync .......... | publish, acknowledge
+//   group N+1   settle - append - fold ....................... | sync .......... | publish,
+//   acknowledge
 //   group N     sync (other thread) ... | publish, acknowledge
 //
-// Folding before the sync is safe because nothing is visible before publish: rows carry their birth, and readers stop at
-// the published sequence. When a sync or a fold fails the log is poisoned: what was folded stays invisible, reads go on, every
+// Folding before the sync is safe because nothing is visible before publish: rows carry their
+// birth, and readers stop at the published sequence. When a sync or a fold fails the log is
+// poisoned: what was folded stays invisible, reads go on, every
 // source is told.
 #include "engine.h"
 
 #include <stdlib.h>
 
-/* ---- failing --------------------------------------------------------------------------------------------------------- */
+/* ---- failing --------------------------------------------------------------------------------- */
 
 static void poison(fr_engine *engine, fr_status status, const fr_error *error)
 {
     if (!engine->poisoned) {
         engine->poison_status = status;
         engine->poison_error = *error;
-        __atomic_store_n(&engine->poisoned, true, __ATOMIC_RELEASE); /* pairs with readers of the progress */
+        /* pairs with readers of the progress */
+        __atomic_store_n(&engine->poisoned, true, __ATOMIC_RELEASE);
     }
 }
 
-/* ---- acknowledging --------------------------------------------------------------------------------------------------- */
+/* ---- acknowledging --------------------------------------------------------------------------- */
 
 static void settle_sink(fr_engine *engine, const fr_ack *ack, uint64_t seq)
 {
@@ -70,7 +73,7 @@ static void finish_group(fr_engine *engine, fr_group *group)
     *group = (fr_group){0};
 }
 
-/* ---- the syncer ------------------------------------------------------------------------------------------------------- */
+/* ---- the syncer ------------------------------------------------------------------------------ */
 
 static void *syncer_run(void *context)
 {
@@ -120,7 +123,7 @@ static void await_sync(fr_engine *engine)
     }
 }
 
-/* ---- settling a batch --------------------------------------------------------------------------------------------------- */
+/* ---- settling a batch ------------------------------------------------------------------------ */
 
 /** Appends and folds what was resolved. */
 static fr_status flush_chunk(fr_engine *engine, fr_group *group, bool with_cursors, fr_error *err)
@@ -129,7 +132,8 @@ static fr_status flush_chunk(fr_engine *engine, fr_group *group, bool with_curso
     if (engine->chunk_count == 0 && cursors == 0) {
         return FR_OK;
     }
-    FR_TRY(fr_log_append(engine->log, engine->chunk, engine->chunk_count, engine->cursors, cursors, err));
+    FR_TRY(fr_log_append(engine->log, engine->chunk, engine->chunk_count, engine->cursors, cursors,
+                         err));
     group->wrote = true;
     if (cursors != 0) {
         engine->cursor_count = 0;
@@ -157,7 +161,8 @@ static fr_status make_room(fr_engine *engine, fr_group *group, const fr_event *n
     return full ? flush_chunk(engine, group, false, err) : FR_OK;
 }
 
-static fr_status settle_input(fr_engine *engine, fr_group *group, const fr_input *input, fr_ack *ack, fr_error *err)
+static fr_status settle_input(fr_engine *engine, fr_group *group, const fr_input *input,
+                              fr_ack *ack, fr_error *err)
 {
     FR_TRY(make_room(engine, group, &input->event, err));
     fr_event *event = &engine->chunk[engine->chunk_count];
@@ -165,8 +170,8 @@ static fr_status settle_input(fr_engine *engine, fr_group *group, const fr_input
     fr_resolved resolved = FR_RESOLVED_DUPLICATE;
     *event = input->event;
     event->seq = engine->next_seq;
-    FR_TRY(fr_resolver_apply(engine->resolver, event, event->seq, input->from_car, input->links, input->link_count,
-                             &resolved, fact, err));
+    FR_TRY(fr_resolver_apply(engine->resolver, event, event->seq, input->from_car, input->links,
+                             input->link_count, &resolved, fact, err));
     if (resolved == FR_RESOLVED_DUPLICATE) {
         ack->duplicate++;
         return FR_OK;
@@ -178,7 +183,7 @@ static fr_status settle_input(fr_engine *engine, fr_group *group, const fr_input
     return fr_fact_ends_batch(fact) ? flush_chunk(engine, group, false, err) : FR_OK;
 }
 
-/* ---- the end of a CAR ------------------------------------------------------------------------------------------------- */
+/* ---- the end of a CAR ------------------------------------------------------------------------ */
 
 typedef struct {
     fr_engine *engine;
@@ -187,7 +192,8 @@ typedef struct {
     size_t count, room;
 } car_walk;
 
-static fr_status note_gone(void *context, fr_ref ref, uint64_t seq, uint64_t rev, const fr_link *links, size_t count)
+static fr_status note_gone(void *context, fr_ref ref, uint64_t seq, uint64_t rev,
+                           const fr_link *links, size_t count)
 {
     car_walk *walk = context;
     const fr_ids *ids = fr_resolver_ids(walk->engine->resolver);
@@ -196,7 +202,8 @@ static fr_status note_gone(void *context, fr_ref ref, uint64_t seq, uint64_t rev
     (void)links;
     (void)count;
     if (rev >= walk->batch->sync.rev ||
-        fr_key_set_has(&walk->batch->car_keys, fr_ids_collection(ids, ref.collection), fr_ids_rkey(ids, ref.rkey, room))) {
+        fr_key_set_has(&walk->batch->car_keys, fr_ids_collection(ids, ref.collection),
+                       fr_ids_rkey(ids, ref.rkey, room))) {
         return FR_OK;
     }
     if (walk->count == walk->room) {
@@ -212,7 +219,8 @@ static fr_status note_gone(void *context, fr_ref ref, uint64_t seq, uint64_t rev
     return FR_OK;
 }
 
-static fr_status delete_gone(fr_engine *engine, fr_group *group, const car_walk *walk, fr_ack *ack, fr_error *err)
+static fr_status delete_gone(fr_engine *engine, fr_group *group, const car_walk *walk, fr_ack *ack,
+                             fr_error *err)
 {
     const fr_ids *ids = fr_resolver_ids(engine->resolver);
     for (size_t i = 0; i < walk->count; i++) {
@@ -227,12 +235,14 @@ static fr_status delete_gone(fr_engine *engine, fr_group *group, const car_walk 
     return FR_OK;
 }
 
-static fr_status settle_car_end(fr_engine *engine, fr_group *group, const fr_batch *batch, fr_ack *ack, fr_error *err)
+static fr_status settle_car_end(fr_engine *engine, fr_group *group, const fr_batch *batch,
+                                fr_ack *ack, fr_error *err)
 {
     car_walk walk = {.engine = engine, .batch = batch};
     uint32_t uid = fr_ids_find_did(fr_resolver_ids(engine->resolver), batch->sync.did);
     fr_status status = uid == 0 ? FR_OK
-                                : fr_resolver_each_record(engine->resolver, uid, UINT64_MAX, note_gone, &walk, err);
+                                : fr_resolver_each_record(engine->resolver, uid, UINT64_MAX,
+                                                          note_gone, &walk, err);
     status = status == FR_OK ? delete_gone(engine, group, &walk, ack, err) : status;
     free(walk.gone);
     FR_TRY(status);
@@ -240,7 +250,7 @@ static fr_status settle_car_end(fr_engine *engine, fr_group *group, const fr_bat
     return settle_input(engine, group, &mark, ack, err);
 }
 
-/* ---- groups ------------------------------------------------------------------------------------------------------------ */
+/* ---- groups ---------------------------------------------------------------------------------- */
 
 static void note_cursor(fr_engine *engine, const fr_log_cursor *cursor)
 {
@@ -269,7 +279,8 @@ static void add_ack(fr_group *group, const fr_ack *ack)
     group->acks[group->ack_count++] = *ack;
 }
 
-static fr_status settle_batch(fr_engine *engine, fr_group *group, fr_batch *batch, fr_ack *ack, fr_error *err)
+static fr_status settle_batch(fr_engine *engine, fr_group *group, fr_batch *batch, fr_ack *ack,
+                              fr_error *err)
 {
     for (size_t i = 0; i < batch->count; i++) {
         FR_TRY(settle_input(engine, group, &batch->inputs[i], ack, err));
@@ -316,7 +327,8 @@ static bool fill_group(fr_engine *engine, fr_group *group, uint64_t wait_ns)
         fr_batch *batch = item;
         events += batch->count;
         take_batch(engine, group, batch);
-        if (events >= engine->options.batch_events || group->ack_count == FR_COUNT_OF(group->acks)) {
+        if (events >= engine->options.batch_events ||
+            group->ack_count == FR_COUNT_OF(group->acks)) {
             return true;
         }
         status = fr_queue_pop(engine->queue, &item, 0);
@@ -348,7 +360,8 @@ static bool save_is_due(fr_engine *engine)
     return asked || fr_engine_wants_save(engine);
 }
 
-/** Runs until the queue is closed and empty; on return everything taken is durable and acknowledged. */
+/** Runs until the queue is closed and empty; on return everything taken is durable and
+ *  acknowledged. */
 static void *writer_run(void *context)
 {
     enum { IDLE_NS = 20000000 };
@@ -385,7 +398,7 @@ static void *writer_run(void *context)
     return NULL;
 }
 
-/* ---- starting and stopping ----------------------------------------------------------------------------------------------- */
+/* ---- starting and stopping ------------------------------------------------------------------- */
 
 fr_status fr_engine_start(fr_engine *engine, fr_error *err)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* What the simulated disk promises at a power cut and at a fault, against naive models; and that it is as unkind as
- * it says, because a disk that loses nothing proves nothing. */
+/* What the simulated disk promises at a power cut and at a fault, against naive models; and that it
+ * is as unkind as it says, because a disk that loses nothing proves nothing. */
 #include "testing.h"
 
 #include <errno.h>
@@ -47,7 +47,7 @@ static bool has_text(fr_os *os, const char *path, const char *text)
     return equal;
 }
 
-/* ---- contents ------------------------------------------------------------------------------------------------- */
+/* ---- contents -------------------------------------------------------------------------------- */
 
 enum { BYTES = 10000 };
 
@@ -88,7 +88,8 @@ static void random_truncate(fr_file *file, image *live, uint64_t *seed)
     live->size = size;
 }
 
-/* Each byte is the synced or the live one; where they agree nothing else is possible, whatever is flipped. */
+/* Each byte is the synced or the live one; where they agree nothing else is possible, whatever is
+ * flipped. */
 static void check_survivor(const image *synced, const image *live, const image *found, bool drop,
                            bool flip, outcomes *seen)
 {
@@ -198,7 +199,7 @@ static void test_a_failed_sync_loses_for_good(void **state)
     assert_true(lost > 0 && kept > 0);
 }
 
-/* ---- names ---------------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 typedef struct {
     fr_os *os;
@@ -368,10 +369,10 @@ static void test_a_folder_not_synced_in_its_parent_may_vanish(void **state)
     fr_sim_free(os);
 }
 
-/* ---- faults --------------------------------------------------------------------------------------------------- */
+/* ---- faults ---------------------------------------------------------------------------------- */
 
-/* One attempt to replace "old" by "new" while operation n (and `count` from there) fails, then a power cut. Returns
- * whether the attempt was told that it succeeded. */
+/* One attempt to replace "old" by "new" while operation n (and `count` from there) fails, then a
+ * power cut. Returns whether the attempt was told that it succeeded. */
 static bool replace_with_fault(uint64_t seed, uint64_t n, uint64_t count)
 {
     fr_error err = {0};
@@ -517,7 +518,7 @@ static void test_a_full_disk_says_so_and_can_be_emptied(void **state)
     fr_sim_free(os);
 }
 
-/* ---- handles and seeds ---------------------------------------------------------------------------------------- */
+/* ---- handles and seeds ----------------------------------------------------------------------- */
 
 static void test_handles_end_with_the_power(void **state)
 {

@@ -2,15 +2,16 @@
 /* One global epoch and one slot a thread.
  *
  *      reader   lock: slot = epoch        look at what is published        unlock: slot = 0
- *      reaper   epoch += 1 -> new;  wait until each slot is 0 or >= new;  now no one looks at what was unpublished
- *               before the step
+ *      reaper   epoch += 1 -> new;  wait until each slot is 0 or >= new;  now no one looks at what
+ *               was unpublished before the step
  *
- * A reader whose slot is >= new read the epoch after the step, so it sees every publication made before it. A reader
- * that read the old epoch but has not yet stored it is the hard case: its exchange and the reaper's look at the slot
- * are sequentially consistent, so either the reaper sees the slot, or the reader's look comes after the reaper's
- * step and finds the new pointer.
+ * A reader whose slot is >= new read the epoch after the step, so it sees every publication made
+ * before it. A reader that read the old epoch but has not yet stored it is the hard case: its
+ * exchange and the reaper's look at the slot are sequentially consistent, so either the reaper sees
+ * the slot, or the reader's look comes after the reaper's step and finds the new pointer.
  *
- * Retired pointers hang in a list that one background thread takes, waits a grace period for, and frees. */
+ * Retired pointers hang in a list that one background thread takes, waits a grace period for, and
+ * frees. */
 #include "epoch.h"
 
 #include <fr/thread.h>

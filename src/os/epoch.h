@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** Grace periods by epochs, in plain atomics that ThreadSanitizer understands. The room behind <fr/rcu.h> when it
- *  watches; compiled and tested always. Same rules as there.
+/** Grace periods by epochs, in plain atomics that ThreadSanitizer understands. The room behind
+ *  <fr/rcu.h> when it watches; compiled and tested always. Same rules as there.
  *
  *  thread   any; readers registered */
 #pragma once

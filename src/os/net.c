@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* A non-blocking socket, waited for with poll(2) next to an eventfd: fr_net_interrupt writes to it and nobody reads
- * it, so it stays readable and every later wait ends at once. */
+/* A non-blocking socket, waited for with poll(2) next to an eventfd: fr_net_interrupt writes to it
+ * and nobody reads it, so it stays readable and every later wait ends at once. */
 #include <fr/net.h>
 
 #include "now.h"
@@ -62,7 +62,7 @@ fr_status fr_net_wait(fr_net *net, bool for_write, uint64_t timeout_ns, fr_error
     return wait_ready(net, for_write ? POLLOUT : POLLIN, deadline_after(timeout_ns), err);
 }
 
-/* ---- connecting ----------------------------------------------------------------------------------------------- */
+/* ---- connecting ------------------------------------------------------------------------------ */
 
 /* Waits in slices, so that *stop is seen: the socket is nobody's yet who could interrupt it. */
 static fr_status wait_connected(fr_net *net, uint64_t deadline_ns, const bool *stop, fr_error *err)
@@ -111,8 +111,8 @@ static fr_status connect_one(fr_net *net, const struct addrinfo *to, uint64_t de
     return status;
 }
 
-/* Each address gets an equal share of the time that is left, so one that swallows packets does not use up the time
- * of the next. */
+/* Each address gets an equal share of the time that is left, so one that swallows packets does not
+ * use up the time of the next. */
 static fr_status connect_any(fr_net *net, const struct addrinfo *list, uint64_t deadline_ns,
                              const bool *stop, fr_error *err)
 {
@@ -186,7 +186,7 @@ void fr_net_close(fr_net *net)
     }
 }
 
-/* ---- reading and writing -------------------------------------------------------------------------------------- */
+/* ---- reading and writing --------------------------------------------------------------------- */
 
 fr_status fr_net_read(fr_net *net, void *out, size_t size, size_t *got, uint64_t timeout_ns,
                       fr_error *err)

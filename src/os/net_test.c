@@ -217,7 +217,8 @@ static void test_connecting_fails_in_words(void **state)
     assert_null(net);
 }
 
-/* A listener whose backlog is full drops the handshake, so connecting has to wait, and to stop waiting. */
+/* A listener whose backlog is full drops the handshake, so connecting has to wait, and to stop
+ * waiting. */
 static void test_connecting_times_out(void **state)
 {
     (void)state;

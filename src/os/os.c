@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* The verbs of os.h: those a room has are passed on, the others are built here from a room's verbs, so that the
- * simulated disk runs the very code that the real one runs. */
+/* The verbs of os.h: those a room has are passed on, the others are built here from a room's verbs,
+ * so that the simulated disk runs the very code that the real one runs. */
 #include "room.h"
 
 #include <errno.h>
@@ -18,7 +18,7 @@ fr_status fr_status_of_errno(int number)
     }
 }
 
-/* ---- clock and randomness ------------------------------------------------------------------------------------- */
+/* ---- clock and randomness -------------------------------------------------------------------- */
 
 uint64_t fr_os_wall_us(fr_os *os)
 {
@@ -35,7 +35,7 @@ fr_status fr_os_random(fr_os *os, void *out, size_t size, fr_error *err)
     return os->room->random(os, out, size, err);
 }
 
-/* ---- files ---------------------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 fr_status fr_file_open(fr_file **out, fr_os *os, const char *path, unsigned flags, fr_error *err)
 {
@@ -125,7 +125,7 @@ fr_status fr_file_lock(fr_file *file, fr_error *err)
     return file->os->room->lock(file, err);
 }
 
-/* ---- names ---------------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 fr_status fr_path(char *out, size_t size, fr_error *err, const char *format, ...)
 {
@@ -230,7 +230,8 @@ static fr_status unlink_files(fr_os *os, const char *path, char *child, fr_error
     return FR_OK;
 }
 
-/* Down into a folder that is left, up from one that is empty: no recursion, and one path is all the state. */
+/* Down into a folder that is left, up from one that is empty: no recursion, and one path is all the
+ * state. */
 static fr_status remove_folder(fr_os *os, const char *path, fr_error *err)
 {
     char at[FR_PATH_MAX];
@@ -305,7 +306,7 @@ fr_status fr_os_list(fr_os *os, const char *path,
     return FR_OK;
 }
 
-/* ---- small files ---------------------------------------------------------------------------------------------- */
+/* ---- small files ----------------------------------------------------------------------------- */
 
 static void free_bytes(uint8_t **bytes)
 {

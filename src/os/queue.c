@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* A ring under one lock with two conditions. Hand-over happens a few thousand times a second, in batches; a lock-free
- * ring would save nothing that a bench can see and cost a proof. */
+/* A ring under one lock with two conditions. Hand-over happens a few thousand times a second, in
+ * batches; a lock-free ring would save nothing that a bench can see and cost a proof. */
 #include <fr/thread.h>
 
 #include "now.h"

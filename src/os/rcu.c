@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* liburcu's memb flavour: a reader writes its own counter and no barrier, the kernel's membarrier(2) makes up for it
- * when a writer waits. liburcu 0.13 tells ThreadSanitizer nothing, so under it the epochs of epoch.c stand in.
+/* liburcu's memb flavour: a reader writes its own counter and no barrier, the kernel's
+ * membarrier(2) makes up for it when a writer waits. liburcu 0.13 tells ThreadSanitizer nothing, so
+ * under it the epochs of epoch.c stand in.
  *
- * call_rcu wants its caller registered as a reader; a writer of ours need not be, so it is for as long as the call. */
+ * call_rcu wants its caller registered as a reader; a writer of ours need not be, so it is for as
+ * long as the call. */
 #include <fr/rcu.h>
 
 #include "epoch.h"
@@ -15,7 +17,8 @@
 #endif
 #endif
 
-/* Who runs a loop registers its thread, and so may what the loop calls: only the outermost counts. */
+/* Who runs a loop registers its thread, and so may what the loop calls: only the outermost
+ * counts. */
 static __thread unsigned registered_count;
 
 #ifdef USE_EPOCHS

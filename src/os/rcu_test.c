@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* Readers look at a published pointer while writers replace and retire it. A freed value is overwritten before free,
- * so a reader that sees one too late finds the wrong bytes in any build, and ASan or TSan says so in theirs. Both
- * kinds of grace period run in every build: the one behind fr_rcu and the epochs. */
+/* Readers look at a published pointer while writers replace and retire it. A freed value is
+ * overwritten before free, so a reader that sees one too late finds the wrong bytes in any build,
+ * and ASan or TSan says so in theirs. Both kinds of grace period run in every build: the one behind
+ * fr_rcu and the epochs. */
 #include "epoch.h"
 #include "testing.h"
 
@@ -157,7 +158,7 @@ static void test_epochs_under_threads(void **state)
     run_scene(&epochs, false);
 }
 
-/* ---- a reader holds what it saw ------------------------------------------------------------------------------- */
+/* ---- a reader holds what it saw -------------------------------------------------------------- */
 
 typedef struct {
     const grace *how;
@@ -215,7 +216,7 @@ static void test_registering_nests(void **state)
     check_hold(&rcu, true);
 }
 
-/* ---- retiring from a callback --------------------------------------------------------------------------------- */
+/* ---- retiring from a callback ---------------------------------------------------------------- */
 
 static const grace *chain_how;
 

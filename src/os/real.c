@@ -24,7 +24,7 @@ static int fd_of(fr_file *file)
     return ((real_file *)file)->fd;
 }
 
-/* ---- clock and randomness ------------------------------------------------------------------------------------- */
+/* ---- clock and randomness -------------------------------------------------------------------- */
 
 static uint64_t clock_ns(clockid_t clock)
 {
@@ -60,7 +60,7 @@ static fr_status real_random(fr_os *os, void *out, size_t size, fr_error *err)
     return FR_OK;
 }
 
-/* ---- files ---------------------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static int open_flags(unsigned flags)
 {
@@ -219,7 +219,7 @@ static fr_status real_lock(fr_file *file, fr_error *err)
     return FR_OK;
 }
 
-/* ---- names ---------------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static fr_status real_mkdir(fr_os *os, const char *path, fr_error *err)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /** A host's addresses within a deadline.
  *
- *  getaddrinfo cannot be stopped, so it runs in a thread of its own which the caller leaves behind when time is up;
- *  the result is shared, and freed by whichever of the two lets go last. */
+ *  getaddrinfo cannot be stopped, so it runs in a thread of its own which the caller leaves behind
+ *  when time is up; the result is shared, and freed by whichever of the two lets go last. */
 #pragma once
 
 #include <fr/base.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** What a room must be able to do. The real one and the simulated one fill the same table; everything that can be said
- *  in these words (paths with parents, trees, atomic replacement) is in os.c once, for both. */
+/** What a room must be able to do. The real one and the simulated one fill the same table;
+ *  everything that can be said in these words (paths with parents, trees, atomic replacement) is in
+ *  os.c once, for both. */
 #pragma once
 
 #include <fr/buffer.h>
@@ -49,8 +50,8 @@ struct fr_file {
     fr_os *os;
 };
 
-/** The status that an errno stands for: what is not there is FR_NOT_FOUND, no memory FR_NOMEM, all else FR_IO; err->os
- *  keeps the number. */
+/** The status that an errno stands for: what is not there is FR_NOT_FOUND, no memory FR_NOMEM, all
+ *  else FR_IO; err->os keeps the number. */
 #define fr_fail_errno(err, number, text)                                                           \
     fr_fail_full((err), fr_status_of_errno(number), (number), 0, NULL, (text), __FILE__, __LINE__)
 fr_status fr_status_of_errno(int number);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* Verbs of the os door in both rooms: each by hand, then the same random operations in the real and the simulated one
- * with equal answers. */
+/* Verbs of the os door in both rooms: each by hand, then the same random operations in the real and
+ * the simulated one with equal answers. */
 #include "testing.h"
 
 #include <errno.h>
@@ -44,7 +44,7 @@ static const char *at(const world *w, const char *name)
     return out;
 }
 
-/* ---- by hand -------------------------------------------------------------------------------------------------- */
+/* ---- by hand --------------------------------------------------------------------------------- */
 
 static void check_open_flags(const world *w)
 {
@@ -275,7 +275,7 @@ static void test_clocks_and_randomness(void **state)
     leave_world(&two);
 }
 
-/* ---- another process ------------------------------------------------------------------------------------------ */
+/* ---- another process ------------------------------------------------------------------------- */
 
 /* Exit status 1: the lock is another's, 0: it was free. */
 static int lock_in_child(const char *path)
@@ -326,7 +326,7 @@ static void test_files_are_not_inherited(void **state)
     leave_world(&w);
 }
 
-/* ---- both rooms, the same operations -------------------------------------------------------------------------- */
+/* ---- both rooms, the same operations --------------------------------------------------------- */
 
 enum { OPEN_SLOTS = 6, NAMES = 12, FILE_BYTES = 20000 };
 

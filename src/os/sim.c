@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* The simulated room: handles, counted faults and a clock over the disk of sim_disk.h. One lock around every verb, so
- * that threads may share the room; with one thread, one seed is one history.
+/* The simulated room: handles, counted faults and a clock over the disk of sim_disk.h. One lock
+ * around every verb, so that threads may share the room; with one thread, one seed is one history.
  *
- * Counted operations, each of which a fault plan may fail with EIO: open, write, truncate, preallocate, sync, mkdir,
- * rmdir, unlink, rename, sync_dir. A failed write leaves a first part of its bytes, a failed sync loses some of the
- * unsynced sectors for good, everything else that fails has done nothing. */
+ * Counted operations, each of which a fault plan may fail with EIO: open, write, truncate,
+ * preallocate, sync, mkdir, rmdir, unlink, rename, sync_dir. A failed write leaves a first part of
+ * its bytes, a failed sync loses some of the unsynced sectors for good, everything else that fails
+ * has done nothing. */
 #include "room.h"
 #include "sim_disk.h"
 
@@ -64,7 +65,7 @@ static int count_operation(sim_room *room)
     return n >= room->fail_at && n - room->fail_at < room->fail_count ? EIO : 0;
 }
 
-/* ---- rooms ---------------------------------------------------------------------------------------------------- */
+/* ---- rooms ----------------------------------------------------------------------------------- */
 
 static void free_room(sim_room *room)
 {
@@ -112,7 +113,7 @@ void fr_sim_advance(fr_os *os, uint64_t us)
     leave(room);
 }
 
-/* ---- clock and randomness ------------------------------------------------------------------------------------- */
+/* ---- clock and randomness -------------------------------------------------------------------- */
 
 static uint64_t now_us(fr_os *os)
 {
@@ -148,7 +149,7 @@ static fr_status sim_random_bytes(fr_os *os, void *out, size_t size, fr_error *e
     return FR_OK;
 }
 
-/* ---- files ---------------------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 /* The file a path names, made if the flags ask for it. */
 static int find_or_make(sim_room *room, const char *path, unsigned flags, sim_node **out)
@@ -233,7 +234,8 @@ static sim_room *enter_file(fr_file *base, int *failed)
     return room;
 }
 
-/* The same for a counted operation that changes the file; `read_only` is what the kernel says when it may not. */
+/* The same for a counted operation that changes the file; `read_only` is what the kernel says when
+ * it may not. */
 static sim_room *enter_change(fr_file *base, int read_only, int *failed)
 {
     sim_room *room = enter_file(base, failed);
@@ -363,7 +365,8 @@ static fr_status sim_size(fr_file *base, uint64_t *out, fr_error *err)
     return result(failed, "sim: size", err);
 }
 
-/* A copy: header says that later writes may or may not be seen. Pages that never were stay untouched zeros. */
+/* A copy: header says that later writes may or may not be seen. Pages that never were stay
+ * untouched zeros. */
 static int map_locked(const sim_node *node, uint64_t size, fr_slice *out)
 {
     if (size > node->live_size) {
@@ -413,7 +416,7 @@ static fr_status sim_lock(fr_file *base, fr_error *err)
                  : result(failed, "sim: lock", err);
 }
 
-/* ---- names ---------------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static int mkdir_locked(sim_room *room, const char *path)
 {

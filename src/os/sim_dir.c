@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* Names of the simulated disk, as a journalling file system keeps them: each folder has its durable names and an
- * ordered list of changes on top. A crash keeps some first part of each folder's list, so a folder is always as it
- * once was, but two folders may be as they were at different times. A name that was only created or renamed, and
- * whose folder was not synced, may be gone.
+/* Names of the simulated disk, as a journalling file system keeps them: each folder has its durable
+ * names and an ordered list of changes on top. A crash keeps some first part of each folder's list,
+ * so a folder is always as it once was, but two folders may be as they were at different times. A
+ * name that was only created or renamed, and whose folder was not synced, may be gone.
  *
- * Tried and dropped: every name on its own, old or new by a coin. Then a rename can lose a file under both names,
- * against which no program can protect itself and which no journalling file system does. */
+ * Tried and dropped: every name on its own, old or new by a coin. Then a rename can lose a file
+ * under both names, against which no program can protect itself and which no journalling file
+ * system does. */
 #include "sim_disk.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-/* ---- sorted names --------------------------------------------------------------------------------------------- */
+/* ---- sorted names ---------------------------------------------------------------------------- */
 
 /* Index of `name`, or where it would go. */
 static size_t position_of(const sim_names *names, const char *name, bool *found)
@@ -101,7 +102,7 @@ static bool copy_names(sim_disk *disk, sim_names *to, const sim_names *from)
     return true;
 }
 
-/* ---- changes -------------------------------------------------------------------------------------------------- */
+/* ---- changes --------------------------------------------------------------------------------- */
 
 static void free_change(sim_disk *disk, sim_change *change)
 {
@@ -167,7 +168,7 @@ static bool settle(sim_disk *disk, sim_node *dir, size_t count)
     return whole;
 }
 
-/* ---- verbs ---------------------------------------------------------------------------------------------------- */
+/* ---- verbs ----------------------------------------------------------------------------------- */
 
 /* Takes the next component off *path; 0 size at the end. "." and empty ones are passed over. */
 static fr_slice next_component(const char **path)
@@ -296,7 +297,8 @@ static bool keeps_pair(const sim_node *dir, uint64_t pair)
     return false;
 }
 
-/* Shortens the lists until no rename across folders is kept by one side alone; true when something changed. */
+/* Shortens the lists until no rename across folders is kept by one side alone; true when something
+ * changed. */
 static bool cut_half_renames(sim_node *dir)
 {
     for (size_t i = 0; i < dir->keep_count; i++) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* The disk as a whole: its nodes, their births and ends, the power cut. A node stays in the list of all nodes until
- * the disk goes, because a folder unlinked today may be back after a crash; a file's bytes go with its last name. */
+/* The disk as a whole: its nodes, their births and ends, the power cut. A node stays in the list of
+ * all nodes until the disk goes, because a folder unlinked today may be back after a crash; a
+ * file's bytes go with its last name. */
 #include "sim_disk.h"
 
 #include <stdlib.h>

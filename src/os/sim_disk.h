@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** The simulated disk: what a reader sees now (live) and what the platter would give back after a power cut (disk).
+/** The simulated disk: what a reader sees now (live) and what the platter would give back after a
+ *  power cut (disk).
  *
- *  Knows nothing of handles, faults or errors with words; sim.c does. Functions that need memory return false, or
- *  ENOMEM, when there is none.
+ *  Knows nothing of handles, faults or errors with words; sim.c does. Functions that need memory
+ *  return false, or ENOMEM, when there is none.
  *
  *  thread   locked by sim.c */
 #pragma once
@@ -37,8 +38,9 @@ typedef struct {
     size_t capacity;
 } sim_names;
 
-/* One change of a folder: the name that goes, the name that comes, or both in one step. A rename across folders is
- * a change of each; `pair` and `partner` tie them, and neither becomes durable alone. */
+/* One change of a folder: the name that goes, the name that comes, or both in one step. A rename
+ * across folders is a change of each; `pair` and `partner` tie them, and neither becomes durable
+ * alone. */
 typedef struct {
     char *gone;        /* owned, or NULL */
     char *came;        /* owned, or NULL */
@@ -92,7 +94,7 @@ sim_node *sim_node_new(sim_disk *disk, bool is_dir);
 void sim_node_ref(sim_node *node);
 void sim_node_unref(sim_disk *disk, sim_node *node);
 
-/* ---- contents (sim_file.c) ------------------------------------------------------------------------------------ */
+/* ---- contents (sim_file.c) ------------------------------------------------------------------- */
 
 void sim_file_free(sim_disk *disk, sim_node *node);
 /** `size` bytes from `offset`, which the caller has checked against live_size. */
@@ -101,13 +103,15 @@ bool sim_file_write(sim_disk *disk, sim_node *node, const uint8_t *data, size_t 
                     uint64_t offset);
 void sim_file_resize(sim_disk *disk, sim_node *node, uint64_t size);
 void sim_file_sync(sim_node *node);
-/** Each sector reached the platter or did not; either way it is now taken for clean, as Linux takes it. */
+/** Each sector reached the platter or did not; either way it is now taken for clean, as Linux takes
+ *  it. */
 void sim_file_sync_failed(sim_disk *disk, sim_node *node);
 void sim_file_crash(sim_disk *disk, sim_node *node);
 
-/* ---- names (sim_dir.c); each returns 0 or an errno ------------------------------------------------------------- */
+/* ---- names (sim_dir.c); each returns 0 or an errno ------------------------------------------- */
 
-/** The folder that holds the last component of `path`, and that component; for the root itself *dir is NULL. */
+/** The folder that holds the last component of `path`, and that component; for the root itself *dir
+ *  is NULL. */
 int sim_dir_walk(const sim_disk *disk, const char *path, sim_node **dir,
                  char name[SIM_NAME_BYTES_MAX + 1]);
 sim_node *sim_dir_find(const sim_node *dir, const char *name);

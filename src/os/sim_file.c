@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* Contents of a simulated file. Invariants:
  *  1. live bytes at and past live_size are zero; disk bytes at and past disk_size are zero;
- *  2. a sector whose dirty bit is clear either is equal in both images, or was lost by a failed sync;
- *  3. a crash changes only bytes in which the two images differ: what was synced survives. */
+ *  2. a sector whose dirty bit is clear either is equal in both images, or was lost by a failed
+ *  sync; 3. a crash changes only bytes in which the two images differ: what was synced survives. */
 #include "sim_disk.h"
 
 #include <stdlib.h>
@@ -147,7 +147,8 @@ static bool coin(sim_disk *disk)
     return (sim_random(&disk->random) >> 63) != 0;
 }
 
-/* Brings dirty sectors to the platter, all of them or, with `chance`, each by a coin; then none is dirty. */
+/* Brings dirty sectors to the platter, all of them or, with `chance`, each by a coin; then none is
+ * dirty. */
 static void write_back(sim_node *node, sim_disk *chance)
 {
     for (size_t i = node->dirty_first; i < node->dirty_end; i++) {
@@ -179,7 +180,8 @@ void sim_file_sync_failed(sim_disk *disk, sim_node *node)
     clear_disk_tail(node);
 }
 
-/* One unsynced sector at the moment of the cut: kept, dropped, or torn; and perhaps a bit of what is new is wrong. */
+/* One unsynced sector at the moment of the cut: kept, dropped, or torn; and perhaps a bit of what
+ * is new is wrong. */
 static void settle_sector(sim_disk *disk, uint8_t *durable, const uint8_t *live)
 {
     uint64_t choice = sim_random(&disk->random);

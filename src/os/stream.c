@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* poll(2), then read(2): the descriptor of standard input is shared with other processes, so it is not ours to make
- * non-blocking. A FIFO is opened without waiting for its writer; until the first one comes, a read would say that the
- * end is there, and poll says that nothing is, so poll is always asked first. Regular files are always ready and are
- * not polled. */
+/* poll(2), then read(2): the descriptor of standard input is shared with other processes, so it is
+ * not ours to make non-blocking. A FIFO is opened without waiting for its writer; until the first
+ * one comes, a read would say that the end is there, and poll says that nothing is, so poll is
+ * always asked first. Regular files are always ready and are not polled. */
 #include <fr/stream.h>
 
 #include "now.h"
@@ -101,8 +101,8 @@ static fr_status wait_bytes(fr_stream *stream, uint64_t timeout_ns, fr_error *er
     return fr_fail(err, FR_AGAIN, "os: nothing to read yet");
 }
 
-fr_status fr_stream_read(fr_stream *stream, void *out, size_t size, size_t *got, uint64_t timeout_ns,
-                         fr_error *err)
+fr_status fr_stream_read(fr_stream *stream, void *out, size_t size, size_t *got,
+                         uint64_t timeout_ns, fr_error *err)
 {
     *got = 0;
     if (size == 0) {

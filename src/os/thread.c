@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* Thin over POSIX threads. Our mutexes are plain ones and our conditions wait on the monotonic clock: for those the
- * standard names no failure but misuse, so the void functions have nothing to report. */
+/* Thin over POSIX threads. Our mutexes are plain ones and our conditions wait on the monotonic
+ * clock: for those the standard names no failure but misuse, so the void functions have nothing to
+ * report. */
 #include <fr/thread.h>
 
 #include <errno.h>
@@ -25,7 +26,8 @@ static void *run_named(void *raw)
     return note.run(note.context);
 }
 
-/* Everything a main thread might wait for stays with it; a fault of the thread's own must still be seen. */
+/* Everything a main thread might wait for stays with it; a fault of the thread's own must still be
+ * seen. */
 static void signals_to_block(sigset_t *set)
 {
     static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS, SIGPROF};
@@ -101,7 +103,8 @@ void fr_cond_wait(fr_cond *cond, fr_mutex *mutex)
     pthread_cond_wait(cond, mutex);
 }
 
-/* Now plus `ns` on the monotonic clock; a far end of time becomes a century, which every kernel takes. */
+/* Now plus `ns` on the monotonic clock; a far end of time becomes a century, which every kernel
+ * takes. */
 static struct timespec deadline_after(uint64_t ns)
 {
     struct timespec at;

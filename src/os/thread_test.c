@@ -6,7 +6,7 @@
 
 #include <signal.h>
 
-/* ---- threads and conditions ----------------------------------------------------------------------------------- */
+/* ---- threads and conditions ------------------------------------------------------------------ */
 
 typedef struct {
     char name[16];
@@ -81,7 +81,7 @@ static void test_conditions_wake_and_time_out(void **state)
     assert_true(now_ns() - before >= 5000000);
 }
 
-/* ---- the queue ------------------------------------------------------------------------------------------------ */
+/* ---- the queue ------------------------------------------------------------------------------- */
 
 static void test_queue_alone(void **state)
 {

@@ -39,11 +39,13 @@ bool fr_param_required(fr_request *request, const char *name, fr_slice *out)
     return given;
 }
 
-bool fr_param_alias(fr_request *request, const char *name, const char *other, fr_slice *out, bool *given)
+bool fr_param_alias(fr_request *request, const char *name, const char *other, fr_slice *out,
+                    bool *given)
 {
     fr_slice second;
     bool has_second = false;
-    if (!fr_param_scalar(request, name, out, given) || !fr_param_scalar(request, other, &second, &has_second)) {
+    if (!fr_param_scalar(request, name, out, given) ||
+        !fr_param_scalar(request, other, &second, &has_second)) {
         return false;
     }
     if (*given && has_second && !fr_slice_equal(*out, second)) {
@@ -102,7 +104,8 @@ bool fr_param_account(fr_request *request, const char *name, uint32_t *uid, fr_s
     return true;
 }
 
-/* ---- cursors: base64url of { version u8, body, check u32 }; the check covers binding and body ------------------------------ */
+/* ---- cursors: base64url of { version u8, body, check u32 }; the check covers binding and body
+ * --- */
 
 enum { CURSOR_VERSION = 1, CURSOR_ROOM = 1 + FR_CURSOR_BODY_MAX + 4 };
 
@@ -128,8 +131,8 @@ bool fr_cursor_get(fr_slice text, uint64_t bound, uint8_t *body, size_t room, si
 {
     uint8_t raw[CURSOR_ROOM];
     size_t length = 0;
-    if (text.size > 128 || fr_base64_decode(text, true, raw, sizeof raw, &length, NULL) != FR_OK || length < 5 ||
-        raw[0] != CURSOR_VERSION || length - 5 > room) {
+    if (text.size > 128 || fr_base64_decode(text, true, raw, sizeof raw, &length, NULL) != FR_OK ||
+        length < 5 || raw[0] != CURSOR_VERSION || length - 5 > room) {
         return false;
     }
     *size = length - 5;

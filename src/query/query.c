@@ -41,7 +41,7 @@ bool fr_query_knows(fr_slice path)
     return route_of(path) != NULL;
 }
 
-/* ---- refusing ----------------------------------------------------------------------------------------------------------- */
+/* ---- refusing -------------------------------------------------------------------------------- */
 
 void fr_refuse(fr_request *request, int status, const char *error, const char *message)
 {
@@ -70,19 +70,24 @@ bool fr_check(fr_request *request, fr_status status)
 {
     if (status != FR_OK) {
         bool busy = status == FR_NOMEM || status == FR_LIMIT;
-        fr_refuse(request, busy ? 503 : 500, busy ? "Unavailable" : "InternalError", fr_status_name(status));
+        fr_refuse(request, busy ? 503 : 500, busy ? "Unavailable" : "InternalError",
+                  fr_status_name(status));
     }
     return status == FR_OK;
 }
 
-/* ---- decoding ------------------------------------------------------------------------------------------------------------- */
+/* ---- decoding -------------------------------------------------------------------------------- */
 
 static int hex_value(uint8_t c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
-/** Form decoding: '+' is a space, %XX a byte; anything else stands for itself. NULL when there is no memory. */
+/** Form decoding: '+' is a space, %XX a byte; anything else stands for itself. NULL when there is
+ *  no memory. */
 static bool decode(fr_request *request, fr_slice in, fr_slice *out)
 {
     uint8_t *to = fr_arena_take_bytes(request->arena, in.size + 1);
@@ -94,7 +99,8 @@ static bool decode(fr_request *request, fr_slice in, fr_slice *out)
         uint8_t c = in.data[i];
         if (c == '+') {
             c = ' ';
-        } else if (c == '%' && i + 2 < in.size && hex_value(in.data[i + 1]) >= 0 && hex_value(in.data[i + 2]) >= 0) {
+        } else if (c == '%' && i + 2 < in.size && hex_value(in.data[i + 1]) >= 0 &&
+                   hex_value(in.data[i + 2]) >= 0) {
             c = (uint8_t)(hex_value(in.data[i + 1]) << 4 | hex_value(in.data[i + 2]));
             i += 2;
         }
@@ -128,7 +134,7 @@ static bool split(fr_request *request, fr_slice query)
     return true;
 }
 
-/* ---- answering -------------------------------------------------------------------------------------------------------------- */
+/* ---- answering ------------------------------------------------------------------------------- */
 
 static void answer_route(fr_request *request, fr_slice query)
 {
@@ -144,8 +150,8 @@ static void answer_route(fr_request *request, fr_slice query)
     }
 }
 
-fr_status fr_query_answer(const fr_query_context *context, fr_slice target, fr_query_answer_buffers *answer,
-                          fr_error *err)
+fr_status fr_query_answer(const fr_query_context *context, fr_slice target,
+                          fr_query_answer_buffers *answer, fr_error *err)
 {
     fr_arena arena;
     fr_arena_init(&arena, ARENA_BUDGET_BYTES, ARENA_BLOCK_BYTES);

@@ -9,7 +9,7 @@
 
 enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 100 };
 
-/* ---- texts ---------------------------------------------------------------------------------------------------------------- */
+/* ---- texts ----------------------------------------------------------------------------------- */
 
 void fr_put_did(fr_request *request, uint32_t uid)
 {
@@ -40,7 +40,8 @@ static bool ref_uri(fr_slice map, const char *name, fr_slice *uri)
     return fr_cbor_get_map(map, name, &ref) == FR_OK && fr_cbor_get_text(ref, "uri", uri) == FR_OK;
 }
 
-/** What only the record says: its text, what it replies to. Read from the log, by the sequence the item knows. */
+/** What only the record says: its text, what it replies to. Read from the log, by the sequence the
+ *  item knows. */
 static void put_record_members(fr_request *request, const fr_post *post)
 {
     fr_buffer *out = fr_body(request);
@@ -48,7 +49,8 @@ static void put_record_members(fr_request *request, const fr_post *post)
     fr_slice reply;
     fr_slice uri;
     fr_slice text;
-    if (request->context->log == NULL || fr_log_read(request->context->log, post->seq, &event, NULL) != FR_OK ||
+    if (request->context->log == NULL ||
+        fr_log_read(request->context->log, post->seq, &event, NULL) != FR_OK ||
         event.body_format == FR_BODY_JSON) {
         return;
     }
@@ -85,13 +87,14 @@ static void put_item(fr_request *request, const fr_post *post)
     put_text_member(out, "cid", fr_slice_of(cid, sizeof cid));
     fr_buffer_text(out, ",\"author\":");
     fr_put_did(request, post->ref.uid);
-    put_text_member(out, "sortAt", fr_slice_of(time, fr_time_format((int64_t)post->key.sort_ms * 1000, 3, time)));
+    put_text_member(out, "sortAt",
+                    fr_slice_of(time, fr_time_format((int64_t)post->key.sort_ms * 1000, 3, time)));
     fr_buffer_text(out, post->repost ? ",\"kind\":\"repost\"" : ",\"kind\":\"post\"");
     put_record_members(request, post);
     fr_buffer_byte(out, '}');
 }
 
-/* ---- cursors: <ms>__<cid>[__<tie>], the key of the page's last item ------------------------------------------------------------ */
+/* ---- cursors: <ms>__<cid>[__<tie>], the key of the page's last item -------------------------- */
 
 static bool read_decimal(fr_slice text, uint64_t *out)
 {
@@ -129,13 +132,14 @@ static bool read_key(fr_slice text, fr_post_key *key)
     size_t end = fr_slice_find(text, '_');
     fr_slice rest = fr_slice_from(text, end);
     *key = (fr_post_key){0};
-    if (!read_decimal(fr_slice_sub(text, 0, end), &key->sort_ms) || !fr_slice_starts_with(rest, FR_SLICE("__")) ||
+    if (!read_decimal(fr_slice_sub(text, 0, end), &key->sort_ms) ||
+        !fr_slice_starts_with(rest, FR_SLICE("__")) ||
         !fr_cid_parse(fr_slice_sub(rest, 2, FR_CID_TEXT_BYTES), &key->cid)) {
         return false;
     }
     rest = fr_slice_from(rest, 2 + FR_CID_TEXT_BYTES);
-    return rest.size == 0 ||
-           (fr_slice_starts_with(rest, FR_SLICE("__")) && read_hex16(fr_slice_from(rest, 2), &key->tie));
+    return rest.size == 0 || (fr_slice_starts_with(rest, FR_SLICE("__")) &&
+                              read_hex16(fr_slice_from(rest, 2), &key->tie));
 }
 
 static bool read_cursor(fr_request *request, bool *has_below, fr_post_key *below)
@@ -161,7 +165,8 @@ static void put_cursor(fr_request *request, const fr_post *last)
         return;
     }
     fr_cid_format(&last->key.cid, cid);
-    fr_buffer_printf(out, "\"%llu__%.*s", (unsigned long long)last->key.sort_ms, FR_CID_TEXT_BYTES, cid);
+    fr_buffer_printf(out, "\"%llu__%.*s", (unsigned long long)last->key.sort_ms, FR_CID_TEXT_BYTES,
+                     cid);
     if (last->key.tie != 0) {
         fr_buffer_printf(out, "__%016llx", (unsigned long long)last->key.tie);
     }
@@ -181,7 +186,7 @@ static void put_feed(fr_request *request, const fr_post *posts, size_t count, bo
     fr_buffer_text(out, ",\"complete\":true}");
 }
 
-/* ---- who counts -------------------------------------------------------------------------------------------------------------------- */
+/* ---- who counts ------------------------------------------------------------------------------ */
 
 typedef struct {
     fr_arena *arena;
@@ -219,10 +224,12 @@ static int by_uid(const void *a, const void *b)
 
 static bool has_uid(const uid_list *sorted, uint32_t uid)
 {
-    return sorted->count != 0 && bsearch(&uid, sorted->uids, sorted->count, sizeof uid, by_uid) != NULL;
+    return sorted->count != 0 &&
+           bsearch(&uid, sorted->uids, sorted->count, sizeof uid, by_uid) != NULL;
 }
 
-/** Whoever the viewer blocks, or who blocks the viewer. Blocks of inactive accounts do not count. */
+/** Whoever the viewer blocks, or who blocks the viewer. Blocks of inactive accounts do not
+ *  count. */
 static bool read_blocks(fr_request *request, uint32_t viewer, uid_list *blocked)
 {
     const fr_query_context *context = request->context;
@@ -245,11 +252,13 @@ static bool keep_unblocked(void *context, const fr_post *post)
     return !post->repost || !has_uid(context, post->subject.uid);
 }
 
-/* ---- routes -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- routes ---------------------------------------------------------------------------------- */
 
-static bool read_page(fr_request *request, uint64_t *limit, bool *has_below, fr_post_key *below, fr_post **room)
+static bool read_page(fr_request *request, uint64_t *limit, bool *has_below, fr_post_key *below,
+                      fr_post **room)
 {
-    if (!fr_param_limit(request, LIMIT_DEFAULT, LIMIT_MAX, limit) || !read_cursor(request, has_below, below)) {
+    if (!fr_param_limit(request, LIMIT_DEFAULT, LIMIT_MAX, limit) ||
+        !read_cursor(request, has_below, below)) {
         return false;
     }
     *room = fr_arena_take(request->arena, (*limit + 1) * sizeof **room);
@@ -275,15 +284,16 @@ static void answer_feed(fr_request *request, const uid_list *authors, const uid_
         .author_count = authors->count,
         .as_of_seq = request->seq,
         .keep = blocked == NULL ? NULL : keep_unblocked,
-        .context = (void *)(uintptr_t)blocked, // NOLINT(performance-no-int-to-ptr): the callback reads it only
+        // NOLINT(performance-no-int-to-ptr): the callback reads it only
+        .context = (void *)(uintptr_t)blocked,
     };
     uint64_t limit = 0;
     fr_post *posts = NULL;
     size_t count = 0;
     bool more = false;
     if (read_page(request, &limit, &wanted.has_below, &wanted.below, &posts) &&
-        (limit == 0 ||
-         fr_check(request, fr_posts_merge(request->context->posts, &wanted, limit, posts, &count, &more, NULL)))) {
+        (limit == 0 || fr_check(request, fr_posts_merge(request->context->posts, &wanted, limit,
+                                                        posts, &count, &more, NULL)))) {
         put_feed(request, posts, count, more);
     }
 }
@@ -297,7 +307,8 @@ void fr_route_timeline(fr_request *request)
     if (!known_account(request, &viewer) || !read_blocks(request, viewer, &blocked)) {
         return;
     }
-    fr_graph_each_out(request->context->graph, FR_EDGE_FOLLOW, viewer, request->seq, add_uid, &follows);
+    fr_graph_each_out(request->context->graph, FR_EDGE_FOLLOW, viewer, request->seq, add_uid,
+                      &follows);
     bool self = false;
     for (size_t i = 0; i < follows.count; i++) {
         self = self || follows.uids[i] == viewer;
@@ -331,26 +342,29 @@ void fr_route_newest(fr_request *request)
     size_t count = 0;
     bool more = false;
     if (read_page(request, &limit, &has_below, &below, &posts) &&
-        (limit == 0 || fr_check(request, fr_posts_newest(request->context->posts, request->seq, has_below, below, limit,
-                                                         posts, &count, &more, NULL)))) {
+        (limit == 0 ||
+         fr_check(request, fr_posts_newest(request->context->posts, request->seq, has_below, below,
+                                           limit, posts, &count, &more, NULL)))) {
         put_feed(request, posts, count, more);
     }
 }
 
-/* ---- relationships -------------------------------------------------------------------------------------------------------------------- */
+/* ---- relationships --------------------------------------------------------------------------- */
 
 /** The record by which `from` points to `to`; nothing when its account is inactive. */
-static bool put_edge(fr_request *request, const char *name, fr_edge_kind kind, const char *collection, uint32_t from,
-                     uint32_t to)
+static bool put_edge(fr_request *request, const char *name, fr_edge_kind kind,
+                     const char *collection, uint32_t from, uint32_t to)
 {
     const fr_query_context *context = request->context;
     fr_buffer *out = fr_body(request);
     fr_edge edge;
-    bool there = from != 0 && to != 0 && fr_identity_active(context->identity, from, request->seq) &&
+    bool there = from != 0 && to != 0 &&
+                 fr_identity_active(context->identity, from, request->seq) &&
                  fr_graph_find(context->graph, kind, from, to, request->seq, &edge) == FR_OK;
     fr_buffer_printf(out, ",\"%s\":", name);
     if (there) {
-        fr_ref ref = {from, fr_dict_find(context->ids->collections, fr_slice_text(collection)), edge.rkey};
+        fr_ref ref = {from, fr_dict_find(context->ids->collections, fr_slice_text(collection)),
+                      edge.rkey};
         fr_put_record_uri(request, ref);
     } else {
         fr_buffer_text(out, "null");
@@ -367,7 +381,8 @@ void fr_route_relationships(fr_request *request)
     uint32_t b = 0;
     fr_slice did_a;
     fr_slice did_b;
-    if (!fr_param_account(request, "a", &a, &did_a) || !fr_param_account(request, "b", &b, &did_b)) {
+    if (!fr_param_account(request, "a", &a, &did_a) ||
+        !fr_param_account(request, "b", &b, &did_b)) {
         return;
     }
     if (!fr_did_valid(did_a) || !fr_did_valid(did_b)) {

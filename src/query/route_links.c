@@ -6,7 +6,12 @@
 #include <fr/extract.h>
 #include <stdlib.h>
 
-enum { LIMIT_DEFAULT = 100, LIMIT_MAX = 1000, DIDS_MAX = FR_QUERY_PARAMS_MAX, TEXT_MAX_BYTES = 1 << 16 };
+enum {
+    LIMIT_DEFAULT = 100,
+    LIMIT_MAX = 1000,
+    DIDS_MAX = FR_QUERY_PARAMS_MAX,
+    TEXT_MAX_BYTES = 1 << 16
+};
 
 /** The list a request is about. */
 typedef struct {
@@ -19,7 +24,7 @@ typedef struct {
     bool exact;      /* match=exact */
 } list_request;
 
-/* ---- taking the request apart --------------------------------------------------------------------------------------------- */
+/* ---- taking the request apart ---------------------------------------------------------------- */
 
 /** collection:path without its leading dot, split at the first colon. */
 static bool split_source(fr_request *request, fr_slice source, list_request *list)
@@ -47,7 +52,8 @@ static bool read_options(fr_request *request, list_request *list)
 {
     fr_slice include;
     fr_slice match;
-    if (!fr_param_scalar(request, "include", &include, NULL) || !fr_param_scalar(request, "match", &match, NULL)) {
+    if (!fr_param_scalar(request, "include", &include, NULL) ||
+        !fr_param_scalar(request, "match", &match, NULL)) {
         return false;
     }
     list->inactive = fr_slice_equal(include, FR_SLICE("inactive"));
@@ -55,7 +61,8 @@ static bool read_options(fr_request *request, list_request *list)
     return true;
 }
 
-static bool read_subject(fr_request *request, const char *name, const char *other, list_request *list)
+static bool read_subject(fr_request *request, const char *name, const char *other,
+                         list_request *list)
 {
     bool given = false;
     if (!fr_param_alias(request, name, other, &list->subject, &given)) {
@@ -95,11 +102,13 @@ static bool read_source(fr_request *request, bool wants_source, list_request *li
         return true;
     }
     fr_refuse_param(request, "missing parameter",
-                    wants_source && !has_collection && !has_path ? "source" : has_collection ? "path" : "collection");
+                    wants_source && !has_collection && !has_path ? "source"
+                    : has_collection                             ? "path"
+                                                                 : "collection");
     return false;
 }
 
-/* ---- finding it --------------------------------------------------------------------------------------------------------------- */
+/* ---- finding it ------------------------------------------------------------------------------ */
 
 static void note_any(void *context, uint32_t source, fr_links_count count)
 {
@@ -114,7 +123,8 @@ static bool find_form(fr_request *request, list_request *list, fr_slice text)
     if (fr_ids_find_target(request->context->ids, text, &list->target) != FR_OK) {
         return false;
     }
-    return fr_check(request, fr_links_each_source(list->pin, list->target, note_any, &any, NULL)) && any;
+    return fr_check(request, fr_links_each_source(list->pin, list->target, note_any, &any, NULL)) &&
+           any;
 }
 
 /** The subject verbatim; when nothing ever linked to that, its normal form. */
@@ -168,14 +178,15 @@ static bool count_list(fr_request *request, const list_request *list, int64_t *t
     if (!list->known || list->source == 0) {
         return true;
     }
-    if (!fr_check(request, fr_links_count_of(list->pin, list->target, list->source, &count, NULL))) {
+    if (!fr_check(request,
+                  fr_links_count_of(list->pin, list->target, list->source, &count, NULL))) {
         return false;
     }
     *total = total_of(list, count);
     return true;
 }
 
-/* ---- counts --------------------------------------------------------------------------------------------------------------------- */
+/* ---- counts ---------------------------------------------------------------------------------- */
 
 /** One look for the common case: the subject as it is has such links, or nobody has. */
 static void answer_count(fr_request *request, list_request *list)
@@ -214,7 +225,7 @@ void fr_route_backlinks_count(fr_request *request)
     }
 }
 
-/* ---- a DID filter ------------------------------------------------------------------------------------------------------------------ */
+/* ---- a DID filter ---------------------------------------------------------------------------- */
 
 typedef struct {
     bool given;
@@ -296,7 +307,8 @@ static bool read_filter(fr_request *request, did_filter *filter)
         return false;
     }
     if (has_from_dids && filter->given) {
-        fr_refuse(request, 400, "InvalidRequest", "parameters exclude each other: from_dids and did");
+        fr_refuse(request, 400, "InvalidRequest",
+                  "parameters exclude each other: from_dids and did");
         return false;
     }
     if (has_from_dids && !add_from_dids(request, filter, from_dids)) {
@@ -311,7 +323,8 @@ static bool read_filter(fr_request *request, did_filter *filter)
 static bool in_filter(void *context, uint32_t uid)
 {
     const did_filter *filter = context;
-    return filter->count != 0 && bsearch(&uid, filter->uids, filter->count, sizeof uid, by_uid) != NULL;
+    return filter->count != 0 &&
+           bsearch(&uid, filter->uids, filter->count, sizeof uid, by_uid) != NULL;
 }
 
 static bool count_match(void *context, uint32_t uid)
@@ -321,15 +334,17 @@ static bool count_match(void *context, uint32_t uid)
     return false;
 }
 
-/* ---- lists ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- lists ----------------------------------------------------------------------------------- */
 
 enum { CURSOR_BYTES = 8 + 2 + 4 };
 
 /** By texts, so that a cursor outlives a rebuild. */
-static uint64_t binding_of(const fr_request *request, const list_request *list, const did_filter *filter)
+static uint64_t binding_of(const fr_request *request, const list_request *list,
+                           const did_filter *filter)
 {
-    uint64_t parts[5] = {fr_xxh3_64(request->path), fr_xxh3_64(list->subject), fr_xxh3_64(list->collection),
-                         fr_xxh3_64(list->path), filter->given ? filter->hash | 1 : 0};
+    uint64_t parts[5] = {fr_xxh3_64(request->path), fr_xxh3_64(list->subject),
+                         fr_xxh3_64(list->collection), fr_xxh3_64(list->path),
+                         filter->given ? filter->hash | 1 : 0};
     return fr_xxh3_64(fr_slice_of(parts, sizeof parts));
 }
 
@@ -383,21 +398,25 @@ static void put_linker(fr_request *request, const fr_linker *linker)
     fr_buffer_byte(out, '}');
 }
 
-static bool filtered_total(fr_request *request, const list_request *list, did_filter *filter, int64_t *total)
+static bool filtered_total(fr_request *request, const list_request *list, did_filter *filter,
+                           int64_t *total)
 {
-    fr_links_page page = {.target = list->target, .source = list->source, .keep = count_match, .context = filter};
+    fr_links_page page = {
+        .target = list->target, .source = list->source, .keep = count_match, .context = filter};
     fr_linker none;
     size_t count = 0;
     bool more = false;
     filter->matches = 0;
-    if (filter->count != 0 && !fr_check(request, fr_links_list(list->pin, &page, 0, &none, &count, &more, NULL))) {
+    if (filter->count != 0 &&
+        !fr_check(request, fr_links_list(list->pin, &page, 0, &none, &count, &more, NULL))) {
         return false;
     }
     *total = (int64_t)filter->matches;
     return true;
 }
 
-static void answer_page(fr_request *request, const list_request *list, did_filter *filter, uint64_t limit)
+static void answer_page(fr_request *request, const list_request *list, did_filter *filter,
+                        uint64_t limit)
 {
     fr_links_page page = {.target = list->target, .source = list->source};
     uint64_t bound = binding_of(request, list, filter);
@@ -416,8 +435,10 @@ static void answer_page(fr_request *request, const list_request *list, did_filte
     page.keep = filter->given ? in_filter : NULL;
     page.context = filter;
     if (findable &&
-        (!(filter->given ? filtered_total(request, list, filter, &total) : count_list(request, list, &total)) ||
-         (limit != 0 && !fr_check(request, fr_links_list(list->pin, &page, limit, linkers, &count, &more, NULL))))) {
+        (!(filter->given ? filtered_total(request, list, filter, &total)
+                         : count_list(request, list, &total)) ||
+         (limit != 0 && !fr_check(request, fr_links_list(list->pin, &page, limit, linkers, &count,
+                                                         &more, NULL))))) {
         return;
     }
     fr_buffer *out = fr_body(request);
@@ -439,7 +460,8 @@ void fr_route_links(fr_request *request)
     did_filter filter = {0};
     uint64_t limit = 0;
     if (!read_subject(request, "target", "subject", &list) || !read_source(request, false, &list) ||
-        !fr_param_limit(request, LIMIT_DEFAULT, LIMIT_MAX, &limit) || !read_filter(request, &filter)) {
+        !fr_param_limit(request, LIMIT_DEFAULT, LIMIT_MAX, &limit) ||
+        !read_filter(request, &filter)) {
         return;
     }
     if (open_list(request, &list)) {
@@ -448,7 +470,7 @@ void fr_route_links(fr_request *request)
     fr_links_pin_release(list.pin);
 }
 
-/* ---- all counts ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- all counts ------------------------------------------------------------------------------ */
 
 typedef struct {
     uint32_t collection, source;
@@ -494,7 +516,8 @@ static int by_collection(const void *a, const void *b)
     return (left->source > right->source) - (left->source < right->source);
 }
 
-static void put_counts(fr_request *request, const list_request *list, const source_counts *counts, bool skip_empty)
+static void put_counts(fr_request *request, const list_request *list, const source_counts *counts,
+                       bool skip_empty)
 {
     fr_buffer *out = fr_body(request);
     uint32_t open = 0;
@@ -535,8 +558,9 @@ void fr_route_links_all_count(fr_request *request)
         return;
     }
     if (pin(request, &list) && find_target(request, &list)) {
-        bool sound = !list.known ||
-                     fr_check(request, fr_links_each_source(list.pin, list.target, note_source, &counts, NULL));
+        bool sound =
+            !list.known || fr_check(request, fr_links_each_source(list.pin, list.target,
+                                                                  note_source, &counts, NULL));
         if (sound && fr_check(request, counts.failed ? FR_NOMEM : FR_OK)) {
             if (counts.count != 0) {
                 qsort(counts.items, counts.count, sizeof *counts.items, by_collection);
@@ -547,7 +571,7 @@ void fr_route_links_all_count(fr_request *request)
     fr_links_pin_release(list.pin);
 }
 
-/* ---- what grows -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- what grows ------------------------------------------------------------------------------ */
 
 void fr_route_links_top(fr_request *request)
 {

@@ -6,7 +6,7 @@
 #include <fr/codec.h>
 #include <stdlib.h>
 
-/* ---- keys of events that were seen ------------------------------------------------------------------------------ */
+/* ---- keys of events that were seen ----------------------------------------------------------- */
 
 enum { KEY_BYTES = 20, KEYS_FIRST = 1 << 8 };
 
@@ -19,7 +19,8 @@ static size_t key_slot(uint8_t (*keys)[KEY_BYTES], size_t mask, const uint8_t ke
     return i;
 }
 
-fr_status fr_resolver_key_seen(fr_resolver *r, const uint8_t key[KEY_BYTES], bool *seen, fr_error *err)
+fr_status fr_resolver_key_seen(fr_resolver *r, const uint8_t key[KEY_BYTES], bool *seen,
+                               fr_error *err)
 {
     *seen = r->keys != NULL && fr_load_u32be(r->keys[key_slot(r->keys, r->key_mask, key)]) != 0;
     if (*seen || r->saved_seq == 0) {
@@ -27,7 +28,8 @@ fr_status fr_resolver_key_seen(fr_resolver *r, const uint8_t key[KEY_BYTES], boo
     }
     uint8_t stored[1 + KEY_BYTES] = {'k'};
     memcpy(stored + 1, key, KEY_BYTES);
-    fr_status status = fr_store_get(r->store, NULL, fr_slice_of(stored, sizeof stored), &r->value, err);
+    fr_status status =
+        fr_store_get(r->store, NULL, fr_slice_of(stored, sizeof stored), &r->value, err);
     *seen = status == FR_OK;
     return status == FR_NOT_FOUND ? FR_OK : status;
 }
@@ -60,7 +62,7 @@ fr_status fr_resolver_key_add(fr_resolver *r, const uint8_t key[KEY_BYTES], fr_e
     return FR_OK;
 }
 
-/* ---- status ------------------------------------------------------------------------------------------------------ */
+/* ---- status ---------------------------------------------------------------------------------- */
 
 typedef struct {
     bool active;
@@ -124,9 +126,11 @@ static fr_status newest_rev(void *context, const fr_row *row)
     return FR_OK;
 }
 
-/** Calls `each` for every row of the account, tombstones included; recent rows go before stored ones. */
-static fr_status each_row(fr_resolver *r, uint32_t uid, fr_status (*each)(void *context, const fr_row *row),
-                          void *context, fr_error *err)
+/** Calls `each` for every row of the account, tombstones included; recent rows go before stored
+ *  ones. */
+static fr_status each_row(fr_resolver *r, uint32_t uid,
+                          fr_status (*each)(void *context, const fr_row *row), void *context,
+                          fr_error *err)
 {
     for (uint32_t i = fr_rows_first_of(r->rows, uid); i != FR_ROW_NONE;) {
         const fr_row *row = fr_rows_at(r->rows, i);
@@ -159,8 +163,10 @@ static fr_status each_row(fr_resolver *r, uint32_t uid, fr_status (*each)(void *
     return status == FR_END ? FR_OK : status;
 }
 
-/** Deletion is the empty repository at the newest rev known: older commits that come late stay out. */
-static fr_status delete_account(fr_resolver *r, uint32_t uid, uint64_t seq, fr_account *account, fr_error *err)
+/** Deletion is the empty repository at the newest rev known: older commits that come late stay
+ *  out. */
+static fr_status delete_account(fr_resolver *r, uint32_t uid, uint64_t seq, fr_account *account,
+                                fr_error *err)
 {
     uint64_t newest = account->floor_rev;
     FR_TRY(each_row(r, uid, newest_rev, &newest, err));
@@ -170,7 +176,8 @@ static fr_status delete_account(fr_resolver *r, uint32_t uid, uint64_t seq, fr_a
     return FR_OK;
 }
 
-static fr_status settle(fr_resolver *r, const fr_event *event, uint64_t seq, fr_fact *fact, fr_error *err)
+static fr_status settle(fr_resolver *r, const fr_event *event, uint64_t seq, fr_fact *fact,
+                        fr_error *err)
 {
     account_body body;
     FR_TRY(read_body(r, event, &body, err));
@@ -191,7 +198,7 @@ static fr_status settle(fr_resolver *r, const fr_event *event, uint64_t seq, fr_
     return FR_OK;
 }
 
-/* ---- the events --------------------------------------------------------------------------------------------------- */
+/* ---- the events ------------------------------------------------------------------------------ */
 
 static fr_account_status status_of(const fr_resolver *r, uint32_t uid)
 {
@@ -199,7 +206,8 @@ static fr_account_status status_of(const fr_resolver *r, uint32_t uid)
     return account == NULL ? FR_ACCOUNT_ACTIVE : account->status;
 }
 
-static fr_status apply_sync(fr_resolver *r, const fr_event *event, fr_resolved *resolved, fr_fact *fact, fr_error *err)
+static fr_status apply_sync(fr_resolver *r, const fr_event *event, fr_resolved *resolved,
+                            fr_fact *fact, fr_error *err)
 {
     uint32_t uid = fr_ids_find_did(r->ids, event->did);
     const fr_account *known = fr_accounts_find(r->accounts, uid);
@@ -211,13 +219,16 @@ static fr_status apply_sync(fr_resolver *r, const fr_event *event, fr_resolved *
     FR_TRY(fr_ids_intern_did(r->ids, event->did, &uid, err));
     FR_TRY(fr_accounts_touch(r->accounts, uid, &account, err));
     account->floor_rev = event->rev;
-    *fact = (fr_fact){.event = event, .uid = uid, .status_before = account->status, .status_after = account->status};
+    *fact = (fr_fact){.event = event,
+                      .uid = uid,
+                      .status_before = account->status,
+                      .status_after = account->status};
     *resolved = FR_RESOLVED_NEW;
     return FR_OK;
 }
 
-fr_status fr_resolver_apply_account(fr_resolver *r, const fr_event *event, uint64_t seq, fr_resolved *resolved,
-                                    fr_fact *fact, fr_error *err)
+fr_status fr_resolver_apply_account(fr_resolver *r, const fr_event *event, uint64_t seq,
+                                    fr_resolved *resolved, fr_fact *fact, fr_error *err)
 {
     if (event->kind == FR_EVENT_SYNC) {
         return apply_sync(r, event, resolved, fact, err);
@@ -246,12 +257,13 @@ fr_status fr_resolver_apply_account(fr_resolver *r, const fr_event *event, uint6
     return FR_OK;
 }
 
-/* ---- enumeration ---------------------------------------------------------------------------------------------------- */
+/* ---- enumeration ----------------------------------------------------------------------------- */
 
 typedef struct {
     fr_resolver *r;
     uint64_t before_seq;
-    fr_status (*each)(void *context, fr_ref ref, uint64_t seq, uint64_t rev, const fr_link *links, size_t count);
+    fr_status (*each)(void *context, fr_ref ref, uint64_t seq, uint64_t rev, const fr_link *links,
+                      size_t count);
     void *context;
 } record_walk;
 
@@ -259,13 +271,15 @@ static fr_status live_only(void *context, const fr_row *row)
 {
     const record_walk *walk = context;
     return fr_resolver_row_live(walk->r, row, walk->before_seq)
-               ? walk->each(walk->context, row->ref, row->seq, row->rev, row->links, row->link_count)
+               ? walk->each(walk->context, row->ref, row->seq, row->rev, row->links,
+                            row->link_count)
                : FR_OK;
 }
 
 fr_status fr_resolver_each_record(fr_resolver *r, uint32_t uid, uint64_t before_seq,
-                                  fr_status (*each)(void *context, fr_ref ref, uint64_t seq, uint64_t rev,
-                                                    const fr_link *links, size_t count),
+                                  fr_status (*each)(void *context, fr_ref ref, uint64_t seq,
+                                                    uint64_t rev, const fr_link *links,
+                                                    size_t count),
                                   void *context, fr_error *err)
 {
     record_walk walk = {r, before_seq, each, context};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Pages by uid, made when first needed: most accounts never have an entry, and a network whose every account came as a CAR
-// has them densely.
+// Pages by uid, made when first needed: most accounts never have an entry, and a network whose
+// every account came as a CAR has them densely.
 #include "accounts.h"
 
 #include <stdlib.h>
@@ -49,7 +49,8 @@ static fr_status make_page(fr_accounts *accounts, size_t page, fr_error *err)
         if (bigger == NULL) {
             return fr_fail(err, FR_NOMEM, "accounts");
         }
-        memset(bigger + accounts->page_room, 0, (room - accounts->page_room) * sizeof(fr_account *));
+        memset(bigger + accounts->page_room, 0,
+               (room - accounts->page_room) * sizeof(fr_account *));
         accounts->pages = bigger;
         accounts->page_room = room;
     }

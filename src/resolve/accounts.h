@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** What the resolver remembers of accounts that had more than records: a status, a complete CAR, a deletion.
+/** What the resolver remembers of accounts that had more than records: a status, a complete CAR, a
+ *  deletion.
  *  thread: owned(writer) */
 #pragma once
 
 #include <fr/resolve.h>
 
 typedef struct {
-    uint64_t floor_rev;   /* commits at or below it are old: the rev of the last complete CAR, or of all at a deletion */
-    uint64_t status_us;   /* time of the event that set the status */
-    uint64_t deleted_seq; /* records made at or before it are gone */
+    /* commits at or below it are old: the rev of the last complete CAR, or of all at a deletion */
+    uint64_t floor_rev;
+    uint64_t status_us;          /* time of the event that set the status */
+    uint64_t deleted_seq;        /* records made at or before it are gone */
     uint64_t deleted_seq_before; /* … as it was before the last deletion; not saved */
     fr_account_status status;
     bool touched; /* since the last save */
@@ -20,7 +22,8 @@ void fr_accounts_free(fr_accounts *accounts);
 /** NULL for an account of which nothing is remembered. */
 const fr_account *fr_accounts_find(const fr_accounts *accounts, uint32_t uid);
 /** For changing; notes it as touched. */
-FR_MUST_USE fr_status fr_accounts_touch(fr_accounts *accounts, uint32_t uid, fr_account **out, fr_error *err);
+FR_MUST_USE fr_status fr_accounts_touch(fr_accounts *accounts, uint32_t uid, fr_account **out,
+                                        fr_error *err);
 /** Touched accounts in ascending order; the notes are forgotten by fr_accounts_saved. */
 const uint32_t *fr_accounts_touched(fr_accounts *accounts, size_t *count);
 void fr_accounts_saved(fr_accounts *accounts);

@@ -6,9 +6,10 @@
 //                                                     ^
 //   pages of 4096 pointers: id -> entry --------------'
 //
-// A slot carries 16 bits of the hash, so a probe that does not match costs one cache miss and one that does costs two.
-// Slots are filled with release stores; a table that is full is replaced by one twice its size and retired. Ids are
-// given densely from 1. x86-64 and aarch64 user pointers fit in 48 bits.
+// A slot carries 16 bits of the hash, so a probe that does not match costs one cache miss and one
+// that does costs two. Slots are filled with release stores; a table that is full is replaced by
+// one twice its size and retired. Ids are given densely from 1. x86-64 and aarch64 user pointers
+// fit in 48 bits.
 #include "dict.h"
 
 #include <fr/codec.h>
@@ -39,13 +40,13 @@ typedef struct {
 } table;
 
 struct fr_dict {
-    table *table;       /* rcu */
-    entry ***pages;     /* PAGES_MAX pointers, filled with release stores */
-    uint32_t count;     /* atomic */
-    chunk *chunks;      /* owned(writer) from here */
+    table *table;   /* rcu */
+    entry ***pages; /* PAGES_MAX pointers, filled with release stores */
+    uint32_t count; /* atomic */
+    chunk *chunks;  /* owned(writer) from here */
     uint8_t *next;
     size_t left;
-    uint64_t bytes;     /* atomic */
+    uint64_t bytes; /* atomic */
 };
 
 static const uint64_t POINTER_BITS = (UINT64_C(1) << 48) - 1;
@@ -96,14 +97,16 @@ void fr_dict_free(fr_dict *dict)
 
 static const entry *slot_entry(uint64_t slot)
 {
-    return (const entry *)(uintptr_t)(slot & POINTER_BITS); // NOLINT(performance-no-int-to-ptr): packed slot
+    // NOLINT(performance-no-int-to-ptr): packed slot
+    return (const entry *)(uintptr_t)(slot & POINTER_BITS);
 }
 
 static const entry *find(const table *t, fr_slice text, uint64_t hash)
 {
     uint64_t tag = hash & ~POINTER_BITS;
     for (uint64_t i = hash & t->mask;; i = (i + 1) & t->mask) {
-        uint64_t slot = __atomic_load_n(&t->slots[i], __ATOMIC_ACQUIRE); /* pairs with the release in place() */
+        /* pairs with the release in place() */
+        uint64_t slot = __atomic_load_n(&t->slots[i], __ATOMIC_ACQUIRE);
         if (slot == 0) {
             return NULL;
         }
@@ -186,7 +189,8 @@ static fr_status page_of(fr_dict *dict, uint32_t id, entry ***page, fr_error *er
         if (*page == NULL) {
             return fr_fail(err, FR_NOMEM, "dictionary page");
         }
-        __atomic_store_n(&dict->pages[id / PAGE_ENTRIES], *page, __ATOMIC_RELEASE); /* pairs with fr_dict_text */
+        /* pairs with fr_dict_text */
+        __atomic_store_n(&dict->pages[id / PAGE_ENTRIES], *page, __ATOMIC_RELEASE);
         __atomic_add_fetch(&dict->bytes, PAGE_ENTRIES * sizeof **page, __ATOMIC_RELAXED);
     }
     return FR_OK;
@@ -218,7 +222,8 @@ fr_status fr_dict_intern(fr_dict *dict, fr_slice text, uint32_t *id, fr_error *e
     if (text.size != 0) {
         memcpy(e->bytes, text.data, text.size);
     }
-    __atomic_store_n(&page[fresh_id % PAGE_ENTRIES], e, __ATOMIC_RELEASE); /* pairs with fr_dict_text */
+    /* pairs with fr_dict_text */
+    __atomic_store_n(&page[fresh_id % PAGE_ENTRIES], e, __ATOMIC_RELEASE);
     place(dict->table, hash, e);
     __atomic_store_n(&dict->count, fresh_id, __ATOMIC_RELEASE);
     *id = fresh_id;
@@ -228,7 +233,8 @@ fr_status fr_dict_intern(fr_dict *dict, fr_slice text, uint32_t *id, fr_error *e
 fr_slice fr_dict_text(const fr_dict *dict, uint32_t id)
 {
     entry **page = __atomic_load_n(&dict->pages[id / PAGE_ENTRIES], __ATOMIC_ACQUIRE);
-    const entry *e = page == NULL ? NULL : __atomic_load_n(&page[id % PAGE_ENTRIES], __ATOMIC_ACQUIRE);
+    const entry *e =
+        page == NULL ? NULL : __atomic_load_n(&page[id % PAGE_ENTRIES], __ATOMIC_ACQUIRE);
     return e == NULL ? (fr_slice){NULL, 0} : fr_slice_of(e->bytes, e->size);
 }
 

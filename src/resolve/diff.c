@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Which links of a record come, stay and go. A record has one or two links, so looking for each in the other list is the
-// fast way; above a bound both lists are sorted first, so ten thousand links stay n log n.
+// Which links of a record come, stay and go. A record has one or two links, so looking for each in
+// the other list is the fast way; above a bound both lists are sorted first, so ten thousand links
+// stay n log n.
 #include "resolve.h"
 
 #include <stdlib.h>
@@ -23,8 +24,8 @@ static int by_link(const void *a, const void *b)
     return compare(*(const fr_link *const *)a, *(const fr_link *const *)b);
 }
 
-static fr_status intern(fr_resolver *r, uint32_t collection, const fr_link_text *texts, size_t count, uint64_t seq,
-                        fr_link *all, fr_error *err)
+static fr_status intern(fr_resolver *r, uint32_t collection, const fr_link_text *texts,
+                        size_t count, uint64_t seq, fr_link *all, fr_error *err)
 {
     for (size_t i = 0; i < count; i++) {
         all[i] = (fr_link){.arrival_seq = seq, .arrival_ordinal = (uint16_t)i};
@@ -35,7 +36,8 @@ static fr_status intern(fr_resolver *r, uint32_t collection, const fr_link_text 
 }
 
 /** The text of a hashed target, copied so that it lives as long as the fact. */
-static fr_status keep_text(fr_resolver *r, const fr_link *link, fr_slice text, fr_slice *out, fr_error *err)
+static fr_status keep_text(fr_resolver *r, const fr_link *link, fr_slice text, fr_slice *out,
+                           fr_error *err)
 {
     *out = (fr_slice){NULL, 0};
     return fr_target_is_text(link->target) ? fr_arena_copy(&r->batch, text, out, err) : FR_OK;
@@ -49,7 +51,8 @@ typedef struct {
 static const fr_link *find(const prior_set *set, const fr_link *link)
 {
     if (set->order != NULL) {
-        const fr_link **at = bsearch(&link, set->order, set->prior->link_count, sizeof(const fr_link *), by_link);
+        const fr_link **at =
+            bsearch(&link, set->order, set->prior->link_count, sizeof(const fr_link *), by_link);
         return at == NULL ? NULL : *at;
     }
     for (uint32_t i = 0; i < set->prior->link_count; i++) {
@@ -60,12 +63,14 @@ static const fr_link *find(const prior_set *set, const fr_link *link)
     return NULL;
 }
 
-/** Splits `all` into kept (with the places of old) and fresh, and the prior links into kept and gone. */
-static fr_status split(fr_resolver *r, fr_link *all, const fr_link_text *texts, size_t count, const fr_row *prior,
-                       fr_fact *fact, fr_error *err)
+/** Splits `all` into kept (with the places of old) and fresh, and the prior links into kept and
+ *  gone. */
+static fr_status split(fr_resolver *r, fr_link *all, const fr_link_text *texts, size_t count,
+                       const fr_row *prior, fr_fact *fact, fr_error *err)
 {
     size_t old = prior->link_count;
-    size_t room = (count + count + old) * sizeof(fr_link) + count * sizeof(fr_slice) + old * (sizeof(void *) + 1);
+    size_t room = (count + count + old) * sizeof(fr_link) + count * sizeof(fr_slice) +
+                  old * (sizeof(void *) + 1);
     uint8_t *memory = fr_arena_take(&r->batch, room + 64);
     if (memory == NULL) {
         return fr_fail(err, FR_NOMEM, "resolver: links");
@@ -108,8 +113,8 @@ static fr_status split(fr_resolver *r, fr_link *all, const fr_link_text *texts, 
     return FR_OK;
 }
 
-static fr_status all_fresh(fr_resolver *r, const fr_link *all, const fr_link_text *texts, size_t count, fr_fact *fact,
-                           fr_error *err)
+static fr_status all_fresh(fr_resolver *r, const fr_link *all, const fr_link_text *texts,
+                           size_t count, fr_fact *fact, fr_error *err)
 {
     fr_slice *fresh_texts = fr_arena_take(&r->batch, count * sizeof *fresh_texts);
     if (fresh_texts == NULL) {
@@ -124,9 +129,9 @@ static fr_status all_fresh(fr_resolver *r, const fr_link *all, const fr_link_tex
     return FR_OK;
 }
 
-fr_status fr_resolver_diff_links(fr_resolver *r, uint32_t collection, const fr_link_text *texts, size_t count,
-                                 const fr_row *prior, uint64_t seq, fr_fact *fact, const fr_link **all_out,
-                                 fr_error *err)
+fr_status fr_resolver_diff_links(fr_resolver *r, uint32_t collection, const fr_link_text *texts,
+                                 size_t count, const fr_row *prior, uint64_t seq, fr_fact *fact,
+                                 const fr_link **all_out, fr_error *err)
 {
     bool had_links = prior != NULL && prior->link_count != 0;
     if (count == 0 && !had_links) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Texts to small numbers and back. A did:plc is 24 base32 letters, 120 bits: it is kept as a zero byte and 15 bytes, which
-// no other DID can look like (they begin with 'd').
+// Texts to small numbers and back. A did:plc is 24 base32 letters, 120 bits: it is kept as a zero
+// byte and 15 bytes, which no other DID can look like (they begin with 'd').
 #include <fr/codec.h>
 #include <fr/ids.h>
 #include <stdlib.h>
@@ -43,7 +43,7 @@ uint64_t fr_ids_bytes(const fr_ids *ids)
            fr_dict_bytes(ids->sources);
 }
 
-/* ---- accounts --------------------------------------------------------------------------------------------------- */
+/* ---- accounts -------------------------------------------------------------------------------- */
 
 static const int8_t BASE32[256] = {
     ['a'] = 1,  ['b'] = 2,  ['c'] = 3,  ['d'] = 4,  ['e'] = 5,  ['f'] = 6,  ['g'] = 7,  ['h'] = 8,
@@ -107,14 +107,15 @@ fr_slice fr_ids_did(const fr_ids *ids, uint32_t uid, char room[FR_DID_PLC_BYTES]
     return unpack_did(fr_dict_text(ids->dids, uid), room);
 }
 
-/* ---- records ---------------------------------------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 static bool rkey_as_tid(fr_slice rkey, uint64_t *out)
 {
     return rkey.size == FR_TID_BYTES && fr_tid_parse(rkey, out) && (*out & FR_RKEY_INTERNED) == 0;
 }
 
-fr_status fr_ids_intern_ref(fr_ids *ids, fr_slice did, fr_slice collection, fr_slice rkey, fr_ref *out, fr_error *err)
+fr_status fr_ids_intern_ref(fr_ids *ids, fr_slice did, fr_slice collection, fr_slice rkey,
+                            fr_ref *out, fr_error *err)
 {
     fr_ref ref;
     FR_TRY(fr_ids_intern_did(ids, did, &ref.uid, err));
@@ -128,7 +129,8 @@ fr_status fr_ids_intern_ref(fr_ids *ids, fr_slice did, fr_slice collection, fr_s
     return FR_OK;
 }
 
-fr_status fr_ids_find_ref(const fr_ids *ids, fr_slice did, fr_slice collection, fr_slice rkey, fr_ref *out)
+fr_status fr_ids_find_ref(const fr_ids *ids, fr_slice did, fr_slice collection, fr_slice rkey,
+                          fr_ref *out)
 {
     fr_ref ref = {fr_ids_find_did(ids, did), fr_dict_find(ids->collections, collection), 0};
     if (!rkey_as_tid(rkey, &ref.rkey)) {
@@ -159,7 +161,7 @@ fr_slice fr_ids_rkey(const fr_ids *ids, uint64_t rkey, char room[FR_TID_BYTES])
     return fr_slice_of(room, FR_TID_BYTES);
 }
 
-/* ---- targets ---------------------------------------------------------------------------------------------------- */
+/* ---- targets --------------------------------------------------------------------------------- */
 
 typedef struct {
     fr_slice did, collection, rkey;
@@ -172,8 +174,9 @@ static target_form form_of(fr_slice text, target_parts *parts)
 {
     if (fr_slice_starts_with(text, FR_SLICE("at://did:"))) {
         uint64_t tid = 0;
-        bool packed = fr_at_uri_split(text, &parts->did, &parts->collection, &parts->rkey) &&
-                      (rkey_as_tid(parts->rkey, &tid) || fr_slice_equal(parts->rkey, FR_SLICE("self")));
+        bool packed =
+            fr_at_uri_split(text, &parts->did, &parts->collection, &parts->rkey) &&
+            (rkey_as_tid(parts->rkey, &tid) || fr_slice_equal(parts->rkey, FR_SLICE("self")));
         return packed && fr_did_valid(parts->did) ? TARGET_RECORD : TARGET_TEXT;
     }
     if (fr_slice_starts_with(text, FR_SLICE("did:")) && fr_did_valid(text)) {
@@ -194,21 +197,19 @@ fr_status fr_ids_intern_target(fr_ids *ids, fr_slice text, fr_target *out, fr_er
 {
     target_parts parts;
     switch (form_of(text, &parts)) {
-    case TARGET_RECORD: {
-        fr_ref ref;
-        FR_TRY(fr_ids_intern_ref(ids, parts.did, parts.collection, parts.rkey, &ref, err));
-        *out = fr_target_of_ref(ref);
-        return FR_OK;
-    }
-    case TARGET_ACCOUNT: {
-        uint32_t uid = 0;
-        FR_TRY(fr_ids_intern_did(ids, parts.did, &uid, err));
-        *out = (fr_target){(uint64_t)uid << 32, 0};
-        return FR_OK;
-    }
-    default:
-        *out = hash_text(text);
-        return FR_OK;
+        case TARGET_RECORD: {
+            fr_ref ref;
+            FR_TRY(fr_ids_intern_ref(ids, parts.did, parts.collection, parts.rkey, &ref, err));
+            *out = fr_target_of_ref(ref);
+            return FR_OK;
+        }
+        case TARGET_ACCOUNT: {
+            uint32_t uid = 0;
+            FR_TRY(fr_ids_intern_did(ids, parts.did, &uid, err));
+            *out = (fr_target){(uint64_t)uid << 32, 0};
+            return FR_OK;
+        }
+        default: *out = hash_text(text); return FR_OK;
     }
 }
 
@@ -216,20 +217,18 @@ fr_status fr_ids_find_target(const fr_ids *ids, fr_slice text, fr_target *out)
 {
     target_parts parts;
     switch (form_of(text, &parts)) {
-    case TARGET_RECORD: {
-        fr_ref ref;
-        FR_TRY(fr_ids_find_ref(ids, parts.did, parts.collection, parts.rkey, &ref));
-        *out = fr_target_of_ref(ref);
-        return FR_OK;
-    }
-    case TARGET_ACCOUNT: {
-        uint32_t uid = fr_ids_find_did(ids, parts.did);
-        *out = (fr_target){(uint64_t)uid << 32, 0};
-        return uid == 0 ? FR_NOT_FOUND : FR_OK;
-    }
-    default:
-        *out = hash_text(text);
-        return FR_OK;
+        case TARGET_RECORD: {
+            fr_ref ref;
+            FR_TRY(fr_ids_find_ref(ids, parts.did, parts.collection, parts.rkey, &ref));
+            *out = fr_target_of_ref(ref);
+            return FR_OK;
+        }
+        case TARGET_ACCOUNT: {
+            uint32_t uid = fr_ids_find_did(ids, parts.did);
+            *out = (fr_target){(uint64_t)uid << 32, 0};
+            return uid == 0 ? FR_NOT_FOUND : FR_OK;
+        }
+        default: *out = hash_text(text); return FR_OK;
     }
 }
 
@@ -250,11 +249,12 @@ void fr_ids_put_target(const fr_ids *ids, fr_target target, fr_buffer *out)
     fr_buffer_slice(out, fr_ids_rkey(ids, ref.rkey, rkey_room));
 }
 
-/* ---- sources ---------------------------------------------------------------------------------------------------- */
+/* ---- sources --------------------------------------------------------------------------------- */
 
 enum { SOURCE_ROOM_BYTES = 4 + 4096 };
 
-static bool source_key(uint32_t collection, fr_slice path, uint8_t room[SOURCE_ROOM_BYTES], fr_slice *out)
+static bool source_key(uint32_t collection, fr_slice path, uint8_t room[SOURCE_ROOM_BYTES],
+                       fr_slice *out)
 {
     if (path.size > SOURCE_ROOM_BYTES - 4) {
         return false;
@@ -267,7 +267,8 @@ static bool source_key(uint32_t collection, fr_slice path, uint8_t room[SOURCE_R
     return true;
 }
 
-fr_status fr_ids_intern_source(fr_ids *ids, uint32_t collection, fr_slice path, uint32_t *out, fr_error *err)
+fr_status fr_ids_intern_source(fr_ids *ids, uint32_t collection, fr_slice path, uint32_t *out,
+                               fr_error *err)
 {
     uint8_t room[SOURCE_ROOM_BYTES];
     fr_slice key;

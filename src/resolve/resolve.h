@@ -11,15 +11,16 @@
 struct fr_resolver {
     fr_ids *ids;
     fr_store *store;
-    fr_rows *rows;         /* recent: since the last save */
+    fr_rows *rows; /* recent: since the last save */
     fr_accounts *accounts;
     fr_extractor *extractor;
-    fr_json *json;         /* for bodies kept as JSON */
-    fr_arena batch;        /* facts of this batch */
-    fr_arena scratch;      /* one row read from the store */
+    fr_json *json;    /* for bodies kept as JSON */
+    fr_arena batch;   /* facts of this batch */
+    fr_arena scratch; /* one row read from the store */
     fr_buffer value;
     fr_buffer encode;
-    uint8_t (*keys)[20];   /* identity keys since the last save: uid, then 16 bytes; open addressing */
+    /* identity keys since the last save: uid, then 16 bytes; open addressing */
+    uint8_t (*keys)[20];
     size_t key_count, key_mask;
     uint64_t seq;
     uint64_t saved_seq;
@@ -28,21 +29,27 @@ struct fr_resolver {
     bool read_only;
 };
 
-/** The row of a Ref from memory or the store: *out is NULL when there is none. A row from the store lives in the
- *  scratch arena until the next call. */
-FR_MUST_USE fr_status fr_resolver_row(fr_resolver *r, fr_ref ref, fr_row **out, bool *recent, fr_error *err);
-/** Live with respect to the deletion of its account, deletions at or after before_seq looked through. */
+/** The row of a Ref from memory or the store: *out is NULL when there is none. A row from the store
+ *  lives in the scratch arena until the next call. */
+FR_MUST_USE fr_status fr_resolver_row(fr_resolver *r, fr_ref ref, fr_row **out, bool *recent,
+                                      fr_error *err);
+/** Live with respect to the deletion of its account, deletions at or after before_seq looked
+ *  through. */
 bool fr_resolver_row_live(const fr_resolver *r, const fr_row *row, uint64_t before_seq);
 
 /** Has this identity or account event been seen? */
-FR_MUST_USE fr_status fr_resolver_key_seen(fr_resolver *r, const uint8_t key[20], bool *seen, fr_error *err);
+FR_MUST_USE fr_status fr_resolver_key_seen(fr_resolver *r, const uint8_t key[20], bool *seen,
+                                           fr_error *err);
 FR_MUST_USE fr_status fr_resolver_key_add(fr_resolver *r, const uint8_t key[20], fr_error *err);
 
 /** Settles an account, identity or sync event (uid may be 0: not known yet). */
 FR_MUST_USE fr_status fr_resolver_apply_account(fr_resolver *r, const fr_event *event, uint64_t seq,
-                                                fr_resolved *resolved, fr_fact *fact, fr_error *err);
+                                                fr_resolved *resolved, fr_fact *fact,
+                                                fr_error *err);
 
-/** Sets fact->fresh, gone and kept from the old and the new links, and *all to the new ones in document order. */
-FR_MUST_USE fr_status fr_resolver_diff_links(fr_resolver *r, uint32_t collection, const fr_link_text *texts, size_t count,
-                                             const fr_row *prior, uint64_t seq, fr_fact *fact, const fr_link **all,
-                                             fr_error *err);
+/** Sets fact->fresh, gone and kept from the old and the new links, and *all to the new ones in
+ *  document order. */
+FR_MUST_USE fr_status fr_resolver_diff_links(fr_resolver *r, uint32_t collection,
+                                             const fr_link_text *texts, size_t count,
+                                             const fr_row *prior, uint64_t seq, fr_fact *fact,
+                                             const fr_link **all, fr_error *err);

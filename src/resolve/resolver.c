@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Opening, looking up and settling. An event costs one probe of the recent rows and, when nothing recent is known and the
-// store is not empty, one store read that a Bloom filter mostly answers.
+// Opening, looking up and settling. An event costs one probe of the recent rows and, when nothing
+// recent is known and the store is not empty, one store read that a Bloom filter mostly answers.
 //
-// Replays are safe at three levels: the record's row (rev and the operations seen at it), the account's floor (the rev of
-// the last complete CAR, or of everything known when the account was deleted), and the keys of identity and account
-// events. Ids are given only to events that are new, so that they follow from the log alone.
+// Replays are safe at three levels: the record's row (rev and the operations seen at it), the
+// account's floor (the rev of the last complete CAR, or of everything known when the account was
+// deleted), and the keys of identity and account events. Ids are given only to events that are new,
+// so that they follow from the log alone.
 #include "resolve.h"
 
 #include <fr/sort.h>
@@ -38,7 +39,7 @@ void fr_resolver_begin(fr_resolver *r)
     fr_arena_reset(&r->batch);
 }
 
-/* ---- look-up ---------------------------------------------------------------------------------------------------- */
+/* ---- look-up --------------------------------------------------------------------------------- */
 
 fr_status fr_resolver_row(fr_resolver *r, fr_ref ref, fr_row **out, bool *recent, fr_error *err)
 {
@@ -59,7 +60,8 @@ fr_status fr_resolver_row(fr_resolver *r, fr_ref ref, fr_row **out, bool *recent
     if (*out == NULL) {
         return fr_fail(err, FR_NOMEM, "resolver");
     }
-    return fr_row_decode(fr_slice_of(key, sizeof key), fr_buffer_view(&r->value), *out, &r->scratch, err);
+    return fr_row_decode(fr_slice_of(key, sizeof key), fr_buffer_view(&r->value), *out, &r->scratch,
+                         err);
 }
 
 bool fr_resolver_row_live(const fr_resolver *r, const fr_row *row, uint64_t before_seq)
@@ -71,7 +73,8 @@ bool fr_resolver_row_live(const fr_resolver *r, const fr_row *row, uint64_t befo
     if (account == NULL) {
         return true;
     }
-    uint64_t gone = account->deleted_seq >= before_seq ? account->deleted_seq_before : account->deleted_seq;
+    uint64_t gone =
+        account->deleted_seq >= before_seq ? account->deleted_seq_before : account->deleted_seq;
     return row->seq > gone;
 }
 
@@ -85,7 +88,7 @@ fr_status fr_resolver_find(fr_resolver *r, fr_ref ref, bool *live, uint64_t *rev
     return FR_OK;
 }
 
-/* ---- commits ---------------------------------------------------------------------------------------------------- */
+/* ---- commits --------------------------------------------------------------------------------- */
 
 static unsigned op_of(const fr_event *event)
 {
@@ -103,34 +106,39 @@ static bool is_old(const fr_event *event, const fr_account *account, const fr_ro
     if (account != NULL && event->rev <= account->floor_rev && account->floor_rev != 0) {
         return true;
     }
-    return row != NULL && (event->rev < row->rev || (event->rev == row->rev && (row->ops_seen & op_of(event)) != 0));
+    return row != NULL && (event->rev < row->rev ||
+                           (event->rev == row->rev && (row->ops_seen & op_of(event)) != 0));
 }
 
-static bool is_duplicate(const fr_resolver *r, const fr_event *event, uint32_t uid, const fr_row *row, bool from_car)
+static bool is_duplicate(const fr_resolver *r, const fr_event *event, uint32_t uid,
+                         const fr_row *row, bool from_car)
 {
     const fr_account *account = fr_accounts_find(r->accounts, uid);
     if (is_old(event, account, row)) {
         return true;
     }
-    return from_car && row != NULL && fr_resolver_row_live(r, row, UINT64_MAX) && same_cid(row, event);
+    return from_car && row != NULL && fr_resolver_row_live(r, row, UINT64_MAX) &&
+           same_cid(row, event);
 }
 
-/** What is known of the event's record, without giving ids: all unknown when a part of its name is. */
-static fr_status look_up(fr_resolver *r, const fr_event *event, uint32_t *uid, fr_row **row, bool *recent,
-                         fr_error *err)
+/** What is known of the event's record, without giving ids: all unknown when a part of its name
+ *  is. */
+static fr_status look_up(fr_resolver *r, const fr_event *event, uint32_t *uid, fr_row **row,
+                         bool *recent, fr_error *err)
 {
     fr_ref ref;
     *uid = fr_ids_find_did(r->ids, event->did);
     *row = NULL;
     *recent = false;
-    if (*uid == 0 || fr_ids_find_ref(r->ids, event->did, event->collection, event->rkey, &ref) != FR_OK) {
+    if (*uid == 0 ||
+        fr_ids_find_ref(r->ids, event->did, event->collection, event->rkey, &ref) != FR_OK) {
         return FR_OK;
     }
     return fr_resolver_row(r, ref, row, recent, err);
 }
 
-static fr_status extract(fr_resolver *r, const fr_event *event, const fr_link_text **links, size_t *count,
-                         fr_error *err)
+static fr_status extract(fr_resolver *r, const fr_event *event, const fr_link_text **links,
+                         size_t *count, fr_error *err)
 {
     uint64_t dropped = 0;
     if (event->body_format != FR_BODY_JSON) {
@@ -145,7 +153,8 @@ static fr_status extract(fr_resolver *r, const fr_event *event, const fr_link_te
 }
 
 /** The recent row for a commit, made when it was only in the store or nowhere. */
-static fr_status recent_row(fr_resolver *r, fr_ref ref, fr_row *known, bool recent, fr_row **out, fr_error *err)
+static fr_status recent_row(fr_resolver *r, fr_ref ref, fr_row *known, bool recent, fr_row **out,
+                            fr_error *err)
 {
     if (recent) {
         *out = known;
@@ -160,7 +169,8 @@ static fr_status recent_row(fr_resolver *r, fr_ref ref, fr_row *known, bool rece
 }
 
 /** A put by a deleted account brings it back, empty. */
-static fr_status settle_status(fr_resolver *r, const fr_event *event, uint32_t uid, fr_fact *fact, fr_error *err)
+static fr_status settle_status(fr_resolver *r, const fr_event *event, uint32_t uid, fr_fact *fact,
+                               fr_error *err)
 {
     const fr_account *known = fr_accounts_find(r->accounts, uid);
     fact->status_before = known == NULL ? FR_ACCOUNT_ACTIVE : known->status;
@@ -175,8 +185,8 @@ static fr_status settle_status(fr_resolver *r, const fr_event *event, uint32_t u
 }
 
 static fr_status apply_commit(fr_resolver *r, const fr_event *event, uint64_t seq, bool from_car,
-                              const fr_link_text *links, size_t link_count, fr_resolved *resolved, fr_fact *fact,
-                              fr_error *err)
+                              const fr_link_text *links, size_t link_count, fr_resolved *resolved,
+                              fr_fact *fact, fr_error *err)
 {
     uint32_t uid = 0;
     fr_row *known = NULL;
@@ -201,7 +211,8 @@ static fr_status apply_commit(fr_resolver *r, const fr_event *event, uint64_t se
         }
         count = link_count;
     }
-    FR_TRY(fr_resolver_diff_links(r, fact->ref.collection, links, count, prior, seq, fact, &all, err));
+    FR_TRY(
+        fr_resolver_diff_links(r, fact->ref.collection, links, count, prior, seq, fact, &all, err));
 
     fr_row *row = NULL;
     FR_TRY(recent_row(r, fact->ref, known, recent, &row, err));
@@ -217,8 +228,8 @@ static fr_status apply_commit(fr_resolver *r, const fr_event *event, uint64_t se
 }
 
 fr_status fr_resolver_apply(fr_resolver *r, const fr_event *event, uint64_t seq, bool from_car,
-                            const fr_link_text *links, size_t link_count, fr_resolved *resolved, fr_fact *fact,
-                            fr_error *err)
+                            const fr_link_text *links, size_t link_count, fr_resolved *resolved,
+                            fr_fact *fact, fr_error *err)
 {
     bool commit = event->kind == FR_EVENT_PUT || event->kind == FR_EVENT_DELETE;
     FR_TRY(commit ? apply_commit(r, event, seq, from_car, links, link_count, resolved, fact, err)
@@ -229,7 +240,7 @@ fr_status fr_resolver_apply(fr_resolver *r, const fr_event *event, uint64_t seq,
     return FR_OK;
 }
 
-/* ---- opening ---------------------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static fr_dict *dictionary(const fr_ids *ids, unsigned which)
 {
@@ -363,7 +374,7 @@ void fr_resolver_close(fr_resolver *r)
     free(r);
 }
 
-/* ---- saving ----------------------------------------------------------------------------------------------------- */
+/* ---- saving ---------------------------------------------------------------------------------- */
 
 static fr_status save_ids(fr_resolver *r, fr_store_load *load, fr_error *err)
 {
@@ -372,7 +383,8 @@ static fr_status save_ids(fr_resolver *r, fr_store_load *load, fr_error *err)
         uint8_t key[6] = {'D', (uint8_t)which};
         for (uint32_t id = r->saved_ids[which] + 1; id <= fr_dict_count(dict); id++) {
             fr_store_u32be(key + 2, id);
-            FR_TRY(fr_store_load_put(load, fr_slice_of(key, sizeof key), fr_dict_text(dict, id), err));
+            FR_TRY(
+                fr_store_load_put(load, fr_slice_of(key, sizeof key), fr_dict_text(dict, id), err));
         }
     }
     return FR_OK;
@@ -387,7 +399,8 @@ static fr_status save_accounts(fr_resolver *r, fr_store_load *load, fr_error *er
         uint8_t value[FR_ACCOUNT_BYTES];
         fr_store_u32be(key + 1, touched[i]);
         fr_account_encode(fr_accounts_find(r->accounts, touched[i]), value);
-        FR_TRY(fr_store_load_put(load, fr_slice_of(key, sizeof key), fr_slice_of(value, sizeof value), err));
+        FR_TRY(fr_store_load_put(load, fr_slice_of(key, sizeof key),
+                                 fr_slice_of(value, sizeof value), err));
     }
     return FR_OK;
 }
@@ -440,7 +453,8 @@ static fr_status save_rows(fr_resolver *r, fr_store_load *load, fr_error *err)
     }
     for (size_t i = 0; i < count; i++) {
         const fr_row *row = fr_rows_at(r->rows, (uint32_t)i);
-        keys[i] = (fr_sort_key){(uint64_t)row->ref.uid << 32 | row->ref.collection, row->ref.rkey, i};
+        keys[i] =
+            (fr_sort_key){(uint64_t)row->ref.uid << 32 | row->ref.collection, row->ref.rkey, i};
     }
     fr_sort_keys(keys, keys + count, count);
     fr_status status = FR_OK;
@@ -450,9 +464,9 @@ static fr_status save_rows(fr_resolver *r, fr_store_load *load, fr_error *err)
         fr_row_key(row->ref, key);
         fr_buffer_reset(&r->encode);
         status = fr_row_encode(row, &r->encode, err);
-        status = status == FR_OK
-                     ? fr_store_load_put(load, fr_slice_of(key, sizeof key), fr_buffer_view(&r->encode), err)
-                     : status;
+        status = status == FR_OK ? fr_store_load_put(load, fr_slice_of(key, sizeof key),
+                                                     fr_buffer_view(&r->encode), err)
+                                 : status;
     }
     free(keys);
     return status;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Rows lie in pages that never move; a table of 32-bit indexes finds them by Ref, a second one heads a chain for each
-// account that has recent rows (account deletion and deactivation walk it). Links lie in an arena; an update leaves its
-// old ones behind until the next save empties everything.
+// Rows lie in pages that never move; a table of 32-bit indexes finds them by Ref, a second one
+// heads a chain for each account that has recent rows (account deletion and deactivation walk it).
+// Links lie in an arena; an update leaves its old ones behind until the next save empties
+// everything.
 #include "rows.h"
 
 #include <fr/codec.h>
@@ -127,7 +128,8 @@ static bool same_ref(fr_ref a, fr_ref b)
 
 fr_row *fr_rows_find(fr_rows *rows, fr_ref ref)
 {
-    for (uint64_t i = hash_ref(ref) & rows->mask; rows->slots != NULL && rows->slots[i] != 0; i = (i + 1) & rows->mask) {
+    for (uint64_t i = hash_ref(ref) & rows->mask; rows->slots != NULL && rows->slots[i] != 0;
+         i = (i + 1) & rows->mask) {
         fr_row *row = fr_rows_at(rows, rows->slots[i] - 1);
         if (same_ref(row->ref, ref)) {
             return row;
@@ -247,7 +249,8 @@ uint32_t fr_rows_first_of(const fr_rows *rows, uint32_t uid)
     return of->uid == uid ? of->first : FR_ROW_NONE;
 }
 
-fr_status fr_rows_keep_links(fr_rows *rows, const fr_link *links, size_t count, const fr_link **out, fr_error *err)
+fr_status fr_rows_keep_links(fr_rows *rows, const fr_link *links, size_t count, const fr_link **out,
+                             fr_error *err)
 {
     if (count == 0) {
         *out = NULL;
@@ -262,7 +265,7 @@ fr_status fr_rows_keep_links(fr_rows *rows, const fr_link *links, size_t count, 
     return FR_OK;
 }
 
-/* ---- bytes ------------------------------------------------------------------------------------------------------ */
+/* ---- bytes ----------------------------------------------------------------------------------- */
 
 void fr_row_key(fr_ref ref, uint8_t out[FR_ROW_KEY_BYTES])
 {
@@ -317,7 +320,8 @@ static bool get_link(fr_slice *in, uint64_t seq, fr_link *out)
     if (!get_varint(in, &source) || in->size < 16) {
         return false;
     }
-    *out = (fr_link){.target = {fr_load_u64be(in->data), fr_load_u64be(in->data + 8)}, .source = (uint32_t)source};
+    *out = (fr_link){.target = {fr_load_u64be(in->data), fr_load_u64be(in->data + 8)},
+                     .source = (uint32_t)source};
     *in = fr_slice_from(*in, 16);
     if (!get_varint(in, &age) || !get_varint(in, &ordinal) || age > seq || ordinal > UINT16_MAX) {
         return false;
@@ -355,7 +359,8 @@ fr_status fr_row_decode(fr_slice key, fr_slice value, fr_row *out, fr_arena *are
         return fr_fail(err, FR_CORRUPT, "resolver row: too short");
     }
     *out = (fr_row){
-        .ref = {fr_load_u32be(key.data + 1), fr_load_u32be(key.data + 5), fr_load_u64be(key.data + 9)},
+        .ref = {fr_load_u32be(key.data + 1), fr_load_u32be(key.data + 5),
+                fr_load_u64be(key.data + 9)},
         .rev = fr_load_u64le(value.data + 1),
         .next_of_account = FR_ROW_NONE,
         .flags = value.data[0] & FR_ROW_LIVE,
@@ -363,6 +368,7 @@ fr_status fr_row_decode(fr_slice key, fr_slice value, fr_row *out, fr_arena *are
     };
     fr_slice rest = fr_slice_from(value, 9);
     bool sound = get_varint(&rest, &out->seq);
-    sound = sound && ((out->flags & FR_ROW_LIVE) != 0 ? decode_live(rest, out, arena) : rest.size == 0);
+    sound =
+        sound && ((out->flags & FR_ROW_LIVE) != 0 ? decode_live(rest, out, arena) : rest.size == 0);
     return sound ? FR_OK : fr_fail(err, FR_CORRUPT, "resolver row: bad value");
 }

@@ -28,8 +28,8 @@ static fr_status fill(byte_reader *reader, uint64_t timeout_ns, fr_error *err)
         memmove(reader->raw, reader->held.data, reader->held.size);
     }
     reader->held.data = reader->raw;
-    fr_status status = fr_stream_read(reader->stream, reader->raw + reader->held.size, BYTES_RAW - reader->held.size, &got,
-                                      timeout_ns, err);
+    fr_status status = fr_stream_read(reader->stream, reader->raw + reader->held.size,
+                                      BYTES_RAW - reader->held.size, &got, timeout_ns, err);
     reader->held.size += got;
     reader->raw_bytes += got;
     reader->ended = status == FR_END;
@@ -49,8 +49,8 @@ static fr_status sniff(byte_reader *reader, uint64_t timeout_ns, fr_error *err)
     return FR_OK;
 }
 
-static fr_status read_plain(byte_reader *reader, uint8_t *out, size_t room, size_t *got, uint64_t timeout_ns,
-                            fr_error *err)
+static fr_status read_plain(byte_reader *reader, uint8_t *out, size_t room, size_t *got,
+                            uint64_t timeout_ns, fr_error *err)
 {
     if (reader->held.size != 0) {
         *got = FR_MIN(room, reader->held.size);
@@ -66,8 +66,8 @@ static fr_status read_plain(byte_reader *reader, uint8_t *out, size_t room, size
     return FR_OK;
 }
 
-static fr_status read_packed(byte_reader *reader, uint8_t *out, size_t room, size_t *got, uint64_t timeout_ns,
-                             fr_error *err)
+static fr_status read_packed(byte_reader *reader, uint8_t *out, size_t room, size_t *got,
+                             uint64_t timeout_ns, fr_error *err)
 {
     for (;;) {
         if (reader->held.size != 0 || reader->more_out) {
@@ -87,7 +87,8 @@ static fr_status read_packed(byte_reader *reader, uint8_t *out, size_t room, siz
     }
 }
 
-fr_status byte_reader_read(byte_reader *reader, uint8_t *out, size_t room, size_t *got, uint64_t timeout_ns, fr_error *err)
+fr_status byte_reader_read(byte_reader *reader, uint8_t *out, size_t room, size_t *got,
+                           uint64_t timeout_ns, fr_error *err)
 {
     *got = 0;
     if (!reader->sniffed) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** A stream as plain bytes: gzip and zstd are undone when its first four bytes say so. thread: owned(thread) */
+/** A stream as plain bytes: gzip and zstd are undone when its first four bytes say so. thread:
+ *  owned(thread) */
 #pragma once
 
 #include <fr/compress.h>
@@ -24,5 +25,5 @@ void byte_reader_init(byte_reader *reader, fr_stream *stream, bool may_be_packed
 void byte_reader_done(byte_reader *reader);
 /** At least one byte unless FR_END or FR_AGAIN (nothing within timeout_ns).
  *  errors   FR_MALFORMED, FR_LIMIT the packed bytes are damaged or cut; FR_IO; FR_NOMEM */
-FR_MUST_USE fr_status byte_reader_read(byte_reader *reader, uint8_t *out, size_t room, size_t *got, uint64_t timeout_ns,
-                                       fr_error *err);
+FR_MUST_USE fr_status byte_reader_read(byte_reader *reader, uint8_t *out, size_t room, size_t *got,
+                                       uint64_t timeout_ns, fr_error *err);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The file of a large network has hundreds of megabytes, more than a JSON parser should hold, and a run needs the keys of
-// those whose commits it sees. So the outer map is only split: strings and brackets are followed, no value is judged. A
-// document is parsed, and then judged in full, when its DID first asks.
+// The file of a large network has hundreds of megabytes, more than a JSON parser should hold, and a
+// run needs the keys of those whose commits it sees. So the outer map is only split: strings and
+// brackets are followed, no value is judged. A document is parsed, and then judged in full, when
+// its DID first asks.
 #include "did_keys.h"
 
 #include <fr/codec.h>
@@ -23,7 +24,7 @@ struct did_keys {
     size_t count, mask;
 };
 
-/* ---- splitting ------------------------------------------------------------------------------------------------------ */
+/* ---- splitting ------------------------------------------------------------------------------- */
 
 typedef struct {
     fr_slice in;
@@ -38,8 +39,8 @@ static fr_status split_fail(const splitter *s, const char *text)
 
 static void skip_space(splitter *s)
 {
-    while (s->at < s->in.size && (s->in.data[s->at] == ' ' || s->in.data[s->at] == '\n' || s->in.data[s->at] == '\t' ||
-                                  s->in.data[s->at] == '\r')) {
+    while (s->at < s->in.size && (s->in.data[s->at] == ' ' || s->in.data[s->at] == '\n' ||
+                                  s->in.data[s->at] == '\t' || s->in.data[s->at] == '\r')) {
         s->at++;
     }
 }
@@ -87,14 +88,15 @@ static fr_status take_document(splitter *s)
     return FR_OK;
 }
 
-fr_status did_keys_split(fr_slice json, fr_status (*each)(void *context, fr_slice did, fr_slice document), void *context,
-                         fr_error *err)
+fr_status did_keys_split(fr_slice json,
+                         fr_status (*each)(void *context, fr_slice did, fr_slice document),
+                         void *context, fr_error *err)
 {
     splitter s = {.in = json, .err = err};
     if (!take_byte(&s, '{')) {
         return split_fail(&s, "did-docs: not a JSON map");
     }
-    for (bool more = !take_byte(&s, '}'); more; more = !take_byte(&s, '}')) {
+    for (bool more = !take_byte(&s, '}'); more;) {
         fr_slice did;
         if (!take_byte(&s, '"')) {
             return split_fail(&s, "did-docs: expected a DID in quotes");
@@ -106,9 +108,8 @@ fr_status did_keys_split(fr_slice json, fr_status (*each)(void *context, fr_slic
         size_t start = s.at - 1;
         FR_TRY(take_document(&s));
         FR_TRY(each(context, did, fr_slice_of(json.data + start, s.at - start)));
-        skip_space(&s);
-        bool closes = s.at < json.size && json.data[s.at] == '}';
-        if (!closes && !take_byte(&s, ',')) {
+        more = take_byte(&s, ',');
+        if (!more && !take_byte(&s, '}')) {
             return split_fail(&s, "did-docs: expected a comma or the end");
         }
     }
@@ -116,7 +117,7 @@ fr_status did_keys_split(fr_slice json, fr_status (*each)(void *context, fr_slic
     return s.at == json.size ? FR_OK : split_fail(&s, "did-docs: bytes behind the map");
 }
 
-/* ---- the table -------------------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static key_slot *slot_of(key_slot *slots, size_t mask, fr_slice did)
 {

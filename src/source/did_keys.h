@@ -7,14 +7,17 @@
 
 typedef struct did_keys did_keys;
 
-/** Maps the file and finds where each document lies; a document is read when its key is first asked for. Of two for one
- *  DID the last counts.
- *  errors   FR_NOT_FOUND, FR_IO; FR_MALFORMED "did-docs" + offset: not a JSON map of documents; FR_NOMEM
+/** Maps the file and finds where each document lies; a document is read when its key is first asked
+ *  for. Of two for one DID the last counts.
+ *  errors   FR_NOT_FOUND, FR_IO; FR_MALFORMED "did-docs" + offset: not a JSON map of documents;
+ *           FR_NOMEM
  *  cost     one pass over the bytes; 80 bytes a document */
 FR_MUST_USE fr_status did_keys_open(did_keys **out, const char *path, fr_error *err);
 void did_keys_close(did_keys *keys); /* NULL is fine */
 /** NULL: no document, or none that is of this DID and has a usable key. `keys` may be NULL. */
 const fr_public_key *did_keys_find(did_keys *keys, fr_slice did);
 /** The splitter alone, for its tests: calls `each` with every DID and its document. */
-FR_MUST_USE fr_status did_keys_split(fr_slice json, fr_status (*each)(void *context, fr_slice did, fr_slice document),
+FR_MUST_USE fr_status did_keys_split(fr_slice json,
+                                     fr_status (*each)(void *context, fr_slice did,
+                                                       fr_slice document),
                                      void *context, fr_error *err);

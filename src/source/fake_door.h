@@ -43,7 +43,8 @@ static inline void fake_keep(fake_door *fake, const fr_event *event)
     fake->lines[fake->count++] = (char *)text.data;
 }
 
-static inline fr_status fake_take(void *context, fr_sink *sink, const bool *stop, fr_batch **out, fr_error *err)
+static inline fr_status fake_take(void *context, fr_sink *sink, const bool *stop, fr_batch **out,
+                                  fr_error *err)
 {
     fake_door *fake = context;
     (void)stop;
@@ -74,7 +75,8 @@ static inline void fake_submit(void *context, fr_batch *batch)
     for (size_t i = 0; i < batch->count; i++) {
         const fr_event *event = &batch->inputs[i].event;
         snprintf(did, sizeof did, "%.*s", FR_SLICE_ARG(event->did));
-        bool same = event->rev != 0 && event->rev == fake->last_rev && strcmp(did, fake->last_did) == 0;
+        bool same =
+            event->rev != 0 && event->rev == fake->last_rev && strcmp(did, fake->last_did) == 0;
         fake->split_commits += i == 0 && same && !batch->inputs[i].from_car;
         fake->last_rev = event->rev;
         memcpy(fake->last_did, did, sizeof did);
@@ -138,8 +140,8 @@ static inline feeder_door fake_as_door(fake_door *fake)
 }
 
 /** Reads one path through the real readers into the fake. */
-static inline fr_status fake_read(fake_door *fake, freshet_format format, const char *path, const char *did_docs,
-                                  freshet_report *report, fr_error *err)
+static inline fr_status fake_read(fake_door *fake, freshet_format format, const char *path,
+                                  const char *did_docs, freshet_report *report, fr_error *err)
 {
     feeder feed;
     did_keys *keys = NULL;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // One copy of every event, into the scratch of a batch, and no lock but one a batch.
 //
-// Operations of one commit share a batch, so that they can share a frame of the log: a batch that is nearly full goes at
-// the first event of another commit. That an event belongs to another commit is known only when it has been read into
-// the scratch of the old batch; it is then read once more into the new one, one event in 1,792.
+// Operations of one commit share a batch, so that they can share a frame of the log: a batch that
+// is nearly full goes at the first event of another commit. That an event belongs to another commit
+// is known only when it has been read into the scratch of the old batch; it is then read once more
+// into the new one, one event in 1,792.
 #include "feeder.h"
 
 #include <stdio.h>
@@ -11,9 +12,10 @@
 
 #define COMMIT_ROOM 256 /* a commit has 200 operations at most */
 
-/* ---- the door ------------------------------------------------------------------------------------------------------- */
+/* ---- the door -------------------------------------------------------------------------------- */
 
-static fr_status take_of_engine(void *context, fr_sink *sink, const bool *stop, fr_batch **out, fr_error *err)
+static fr_status take_of_engine(void *context, fr_sink *sink, const bool *stop, fr_batch **out,
+                                fr_error *err)
 {
     fr_status status = fr_engine_batch(context, sink, stop, out, err);
     return status == FR_END ? fr_fail(err, FR_AGAIN, "the engine is closing") : status;
@@ -38,10 +40,11 @@ static uint64_t last_seq_of_engine(void *context)
 
 feeder_door feeder_door_of(fr_engine *engine)
 {
-    return (feeder_door){take_of_engine, submit_to_engine, give_back_to_engine, last_seq_of_engine, engine};
+    return (feeder_door){take_of_engine, submit_to_engine, give_back_to_engine, last_seq_of_engine,
+                         engine};
 }
 
-/* ---- life ----------------------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 fr_status feeder_init(feeder *f, feeder_door door, fr_error *err)
 {
@@ -75,10 +78,11 @@ void feeder_done(feeder *f)
 
 bool feeder_stopped(const feeder *f)
 {
-    return f->stop != NULL && __atomic_load_n(f->stop, __ATOMIC_ACQUIRE); /* pairs with whoever stops */
+    /* pairs with whoever stops */
+    return f->stop != NULL && __atomic_load_n(f->stop, __ATOMIC_ACQUIRE);
 }
 
-/* ---- telling -------------------------------------------------------------------------------------------------------- */
+/* ---- telling --------------------------------------------------------------------------------- */
 
 void feeder_tell(feeder *f)
 {
@@ -96,14 +100,19 @@ void feeder_tell(feeder *f)
     __atomic_store_n(&state->cursor, f->cursor_name == NULL ? 0 : f->cursor, __ATOMIC_RELAXED);
 }
 
-__attribute__((noinline, cold)) void feeder_reject(feeder *f, const feeder_place *place, uint64_t events,
-                                                   const fr_error *why)
+__attribute__((noinline, cold)) void feeder_reject(feeder *f, const feeder_place *place,
+                                                   uint64_t events, const fr_error *why)
 {
     f->rejected += events;
     if (f->on_reject != NULL) {
         char text[FR_PATH_MAX + 40];
-        freshet_error error = {(freshet_status)why->status, why->os,   why->offset, why->code,
-                               why->text,                   why->file, why->line};
+        freshet_error error = {(freshet_status)why->status,
+                               why->os,
+                               why->offset,
+                               why->code,
+                               why->text,
+                               why->file,
+                               why->line};
         snprintf(text, sizeof text, place->is_line ? "%s:%llu" : "%s: offset %llu", place->name,
                  (unsigned long long)place->at);
         f->on_reject(f->reject_context, text, &error);
@@ -129,7 +138,7 @@ void feeder_report(feeder *f, freshet_report *report)
     report->last_seq = f->door.last_seq(f->door.context);
 }
 
-/* ---- batches -------------------------------------------------------------------------------------------------------- */
+/* ---- batches --------------------------------------------------------------------------------- */
 
 static fr_status sink_status(feeder *f, fr_error *err)
 {
@@ -202,7 +211,8 @@ static bool begins_commit(const fr_batch *batch, const fr_event *event)
 /** Should the batch go before this event, which it could still hold? */
 static bool is_time(const fr_batch *batch, const fr_event *event)
 {
-    return FR_UNLIKELY(batch->count >= FR_BATCH_EVENTS - COMMIT_ROOM) && begins_commit(batch, event);
+    return FR_UNLIKELY(batch->count >= FR_BATCH_EVENTS - COMMIT_ROOM) &&
+           begins_commit(batch, event);
 }
 
 /** inputs[count] is filled: counts it and finds its links. */
@@ -214,14 +224,15 @@ static void keep_input(feeder *f, bool from_car)
     input->links = NULL;
     input->link_count = 0;
     if (fr_batch_extract(batch, f->extractor, f->json, NULL) != FR_OK) {
-        input->links = NULL; /* over a bound of the batch: the writer extracts, and counts what it drops */
+        /* over a bound of the batch: the writer extracts, and counts what it drops */
+        input->links = NULL;
         input->link_count = 0;
     }
     f->taken++;
     f->cursor = FR_MAX(f->cursor, input->event.time_us);
 }
 
-/* ---- lines ---------------------------------------------------------------------------------------------------------- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 static bool is_blank(fr_slice line)
 {
@@ -234,7 +245,8 @@ static bool is_blank(fr_slice line)
 }
 
 /** A fault of the input costs that input; any other one ends the reading. */
-static fr_status refuse(feeder *f, const feeder_place *place, fr_status status, const fr_error *why, fr_error *err)
+static fr_status refuse(feeder *f, const feeder_place *place, fr_status status, const fr_error *why,
+                        fr_error *err)
 {
     if (status == FR_MALFORMED || status == FR_LIMIT) {
         feeder_reject(f, place, 1, why);
@@ -246,7 +258,8 @@ static fr_status refuse(feeder *f, const feeder_place *place, fr_status status, 
     return status;
 }
 
-fr_status feeder_line(feeder *f, fr_slice line, bool padded, const feeder_place *place, fr_error *err)
+fr_status feeder_line(feeder *f, fr_slice line, bool padded, const feeder_place *place,
+                      fr_error *err)
 {
     fr_json_value root;
     fr_error error = {0};
@@ -275,9 +288,10 @@ fr_status feeder_line(feeder *f, fr_slice line, bool padded, const feeder_place 
     }
 }
 
-/* ---- events ready made ------------------------------------------------------------------------------------------------ */
+/* ---- events ready made ----------------------------------------------------------------------- */
 
-/** As fr_event_from_json does: the scratch takes its whole size at its first use, and so never moves. */
+/** As fr_event_from_json does: the scratch takes its whole size at its first use, and so never
+ *  moves. */
 static fr_status prepare_scratch(fr_buffer *scratch, fr_error *err)
 {
     if (scratch->size == 0 && scratch->capacity < scratch->max_size &&
@@ -321,12 +335,14 @@ static fr_status make_room(feeder *f, const fr_event *event, fr_error *err)
     return prepare_scratch(&f->batch->scratch, err);
 }
 
-fr_status feeder_event(feeder *f, const fr_event *event, bool from_car, const feeder_place *place, fr_error *err)
+fr_status feeder_event(feeder *f, const fr_event *event, bool from_car, const feeder_place *place,
+                       fr_error *err)
 {
     if (event->body.size > FR_EVENT_BODY_MAX_BYTES) {
         fr_error error = {0};
-        return refuse(f, place, fr_fail_code(&error, FR_LIMIT, 0, "record-size", "event: a body over 1 MiB"), &error,
-                      err);
+        return refuse(f, place,
+                      fr_fail_code(&error, FR_LIMIT, 0, "record-size", "event: a body over 1 MiB"),
+                      &error, err);
     }
     FR_TRY(make_room(f, event, err));
     copy_event(&f->batch->scratch, event, &f->batch->inputs[f->batch->count].event);
@@ -336,7 +352,8 @@ fr_status feeder_event(feeder *f, const fr_event *event, bool from_car, const fe
 
 fr_status feeder_car_end(feeder *f, const fr_event *sync, fr_key_set *keys, fr_error *err)
 {
-    if (f->batch == NULL || f->batch->scratch.max_size - f->batch->scratch.size < event_bytes(sync)) {
+    if (f->batch == NULL ||
+        f->batch->scratch.max_size - f->batch->scratch.size < event_bytes(sync)) {
         FR_TRY(feeder_flush(f, err));
         FR_TRY(make_ready(f, err));
     }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** What every reader of a format feeds: owns the batch being filled, the parser, the extractor, the sink and the counts.
+/** What every reader of a format feeds: owns the batch being filled, the parser, the extractor, the
+ *  sink and the counts.
  *
- *  Readers hand over lines or events one by one; the feeder copies them into batches, keeps the operations of one commit
- *  together, hands full batches to the engine and names what was refused. Everything but settling happens in the
- *  reader's thread.
+ *  Readers hand over lines or events one by one; the feeder copies them into batches, keeps the
+ *  operations of one commit together, hands full batches to the engine and names what was refused.
+ *  Everything but settling happens in the reader's thread.
  *
  *  thread   owned(thread) */
 #pragma once
@@ -13,7 +14,8 @@
 
 /** Where batches come from and go to: the engine, or a test's or a bench's stand-in. */
 typedef struct {
-    fr_status (*take)(void *context, fr_sink *sink, const bool *stop, fr_batch **out, fr_error *err);
+    fr_status (*take)(void *context, fr_sink *sink, const bool *stop, fr_batch **out,
+                      fr_error *err);
     void (*submit)(void *context, fr_batch *batch);
     void (*give_back)(void *context, fr_batch *batch);
     uint64_t (*last_seq)(void *context);
@@ -40,7 +42,7 @@ typedef struct {
     void *reject_context;
     void (*on_submit)(void *context); /* after each batch; may be NULL */
     void *submit_context;
-    fr_source_state *state; /* may be NULL */
+    fr_source_state *state;  /* may be NULL */
     const char *cursor_name; /* NULL: this source has no cursor */
     uint64_t cursor;         /* largest time_us taken */
     uint64_t taken, rejected, ignored, unverified;
@@ -53,14 +55,19 @@ FR_MUST_USE fr_status feeder_init(feeder *f, feeder_door door, fr_error *err);
 void feeder_done(feeder *f);
 bool feeder_stopped(const feeder *f);
 
-/** Takes one Jetstream line: an event of the batch, blank (ignored), or refused by name. `padded`: FR_JSON_PADDING bytes
- *  behind it can be read. errors: only those that end the reading (no memory, the engine failed or stopped) */
-FR_MUST_USE fr_status feeder_line(feeder *f, fr_slice line, bool padded, const feeder_place *place, fr_error *err);
-/** Takes an event whose slices are borrowed until return. A body over its bound is refused by name. */
-FR_MUST_USE fr_status feeder_event(feeder *f, const fr_event *event, bool from_car, const feeder_place *place,
-                                   fr_error *err);
-/** Ends a CAR: what is live and not in *keys goes. Takes the keys and hands the batch over. `sync` is borrowed. */
-FR_MUST_USE fr_status feeder_car_end(feeder *f, const fr_event *sync, fr_key_set *keys, fr_error *err);
+/** Takes one Jetstream line: an event of the batch, blank (ignored), or refused by name. `padded`:
+ *  FR_JSON_PADDING bytes behind it can be read. errors: only those that end the reading (no memory,
+ *  the engine failed or stopped) */
+FR_MUST_USE fr_status feeder_line(feeder *f, fr_slice line, bool padded, const feeder_place *place,
+                                  fr_error *err);
+/** Takes an event whose slices are borrowed until return. A body over its bound is refused by
+ *  name. */
+FR_MUST_USE fr_status feeder_event(feeder *f, const fr_event *event, bool from_car,
+                                   const feeder_place *place, fr_error *err);
+/** Ends a CAR: what is live and not in *keys goes. Takes the keys and hands the batch over. `sync`
+ *  is borrowed. */
+FR_MUST_USE fr_status feeder_car_end(feeder *f, const fr_event *sync, fr_key_set *keys,
+                                     fr_error *err);
 /** Names one refused input that stands for `events` events. */
 void feeder_reject(feeder *f, const feeder_place *place, uint64_t events, const fr_error *why);
 void feeder_ignore(feeder *f);
@@ -71,7 +78,8 @@ static inline bool feeder_holds(const feeder *f)
 }
 /** Hands over what there is. errors: the engine failed */
 FR_MUST_USE fr_status feeder_flush(feeder *f, fr_error *err);
-/** Flushes, waits until all is durable and visible, and adds what became of it to *report, also when it fails. */
+/** Flushes, waits until all is durable and visible, and adds what became of it to *report, also
+ *  when it fails. */
 FR_MUST_USE fr_status feeder_finish(feeder *f, freshet_report *report, fr_error *err);
 /** Brings the source's state up to date; each batch does it as well. */
 void feeder_tell(feeder *f);

@@ -20,7 +20,8 @@ static int compare_texts(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/** Without seq and time: the frames of one stretch carry the relay's times, its Jetstream lines others. */
+/** Without seq and time: the frames of one stretch carry the relay's times, its Jetstream lines
+ *  others. */
 static void cut_times(fake_door *fake)
 {
     for (size_t i = 0; i < fake->count; i++) {
@@ -74,7 +75,7 @@ static void test_frames_without_keys_are_unverified(void **state)
     fake_free(fake);
 }
 
-/* ---- damaged frames ------------------------------------------------------------------------------------------------- */
+/* ---- damaged frames -------------------------------------------------------------------------- */
 
 typedef struct {
     uint8_t *data;
@@ -87,7 +88,8 @@ static frame_bytes load_frames(void)
 {
     frame_bytes f = {0};
     fr_error err = {0};
-    assert_int_equal(fr_os_read_file(fr_os_real(), FRAMES, 16U << 20, &f.data, &f.size, &err), FR_OK);
+    assert_int_equal(fr_os_read_file(fr_os_real(), FRAMES, 16U << 20, &f.data, &f.size, &err),
+                     FR_OK);
     for (size_t at = 0; at < f.size; at += 4 + fr_load_u32le(f.data + at)) {
         assert_true(f.count < 64);
         f.offsets[f.count++] = at;
@@ -183,7 +185,8 @@ static void test_the_end_of_the_file_may_cut(void **state)
     const struct {
         size_t size;
         size_t rejects;
-    } cases[] = {{f.size, 0}, {f.size - 1, 1}, {last, 0}, {last + 1, 1}, {last + 3, 1}, {last + 4, 1}, {0, 0}};
+    } cases[] = {{f.size, 0},   {f.size - 1, 1}, {last, 0}, {last + 1, 1},
+                 {last + 3, 1}, {last + 4, 1},   {0, 0}};
     for (size_t i = 0; i < FR_COUNT_OF(cases); i++) {
         fake_door *fake = fake_new();
         freshet_report report = {0};
@@ -198,7 +201,7 @@ static void test_the_end_of_the_file_may_cut(void **state)
     free(f.data);
 }
 
-/* ---- CARs ----------------------------------------------------------------------------------------------------------- */
+/* ---- CARs ------------------------------------------------------------------------------------ */
 
 static void test_a_real_car(void **state)
 {
@@ -209,7 +212,9 @@ static void test_a_real_car(void **state)
     fake_door *fake = fake_new();
     freshet_report report = {0};
     fr_error err = {0};
-    assert_int_equal(fake_read(fake, FRESHET_CAR, FR_CORPUS "/car/jetstream/repo.car", NULL, &report, &err), FR_OK);
+    assert_int_equal(
+        fake_read(fake, FRESHET_CAR, FR_CORPUS "/car/jetstream/repo.car", NULL, &report, &err),
+        FR_OK);
     assert_int_equal(report.appended, 24);
     assert_int_equal(report.unverified, 1);
     assert_int_equal(fake->syncs, 1);
@@ -228,13 +233,15 @@ static void test_a_folder_of_hostile_cars(void **state)
     fake_door *fake = fake_new();
     freshet_report report = {0};
     fr_error err = {0};
-    assert_int_equal(fake_read(fake, FRESHET_CAR, FR_CORPUS "/hostile", NULL, &report, &err), FR_OK);
+    assert_int_equal(fake_read(fake, FRESHET_CAR, FR_CORPUS "/hostile", NULL, &report, &err),
+                     FR_OK);
     assert_true(fake->syncs > 5);
     assert_true(fake->reject_count > 40);
     assert_int_equal(report.read, report.appended + report.rejected);
     for (size_t i = 1; i < FR_MIN(fake->reject_count, (size_t)64); i++) {
         assert_true(strstr(fake->places[i], ".car: offset ") != NULL);
-        assert_true(strcmp(fake->places[i - 1], fake->places[i]) <= 0 || strncmp(fake->places[i - 1], fake->places[i], strlen(FR_CORPUS) + 12) == 0);
+        assert_true(strcmp(fake->places[i - 1], fake->places[i]) <= 0 ||
+                    strncmp(fake->places[i - 1], fake->places[i], strlen(FR_CORPUS) + 12) == 0);
         assert_true(fake->codes[i][0] != '\0');
     }
     fake_free(fake);

@@ -6,16 +6,18 @@
 
 #define PROGRESS_EVERY_NS 200000000
 
-/* ---- one path ------------------------------------------------------------------------------------------------------- */
+/* ---- one path -------------------------------------------------------------------------------- */
 
-static fr_status read_stream(feeder *f, did_keys *keys, freshet_format format, fr_stream *stream, reader_input *input,
-                             fr_error *err)
+static fr_status read_stream(feeder *f, did_keys *keys, freshet_format format, fr_stream *stream,
+                             reader_input *input, fr_error *err)
 {
     f->total_bytes = fr_stream_size(stream);
-    return format == FRESHET_FRAMES ? read_frames(f, keys, stream, input->name, err) : read_lines(f, stream, input, err);
+    return format == FRESHET_FRAMES ? read_frames(f, keys, stream, input->name, err)
+                                    : read_lines(f, stream, input, err);
 }
 
-fr_status read_path(feeder *f, did_keys *keys, freshet_format format, const char *path, bool follow, fr_error *err)
+fr_status read_path(feeder *f, did_keys *keys, freshet_format format, const char *path, bool follow,
+                    fr_error *err)
 {
     reader_input input = {.name = path};
     if (format == FRESHET_CAR) {
@@ -32,7 +34,7 @@ fr_status read_path(feeder *f, did_keys *keys, freshet_format format, const char
     }
 }
 
-/* ---- freshet_ingest --------------------------------------------------------------------------------------------------- */
+/* ---- freshet_ingest -------------------------------------------------------------------------- */
 
 typedef struct {
     feeder feed;
@@ -48,20 +50,27 @@ static void tell_progress(void *context)
         freshet_report report = {0};
         in->told_ns = now;
         feeder_report(&in->feed, &report);
-        in->options->on_progress(in->options->progress_context, in->feed.done_bytes, in->feed.total_bytes, &report);
+        in->options->on_progress(in->options->progress_context, in->feed.done_bytes,
+                                 in->feed.total_bytes, &report);
     }
 }
 
 static freshet_status export(fr_status status, const fr_error *error, freshet_error *err)
 {
     if (status != FR_OK && err != NULL) {
-        *err = (freshet_error){(freshet_status)status, error->os,   error->offset, error->code,
-                               error->text,            error->file, error->line};
+        *err = (freshet_error){(freshet_status)status,
+                               error->os,
+                               error->offset,
+                               error->code,
+                               error->text,
+                               error->file,
+                               error->line};
     }
     return (freshet_status)status;
 }
 
-static fr_status run(ingest *in, did_keys *keys, const char *path, freshet_report *report, fr_error *err)
+static fr_status run(ingest *in, did_keys *keys, const char *path, freshet_report *report,
+                     fr_error *err)
 {
     fr_error late = {0};
     fr_status status = read_path(&in->feed, keys, in->options->format, path, false, err);
@@ -71,12 +80,14 @@ static fr_status run(ingest *in, did_keys *keys, const char *path, freshet_repor
     return status == FR_OK ? finished : status;
 }
 
-static fr_status ingest_path(fr_engine *engine, const char *path, const freshet_ingest_options *options,
-                             freshet_report *report, fr_error *err)
+static fr_status ingest_path(fr_engine *engine, const char *path,
+                             const freshet_ingest_options *options, freshet_report *report,
+                             fr_error *err)
 {
     did_keys *keys = NULL;
     ingest in = {.options = options};
-    if (options->format != FRESHET_JETSTREAM && options->format != FRESHET_FRAMES && options->format != FRESHET_CAR) {
+    if (options->format != FRESHET_JETSTREAM && options->format != FRESHET_FRAMES &&
+        options->format != FRESHET_CAR) {
         return fr_fail(err, FR_INVALID, "ingest: unknown format");
     }
     FR_TRY(feeder_init(&in.feed, feeder_door_of(engine), err));
@@ -85,7 +96,8 @@ static fr_status ingest_path(fr_engine *engine, const char *path, const freshet_
     in.feed.reject_context = options->reject_context;
     in.feed.on_submit = tell_progress;
     in.feed.submit_context = &in;
-    fr_status status = options->did_docs == NULL ? FR_OK : did_keys_open(&keys, options->did_docs, err);
+    fr_status status =
+        options->did_docs == NULL ? FR_OK : did_keys_open(&keys, options->did_docs, err);
     if (status == FR_OK) {
         status = run(&in, keys, path, report, err);
     }
@@ -94,8 +106,8 @@ static fr_status ingest_path(fr_engine *engine, const char *path, const freshet_
     return status;
 }
 
-freshet_status freshet_ingest(freshet *db, const char *path, const freshet_ingest_options *options, freshet_report *report,
-                              freshet_error *err)
+freshet_status freshet_ingest(freshet *db, const char *path, const freshet_ingest_options *options,
+                              freshet_report *report, freshet_error *err)
 {
     fr_error error = {0};
     fr_status status = ingest_path(db, path, options, report, &error);
@@ -103,10 +115,11 @@ freshet_status freshet_ingest(freshet *db, const char *path, const freshet_inges
     return export(status == FR_NOT_FOUND ? FR_IO : status, &error, err);
 }
 
-/* ---- freshet_append_lines ----------------------------------------------------------------------------------------------- */
+/* ---- freshet_append_lines -------------------------------------------------------------------- */
 
-freshet_status freshet_append_lines(freshet *db, const char *lines, size_t size, freshet_report *report,
-                                    freshet_on_reject on_reject, void *context, freshet_error *err)
+freshet_status freshet_append_lines(freshet *db, const char *lines, size_t size,
+                                    freshet_report *report, freshet_on_reject on_reject,
+                                    void *context, freshet_error *err)
 {
     fr_error error = {0}, late = {0};
     feeder feed;
@@ -118,7 +131,8 @@ freshet_status freshet_append_lines(freshet *db, const char *lines, size_t size,
     feed.reject_context = context;
     status = read_memory_lines(&feed, fr_slice_of(lines, size), "lines", &error);
     freshet_report here = {0};
-    fr_status finished = feeder_finish(&feed, report != NULL ? report : &here, status == FR_OK ? &error : &late);
+    fr_status finished =
+        feeder_finish(&feed, report != NULL ? report : &here, status == FR_OK ? &error : &late);
     feeder_done(&feed);
     return export(status == FR_OK ? finished : status, &error, err);
 }

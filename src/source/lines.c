@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The tail of a line moves to the front before the next read: one short copy a chunk. The buffer grows only while one
-// line fills more than half of it, so a long line costs memory that its own bytes have paid for.
+// The tail of a line moves to the front before the next read: one short copy a chunk. The buffer
+// grows only while one line fills more than half of it, so a long line costs memory that its own
+// bytes have paid for.
 #include "lines.h"
 
 #include <stdlib.h>

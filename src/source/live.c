@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // A live Jetstream: connect, read until something is wrong, wait a little, connect again, for ever.
 //
-// The cursor sent is the largest time_us seen less five seconds (they are not monotonic); the engine settles what comes
-// twice. The first retry after a connection that brought something new is quick; while nothing new comes, the pause
-// doubles from about 1 s to about 30 s, so that a server which refuses or repeats is not hammered.
+// The cursor sent is the largest time_us seen less five seconds (they are not monotonic); the
+// engine settles what comes twice. The first retry after a connection that brought something new is
+// quick; while nothing new comes, the pause doubles from about 1 s to about 30 s, so that a server
+// which refuses or repeats is not hammered.
 #include <stdlib.h>
 
 #include <fr/codec.h>
@@ -21,19 +22,20 @@ typedef struct {
     running_source *source;
     feeder *feed;
     fr_zstd *zstd;
-    fr_buffer plain;   /* of a compressed message */
-    fr_buffer early;   /* what came with the answer to the upgrade */
+    fr_buffer plain;    /* of a compressed message */
+    fr_buffer early;    /* what came with the answer to the upgrade */
     bool engine_failed; /* the end of everything, not of this connection */
     bool from_start;    /* no cursor is known but the address's own */
     uint64_t failures;  /* connections in a row that brought nothing new */
 } live;
 
-/* ---- messages ------------------------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static void reject_message(live *l, fr_status status, const char *code, const char *text)
 {
     fr_error why = {0};
-    feeder_place place = {l->source->state->name, l->feed->taken + l->feed->rejected + l->feed->ignored + 1, true};
+    feeder_place place = {l->source->state->name,
+                          l->feed->taken + l->feed->rejected + l->feed->ignored + 1, true};
     (void)!fr_fail_code(&why, status, 0, code, text);
     feeder_reject(l->feed, &place, 1, &why);
 }
@@ -43,9 +45,10 @@ static fr_status unpack(live *l, fr_slice *message, fr_error *err)
 {
     fr_error why = {0};
     fr_buffer_reset(&l->plain);
-    fr_status status = fr_zstd_decompress(l->zstd, *message, l->source->dictionary, FR_SOURCE_MESSAGE_BYTES_MAX, &l->plain,
-                                          &why);
-    if (status == FR_NOMEM || (status == FR_OK && fr_buffer_reserve(&l->plain, FR_JSON_PADDING) == NULL)) {
+    fr_status status = fr_zstd_decompress(l->zstd, *message, l->source->dictionary,
+                                          FR_SOURCE_MESSAGE_BYTES_MAX, &l->plain, &why);
+    if (status == FR_NOMEM ||
+        (status == FR_OK && fr_buffer_reserve(&l->plain, FR_JSON_PADDING) == NULL)) {
         return fr_fail(err, FR_NOMEM, "source: no memory for a message");
     }
     if (status != FR_OK) {
@@ -68,14 +71,16 @@ static fr_status take_message(live *l, fr_slice message, fr_error *err)
             return status == FR_END ? FR_OK : status;
         }
     }
-    feeder_place place = {l->source->state->name, l->feed->taken + l->feed->rejected + l->feed->ignored + 1, true};
+    feeder_place place = {l->source->state->name,
+                          l->feed->taken + l->feed->rejected + l->feed->ignored + 1, true};
     return feeder_line(l->feed, message, true, &place, err);
 }
 
 static fr_status on_message(void *context, fr_slice message, fr_error *err)
 {
     live *l = context;
-    fr_status status = running_stopped(l->source) ? fr_fail(err, FR_AGAIN, "stopped") : take_message(l, message, err);
+    fr_status status = running_stopped(l->source) ? fr_fail(err, FR_AGAIN, "stopped")
+                                                  : take_message(l, message, err);
     l->engine_failed = status != FR_OK;
     return status;
 }
@@ -89,7 +94,7 @@ static fr_status on_pause(void *context, fr_error *err)
     return status;
 }
 
-/* ---- one connection --------------------------------------------------------------------------------------------------- */
+/* ---- one connection -------------------------------------------------------------------------- */
 
 /** What a stop interrupts from now on; false when the stop is already there. */
 static bool register_net(running_source *source, fr_net *net)
@@ -123,12 +128,14 @@ static fr_status make_key(char key[WS_KEY_BYTES + 1], fr_error *err)
 static fr_status upgrade(live *l, ws_link *link, fr_error *err)
 {
     running_source *source = l->source;
-    char key[WS_KEY_BYTES + 1], accept[WS_ACCEPT_BYTES + 1], request[FR_SOURCE_URL_BYTES_MAX + 1024];
+    char key[WS_KEY_BYTES + 1], accept[WS_ACCEPT_BYTES + 1],
+        request[FR_SOURCE_URL_BYTES_MAX + 1024];
     uint64_t cursor = 0;
     bool resumes = cursor_of(l, &cursor);
     FR_TRY(make_key(key, err));
     ws_accept_of(key, accept);
-    FR_TRY(ws_request_format(&source->url, source->dictionary != NULL, resumes, cursor, key, request, sizeof request, err));
+    FR_TRY(ws_request_format(&source->url, source->dictionary != NULL, resumes, cursor, key,
+                             request, sizeof request, err));
     FR_TRY(ws_link_handshake(link, source->stall_ns, err));
     return ws_upgrade(link, request, accept, source->stall_ns, &l->early, err);
 }
@@ -151,14 +158,15 @@ static fr_status connect_once(live *l, fr_error *err)
     running_source *source = l->source;
     ws_link *link = NULL;
     running_phase(source, FR_SOURCE_CONNECTING);
-    FR_TRY(ws_link_open(&link, source->url.host, source->url.port, source->url.tls, &source->stop, err));
+    FR_TRY(ws_link_open(&link, source->url.host, source->url.port, source->url.tls, &source->stop,
+                        err));
     fr_status status = register_net(source, ws_link_net(link)) ? converse(l, link, err) : FR_AGAIN;
     (void)register_net(source, NULL);
     ws_link_close(link);
     return status;
 }
 
-/* ---- again and again ---------------------------------------------------------------------------------------------------- */
+/* ---- again and again ------------------------------------------------------------------------- */
 
 static uint64_t pause_ms(const live *l)
 {
@@ -169,7 +177,8 @@ static uint64_t pause_ms(const live *l)
     if (l->failures == 0) {
         return FR_SOURCE_RETRY_QUICK_MS / 2 + random % FR_SOURCE_RETRY_QUICK_MS;
     }
-    uint64_t most = FR_MIN((uint64_t)FR_SOURCE_RETRY_MOST_MS, UINT64_C(1000) << FR_MIN(l->failures, (uint64_t)10));
+    uint64_t most = FR_MIN((uint64_t)FR_SOURCE_RETRY_MOST_MS,
+                           UINT64_C(1000) << FR_MIN(l->failures, (uint64_t)10));
     uint64_t least = FR_MAX((uint64_t)FR_SOURCE_RETRY_LEAST_MS, most / 2);
     return least + random % (most - least + 1);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// A CAR is walked twice: once to check all of it, once to hand it on, so that a bad one changes nothing. Then the engine is
-// told every key it has, and what is live without one of them goes.
+// A CAR is walked twice: once to check all of it, once to hand it on, so that a bad one changes
+// nothing. Then the engine is told every key it has, and what is live without one of them goes.
 //
 // A folder is listed first, without recursion, so that the total is known when reading begins.
 #include <stdio.h>
@@ -12,7 +12,7 @@
 #include "bytes.h"
 #include "readers.h"
 
-/* ---- one CAR -------------------------------------------------------------------------------------------------------- */
+/* ---- one CAR --------------------------------------------------------------------------------- */
 
 typedef struct {
     feeder *feed;
@@ -56,21 +56,24 @@ static fr_event event_of(const fr_commit *commit, fr_event_kind kind)
 static void reject_record(feeder *f, const feeder_place *place, const fr_repo_item *item)
 {
     fr_error why = {0};
-    (void)!fr_fail_code(&why, FR_MALFORMED, item->record_offset, item->record_code, "a record breaks the data model");
+    (void)!fr_fail_code(&why, FR_MALFORMED, item->record_offset, item->record_code,
+                        "a record breaks the data model");
     feeder_reject(f, place, 1, &why);
 }
 
-static fr_status hand_on_item(car_reader *cars, const char *name, const fr_repo_item *item, fr_key_set *keys,
-                              fr_error *err)
+static fr_status hand_on_item(car_reader *cars, const char *name, const fr_repo_item *item,
+                              fr_key_set *keys, fr_error *err)
 {
-    feeder_place place = {name, item->record_code != NULL ? item->record_offset : item->offset, false};
+    feeder_place place = {name, item->record_code != NULL ? item->record_offset : item->offset,
+                          false};
     fr_event event = event_of(fr_repo_commit(cars->repo), FR_EVENT_PUT);
     size_t slash = fr_slice_find(item->key, '/');
     event.collection = fr_slice_sub(item->key, 0, slash);
     event.rkey = fr_slice_from(item->key, slash + 1);
     event.body = item->value;
     event.cid = item->cid;
-    FR_TRY(fr_key_set_add(keys, event.collection, event.rkey, err)); /* a bad record is there as well */
+    /* a bad record is there as well */
+    FR_TRY(fr_key_set_add(keys, event.collection, event.rkey, err));
     if (item->record_code != NULL) {
         reject_record(cars->feed, &place, item);
         return FR_OK;
@@ -118,7 +121,7 @@ static fr_status take_car(car_reader *cars, fr_slice input, const char *name, fr
     return status;
 }
 
-/* ---- from where ------------------------------------------------------------------------------------------------------- */
+/* ---- from where ------------------------------------------------------------------------------ */
 
 static fr_status take_pipe(car_reader *cars, fr_stream *stream, const char *name, fr_error *err)
 {
@@ -134,7 +137,9 @@ static fr_status take_pipe(car_reader *cars, fr_stream *stream, const char *name
             status = fr_buffer_status(&bytes, err);
             break;
         }
-        status = feeder_stopped(cars->feed) ? FR_END : fr_stream_read(stream, at, STEP, &got, FR_SOURCE_LOOK_NS, err);
+        status = feeder_stopped(cars->feed)
+                     ? FR_END
+                     : fr_stream_read(stream, at, STEP, &got, FR_SOURCE_LOOK_NS, err);
         bytes.size += got;
     }
     if (feeder_stopped(cars->feed)) {
@@ -175,10 +180,11 @@ static fr_status take_file(car_reader *cars, const char *path, fr_error *err)
     FR_TRY(fr_stream_open(&stream, path, err));
     cars->feed->total_bytes = fr_stream_size(stream);
     /* An empty file and a pipe both say 0: the pipe's way serves both. */
-    return cars->feed->total_bytes == 0 ? take_pipe(cars, stream, path, err) : take_mapped(cars, path, err);
+    return cars->feed->total_bytes == 0 ? take_pipe(cars, stream, path, err)
+                                        : take_mapped(cars, path, err);
 }
 
-/* ---- folders ---------------------------------------------------------------------------------------------------------- */
+/* ---- folders --------------------------------------------------------------------------------- */
 
 typedef struct {
     char **paths;
@@ -249,7 +255,8 @@ static void reject_path(feeder *f, const char *path, const fr_error *why)
 }
 
 /** Puts what a folder holds on the stack, the first name on top. */
-static fr_status open_folder(feeder *f, path_list *stack, const char *folder, const char *top, fr_error *err)
+static fr_status open_folder(feeder *f, path_list *stack, const char *folder, const char *top,
+                             fr_error *err)
 {
     fr_cleanup(path_list_done) path_list entries = {0};
     fr_error why = {0};
@@ -291,7 +298,8 @@ static fr_status list_cars(feeder *f, const char *top, path_list *found, fr_erro
     while (stack.count != 0) {
         char *path = stack.paths[--stack.count];
         bool folder = fr_os_is_dir(fr_os_real(), path);
-        fr_status status = folder ? open_folder(f, &stack, path, top, err) : path_list_add(found, path, NULL, err);
+        fr_status status =
+            folder ? open_folder(f, &stack, path, top, err) : path_list_add(found, path, NULL, err);
         f->total_bytes += folder ? 0 : size_of(path);
         free(path);
         FR_TRY(status);
@@ -329,8 +337,9 @@ fr_status read_cars(feeder *f, did_keys *keys, const char *path, fr_error *err)
     car_reader cars = {.feed = f, .keys = keys};
     err = err != NULL ? err : &unused;
     f->done_bytes = 0;
-    fr_status status = strcmp(path, "-") != 0 && fr_os_is_dir(fr_os_real(), path) ? take_folder(&cars, path, err)
-                                                                                   : take_file(&cars, path, err);
+    fr_status status = strcmp(path, "-") != 0 && fr_os_is_dir(fr_os_real(), path)
+                           ? take_folder(&cars, path, err)
+                           : take_file(&cars, path, err);
     fr_repo_close(cars.repo);
     return status;
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // Frames of subscribeRepos from a file: u32 little-endian length, then the frame, again and again.
 //
-// A length over the bound is refused and its bytes skipped, so one bad frame with an honest length costs itself only. Of a
-// commit everything is checked before an event leaves: hashes, signature (where its key is known), and the inversion of
-// its operations wherever the frame names the tree before it: operations are not signed, the trees on both sides are.
+// A length over the bound is refused and its bytes skipped, so one bad frame with an honest length
+// costs itself only. Of a commit everything is checked before an event leaves: hashes, signature
+// (where its key is known), and the inversion of its operations wherever the frame names the tree
+// before it: operations are not signed, the trees on both sides are.
 #include <stdlib.h>
 
 #include <fr/cbor.h>
@@ -41,7 +42,7 @@ static void reject_text(frame_file *file, uint64_t events, const char *code, con
     reject(file, events, &why);
 }
 
-/* ---- accounts ------------------------------------------------------------------------------------------------------- */
+/* ---- accounts -------------------------------------------------------------------------------- */
 
 /** The inner object as Jetstream shows it; these orders are canonical. */
 static void put_account(fr_buffer *out, const fr_frame *frame)
@@ -79,17 +80,19 @@ static fr_event event_of(const fr_frame *frame, fr_event_kind kind)
 static fr_status take_account(frame_file *file, const fr_frame *frame, fr_error *err)
 {
     feeder_place place = place_of(file);
-    fr_event event = event_of(frame, frame->type == FR_FRAME_ACCOUNT ? FR_EVENT_ACCOUNT : FR_EVENT_IDENTITY);
+    fr_event event =
+        event_of(frame, frame->type == FR_FRAME_ACCOUNT ? FR_EVENT_ACCOUNT : FR_EVENT_IDENTITY);
     put_account(&file->body, frame);
     FR_TRY(fr_buffer_status(&file->body, err));
     event.body = fr_buffer_view(&file->body);
     return feeder_event(file->feed, &event, false, &place, err);
 }
 
-/* ---- commits -------------------------------------------------------------------------------------------------------- */
+/* ---- commits --------------------------------------------------------------------------------- */
 
 /** *counts_unverified may be NULL. errors: FR_MALFORMED as refused */
-static fr_status check_commit(frame_file *file, const fr_frame *frame, bool *unverified, fr_error *why)
+static fr_status check_commit(frame_file *file, const fr_frame *frame, bool *unverified,
+                              fr_error *why)
 {
     const fr_public_key *key = did_keys_find(file->keys, frame->did);
     *unverified = key == NULL;
@@ -102,7 +105,8 @@ static fr_status check_commit(frame_file *file, const fr_frame *frame, bool *unv
     return FR_OK;
 }
 
-static fr_status take_op(frame_file *file, const fr_frame *frame, const fr_frame_op *op, fr_error *err)
+static fr_status take_op(frame_file *file, const fr_frame *frame, const fr_frame_op *op,
+                         fr_error *err)
 {
     feeder_place place = place_of(file);
     fr_event event = event_of(frame, op->action == FR_OP_DELETE ? FR_EVENT_DELETE : FR_EVENT_PUT);
@@ -125,7 +129,8 @@ static fr_status take_commit(frame_file *file, const fr_frame *frame, fr_error *
     bool unverified = false;
     uint64_t events = FR_MAX(frame->op_count, (size_t)1);
     if (frame->blocks.size == 0) {
-        reject_text(file, events, "frame-blocks", "frame: a commit without blocks; its repository must be read again");
+        reject_text(file, events, "frame-blocks",
+                    "frame: a commit without blocks; its repository must be read again");
         return FR_OK;
     }
     fr_status status = check_commit(file, frame, &unverified, &why);
@@ -149,7 +154,7 @@ static fr_status take_commit(frame_file *file, const fr_frame *frame, fr_error *
     return FR_OK;
 }
 
-/* ---- frames --------------------------------------------------------------------------------------------------------- */
+/* ---- frames ---------------------------------------------------------------------------------- */
 
 static fr_status take_typed(frame_file *file, const fr_frame *frame, fr_error *err)
 {
@@ -160,7 +165,8 @@ static fr_status take_typed(frame_file *file, const fr_frame *frame, fr_error *e
         return FR_OK;
     }
     if (frame->time_us == 0) {
-        reject_text(file, FR_MAX(frame->op_count, (size_t)1), "frame-time", "frame: time is absent or unreadable");
+        reject_text(file, FR_MAX(frame->op_count, (size_t)1), "frame-time",
+                    "frame: time is absent or unreadable");
         return FR_OK;
     }
     bool is_commit = frame->type == FR_FRAME_COMMIT || frame->type == FR_FRAME_SYNC;
@@ -172,7 +178,8 @@ static fr_status take_frame(frame_file *file, fr_error *err)
     fr_frame frame;
     fr_error why = {0};
     size_t ops = 1;
-    fr_status status = fr_frame_decode(file->frames, fr_buffer_view(&file->frame), &frame, &ops, &why);
+    fr_status status =
+        fr_frame_decode(file->frames, fr_buffer_view(&file->frame), &frame, &ops, &why);
     if (status == FR_NOMEM) {
         *err = why;
         return status;
@@ -184,10 +191,12 @@ static fr_status take_frame(frame_file *file, fr_error *err)
     return take_typed(file, &frame, err);
 }
 
-/* ---- the file ------------------------------------------------------------------------------------------------------- */
+/* ---- the file -------------------------------------------------------------------------------- */
 
-/** Reads `size` bytes into `out`, or drops them (NULL). *got is less at the end of the file only. */
-static fr_status read_exactly(frame_file *file, uint8_t *out, size_t size, size_t *got, fr_error *err)
+/** Reads `size` bytes into `out`, or drops them (NULL). *got is less at the end of the file
+ *  only. */
+static fr_status read_exactly(frame_file *file, uint8_t *out, size_t size, size_t *got,
+                              fr_error *err)
 {
     uint8_t waste[4096];
     *got = 0;
@@ -198,8 +207,9 @@ static fr_status read_exactly(frame_file *file, uint8_t *out, size_t size, size_
         if (feeder_stopped(file->feed)) {
             return fr_fail(err, FR_AGAIN, "stopped");
         }
-        fr_status status = byte_reader_read(&file->bytes, out != NULL ? out + *got : waste, room, &n,
-                                            feeder_holds(file->feed) ? 0 : FR_SOURCE_LOOK_NS, &error);
+        fr_status status =
+            byte_reader_read(&file->bytes, out != NULL ? out + *got : waste, room, &n,
+                             feeder_holds(file->feed) ? 0 : FR_SOURCE_LOOK_NS, &error);
         if (status == FR_END) {
             return FR_OK;
         }

@@ -38,5 +38,6 @@ static inline bool running_stopped(const running_source *source)
 
 static inline void running_phase(running_source *source, uint32_t phase)
 {
-    __atomic_store_n(&source->state->phase, phase, __ATOMIC_RELAXED); /* a figure, not a hand-over */
+    /* a figure, not a hand-over */
+    __atomic_store_n(&source->state->phase, phase, __ATOMIC_RELAXED);
 }

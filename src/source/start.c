@@ -25,7 +25,8 @@ static void stop_source(void *context)
 {
     running_source *source = context;
     fr_mutex_lock(&source->lock);
-    __atomic_store_n(&source->stop, true, __ATOMIC_RELEASE); /* pairs with running_stopped and feeder_stopped */
+    /* pairs with running_stopped and feeder_stopped */
+    __atomic_store_n(&source->stop, true, __ATOMIC_RELEASE);
     if (source->net != NULL) {
         fr_net_interrupt(source->net);
     }
@@ -44,21 +45,23 @@ static void *run_source(void *context)
     fr_error error = {0}, late = {0};
     running_phase(source, source->live ? FR_SOURCE_CONNECTING : FR_SOURCE_STREAMING);
     fr_status status = source->live ? live_run(source, &error)
-                                    : read_path(&source->feed, source->keys, source->format, source->path, true, &error);
+                                    : read_path(&source->feed, source->keys, source->format,
+                                                source->path, true, &error);
     fr_status finished = feeder_finish(&source->feed, &report, &late);
     bool done = running_stopped(source) || (status == FR_OK && finished == FR_OK);
     running_phase(source, done ? FR_SOURCE_DONE : FR_SOURCE_FAILED);
     return NULL;
 }
 
-/* ---- starting ------------------------------------------------------------------------------------------------------- */
+/* ---- starting -------------------------------------------------------------------------------- */
 
 static fr_status parse_spec(running_source *source, const char *spec, fr_error *err)
 {
     static const struct {
         const char *word;
         freshet_format format;
-    } kinds[] = {{"jetstream:", FRESHET_JETSTREAM}, {"frames:", FRESHET_FRAMES}, {"car:", FRESHET_CAR}};
+    } kinds[] = {
+        {"jetstream:", FRESHET_JETSTREAM}, {"frames:", FRESHET_FRAMES}, {"car:", FRESHET_CAR}};
     const char *rest = strcmp(spec, "-") == 0 ? spec : NULL;
     source->format = FRESHET_JETSTREAM;
     for (size_t i = 0; i < FR_COUNT_OF(kinds) && rest == NULL; i++) {
@@ -72,8 +75,9 @@ static fr_status parse_spec(running_source *source, const char *spec, fr_error *
     }
     source->live = strncmp(rest, "ws://", 5) == 0 || strncmp(rest, "wss://", 6) == 0;
     if (source->live) {
-        return source->format == FRESHET_JETSTREAM ? ws_url_parse(&source->url, rest, err)
-                                                   : fr_fail(err, FR_INVALID, "source: only a Jetstream is read live");
+        return source->format == FRESHET_JETSTREAM
+                   ? ws_url_parse(&source->url, rest, err)
+                   : fr_fail(err, FR_INVALID, "source: only a Jetstream is read live");
     }
     FR_TRY(fr_path(source->path, sizeof source->path, err, "%s", rest));
     bool there = strcmp(rest, "-") == 0 || fr_os_exists(fr_os_real(), rest);
@@ -90,10 +94,12 @@ static fr_status load_dictionary(running_source *source, const char *path, fr_er
     return status;
 }
 
-static fr_status prepare(running_source *source, const freshet_source_options *options, fr_error *err)
+static fr_status prepare(running_source *source, const freshet_source_options *options,
+                         fr_error *err)
 {
     FR_TRY(parse_spec(source, options->spec, err));
-    source->stall_ns = (options->stall_s == 0 ? STALL_DEFAULT_S : options->stall_s) * UINT64_C(1000000000);
+    source->stall_ns =
+        (options->stall_s == 0 ? STALL_DEFAULT_S : options->stall_s) * UINT64_C(1000000000);
     if (options->did_docs != NULL) {
         FR_TRY(did_keys_open(&source->keys, options->did_docs, err));
     }
@@ -107,13 +113,15 @@ static fr_status prepare(running_source *source, const freshet_source_options *o
     FR_TRY(feeder_init(&source->feed, feeder_door_of(source->engine), err));
     source->feed.stop = &source->stop;
     source->feed.state = source->state;
-    snprintf(source->state->name, sizeof source->state->name, "%s", source->live ? source->url.name : options->spec);
+    snprintf(source->state->name, sizeof source->state->name, "%s",
+             source->live ? source->url.name : options->spec);
     source->state->live = source->live;
     source->state->started_us = fr_os_wall_us(fr_os_real());
     return FR_OK;
 }
 
-/** From its registration on the source belongs to freshet_close, whether its thread comes to be or not. */
+/** From its registration on the source belongs to freshet_close, whether its thread comes to be or
+ *  not. */
 static fr_status launch(running_source *source, fr_error *err)
 {
     FR_TRY(fr_thread_start(&source->thread, "fr-source", run_source, source, err));
@@ -146,13 +154,19 @@ static fr_status start(fr_engine *engine, const freshet_source_options *options,
     return status;
 }
 
-freshet_status freshet_source_start(freshet *db, const freshet_source_options *options, freshet_error *err)
+freshet_status freshet_source_start(freshet *db, const freshet_source_options *options,
+                                    freshet_error *err)
 {
     fr_error error = {0};
     fr_status status = start(db, options, &error);
     if (status != FR_OK && err != NULL) {
-        *err = (freshet_error){(freshet_status)status, error.os,   error.offset, error.code,
-                               error.text,             error.file, error.line};
+        *err = (freshet_error){(freshet_status)status,
+                               error.os,
+                               error.offset,
+                               error.code,
+                               error.text,
+                               error.file,
+                               error.line};
     }
     return (freshet_status)status;
 }

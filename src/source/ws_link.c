@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// OpenSSL reads and writes the descriptor itself; where it would wait, fr_net_wait does, which can be interrupted. Sources
-// run in threads with signals blocked, so a write to a closed peer is EPIPE and no signal.
+// OpenSSL reads and writes the descriptor itself; where it would wait, fr_net_wait does, which can
+// be interrupted. Sources run in threads with signals blocked, so a write to a closed peer is EPIPE
+// and no signal.
 #include "ws_link.h"
 
 #include <arpa/inet.h>
@@ -42,26 +43,30 @@ static fr_status prepare_tls(ws_link *link, const char *host, fr_error *err)
 {
     ERR_clear_error();
     link->context = SSL_CTX_new(TLS_client_method());
-    if (link->context == NULL || SSL_CTX_set_min_proto_version(link->context, TLS1_2_VERSION) != 1 ||
+    if (link->context == NULL ||
+        SSL_CTX_set_min_proto_version(link->context, TLS1_2_VERSION) != 1 ||
         SSL_CTX_set_default_verify_paths(link->context) != 1) {
         return tls_fail(err, "tls: no context, or no trusted authorities");
     }
     SSL_CTX_set_verify(link->context, SSL_VERIFY_PEER, NULL);
     link->ssl = SSL_new(link->context);
-    if (link->ssl == NULL || !expect_host(link->ssl, host) || SSL_set_fd(link->ssl, fr_net_fd(link->net)) != 1) {
+    if (link->ssl == NULL || !expect_host(link->ssl, host) ||
+        SSL_set_fd(link->ssl, fr_net_fd(link->net)) != 1) {
         return tls_fail(err, "tls: not prepared");
     }
     SSL_set_mode(link->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     return FR_OK;
 }
 
-fr_status ws_link_open(ws_link **out, const char *host, uint16_t port, bool tls, const bool *stop, fr_error *err)
+fr_status ws_link_open(ws_link **out, const char *host, uint16_t port, bool tls, const bool *stop,
+                       fr_error *err)
 {
     ws_link *link = calloc(1, sizeof *link);
     if (link == NULL) {
         return fr_fail(err, FR_NOMEM, "source: connection");
     }
-    fr_status status = fr_net_connect_unless(&link->net, host, port, FR_SOURCE_CONNECT_TIMEOUT_NS, stop, err);
+    fr_status status =
+        fr_net_connect_unless(&link->net, host, port, FR_SOURCE_CONNECT_TIMEOUT_NS, stop, err);
     if (status == FR_OK && tls) {
         status = prepare_tls(link, host, err);
     }
@@ -105,15 +110,15 @@ static uint64_t deadline_after(uint64_t timeout_ns)
 static fr_status wait_tls(ws_link *link, int result, uint64_t deadline_ns, fr_error *err)
 {
     switch (SSL_get_error(link->ssl, result)) {
-    case SSL_ERROR_WANT_READ:
-        return fr_net_wait(link->net, false, left_until(deadline_ns), err);
-    case SSL_ERROR_WANT_WRITE:
-        return fr_net_wait(link->net, true, left_until(deadline_ns), err);
-    case SSL_ERROR_ZERO_RETURN:
-        return FR_END;
-    default:
-        return tls_fail(err, SSL_get_verify_result(link->ssl) == X509_V_OK ? "tls: the connection failed"
-                                                                            : "tls: the certificate does not verify");
+        case SSL_ERROR_WANT_READ:
+            return fr_net_wait(link->net, false, left_until(deadline_ns), err);
+        case SSL_ERROR_WANT_WRITE:
+            return fr_net_wait(link->net, true, left_until(deadline_ns), err);
+        case SSL_ERROR_ZERO_RETURN: return FR_END;
+        default:
+            return tls_fail(err, SSL_get_verify_result(link->ssl) == X509_V_OK
+                                     ? "tls: the connection failed"
+                                     : "tls: the certificate does not verify");
     }
 }
 
@@ -136,7 +141,8 @@ fr_status ws_link_handshake(ws_link *link, uint64_t timeout_ns, fr_error *err)
     }
 }
 
-fr_status ws_link_read(ws_link *link, void *out, size_t size, size_t *got, uint64_t timeout_ns, fr_error *err)
+fr_status ws_link_read(ws_link *link, void *out, size_t size, size_t *got, uint64_t timeout_ns,
+                       fr_error *err)
 {
     uint64_t deadline_ns = deadline_after(timeout_ns);
     if (link->ssl == NULL) {
@@ -153,7 +159,8 @@ fr_status ws_link_read(ws_link *link, void *out, size_t size, size_t *got, uint6
     }
 }
 
-fr_status ws_link_write(ws_link *link, const void *data, size_t size, uint64_t timeout_ns, fr_error *err)
+fr_status ws_link_write(ws_link *link, const void *data, size_t size, uint64_t timeout_ns,
+                        fr_error *err)
 {
     uint64_t deadline_ns = deadline_after(timeout_ns);
     const uint8_t *from = data;

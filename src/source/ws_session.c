@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// wslay cuts frames and answers pings and closes; messages are gathered here, so that their memory is kept, grows only with
-// bytes that came, and has the parser's padding behind it.
+// wslay cuts frames and answers pings and closes; messages are gathered here, so that their memory
+// is kept, grows only with bytes that came, and has the parser's padding behind it.
 //
-// Only message data counts against a stall: a server that answers pings and sends nothing else is stalled all the same.
+// Only message data counts against a stall: a server that answers pings and sends nothing else is
+// stalled all the same.
 #include "ws_session.h"
 
 #include <stdlib.h>
@@ -17,7 +18,7 @@ typedef struct {
     fr_buffer message;
     bool too_long;
     bool frame_is_data;
-    uint64_t data_ns;  /* when message data last came */
+    uint64_t data_ns; /* when message data last came */
     uint64_t messages;
     fr_status status; /* why it ends, FR_OK as long as it does not */
     fr_error error;
@@ -36,9 +37,10 @@ static void end_session(session *s, fr_status status)
     wslay_event_shutdown_read(s->wslay);
 }
 
-/* ---- what wslay calls ----------------------------------------------------------------------------------------------- */
+/* ---- what wslay calls ------------------------------------------------------------------------ */
 
-static ssize_t on_recv(wslay_event_context_ptr wslay, uint8_t *buf, size_t len, int flags, void *raw)
+static ssize_t on_recv(wslay_event_context_ptr wslay, uint8_t *buf, size_t len, int flags,
+                       void *raw)
 {
     session *s = raw;
     (void)flags;
@@ -52,7 +54,8 @@ static ssize_t on_recv(wslay_event_context_ptr wslay, uint8_t *buf, size_t len, 
     return (ssize_t)size;
 }
 
-static ssize_t on_send(wslay_event_context_ptr wslay, const uint8_t *data, size_t len, int flags, void *raw)
+static ssize_t on_send(wslay_event_context_ptr wslay, const uint8_t *data, size_t len, int flags,
+                       void *raw)
 {
     session *s = raw;
     fr_error ignored = {0};
@@ -74,14 +77,16 @@ static int on_mask(wslay_event_context_ptr wslay, uint8_t *buf, size_t len, void
     return 0;
 }
 
-static void on_frame_start(wslay_event_context_ptr wslay, const struct wslay_event_on_frame_recv_start_arg *arg, void *raw)
+static void on_frame_start(wslay_event_context_ptr wslay,
+                           const struct wslay_event_on_frame_recv_start_arg *arg, void *raw)
 {
     session *s = raw;
     (void)wslay;
     s->frame_is_data = !wslay_is_ctrl_frame(arg->opcode);
 }
 
-static void on_chunk(wslay_event_context_ptr wslay, const struct wslay_event_on_frame_recv_chunk_arg *arg, void *raw)
+static void on_chunk(wslay_event_context_ptr wslay,
+                     const struct wslay_event_on_frame_recv_chunk_arg *arg, void *raw)
 {
     session *s = raw;
     (void)wslay;
@@ -99,7 +104,8 @@ static void on_chunk(wslay_event_context_ptr wslay, const struct wslay_event_on_
     }
 }
 
-static void on_message(wslay_event_context_ptr wslay, const struct wslay_event_on_msg_recv_arg *arg, void *raw)
+static void on_message(wslay_event_context_ptr wslay, const struct wslay_event_on_msg_recv_arg *arg,
+                       void *raw)
 {
     session *s = raw;
     (void)wslay;
@@ -117,14 +123,15 @@ static void on_message(wslay_event_context_ptr wslay, const struct wslay_event_o
     }
 }
 
-/* ---- the upgrade ---------------------------------------------------------------------------------------------------- */
+/* ---- the upgrade ----------------------------------------------------------------------------- */
 
-fr_status ws_upgrade(ws_link *link, const char *request, const char *accept, uint64_t timeout_ns, fr_buffer *early,
-                     fr_error *err)
+fr_status ws_upgrade(ws_link *link, const char *request, const char *accept, uint64_t timeout_ns,
+                     fr_buffer *early, fr_error *err)
 {
     uint64_t deadline_ns = now_ns() + timeout_ns;
     size_t size = 0;
-    FR_TRY(ws_link_write(link, request, strlen(request), FR_MIN(timeout_ns, FR_SOURCE_WRITE_TIMEOUT_NS), err));
+    FR_TRY(ws_link_write(link, request, strlen(request),
+                         FR_MIN(timeout_ns, FR_SOURCE_WRITE_TIMEOUT_NS), err));
     fr_buffer_reset(early);
     for (;;) {
         uint64_t now = now_ns();
@@ -150,7 +157,7 @@ fr_status ws_upgrade(ws_link *link, const char *request, const char *accept, uin
     }
 }
 
-/* ---- the session ---------------------------------------------------------------------------------------------------- */
+/* ---- the session ----------------------------------------------------------------------------- */
 
 /** Lets wslay take what was read and send what it wants to say. */
 static fr_status pump(session *s)
@@ -163,7 +170,8 @@ static fr_status pump(session *s)
         failed = wslay_event_send(s->wslay);
     }
     if (failed != 0) {
-        return fr_fail(&s->error, FR_MALFORMED, "websocket: the connection broke its framing or would not take a reply");
+        return fr_fail(&s->error, FR_MALFORMED,
+                       "websocket: the connection broke its framing or would not take a reply");
     }
     if (!wslay_event_want_read(s->wslay)) {
         bool closed = wslay_event_get_close_received(s->wslay);
@@ -183,7 +191,8 @@ static fr_status read_more(session *s)
         if (idle_ns >= s->options->stall_ns) {
             return fr_fail(&s->error, FR_AGAIN, "websocket: stalled");
         }
-        status = ws_link_read(s->options->link, s->in, sizeof s->in, &got, s->options->stall_ns - idle_ns, &s->error);
+        status = ws_link_read(s->options->link, s->in, sizeof s->in, &got,
+                              s->options->stall_ns - idle_ns, &s->error);
     }
     s->end = got;
     return status;
@@ -206,7 +215,8 @@ static fr_status run(session *s, fr_slice early)
     return status;
 }
 
-fr_status ws_session_run(const ws_session_options *options, fr_slice early, uint64_t *messages, fr_error *err)
+fr_status ws_session_run(const ws_session_options *options, fr_slice early, uint64_t *messages,
+                         fr_error *err)
 {
     static const struct wslay_event_callbacks callbacks = {
         .recv_callback = on_recv,

@@ -6,7 +6,7 @@
 
 #include <fr/codec.h>
 
-/* ---- addresses ------------------------------------------------------------------------------------------------------ */
+/* ---- addresses ------------------------------------------------------------------------------- */
 
 static bool parse_number(fr_slice text, uint64_t most, uint64_t *out)
 {
@@ -27,7 +27,8 @@ static bool parse_number(fr_slice text, uint64_t most, uint64_t *out)
 static fr_status take_port(ws_url *out, fr_slice text, fr_error *err)
 {
     uint64_t port = out->tls ? 443 : 80;
-    if (text.size != 0 && (text.data[0] != ':' || !parse_number(fr_slice_from(text, 1), 65535, &port) || port == 0)) {
+    if (text.size != 0 &&
+        (text.data[0] != ':' || !parse_number(fr_slice_from(text, 1), 65535, &port) || port == 0)) {
         return fr_fail(err, FR_INVALID, "address: not a port");
     }
     out->port = (uint16_t)port;
@@ -105,8 +106,8 @@ static void make_name(ws_url *out)
         memcpy(out->name, full.data, full.size);
         out->name[full.size] = '\0';
     } else {
-        snprintf(out->name, sizeof out->name, "%.*s…%016llx", (int)(sizeof out->name - 24), (const char *)full.data,
-                 (unsigned long long)fr_xxh3_64(fr_buffer_view(&full)));
+        snprintf(out->name, sizeof out->name, "%.*s…%016llx", (int)(sizeof out->name - 24),
+                 (const char *)full.data, (unsigned long long)fr_xxh3_64(fr_buffer_view(&full)));
     }
     fr_buffer_done(&full);
 }
@@ -131,7 +132,7 @@ fr_status ws_url_parse(ws_url *out, const char *text, fr_error *err)
     return FR_OK;
 }
 
-/* ---- the request ---------------------------------------------------------------------------------------------------- */
+/* ---- the request ----------------------------------------------------------------------------- */
 
 fr_status ws_request_format(const ws_url *url, bool compress, bool has_cursor, uint64_t cursor,
                             const char key[WS_KEY_BYTES + 1], char *out, size_t room, fr_error *err)
@@ -148,12 +149,13 @@ fr_status ws_request_format(const ws_url *url, bool compress, bool has_cursor, u
     if (has_cursor) {
         snprintf(from, sizeof from, "%ccursor=%llu", query ? '&' : '?', (unsigned long long)cursor);
     }
-    int size = snprintf(out, room,
-                        "GET %s%s%s HTTP/1.1\r\nHost: %s%s%s%s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                        "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\nUser-Agent: freshet/" FRESHET_VERSION
-                        "\r\n\r\n",
-                        url->target, wish, from, url->numeric_v6 ? "[" : "", url->host, url->numeric_v6 ? "]" : "", port,
-                        key);
+    int size = snprintf(
+        out, room,
+        "GET %s%s%s HTTP/1.1\r\nHost: %s%s%s%s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\nUser-Agent: freshet/" FRESHET_VERSION
+        "\r\n\r\n",
+        url->target, wish, from, url->numeric_v6 ? "[" : "", url->host, url->numeric_v6 ? "]" : "",
+        port, key);
     return size < 0 || (size_t)size >= room ? fr_fail(err, FR_LIMIT, "address: too long") : FR_OK;
 }
 
@@ -168,7 +170,7 @@ void ws_accept_of(const char key[WS_KEY_BYTES + 1], char out[WS_ACCEPT_BYTES + 1
     out[written + 1] = '\0';
 }
 
-/* ---- the answer ----------------------------------------------------------------------------------------------------- */
+/* ---- the answer ------------------------------------------------------------------------------ */
 
 typedef struct {
     const char *accept;
@@ -199,7 +201,8 @@ static fr_slice trim(fr_slice text)
     while (text.size != 0 && (text.data[0] == ' ' || text.data[0] == '\t')) {
         text = fr_slice_from(text, 1);
     }
-    while (text.size != 0 && (text.data[text.size - 1] == ' ' || text.data[text.size - 1] == '\t')) {
+    while (text.size != 0 &&
+           (text.data[text.size - 1] == ' ' || text.data[text.size - 1] == '\t')) {
         text.size--;
     }
     return text;
@@ -274,12 +277,14 @@ static fr_status take_header(answer *a, fr_slice line, size_t offset, fr_error *
 static fr_status take_status_line(fr_slice line, fr_error *err)
 {
     uint64_t status = 0;
-    if (!fr_slice_starts_with(line, FR_SLICE("HTTP/1.1 ")) || !parse_number(fr_slice_sub(line, 9, 3), 999, &status) ||
+    if (!fr_slice_starts_with(line, FR_SLICE("HTTP/1.1 ")) ||
+        !parse_number(fr_slice_sub(line, 9, 3), 999, &status) ||
         (line.size > 12 && line.data[12] != ' ') || !is_value(line)) {
         return answer_fail(err, 0, "upgrade: not an HTTP/1.1 status line");
     }
     return status == 101 ? FR_OK
-                         : fr_fail_code(err, FR_MALFORMED, status, "ws-refused", "upgrade: the server refused");
+                         : fr_fail_code(err, FR_MALFORMED, status, "ws-refused",
+                                        "upgrade: the server refused");
 }
 
 /** The line at *at without its CRLF; FR_AGAIN when it has not ended. */
@@ -289,7 +294,8 @@ static fr_status next_line(fr_slice in, size_t *at, fr_slice *line, fr_error *er
     size_t size = fr_slice_find(rest, '\n');
     if (size == rest.size) {
         return in.size > FR_SOURCE_UPGRADE_BYTES_MAX
-                   ? fr_fail_code(err, FR_LIMIT, in.size, "ws-upgrade", "upgrade: the answer is over 16 KiB")
+                   ? fr_fail_code(err, FR_LIMIT, in.size, "ws-upgrade",
+                                  "upgrade: the answer is over 16 KiB")
                    : FR_AGAIN;
     }
     if (size == 0 || rest.data[size - 1] != '\r') {
@@ -297,9 +303,9 @@ static fr_status next_line(fr_slice in, size_t *at, fr_slice *line, fr_error *er
     }
     *line = fr_slice_sub(rest, 0, size - 1);
     *at += size + 1;
-    return *at > FR_SOURCE_UPGRADE_BYTES_MAX
-               ? fr_fail_code(err, FR_LIMIT, *at, "ws-upgrade", "upgrade: the answer is over 16 KiB")
-               : FR_OK;
+    return *at > FR_SOURCE_UPGRADE_BYTES_MAX ? fr_fail_code(err, FR_LIMIT, *at, "ws-upgrade",
+                                                            "upgrade: the answer is over 16 KiB")
+                                             : FR_OK;
 }
 
 fr_status ws_answer_parse(fr_slice in, const char *accept, size_t *size, fr_error *err)

@@ -8,8 +8,8 @@
 
 #define FR_SOURCE_URL_BYTES_MAX 8192
 #define FR_SOURCE_UPGRADE_BYTES_MAX 16384 /* of the answer to an upgrade, its headers included */
-#define WS_KEY_BYTES 24                    /* base64 of 16 bytes */
-#define WS_ACCEPT_BYTES 28                 /* base64 of a SHA-1 */
+#define WS_KEY_BYTES 24                   /* base64 of 16 bytes */
+#define WS_ACCEPT_BYTES 28                /* base64 of a SHA-1 */
 
 typedef struct {
     bool tls;
@@ -18,24 +18,27 @@ typedef struct {
     uint16_t port;
     char target[FR_SOURCE_URL_BYTES_MAX]; /* path and query, without a cursor */
     bool has_query;
-    bool asks_compressed;              /* the query has compress=true */
-    bool has_cursor;                   /* the query had one */
+    bool asks_compressed; /* the query has compress=true */
+    bool has_cursor;      /* the query had one */
     uint64_t cursor;
-    char name[FR_LOG_CURSOR_NAME_MAX]; /* "jetstream:" and the address without its cursor; a long one ends in its hash */
+    /* "jetstream:" and the address without its cursor; a long one ends in its hash */
+    char name[FR_LOG_CURSOR_NAME_MAX];
 } ws_url;
 
 /** No path stands for Jetstream's own, /subscribe.
- *  errors   FR_INVALID: not ws:// or wss://, a user, a fragment, a byte that is not visible ASCII, a port or cursor that
- *           is no number; FR_LIMIT */
+ *  errors   FR_INVALID: not ws:// or wss://, a user, a fragment, a byte that is not visible ASCII,
+ *           a port or cursor that is no number; FR_LIMIT */
 FR_MUST_USE fr_status ws_url_parse(ws_url *out, const char *text, fr_error *err);
 
 /** The upgrade request, NUL-terminated; `cursor` is added when has_cursor. errors: FR_LIMIT */
-FR_MUST_USE fr_status ws_request_format(const ws_url *url, bool compress, bool has_cursor, uint64_t cursor,
-                                        const char key[WS_KEY_BYTES + 1], char *out, size_t room, fr_error *err);
+FR_MUST_USE fr_status ws_request_format(const ws_url *url, bool compress, bool has_cursor,
+                                        uint64_t cursor, const char key[WS_KEY_BYTES + 1],
+                                        char *out, size_t room, fr_error *err);
 /** What the server must answer to a key. */
 void ws_accept_of(const char key[WS_KEY_BYTES + 1], char out[WS_ACCEPT_BYTES + 1]);
-/** Reads the answer, strictly: HTTP/1.1, lines that end in CRLF, status 101, Upgrade, Connection and the accept text each
- *  right and once, no extension or protocol (none was offered). *size is where frames begin.
- *  errors   FR_AGAIN: it goes on; FR_MALFORMED "ws-refused" another status (err->offset is it), "ws-upgrade" anything
- *           else; FR_LIMIT over FR_SOURCE_UPGRADE_BYTES_MAX */
+/** Reads the answer, strictly: HTTP/1.1, lines that end in CRLF, status 101, Upgrade, Connection
+ *  and the accept text each right and once, no extension or protocol (none was offered). *size is
+ *  where frames begin.
+ *  errors   FR_AGAIN: it goes on; FR_MALFORMED "ws-refused" another status (err->offset is it),
+ *           "ws-upgrade" anything else; FR_LIMIT over FR_SOURCE_UPGRADE_BYTES_MAX */
 FR_MUST_USE fr_status ws_answer_parse(fr_slice in, const char *accept, size_t *size, fr_error *err);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The memory room: a load merges its run with the state into a new sorted array, which a count keeps alive as long as the
-// store or a snapshot names it. For tests, the simulated world and scratch rebuilds that never load; a load costs the
-// whole state, which those can pay.
+// The memory room: a load merges its run with the state into a new sorted array, which a count
+// keeps alive as long as the store or a snapshot names it. For tests, the simulated world and
+// scratch rebuilds that never load; a load costs the whole state, which those can pay.
 #include "room.h"
 
 #include <fr/arena.h>
@@ -78,7 +78,8 @@ static void state_unref(state *s)
 static state *state_ref(memory_store *store, const fr_store_snapshot *snapshot)
 {
     fr_mutex_lock(&store->lock);
-    state *s = snapshot != NULL ? ((const memory_snapshot *)(const void *)snapshot)->state : store->now;
+    state *s =
+        snapshot != NULL ? ((const memory_snapshot *)(const void *)snapshot)->state : store->now;
     __atomic_add_fetch(&s->refs, 1, __ATOMIC_ACQ_REL);
     fr_mutex_unlock(&store->lock);
     return s;
@@ -131,7 +132,8 @@ static fr_status memory_load_begin(fr_store_load **out, fr_store *store, fr_erro
     return FR_OK;
 }
 
-static fr_status memory_load_row(fr_store_load *base, int kind, fr_slice key, fr_slice value, fr_error *err)
+static fr_status memory_load_row(fr_store_load *base, int kind, fr_slice key, fr_slice value,
+                                 fr_error *err)
 {
     memory_load *load = (memory_load *)(void *)base;
     if (load->count != 0 && fr_slice_compare(load->rows[load->count - 1].key, key) >= 0) {
@@ -209,7 +211,8 @@ static fr_status memory_load_commit(fr_store_load *base, fr_error *err)
     fr_status status = fresh == NULL ? fr_fail(err, FR_NOMEM, "store load") : FR_OK;
     if (status == FR_OK) {
         fresh->rows = malloc((old->count + load->count + 1) * sizeof *fresh->rows);
-        status = fresh->rows == NULL ? fr_fail(err, FR_NOMEM, "store load") : merge(old, load, fresh, err);
+        status = fresh->rows == NULL ? fr_fail(err, FR_NOMEM, "store load")
+                                     : merge(old, load, fresh, err);
     }
     if (status == FR_OK) {
         fr_mutex_lock(&store->lock);
@@ -259,8 +262,8 @@ static size_t lower_bound(const state *s, fr_slice key)
     return low;
 }
 
-static fr_status memory_get(fr_store *base, const fr_store_snapshot *snapshot, fr_slice key, fr_buffer *out,
-                            fr_error *err)
+static fr_status memory_get(fr_store *base, const fr_store_snapshot *snapshot, fr_slice key,
+                            fr_buffer *out, fr_error *err)
 {
     state *s = state_ref((memory_store *)(void *)base, snapshot);
     size_t at = lower_bound(s, key);
@@ -273,8 +276,9 @@ static fr_status memory_get(fr_store *base, const fr_store_snapshot *snapshot, f
     return found ? fr_buffer_status(out, err) : FR_NOT_FOUND;
 }
 
-static fr_status memory_iter_new(fr_store_iter **out, fr_store *base, const fr_store_snapshot *snapshot,
-                                 fr_slice prefix, fr_slice from, fr_error *err)
+static fr_status memory_iter_new(fr_store_iter **out, fr_store *base,
+                                 const fr_store_snapshot *snapshot, fr_slice prefix, fr_slice from,
+                                 fr_error *err)
 {
     memory_iter *iter = calloc(1, sizeof *iter);
     if (iter == NULL || prefix.size > sizeof iter->prefix) {
@@ -292,12 +296,14 @@ static fr_status memory_iter_new(fr_store_iter **out, fr_store *base, const fr_s
     return FR_OK;
 }
 
-static fr_status memory_iter_next(fr_store_iter *base, fr_slice *key, fr_slice *value, fr_error *err)
+static fr_status memory_iter_next(fr_store_iter *base, fr_slice *key, fr_slice *value,
+                                  fr_error *err)
 {
     memory_iter *iter = (memory_iter *)(void *)base;
     (void)err;
     if (iter->at == iter->state->count ||
-        !fr_slice_starts_with(iter->state->rows[iter->at].key, fr_slice_of(iter->prefix, iter->prefix_size))) {
+        !fr_slice_starts_with(iter->state->rows[iter->at].key,
+                              fr_slice_of(iter->prefix, iter->prefix_size))) {
         return FR_END;
     }
     *key = iter->state->rows[iter->at].key;

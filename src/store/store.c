@@ -32,12 +32,14 @@ fr_status fr_store_load_delete(fr_store_load *load, fr_slice key, fr_error *err)
     return load->store->ops->load_row(load, FR_STORE_DELETE, key, (fr_slice){NULL, 0}, err);
 }
 
-fr_status fr_store_load_sum(fr_store_load *load, fr_slice key, const int64_t *values, size_t count, fr_error *err)
+fr_status fr_store_load_sum(fr_store_load *load, fr_slice key, const int64_t *values, size_t count,
+                            fr_error *err)
 {
     if (count > SUM_COUNTERS_MAX) {
         return fr_fail(err, FR_LIMIT, "store: too many counters in a sum");
     }
-    return load->store->ops->load_row(load, FR_STORE_SUM, key, fr_slice_of(values, count * sizeof *values), err);
+    return load->store->ops->load_row(load, FR_STORE_SUM, key,
+                                      fr_slice_of(values, count * sizeof *values), err);
 }
 
 fr_status fr_store_load_commit(fr_store_load *load, fr_error *err)
@@ -64,13 +66,14 @@ void fr_store_snapshot_free(fr_store_snapshot *snapshot)
     }
 }
 
-fr_status fr_store_get(fr_store *store, const fr_store_snapshot *snapshot, fr_slice key, fr_buffer *out, fr_error *err)
+fr_status fr_store_get(fr_store *store, const fr_store_snapshot *snapshot, fr_slice key,
+                       fr_buffer *out, fr_error *err)
 {
     return store->ops->get(store, snapshot, key, out, err);
 }
 
-fr_status fr_store_iter_new(fr_store_iter **out, fr_store *store, const fr_store_snapshot *snapshot, fr_slice prefix,
-                            fr_slice from, fr_error *err)
+fr_status fr_store_iter_new(fr_store_iter **out, fr_store *store, const fr_store_snapshot *snapshot,
+                            fr_slice prefix, fr_slice from, fr_error *err)
 {
     return store->ops->iter_new(out, store, snapshot, prefix, from, err);
 }

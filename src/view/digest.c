@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// A sum of row hashes modulo 2^128: the order of rows does not matter, and a row that goes is subtracted.
+// A sum of row hashes modulo 2^128: the order of rows does not matter, and a row that goes is
+// subtracted.
 #include <fr/codec.h>
 #include <fr/view.h>
 #include <stdio.h>
@@ -24,6 +25,6 @@ void fr_digest_subtract(fr_digest *digest, fr_slice row)
 
 void fr_digest_format(const fr_digest *digest, char out[FR_DIGEST_TEXT_BYTES + 1])
 {
-    snprintf(out, FR_DIGEST_TEXT_BYTES + 1, "%02x%016llx%016llx", FR_DIGEST_VERSION, (unsigned long long)digest->hi,
-             (unsigned long long)digest->lo);
+    snprintf(out, FR_DIGEST_TEXT_BYTES + 1, "%02x%016llx%016llx", FR_DIGEST_VERSION,
+             (unsigned long long)digest->hi, (unsigned long long)digest->lo);
 }

@@ -5,7 +5,8 @@
 //   { size u32 (1 .. 1 MiB) | crc32c u32 | bytes }  repeated
 //   size 0 | crc of all block crcs u32
 //
-// Written to NAME.tmp, synced, renamed over NAME, folder synced: a crash leaves the old file or the new one.
+// Written to NAME.tmp, synced, renamed over NAME, folder synced: a crash leaves the old file or the
+// new one.
 #include <fr/codec.h>
 #include <fr/view.h>
 #include <stdlib.h>
@@ -43,15 +44,15 @@ static fr_status write_header(fr_saver *saver, uint64_t seq, const fr_digest *di
     return write_out(saver, header, sizeof header, err);
 }
 
-static fr_status begin(fr_saver *saver, const char *dir, const char *name, uint64_t seq, const fr_digest *digest,
-                       fr_error *err)
+static fr_status begin(fr_saver *saver, const char *dir, const char *name, uint64_t seq,
+                       const fr_digest *digest, fr_error *err)
 {
     FR_TRY(fr_path(saver->dir, sizeof saver->dir, err, "%s", dir));
     FR_TRY(fr_path(saver->path, sizeof saver->path, err, "%s/%s", dir, name));
     FR_TRY(fr_path(saver->temporary, sizeof saver->temporary, err, "%s/%s.tmp", dir, name));
     FR_TRY(fr_os_mkdir(saver->os, dir, err));
-    FR_TRY(fr_file_open(&saver->file, saver->os, saver->temporary, FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE,
-                        err));
+    FR_TRY(fr_file_open(&saver->file, saver->os, saver->temporary,
+                        FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE, err));
     return write_header(saver, seq, digest, err);
 }
 
@@ -132,7 +133,7 @@ fr_status fr_saver_commit(fr_saver *saver, fr_error *err)
     return status;
 }
 
-/* ---- loading ------------------------------------------------------------------------------------------------------------ */
+/* ---- loading --------------------------------------------------------------------------------- */
 
 struct fr_loader {
     fr_os *os;
@@ -176,9 +177,12 @@ static fr_status check(fr_loader *loader, fr_error *err)
         at += 8;
         if (block == 0) {
             loader->data = fr_slice_of(loader->plain, size);
-            return crc == crcs && at == map.size ? FR_OK : corrupt(err, at, "checkpoint: end does not check");
+            return crc == crcs && at == map.size
+                       ? FR_OK
+                       : corrupt(err, at, "checkpoint: end does not check");
         }
-        if (block > BLOCK_BYTES || block > map.size - at || fr_crc32c(0, map.data + at, block) != crc) {
+        if (block > BLOCK_BYTES || block > map.size - at ||
+            fr_crc32c(0, map.data + at, block) != crc) {
             return corrupt(err, at, "checkpoint: block does not check");
         }
         crcs = fr_crc32c(crcs, &crc, sizeof crc);
@@ -188,7 +192,8 @@ static fr_status check(fr_loader *loader, fr_error *err)
     }
 }
 
-static fr_status load(fr_loader *loader, const char *path, uint64_t *seq, fr_digest *digest, fr_error *err)
+static fr_status load(fr_loader *loader, const char *path, uint64_t *seq, fr_digest *digest,
+                      fr_error *err)
 {
     uint64_t size = 0;
     FR_TRY(fr_file_open(&loader->file, loader->os, path, FR_OPEN_READ, err));
@@ -198,7 +203,8 @@ static fr_status load(fr_loader *loader, const char *path, uint64_t *seq, fr_dig
     }
     FR_TRY(fr_file_map(loader->file, size, &loader->map, err));
     const uint8_t *header = loader->map.data;
-    if (memcmp(header, MAGIC, sizeof MAGIC) != 0 || fr_load_u32le(header + 32) != fr_crc32c(0, header, 32)) {
+    if (memcmp(header, MAGIC, sizeof MAGIC) != 0 ||
+        fr_load_u32le(header + 32) != fr_crc32c(0, header, 32)) {
         return corrupt(err, 0, "checkpoint: header does not check");
     }
     loader->plain = malloc(size);
@@ -211,8 +217,8 @@ static fr_status load(fr_loader *loader, const char *path, uint64_t *seq, fr_dig
     return FR_OK;
 }
 
-fr_status fr_loader_open(fr_loader **out, fr_os *os, const char *dir, const char *name, uint64_t *seq,
-                         fr_digest *digest, fr_error *err)
+fr_status fr_loader_open(fr_loader **out, fr_os *os, const char *dir, const char *name,
+                         uint64_t *seq, fr_digest *digest, fr_error *err)
 {
     char path[FR_PATH_MAX];
     FR_TRY(fr_path(path, sizeof path, err, "%s/%s", dir, name));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Folding edge records into rows. The resolver has read the record already: its subject is a link at ".subject", a list
-// item's list one at ".list"; an update that changes neither leaves the row alone.
+// Folding edge records into rows. The resolver has read the record already: its subject is a link
+// at ".subject", a list item's list one at ".list"; an update that changes neither leaves the row
+// alone.
 #include "rows.h"
 
 #include <fr/rcu.h>
@@ -29,7 +30,7 @@ struct fr_graph {
     fr_buffer row;
 };
 
-/* ---- digest ------------------------------------------------------------------------------------------------------------------ */
+/* ---- digest ---------------------------------------------------------------------------------- */
 
 static void put_field(fr_buffer *out, fr_slice text)
 {
@@ -54,7 +55,7 @@ static fr_slice digest_row(fr_graph *graph, const fr_edge_row *row)
     return fr_buffer_view(&graph->row);
 }
 
-/* ---- folding ----------------------------------------------------------------------------------------------------------------- */
+/* ---- folding --------------------------------------------------------------------------------- */
 
 /** What an edge record says, as far as it says it well. */
 typedef struct {
@@ -69,15 +70,19 @@ static const edge_ids *ids_of(fr_graph *graph, uint32_t collection, fr_edge_kind
     for (unsigned i = 0; i < FR_COUNT_OF(COLLECTIONS); i++) {
         edge_ids *ids = &graph->ids[i];
         if (ids->collection == 0) {
-            ids->collection = fr_dict_find(graph->context.ids->collections, fr_slice_text(COLLECTIONS[i]));
+            ids->collection =
+                fr_dict_find(graph->context.ids->collections, fr_slice_text(COLLECTIONS[i]));
         }
         if (ids->collection != collection) {
             continue;
         }
         fr_slice name = fr_slice_text(COLLECTIONS[i]);
-        ids->subject = ids->subject != 0 ? ids->subject
-                                         : fr_ids_find_source(graph->context.ids, name, FR_SLICE(".subject"));
-        ids->list = ids->list != 0 ? ids->list : fr_ids_find_source(graph->context.ids, name, FR_SLICE(".list"));
+        ids->subject = ids->subject != 0
+                           ? ids->subject
+                           : fr_ids_find_source(graph->context.ids, name, FR_SLICE(".subject"));
+        ids->list = ids->list != 0
+                        ? ids->list
+                        : fr_ids_find_source(graph->context.ids, name, FR_SLICE(".list"));
         *kind = (fr_edge_kind)i;
         return ids;
     }
@@ -96,8 +101,8 @@ static void read_links(const edge_ids *ids, const fr_link *links, size_t count, 
     }
 }
 
-static edge_value value_of(const edge_ids *ids, fr_edge_kind kind, const fr_link *a, size_t a_count, const fr_link *b,
-                           size_t b_count)
+static edge_value value_of(const edge_ids *ids, fr_edge_kind kind, const fr_link *a, size_t a_count,
+                           const fr_link *b, size_t b_count)
 {
     edge_value value = {0};
     read_links(ids, a, a_count, &value);
@@ -119,10 +124,12 @@ static void kill_row(fr_graph *graph, uint32_t index, uint64_t seq)
     __atomic_store_n(&graph->live, graph->live - 1, __ATOMIC_RELAXED);
 }
 
-static void remove_edge(fr_graph *graph, fr_edge_kind kind, const fr_fact *fact, const edge_value *value)
+static void remove_edge(fr_graph *graph, fr_edge_kind kind, const fr_fact *fact,
+                        const edge_value *value)
 {
     const fr_ref *list = kind == FR_EDGE_LISTITEM ? &value->list : NULL;
-    for (uint32_t i = fr_edges_pair(graph->edges, kind, fact->uid, list, value->to); i != FR_EDGE_NONE;) {
+    for (uint32_t i = fr_edges_pair(graph->edges, kind, fact->uid, list, value->to);
+         i != FR_EDGE_NONE;) {
         const fr_edge_row *row = fr_edges_at(graph->edges, i);
         if (row->rkey == fact->ref.rkey && row->from == fact->uid && row->death == UINT64_MAX) {
             kill_row(graph, i, fact->event->seq);
@@ -132,8 +139,8 @@ static void remove_edge(fr_graph *graph, fr_edge_kind kind, const fr_fact *fact,
     }
 }
 
-static fr_status add_edge(fr_graph *graph, fr_edge_kind kind, uint32_t from, uint64_t rkey, const edge_value *value,
-                          uint64_t birth, fr_error *err)
+static fr_status add_edge(fr_graph *graph, fr_edge_kind kind, uint32_t from, uint64_t rkey,
+                          const edge_value *value, uint64_t birth, fr_error *err)
 {
     const fr_ref *list = kind == FR_EDGE_LISTITEM ? &value->list : NULL;
     FR_TRY(fr_edges_add(graph->edges, kind, from, value->to, rkey, list, birth, err));
@@ -148,8 +155,10 @@ static fr_status apply_commit(fr_graph *graph, const fr_fact *fact, fr_error *er
     if (ids == NULL) {
         return FR_OK;
     }
-    edge_value before = value_of(ids, kind, fact->gone, fact->gone_count, fact->kept, fact->kept_count);
-    edge_value after = value_of(ids, kind, fact->fresh, fact->fresh_count, fact->kept, fact->kept_count);
+    edge_value before =
+        value_of(ids, kind, fact->gone, fact->gone_count, fact->kept, fact->kept_count);
+    edge_value after =
+        value_of(ids, kind, fact->fresh, fact->fresh_count, fact->kept, fact->kept_count);
     if (same_value(&before, &after)) {
         return FR_OK;
     }
@@ -187,7 +196,8 @@ static fr_status graph_apply(void *view, const fr_fact *facts, size_t count, fr_
         }
         if (fact->event->kind == FR_EVENT_PUT || fact->event->kind == FR_EVENT_DELETE) {
             FR_TRY(apply_commit(graph, fact, err));
-        } else if (fact->status_before != fact->status_after && fact->status_after == FR_ACCOUNT_DELETED) {
+        } else if (fact->status_before != fact->status_after &&
+                   fact->status_after == FR_ACCOUNT_DELETED) {
             delete_account(graph, fact->uid, fact->event->seq);
         }
         graph->seq = fact->event->seq;
@@ -201,10 +211,10 @@ static void graph_publish(void *view, uint64_t seq)
     (void)seq;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------------------------ */
+/* ---- reading --------------------------------------------------------------------------------- */
 
-fr_status fr_graph_find(const fr_graph *graph, fr_edge_kind kind, uint32_t from, uint32_t to, uint64_t as_of_seq,
-                        fr_edge *out)
+fr_status fr_graph_find(const fr_graph *graph, fr_edge_kind kind, uint32_t from, uint32_t to,
+                        uint64_t as_of_seq, fr_edge *out)
 {
     const fr_edge_row *oldest = NULL;
     for (uint32_t i = fr_edges_pair(graph->edges, kind, from, NULL, to); i != FR_EDGE_NONE;) {
@@ -276,7 +286,7 @@ uint64_t fr_graph_edge_count(const fr_graph *graph)
     return __atomic_load_n(&graph->live, __ATOMIC_RELAXED);
 }
 
-/* ---- saving -------------------------------------------------------------------------------------------------------------------- */
+/* ---- saving ---------------------------------------------------------------------------------- */
 
 enum { SAVED_BYTES = 8 + 8 + 4 + 4, SAVED_LIST_BYTES = 16 };
 
@@ -314,7 +324,8 @@ static fr_status graph_checkpoint(void *view, uint64_t seq, fr_error *err)
     if (graph->context.dir == NULL || graph->context.read_only) {
         return FR_OK;
     }
-    FR_TRY(fr_saver_begin(&saver, graph->context.os, graph->context.dir, "state", seq, &graph->digest, err));
+    FR_TRY(fr_saver_begin(&saver, graph->context.os, graph->context.dir, "state", seq,
+                          &graph->digest, err));
     fr_status status = save_rows(graph, saver, err);
     if (status != FR_OK) {
         fr_saver_abort(saver);
@@ -336,7 +347,8 @@ static fr_status load_row(fr_graph *graph, fr_loader *loader, fr_error *err)
     }
     if (kind == FR_EDGE_LISTITEM) {
         FR_TRY(fr_loader_get(loader, bytes + SAVED_BYTES, SAVED_LIST_BYTES, err));
-        value.list = (fr_ref){fr_load_u32le(bytes + 24), fr_load_u32le(bytes + 28), fr_load_u64le(bytes + 32)};
+        value.list = (fr_ref){fr_load_u32le(bytes + 24), fr_load_u32le(bytes + 28),
+                              fr_load_u64le(bytes + 32)};
     }
     return add_edge(graph, kind, from, fr_load_u64le(bytes), &value, birth_kind >> 2, err);
 }
@@ -347,8 +359,8 @@ static fr_status restore(fr_graph *graph, fr_error *err)
     if (graph->context.dir == NULL) {
         return FR_OK;
     }
-    fr_status status = fr_loader_open(&loader, graph->context.os, graph->context.dir, "state", &graph->seq,
-                                      &graph->digest, err);
+    fr_status status = fr_loader_open(&loader, graph->context.os, graph->context.dir, "state",
+                                      &graph->seq, &graph->digest, err);
     if (status == FR_NOT_FOUND) {
         return FR_OK;
     }
@@ -373,7 +385,8 @@ static fr_status graph_digest(void *view, bool deep, fr_digest *out, fr_error *e
     return FR_OK;
 }
 
-static fr_status graph_saved(const fr_view_context *context, fr_digest *out, uint64_t *seq, fr_error *err)
+static fr_status graph_saved(const fr_view_context *context, fr_digest *out, uint64_t *seq,
+                             fr_error *err)
 {
     fr_loader *loader = NULL;
     if (context->dir == NULL) {
@@ -389,7 +402,7 @@ static uint64_t graph_bytes(void *view)
     return fr_edges_bytes(((const fr_graph *)view)->edges);
 }
 
-/* ---- opening ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static void graph_close(void *view)
 {
@@ -402,7 +415,8 @@ static void graph_close(void *view)
     }
 }
 
-static fr_status graph_open(void **view, const fr_view_context *context, uint64_t *seq, fr_error *err)
+static fr_status graph_open(void **view, const fr_view_context *context, uint64_t *seq,
+                            fr_error *err)
 {
     fr_graph *graph = calloc(1, sizeof *graph);
     if (graph == NULL) {

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Rows in pages; per account six chain heads (three kinds, out and in); one table from a pair to its newest row, so that
-// "does a follow b" does not walk the ten million followers of b; one table from a list to its members. A row is complete
-// before any head is released to it.
+// Rows in pages; per account six chain heads (three kinds, out and in); one table from a pair to
+// its newest row, so that "does a follow b" does not walk the ten million followers of b; one table
+// from a list to its members. A row is complete before any head is released to it.
 #include "rows.h"
 
 #include <fr/rcu.h>
 #include <stdlib.h>
 
-enum { PAGE_BITS = 12, PAGE_SIZE = 1 << PAGE_BITS, PAGES_MAX = 1 << 19, SLOTS_FIRST = 1 << 10, KINDS = 3 };
+enum {
+    PAGE_BITS = 12,
+    PAGE_SIZE = 1 << PAGE_BITS,
+    PAGES_MAX = 1 << 19,
+    SLOTS_FIRST = 1 << 10,
+    KINDS = 3
+};
 
 typedef struct {
     uint32_t out[KINDS]; /* row + 1; atomics */
@@ -26,11 +32,12 @@ struct fr_edges {
     heads **accounts;
     table *pairs;      /* rcu */
     table *list_table; /* rcu */
-    uint32_t row_count, item_count, list_count, pair_count; /* owned(writer); row_count read with acquire */
-    uint64_t bytes;                                         /* atomic */
+    /* owned(writer); row_count read with acquire */
+    uint32_t row_count, item_count, list_count, pair_count;
+    uint64_t bytes; /* atomic */
 };
 
-/* ---- pages ----------------------------------------------------------------------------------------------------------------- */
+/* ---- pages ----------------------------------------------------------------------------------- */
 
 static void *own(fr_edges *edges, void **pages, uint32_t index, size_t item_bytes)
 {
@@ -59,7 +66,8 @@ const fr_edge_row *fr_edges_at(const fr_edges *edges, uint32_t row)
 
 static const fr_edge_item *item_at(const fr_edges *edges, const fr_edge_row *row)
 {
-    return row->item == 0 ? NULL : look((void *const *)edges->items, row->item - 1, sizeof(fr_edge_item));
+    return row->item == 0 ? NULL
+                          : look((void *const *)edges->items, row->item - 1, sizeof(fr_edge_item));
 }
 
 static const fr_edge_list *list_at(const fr_edges *edges, uint32_t list)
@@ -83,7 +91,7 @@ uint64_t fr_edges_bytes(const fr_edges *edges)
     return __atomic_load_n(&edges->bytes, __ATOMIC_RELAXED);
 }
 
-/* ---- tables ----------------------------------------------------------------------------------------------------------------- */
+/* ---- tables ---------------------------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t a, uint64_t b)
 {
@@ -108,8 +116,8 @@ static bool same_list(fr_ref a, fr_ref b)
     return a.rkey == b.rkey && a.uid == b.uid && a.collection == b.collection;
 }
 
-static bool same_pair(const fr_edges *edges, uint32_t index, fr_edge_kind kind, uint32_t from, const fr_ref *list,
-                      uint32_t to)
+static bool same_pair(const fr_edges *edges, uint32_t index, fr_edge_kind kind, uint32_t from,
+                      const fr_ref *list, uint32_t to)
 {
     const fr_edge_row *row = fr_edges_at(edges, index);
     return row->to == to && fr_edge_row_kind(row) == kind &&
@@ -132,7 +140,8 @@ static void put_slot(table *t, uint64_t hash, uint32_t index)
     while (t->slots[i] != 0) {
         i = (i + 1) & t->mask;
     }
-    __atomic_store_n(&t->slots[i], index + 1, __ATOMIC_RELEASE); /* pairs with the acquire of the look-ups */
+    /* pairs with the acquire of the look-ups */
+    __atomic_store_n(&t->slots[i], index + 1, __ATOMIC_RELEASE);
 }
 
 static uint64_t hash_of_row(const fr_edges *edges, uint32_t index)
@@ -146,7 +155,8 @@ static uint64_t hash_of_list(const fr_edges *edges, uint32_t index)
     return hash_list(list_at(edges, index)->list);
 }
 
-static fr_status grow(fr_edges *edges, table **slot, uint64_t (*hash_of)(const fr_edges *, uint32_t), fr_error *err)
+static fr_status grow(fr_edges *edges, table **slot,
+                      uint64_t (*hash_of)(const fr_edges *, uint32_t), fr_error *err)
 {
     table *old = *slot;
     table *bigger = table_new(edges, (old->mask + 1) * 2);
@@ -164,7 +174,8 @@ static fr_status grow(fr_edges *edges, table **slot, uint64_t (*hash_of)(const f
     return FR_OK;
 }
 
-uint32_t fr_edges_pair(const fr_edges *edges, fr_edge_kind kind, uint32_t from, const fr_ref *list, uint32_t to)
+uint32_t fr_edges_pair(const fr_edges *edges, fr_edge_kind kind, uint32_t from, const fr_ref *list,
+                       uint32_t to)
 {
     const table *t = fr_rcu_load(&edges->pairs);
     for (uint64_t i = hash_pair(kind, from, list, to) & t->mask;; i = (i + 1) & t->mask) {
@@ -186,11 +197,12 @@ static uint32_t find_list(const fr_edges *edges, fr_ref list)
     }
 }
 
-/* ---- heads ------------------------------------------------------------------------------------------------------------------ */
+/* ---- heads ----------------------------------------------------------------------------------- */
 
 static uint32_t head_of(const uint32_t *head)
 {
-    return __atomic_load_n(head, __ATOMIC_ACQUIRE) - 1; /* pairs with set_head; 0 - 1 is FR_EDGE_NONE */
+    /* pairs with set_head; 0 - 1 is FR_EDGE_NONE */
+    return __atomic_load_n(head, __ATOMIC_ACQUIRE) - 1;
 }
 
 static void set_head(uint32_t *head, uint32_t row)
@@ -221,7 +233,7 @@ uint32_t fr_edges_next_member(const fr_edges *edges, const fr_edge_row *row)
     return item_at(edges, row)->next;
 }
 
-/* ---- adding ------------------------------------------------------------------------------------------------------------------ */
+/* ---- adding ---------------------------------------------------------------------------------- */
 
 static fr_status own_list(fr_edges *edges, fr_ref list, uint32_t *out, fr_error *err)
 {
@@ -242,7 +254,8 @@ static fr_status own_list(fr_edges *edges, fr_ref list, uint32_t *out, fr_error 
     return FR_OK;
 }
 
-static fr_status own_item(fr_edges *edges, const fr_ref *list, fr_edge_list **of, uint32_t *item, fr_error *err)
+static fr_status own_item(fr_edges *edges, const fr_ref *list, fr_edge_list **of, uint32_t *item,
+                          fr_error *err)
 {
     uint32_t index = 0;
     *of = NULL;
@@ -278,8 +291,8 @@ static void put_pair(fr_edges *edges, uint32_t index, uint64_t hash)
     __atomic_store_n(&t->slots[i], index + 1, __ATOMIC_RELEASE);
 }
 
-fr_status fr_edges_add(fr_edges *edges, fr_edge_kind kind, uint32_t from, uint32_t to, uint64_t rkey,
-                       const fr_ref *list, uint64_t birth, fr_error *err)
+fr_status fr_edges_add(fr_edges *edges, fr_edge_kind kind, uint32_t from, uint32_t to,
+                       uint64_t rkey, const fr_ref *list, uint64_t birth, fr_error *err)
 {
     uint32_t index = edges->row_count;
     fr_edge_list *of = NULL;
@@ -324,7 +337,7 @@ void fr_edges_kill(fr_edges *edges, uint32_t index, uint64_t seq)
     __atomic_store_n(&row->death, seq, __ATOMIC_RELEASE); /* pairs with fr_edge_row_lives */
 }
 
-/* ---- life -------------------------------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void free_pages(void **pages)
 {
@@ -359,8 +372,8 @@ fr_status fr_edges_new(fr_edges **out, fr_error *err)
     edges->accounts = calloc(PAGES_MAX, sizeof *edges->accounts);
     edges->pairs = table_new(edges, SLOTS_FIRST);
     edges->list_table = table_new(edges, SLOTS_FIRST);
-    if (edges->rows == NULL || edges->items == NULL || edges->lists == NULL || edges->accounts == NULL ||
-        edges->pairs == NULL || edges->list_table == NULL) {
+    if (edges->rows == NULL || edges->items == NULL || edges->lists == NULL ||
+        edges->accounts == NULL || edges->pairs == NULL || edges->list_table == NULL) {
         fr_edges_free(edges);
         return fr_fail(err, FR_NOMEM, "graph");
     }

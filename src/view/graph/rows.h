@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** The edges as rows that never move, and the ways to them. One writer; readers inside an RCU read section. */
+/** The edges as rows that never move, and the ways to them. One writer; readers inside an RCU read
+ *  section. */
 #pragma once
 
 #include <fr/graph.h>
@@ -36,16 +37,19 @@ uint64_t fr_edges_bytes(const fr_edges *edges);
 uint32_t fr_edges_count(const fr_edges *edges);
 
 /** Adds a live row; `list` for list items. */
-FR_MUST_USE fr_status fr_edges_add(fr_edges *edges, fr_edge_kind kind, uint32_t from, uint32_t to, uint64_t rkey,
-                                   const fr_ref *list, uint64_t birth, fr_error *err);
+FR_MUST_USE fr_status fr_edges_add(fr_edges *edges, fr_edge_kind kind, uint32_t from, uint32_t to,
+                                   uint64_t rkey, const fr_ref *list, uint64_t birth,
+                                   fr_error *err);
 void fr_edges_kill(fr_edges *edges, uint32_t row, uint64_t seq);
 
 const fr_edge_row *fr_edges_at(const fr_edges *edges, uint32_t row);
-const fr_ref *fr_edges_list_of(const fr_edges *edges, const fr_edge_row *row); /* NULL: no list item */
+/* NULL: no list item */
+const fr_ref *fr_edges_list_of(const fr_edges *edges, const fr_edge_row *row);
 /** Heads of chains, FR_EDGE_NONE when empty. */
 uint32_t fr_edges_out(const fr_edges *edges, fr_edge_kind kind, uint32_t from);
 uint32_t fr_edges_in(const fr_edges *edges, fr_edge_kind kind, uint32_t to);
-uint32_t fr_edges_pair(const fr_edges *edges, fr_edge_kind kind, uint32_t from, const fr_ref *list, uint32_t to);
+uint32_t fr_edges_pair(const fr_edges *edges, fr_edge_kind kind, uint32_t from, const fr_ref *list,
+                       uint32_t to);
 uint32_t fr_edges_members(const fr_edges *edges, fr_ref list);
 uint32_t fr_edges_next_member(const fr_edges *edges, const fr_edge_row *row);
 
@@ -60,5 +64,6 @@ static inline uint64_t fr_edge_row_birth(const fr_edge_row *row)
 static inline bool fr_edge_row_lives(const fr_edge_row *row, uint64_t seq)
 {
     return fr_edge_row_birth(row) <= seq &&
-           __atomic_load_n(&row->death, __ATOMIC_ACQUIRE) > seq; /* pairs with the release in fr_edges_kill */
+           /* pairs with the release in fr_edges_kill */
+           __atomic_load_n(&row->death, __ATOMIC_ACQUIRE) > seq;
 }

@@ -1,18 +1,25 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Two chains an account, newest first: its statuses and its handles; and one chain a handle: who claimed it.
+// Two chains an account, newest first: its statuses and its handles; and one chain a handle: who
+// claimed it.
 //
 //   cells[uid] -> { status, handle } -> version{seq, prev, …} -> version -> …
 //   claims[handle id] ----------------> version{seq, prev, uid}
 //
-// Versions are never changed or removed, so a reader as of sequence S walks to the first one at or below S. Changes are
-// rare: an account has none or one of each.
+// Versions are never changed or removed, so a reader as of sequence S walks to the first one at or
+// below S. Changes are rare: an account has none or one of each.
 #include <fr/cbor.h>
 #include <fr/codec.h>
 #include <fr/identity.h>
 #include <fr/rcu.h>
 #include <stdlib.h>
 
-enum { PAGE_BITS = 12, PAGE_SIZE = 1 << PAGE_BITS, CELL_PAGES = 1 << 19, VERSION_PAGES = 1 << 18, ROW_MAX_BYTES = 4096 };
+enum {
+    PAGE_BITS = 12,
+    PAGE_SIZE = 1 << PAGE_BITS,
+    CELL_PAGES = 1 << 19,
+    VERSION_PAGES = 1 << 18,
+    ROW_MAX_BYTES = 4096
+};
 
 typedef struct {
     uint64_t seq;
@@ -28,8 +35,8 @@ typedef struct {
 
 struct fr_identity {
     fr_view_context context;
-    cell **cells;       /* by uid; pages are released when made */
-    uint32_t **claims;  /* by handle id */
+    cell **cells;      /* by uid; pages are released when made */
+    uint32_t **claims; /* by handle id */
     version **versions;
     uint32_t version_count; /* owned(writer) */
     uint32_t uid_end;       /* one more than the largest uid with a cell */
@@ -41,7 +48,7 @@ struct fr_identity {
     fr_buffer row;
 };
 
-/* ---- pages --------------------------------------------------------------------------------------------------------------- */
+/* ---- pages ----------------------------------------------------------------------------------- */
 
 static void *page_of(void **pages, uint32_t index, size_t item_bytes, uint64_t *bytes)
 {
@@ -68,7 +75,8 @@ static const version *version_at(const fr_identity *identity, uint32_t link)
 /** The newest version at or below the sequence, NULL when there is none. */
 static const version *as_of(const fr_identity *identity, const uint32_t *head, uint64_t seq)
 {
-    for (uint32_t link = __atomic_load_n(head, __ATOMIC_ACQUIRE); link != 0;) { /* pairs with push */
+    /* pairs with push */
+    for (uint32_t link = __atomic_load_n(head, __ATOMIC_ACQUIRE); link != 0;) {
         const version *v = version_at(identity, link);
         if (v->seq <= seq) {
             return v;
@@ -84,7 +92,7 @@ static const cell *cell_at(const fr_identity *identity, uint32_t uid)
     return page == NULL ? NULL : &page[uid & (PAGE_SIZE - 1)];
 }
 
-/* ---- reading --------------------------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 fr_account_status fr_identity_status(const fr_identity *identity, uint32_t uid, uint64_t as_of_seq)
 {
@@ -122,7 +130,8 @@ uint32_t fr_identity_by_handle(const fr_identity *identity, fr_slice handle, uin
     if (page == NULL) {
         return 0;
     }
-    for (uint32_t link = __atomic_load_n(&page[id & (PAGE_SIZE - 1)], __ATOMIC_ACQUIRE); link != 0;) {
+    for (uint32_t link = __atomic_load_n(&page[id & (PAGE_SIZE - 1)], __ATOMIC_ACQUIRE);
+         link != 0;) {
         const version *claim = version_at(identity, link);
         link = claim->prev;
         const cell *c = cell_at(identity, claim->value);
@@ -139,7 +148,7 @@ uint64_t fr_identity_account_count(const fr_identity *identity)
     return __atomic_load_n(&identity->accounts, __ATOMIC_RELAXED);
 }
 
-/* ---- folding --------------------------------------------------------------------------------------------------------------- */
+/* ---- folding --------------------------------------------------------------------------------- */
 
 static fr_status push(fr_identity *identity, uint32_t *head, version fresh, fr_error *err)
 {
@@ -184,7 +193,8 @@ static void put_row(fr_identity *identity, uint32_t uid, const char *what, fr_sl
     fr_buffer_slice(&identity->row, value);
 }
 
-static void count_status(fr_identity *identity, uint32_t uid, fr_account_status status, bool more, fr_digest *digest)
+static void count_status(fr_identity *identity, uint32_t uid, fr_account_status status, bool more,
+                         fr_digest *digest)
 {
     uint8_t text = (uint8_t)('0' + status);
     if (status == FR_ACCOUNT_ACTIVE) {
@@ -194,14 +204,15 @@ static void count_status(fr_identity *identity, uint32_t uid, fr_account_status 
     (more ? fr_digest_add : fr_digest_subtract)(digest, fr_buffer_view(&identity->row));
 }
 
-static void count_handle(fr_identity *identity, uint32_t uid, fr_slice handle, bool more, fr_digest *digest)
+static void count_handle(fr_identity *identity, uint32_t uid, fr_slice handle, bool more,
+                         fr_digest *digest)
 {
     put_row(identity, uid, "handle", handle);
     (more ? fr_digest_add : fr_digest_subtract)(digest, fr_buffer_view(&identity->row));
 }
 
-static fr_status set_status(fr_identity *identity, uint32_t uid, uint64_t seq, fr_account_status from,
-                            fr_account_status to, fr_error *err)
+static fr_status set_status(fr_identity *identity, uint32_t uid, uint64_t seq,
+                            fr_account_status from, fr_account_status to, fr_error *err)
 {
     cell *c = NULL;
     FR_TRY(own_cell(identity, uid, &c, err));
@@ -211,8 +222,8 @@ static fr_status set_status(fr_identity *identity, uint32_t uid, uint64_t seq, f
     return FR_OK;
 }
 
-static fr_status set_handle(fr_identity *identity, uint32_t uid, uint64_t seq, uint64_t time_us, fr_slice handle,
-                            fr_error *err)
+static fr_status set_handle(fr_identity *identity, uint32_t uid, uint64_t seq, uint64_t time_us,
+                            fr_slice handle, fr_error *err)
 {
     cell *c = NULL;
     uint32_t id = 0;
@@ -224,7 +235,8 @@ static fr_status set_handle(fr_identity *identity, uint32_t uid, uint64_t seq, u
     }
     const version *was = c->handle == 0 ? NULL : version_at(identity, c->handle);
     if (was != NULL) {
-        count_handle(identity, uid, fr_dict_text(identity->handles, was->value), false, &identity->digest);
+        count_handle(identity, uid, fr_dict_text(identity->handles, was->value), false,
+                     &identity->digest);
     }
     FR_TRY(push(identity, &c->handle, (version){.seq = seq, .time_us = time_us, .value = id}, err));
     FR_TRY(push(identity, &claims[id & (PAGE_SIZE - 1)], (version){.seq = seq, .value = uid}, err));
@@ -239,11 +251,13 @@ static fr_status apply_identity(fr_identity *identity, const fr_fact *fact, fr_e
     fr_slice handle;
     fr_slice time = {NULL, 0};
     int64_t us = 0;
-    if (event->body_format == FR_BODY_JSON || fr_cbor_get_text(event->body, "handle", &handle) != FR_OK ||
+    if (event->body_format == FR_BODY_JSON ||
+        fr_cbor_get_text(event->body, "handle", &handle) != FR_OK ||
         !fold_case(handle, room, &handle) || !fr_handle_valid(handle)) {
         return FR_OK; /* says that something changed, not what */
     }
-    bool timed = fr_cbor_get_text(event->body, "time", &time) == FR_OK && fr_time_parse(time, &us) && us >= 0;
+    bool timed = fr_cbor_get_text(event->body, "time", &time) == FR_OK &&
+                 fr_time_parse(time, &us) && us >= 0;
     uint64_t time_us = timed ? (uint64_t)us : event->time_us;
     const cell *c = cell_at(identity, fact->uid);
     const version *was = c == NULL || c->handle == 0 ? NULL : version_at(identity, c->handle);
@@ -262,7 +276,8 @@ static fr_status identity_apply(void *view, const fr_fact *facts, size_t count, 
             continue;
         }
         if (fact->status_before != fact->status_after) {
-            FR_TRY(set_status(identity, fact->uid, fact->event->seq, fact->status_before, fact->status_after, err));
+            FR_TRY(set_status(identity, fact->uid, fact->event->seq, fact->status_before,
+                              fact->status_after, err));
         }
         if (fact->event->kind == FR_EVENT_IDENTITY) {
             FR_TRY(apply_identity(identity, fact, err));
@@ -278,16 +293,18 @@ static void identity_publish(void *view, uint64_t seq)
     (void)seq;
 }
 
-/* ---- saving ------------------------------------------------------------------------------------------------------------------ */
+/* ---- saving ---------------------------------------------------------------------------------- */
 
 enum { ROW_BYTES = 4 + 4 + 8 + 8 + 8 + 2, NO_STATUS = 0xff };
 
-static fr_status save_account(fr_identity *identity, fr_saver *saver, uint32_t uid, const cell *c, fr_error *err)
+static fr_status save_account(fr_identity *identity, fr_saver *saver, uint32_t uid, const cell *c,
+                              fr_error *err)
 {
     uint8_t row[ROW_BYTES] = {0};
     const version *status = c->status == 0 ? NULL : version_at(identity, c->status);
     const version *held = c->handle == 0 ? NULL : version_at(identity, c->handle);
-    fr_slice handle = held == NULL ? (fr_slice){NULL, 0} : fr_dict_text(identity->handles, held->value);
+    fr_slice handle =
+        held == NULL ? (fr_slice){NULL, 0} : fr_dict_text(identity->handles, held->value);
     fr_store_u32le(row, uid);
     fr_store_u32le(row + 4, status == NULL ? NO_STATUS : status->value);
     fr_store_u64le(row + 8, status == NULL ? 0 : status->seq);
@@ -319,7 +336,8 @@ static fr_status identity_checkpoint(void *view, uint64_t seq, fr_error *err)
     if (identity->context.dir == NULL || identity->context.read_only) {
         return FR_OK;
     }
-    FR_TRY(fr_saver_begin(&saver, identity->context.os, identity->context.dir, "state", seq, &identity->digest, err));
+    FR_TRY(fr_saver_begin(&saver, identity->context.os, identity->context.dir, "state", seq,
+                          &identity->digest, err));
     fr_status status = save_all(identity, saver, err);
     if (status != FR_OK) {
         fr_saver_abort(saver);
@@ -346,19 +364,23 @@ typedef struct {
     size_t count, room;
 } claim_rows;
 
-static fr_status load_account(fr_identity *identity, fr_loader *loader, claim_rows *claims, fr_error *err)
+static fr_status load_account(fr_identity *identity, fr_loader *loader, claim_rows *claims,
+                              fr_error *err)
 {
     uint8_t row[ROW_BYTES];
     FR_TRY(fr_loader_get(loader, row, sizeof row, err));
-    claim_row claim = {.seq = fr_load_u64le(row + 16), .time_us = fr_load_u64le(row + 24), .uid = fr_load_u32le(row)};
+    claim_row claim = {.seq = fr_load_u64le(row + 16),
+                       .time_us = fr_load_u64le(row + 24),
+                       .uid = fr_load_u32le(row)};
     uint32_t status = fr_load_u32le(row + 4);
     FR_TRY(fr_loader_view(loader, row[32] | (size_t)row[33] << 8, &claim.handle, err));
-    if (claim.uid >= (uint32_t)CELL_PAGES << PAGE_BITS || (status > FR_ACCOUNT_DELETED && status != NO_STATUS)) {
+    if (claim.uid >= (uint32_t)CELL_PAGES << PAGE_BITS ||
+        (status > FR_ACCOUNT_DELETED && status != NO_STATUS)) {
         return fr_fail(err, FR_CORRUPT, "identity: bad row in the checkpoint");
     }
     if (status != NO_STATUS) {
-        FR_TRY(set_status(identity, claim.uid, fr_load_u64le(row + 8), FR_ACCOUNT_ACTIVE, (fr_account_status)status,
-                          err));
+        FR_TRY(set_status(identity, claim.uid, fr_load_u64le(row + 8), FR_ACCOUNT_ACTIVE,
+                          (fr_account_status)status, err));
     }
     if (claim.handle.size == 0) {
         return FR_OK;
@@ -402,15 +424,16 @@ static fr_status restore(fr_identity *identity, fr_error *err)
     if (identity->context.dir == NULL) {
         return FR_OK;
     }
-    fr_status status = fr_loader_open(&loader, identity->context.os, identity->context.dir, "state", &identity->seq,
-                                      &digest, err);
+    fr_status status = fr_loader_open(&loader, identity->context.os, identity->context.dir, "state",
+                                      &identity->seq, &digest, err);
     if (status == FR_NOT_FOUND) {
         return FR_OK;
     }
     FR_TRY(status);
     status = load_all(identity, loader, err);
     fr_loader_close(loader);
-    identity->digest = digest; /* rows were added up on the way, but their texts need ids that come later */
+    /* rows were added up on the way, but their texts need ids that come later */
+    identity->digest = digest;
     return status;
 }
 
@@ -435,7 +458,8 @@ static fr_status identity_digest(void *view, bool deep, fr_digest *out, fr_error
     return deep ? deep_digest(identity, out) : FR_OK;
 }
 
-static fr_status identity_saved(const fr_view_context *context, fr_digest *out, uint64_t *seq, fr_error *err)
+static fr_status identity_saved(const fr_view_context *context, fr_digest *out, uint64_t *seq,
+                                fr_error *err)
 {
     fr_loader *loader = NULL;
     if (context->dir == NULL) {
@@ -452,7 +476,7 @@ static uint64_t identity_bytes(void *view)
     return __atomic_load_n(&identity->bytes, __ATOMIC_RELAXED) + fr_dict_bytes(identity->handles);
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static void free_pages(void **pages, size_t count)
 {
@@ -475,7 +499,8 @@ static void identity_close(void *view)
     }
 }
 
-static fr_status identity_open(void **view, const fr_view_context *context, uint64_t *seq, fr_error *err)
+static fr_status identity_open(void **view, const fr_view_context *context, uint64_t *seq,
+                               fr_error *err)
 {
     fr_identity *identity = calloc(1, sizeof *identity);
     if (identity == NULL) {
@@ -487,7 +512,8 @@ static fr_status identity_open(void **view, const fr_view_context *context, uint
     identity->claims = calloc(CELL_PAGES, sizeof *identity->claims);
     identity->versions = calloc(VERSION_PAGES, sizeof *identity->versions);
     bool room = identity->cells != NULL && identity->claims != NULL && identity->versions != NULL;
-    fr_status status = room ? fr_dict_new(&identity->handles, err) : fr_fail(err, FR_NOMEM, "identity");
+    fr_status status =
+        room ? fr_dict_new(&identity->handles, err) : fr_fail(err, FR_NOMEM, "identity");
     status = status == FR_OK ? restore(identity, err) : status;
     if (status != FR_OK) {
         identity_close(identity);

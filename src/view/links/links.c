@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Folding facts. A link's life touches one list: a birth, and later a death, or for a link that is in the store already a
-// kill. When an account goes inactive or comes back its links stay where they are and their lists' counters move; which
-// links those are is asked of the resolver, whose state is that of this very event (a batch ends with such an event).
+// Folding facts. A link's life touches one list: a birth, and later a death, or for a link that is
+// in the store already a kill. When an account goes inactive or comes back its links stay where
+// they are and their lists' counters move; which links those are is asked of the resolver, whose
+// state is that of this very event (a batch ends with such an event).
 #include "links.h"
 
 #include <stdio.h>
@@ -9,7 +10,7 @@
 
 enum { ROW_MAX_BYTES = 1 << 16 };
 
-/* ---- digest rows -------------------------------------------------------------------------------------------------- */
+/* ---- digest rows ----------------------------------------------------------------------------- */
 
 static void put_field(fr_buffer *out, fr_slice text)
 {
@@ -17,8 +18,8 @@ static void put_field(fr_buffer *out, fr_slice text)
     fr_buffer_byte(out, 0x1f);
 }
 
-void fr_links_row(const fr_links *links, fr_ref record, fr_target target, uint32_t source, uint64_t seq,
-                  uint16_t ordinal, fr_buffer *out)
+void fr_links_row(const fr_links *links, fr_ref record, fr_target target, uint32_t source,
+                  uint64_t seq, uint16_t ordinal, fr_buffer *out)
 {
     const fr_ids *ids = links->context.ids;
     char did_room[FR_DID_PLC_BYTES];
@@ -47,11 +48,12 @@ void fr_links_row(const fr_links *links, fr_ref record, fr_target target, uint32
     fr_buffer_append(out, place, sizeof place);
 }
 
-/* ---- one link --------------------------------------------------------------------------------------------------- */
+/* ---- one link -------------------------------------------------------------------------------- */
 
 static void count_links(fr_links *links, int by)
 {
-    __atomic_store_n(&links->totals.links, links->totals.links + (uint64_t)(int64_t)by, __ATOMIC_RELAXED);
+    __atomic_store_n(&links->totals.links, links->totals.links + (uint64_t)(int64_t)by,
+                     __ATOMIC_RELAXED);
 }
 
 static fr_status born(fr_links *links, const fr_fact *fact, size_t i, bool active, fr_error *err)
@@ -68,14 +70,16 @@ static fr_status born(fr_links *links, const fr_fact *fact, size_t i, bool activ
         .kind = FR_LINK_BIRTH,
     };
     FR_TRY(fr_recent_step(recent, list, step, active, !active, err));
-    fr_links_row(links, fact->ref, link->target, link->source, link->arrival_seq, link->arrival_ordinal, &links->row);
+    fr_links_row(links, fact->ref, link->target, link->source, link->arrival_seq,
+                 link->arrival_ordinal, &links->row);
     fr_digest_add(&links->digest, fr_buffer_view(&links->row));
     fr_top_add(links->top, link->target, link->source);
     count_links(links, 1);
     return FR_OK;
 }
 
-static fr_status died(fr_links *links, const fr_link *link, fr_ref record, uint64_t seq, bool active, fr_error *err)
+static fr_status died(fr_links *links, const fr_link *link, fr_ref record, uint64_t seq,
+                      bool active, fr_error *err)
 {
     fr_recent *recent = links->current->recent;
     uint32_t list = 0;
@@ -93,20 +97,22 @@ static fr_status died(fr_links *links, const fr_link *link, fr_ref record, uint6
         __atomic_store_n(&birth->death, seq, __ATOMIC_RELEASE); /* pairs with fr_recent_death */
     }
     FR_TRY(fr_recent_step(recent, list, step, -(int)active, -(int)!active, err));
-    fr_links_row(links, record, link->target, link->source, link->arrival_seq, link->arrival_ordinal, &links->row);
+    fr_links_row(links, record, link->target, link->source, link->arrival_seq,
+                 link->arrival_ordinal, &links->row);
     fr_digest_subtract(&links->digest, fr_buffer_view(&links->row));
     count_links(links, -1);
     return FR_OK;
 }
 
-/* ---- accounts --------------------------------------------------------------------------------------------------- */
+/* ---- accounts -------------------------------------------------------------------------------- */
 
 static fr_status note_linked(fr_links *links, uint32_t uid, bool linked, fr_error *err)
 {
     size_t word = uid / 64;
     if (word >= links->linked_words) {
-        size_t words = FR_MAX((word + FR_LINKED_PAGE_WORDS) / FR_LINKED_PAGE_WORDS * FR_LINKED_PAGE_WORDS,
-                              links->linked_words * 2);
+        size_t words =
+            FR_MAX((word + FR_LINKED_PAGE_WORDS) / FR_LINKED_PAGE_WORDS * FR_LINKED_PAGE_WORDS,
+                   links->linked_words * 2);
         uint64_t *bits = realloc(links->linked, words * sizeof *bits);
         if (bits == NULL) {
             return fr_fail(err, FR_NOMEM, "links: accounts");
@@ -139,7 +145,8 @@ typedef struct {
     fr_error *err;
 } account_change;
 
-static fr_status recount(fr_links *links, const fr_link *link, uint32_t uid, uint64_t seq, bool active, fr_error *err)
+static fr_status recount(fr_links *links, const fr_link *link, uint32_t uid, uint64_t seq,
+                         bool active, fr_error *err)
 {
     uint32_t list = 0;
     fr_recent *recent = links->current->recent;
@@ -148,15 +155,17 @@ static fr_status recount(fr_links *links, const fr_link *link, uint32_t uid, uin
     return fr_recent_step(recent, list, step, active ? 1 : -1, active ? -1 : 1, err);
 }
 
-static fr_status change_record(void *context, fr_ref ref, uint64_t seq, uint64_t rev, const fr_link *list, size_t count)
+static fr_status change_record(void *context, fr_ref ref, uint64_t seq, uint64_t rev,
+                               const fr_link *list, size_t count)
 {
     const account_change *change = context;
     (void)seq;
     (void)rev;
     for (size_t i = 0; i < count; i++) {
-        FR_TRY(change->deleted
-                   ? died(change->links, &list[i], ref, change->seq, change->was_active, change->err)
-                   : recount(change->links, &list[i], ref.uid, change->seq, change->is_active, change->err));
+        FR_TRY(change->deleted ? died(change->links, &list[i], ref, change->seq, change->was_active,
+                                      change->err)
+                               : recount(change->links, &list[i], ref.uid, change->seq,
+                                         change->is_active, change->err));
     }
     if (change->deleted && count != 0) {
         uint64_t *records = &change->links->totals.linking_records;
@@ -175,14 +184,16 @@ static fr_status apply_status(fr_links *links, const fr_fact *fact, fr_error *er
         .deleted = fact->status_after == FR_ACCOUNT_DELETED,
         .err = err,
     };
-    if (fact->status_before == FR_ACCOUNT_DELETED || (change.was_active == change.is_active && !change.deleted)) {
+    if (fact->status_before == FR_ACCOUNT_DELETED ||
+        (change.was_active == change.is_active && !change.deleted)) {
         return FR_OK; /* nothing there to move, or nothing moves */
     }
-    FR_TRY(fr_resolver_each_record(links->context.resolver, fact->uid, change.seq, change_record, &change, err));
+    FR_TRY(fr_resolver_each_record(links->context.resolver, fact->uid, change.seq, change_record,
+                                   &change, err));
     return change.deleted ? note_linked(links, fact->uid, false, err) : FR_OK;
 }
 
-/* ---- the four verbs ----------------------------------------------------------------------------------------------- */
+/* ---- the four verbs -------------------------------------------------------------------------- */
 
 static fr_status apply_commit(fr_links *links, const fr_fact *fact, fr_error *err)
 {
@@ -209,8 +220,9 @@ static fr_status links_apply(void *view, const fr_fact *facts, size_t count, fr_
             continue;
         }
         bool commit = fact->event->kind == FR_EVENT_PUT || fact->event->kind == FR_EVENT_DELETE;
-        FR_TRY(commit ? apply_commit(links, fact, err)
-                      : fact->status_before != fact->status_after ? apply_status(links, fact, err) : FR_OK);
+        FR_TRY(commit                                      ? apply_commit(links, fact, err)
+               : fact->status_before != fact->status_after ? apply_status(links, fact, err)
+                                                           : FR_OK);
         links->seq = fact->event->seq;
     }
     return FR_OK;
@@ -219,7 +231,8 @@ static fr_status links_apply(void *view, const fr_fact *facts, size_t count, fr_
 static void links_publish(void *view, uint64_t seq)
 {
     fr_links *links = view;
-    __atomic_store_n(&links->current->published_seq, seq, __ATOMIC_RELEASE); /* pairs with fr_links_pin_take */
+    /* pairs with fr_links_pin_take */
+    __atomic_store_n(&links->current->published_seq, seq, __ATOMIC_RELEASE);
     fr_top_publish(links->top);
 }
 
@@ -244,9 +257,10 @@ static uint64_t links_bytes(void *view)
     return fr_recent_bytes(links->current->recent) + links->linked_words * sizeof *links->linked;
 }
 
-/* ---- opening and closing ------------------------------------------------------------------------------------------- */
+/* ---- opening and closing --------------------------------------------------------------------- */
 
-fr_status fr_links_version_new(fr_links_version **out, fr_links *links, uint64_t base_seq, fr_error *err)
+fr_status fr_links_version_new(fr_links_version **out, fr_links *links, uint64_t base_seq,
+                               fr_error *err)
 {
     fr_links_version *version = calloc(1, sizeof *version);
     if (version == NULL) {
@@ -259,7 +273,8 @@ fr_status fr_links_version_new(fr_links_version **out, fr_links *links, uint64_t
     version->published_seq = base_seq;
     fr_status status = fr_recent_new(&version->recent, err);
     status = status == FR_OK ? fr_stored_counts_new(&version->stored, err) : status;
-    status = status == FR_OK ? fr_store_snapshot_new(&version->snapshot, links->store, err) : status;
+    status =
+        status == FR_OK ? fr_store_snapshot_new(&version->snapshot, links->store, err) : status;
     if (status != FR_OK) {
         fr_links_version_unref(version);
         return status;
@@ -305,7 +320,8 @@ static fr_store_options store_options(const fr_view_context *context)
     };
 }
 
-static fr_status links_open(void **view, const fr_view_context *context, uint64_t *seq, fr_error *err)
+static fr_status links_open(void **view, const fr_view_context *context, uint64_t *seq,
+                            fr_error *err)
 {
     fr_links *links = calloc(1, sizeof *links);
     if (links == NULL) {
@@ -318,7 +334,8 @@ static fr_status links_open(void **view, const fr_view_context *context, uint64_
     fr_status status = fr_store_open(&links->store, &options, err);
     status = status == FR_OK ? fr_top_new(&links->top, err) : status;
     status = status == FR_OK ? fr_links_load(links, err) : status;
-    status = status == FR_OK ? fr_links_version_new(&links->current, links, links->seq, err) : status;
+    status =
+        status == FR_OK ? fr_links_version_new(&links->current, links, links->seq, err) : status;
     if (status != FR_OK) {
         links_close(links);
         return status;
@@ -328,7 +345,8 @@ static fr_status links_open(void **view, const fr_view_context *context, uint64_
     return FR_OK;
 }
 
-static fr_status links_saved(const fr_view_context *context, fr_digest *out, uint64_t *seq, fr_error *err)
+static fr_status links_saved(const fr_view_context *context, fr_digest *out, uint64_t *seq,
+                             fr_error *err)
 {
     fr_store *store = NULL;
     fr_store_options options = store_options(context);

@@ -31,7 +31,7 @@ struct fr_links {
     fr_links_version *current; /* rcu */
     fr_links_totals totals;    /* fields atomic: written by the writer, read by anyone */
     fr_digest digest;
-    uint64_t seq; /* applied */
+    uint64_t seq;     /* applied */
     uint64_t *linked; /* one bit a uid: ever linked, and not deleted since */
     size_t linked_words;
     uint8_t *linked_touched; /* one byte a page of bits, since the last checkpoint */
@@ -51,19 +51,21 @@ enum {
     FR_LINKED_PAGE_WORDS = 64,
 };
 
-/** Keys of the store, docs/format.md section 5: 'e' entries, newest first inside a list; 'h' counters; 'm' meta;
- *  't' texts; 'u' bits of accounts that linked. */
+/** Keys of the store, docs/format.md section 5: 'e' entries, newest first inside a list; 'h'
+ *  counters; 'm' meta; 't' texts; 'u' bits of accounts that linked. */
 void fr_links_list_key(char kind, fr_target target, uint32_t source, uint8_t *out);
-void fr_links_entry_key(fr_target target, uint32_t source, uint64_t seq, uint16_t ordinal, uint8_t *out);
+void fr_links_entry_key(fr_target target, uint32_t source, uint64_t seq, uint16_t ordinal,
+                        uint8_t *out);
 
-FR_MUST_USE fr_status fr_links_version_new(fr_links_version **out, fr_links *links, uint64_t base_seq, fr_error *err);
+FR_MUST_USE fr_status fr_links_version_new(fr_links_version **out, fr_links *links,
+                                           uint64_t base_seq, fr_error *err);
 void fr_links_version_unref(void *version);
 
 /** One logical row of the digest. */
-void fr_links_row(const fr_links *links, fr_ref record, fr_target target, uint32_t source, uint64_t seq,
-                  uint16_t ordinal, fr_buffer *out);
+void fr_links_row(const fr_links *links, fr_ref record, fr_target target, uint32_t source,
+                  uint64_t seq, uint16_t ordinal, fr_buffer *out);
 FR_MUST_USE fr_status fr_links_save(fr_links *links, uint64_t seq, fr_error *err);
 FR_MUST_USE fr_status fr_links_load(fr_links *links, fr_error *err);
 FR_MUST_USE fr_status fr_links_deep_digest(fr_links *links, fr_digest *out, fr_error *err);
-FR_MUST_USE fr_status fr_links_meta(fr_store *store, uint64_t *seq, fr_digest *digest, fr_links_totals *totals,
-                                    fr_error *err);
+FR_MUST_USE fr_status fr_links_meta(fr_store *store, uint64_t *seq, fr_digest *digest,
+                                    fr_links_totals *totals, fr_error *err);

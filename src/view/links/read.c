@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Reading: the recent part first, as of the pinned sequence, then the store's snapshot below it. Counters never read a
-// list; a page costs its items and what it skips.
+// Reading: the recent part first, as of the pinned sequence, then the store's snapshot below it.
+// Counters never read a list; a page costs its items and what it skips.
 #include "links.h"
 
 #include <stdlib.h>
 
-/* ---- pins ------------------------------------------------------------------------------------------------------------ */
+/* ---- pins ------------------------------------------------------------------------------------ */
 
 fr_links_pin *fr_links_pin_take(fr_links *links)
 {
@@ -15,9 +15,11 @@ fr_links_pin *fr_links_pin_take(fr_links *links)
     }
     fr_rcu_read_lock();
     pin->version = fr_rcu_load(&links->current);
-    __atomic_add_fetch(&pin->version->refs, 1, __ATOMIC_ACQ_REL); /* the version cannot go before this section ends */
+    /* the version cannot go before this section ends */
+    __atomic_add_fetch(&pin->version->refs, 1, __ATOMIC_ACQ_REL);
     fr_rcu_read_unlock();
-    pin->seq = __atomic_load_n(&pin->version->published_seq, __ATOMIC_ACQUIRE); /* pairs with links_publish */
+    /* pairs with links_publish */
+    pin->seq = __atomic_load_n(&pin->version->published_seq, __ATOMIC_ACQUIRE);
     return pin;
 }
 
@@ -34,7 +36,7 @@ uint64_t fr_links_pin_seq(const fr_links_pin *pin)
     return pin->seq;
 }
 
-/* ---- counters -------------------------------------------------------------------------------------------------------- */
+/* ---- counters -------------------------------------------------------------------------------- */
 
 static const fr_link_list *recent_list(const fr_links_pin *pin, fr_target target, uint32_t source)
 {
@@ -81,23 +83,26 @@ static fr_links_count counters_of(fr_slice value)
 }
 
 /** What the store has for the list; FR_NOT_FOUND: it never was there. */
-static fr_status stored_count(fr_links_pin *pin, fr_target target, uint32_t source, fr_links_count *out, fr_error *err)
+static fr_status stored_count(fr_links_pin *pin, fr_target target, uint32_t source,
+                              fr_links_count *out, fr_error *err)
 {
     uint8_t key[FR_LINK_HEAD_KEY_BYTES];
     fr_buffer value;
     fr_buffer_init(&value, 4096);
     fr_links_list_key('h', target, source, key);
-    fr_status status =
-        fr_store_get(pin->version->store, pin->version->snapshot, fr_slice_of(key, sizeof key), &value, err);
+    fr_status status = fr_store_get(pin->version->store, pin->version->snapshot,
+                                    fr_slice_of(key, sizeof key), &value, err);
     *out = status == FR_OK ? counters_of(fr_buffer_view(&value)) : (fr_links_count){0};
     fr_buffer_done(&value);
     return status;
 }
 
-fr_status fr_links_count_of(fr_links_pin *pin, fr_target target, uint32_t source, fr_links_count *out, fr_error *err)
+fr_status fr_links_count_of(fr_links_pin *pin, fr_target target, uint32_t source,
+                            fr_links_count *out, fr_error *err)
 {
     fr_links_count count = {0};
-    if (pin->version->base_seq != 0 && !fr_stored_counts_find(pin->version->stored, target, source, &count)) {
+    if (pin->version->base_seq != 0 &&
+        !fr_stored_counts_find(pin->version->stored, target, source, &count)) {
         fr_status status = stored_count(pin, target, source, &count, err);
         if (status != FR_OK && status != FR_NOT_FOUND) {
             return status;
@@ -117,7 +122,8 @@ typedef struct {
     void *context;
 } source_walk;
 
-static fr_status each_stored_source(fr_links_pin *pin, fr_target target, const source_walk *walk, fr_error *err)
+static fr_status each_stored_source(fr_links_pin *pin, fr_target target, const source_walk *walk,
+                                    fr_error *err)
 {
     uint8_t key[FR_LINK_HEAD_KEY_BYTES];
     fr_store_iter *iter = NULL;
@@ -125,7 +131,8 @@ static fr_status each_stored_source(fr_links_pin *pin, fr_target target, const s
     fr_slice value;
     fr_links_list_key('h', target, 0, key);
     fr_slice prefix = fr_slice_of(key, FR_LINK_HEAD_KEY_BYTES - 4);
-    FR_TRY(fr_store_iter_new(&iter, pin->version->store, pin->version->snapshot, prefix, prefix, err));
+    FR_TRY(
+        fr_store_iter_new(&iter, pin->version->store, pin->version->snapshot, prefix, prefix, err));
     fr_status status;
     while ((status = fr_store_iter_next(iter, &row, &value, err)) == FR_OK) {
         uint32_t source = fr_load_u32be(row.data + 17);
@@ -141,8 +148,8 @@ static fr_status each_stored_source(fr_links_pin *pin, fr_target target, const s
 }
 
 fr_status fr_links_each_source(fr_links_pin *pin, fr_target target,
-                               void (*each)(void *context, uint32_t source, fr_links_count count), void *context,
-                               fr_error *err)
+                               void (*each)(void *context, uint32_t source, fr_links_count count),
+                               void *context, fr_error *err)
 {
     source_walk walk = {each, context};
     bool any_stored = pin->version->base_seq != 0;
@@ -154,7 +161,8 @@ fr_status fr_links_each_source(fr_links_pin *pin, fr_target target,
         const fr_link_list *list = fr_recent_list_at(recent, i);
         i = list->next;
         fr_links_count count = {0};
-        fr_status stored = any_stored ? stored_count(pin, target, list->source, &count, err) : FR_NOT_FOUND;
+        fr_status stored =
+            any_stored ? stored_count(pin, target, list->source, &count, err) : FR_NOT_FOUND;
         if (stored != FR_OK && stored != FR_NOT_FOUND) {
             return stored;
         }
@@ -166,7 +174,7 @@ fr_status fr_links_each_source(fr_links_pin *pin, fr_target target,
     return FR_OK;
 }
 
-/* ---- pages ----------------------------------------------------------------------------------------------------------- */
+/* ---- pages ----------------------------------------------------------------------------------- */
 
 typedef struct {
     uint64_t seq;
@@ -187,11 +195,13 @@ typedef struct {
 
 static bool is_before(const fr_links_page *page, uint64_t seq, uint16_t ordinal)
 {
-    return !page->has_before || seq < page->before.seq || (seq == page->before.seq && ordinal < page->before.ordinal);
+    return !page->has_before || seq < page->before.seq ||
+           (seq == page->before.seq && ordinal < page->before.ordinal);
 }
 
 /** False when the page is full and it is known that more follow. */
-static bool take(page_walk *walk, uint32_t uid, uint64_t rkey, uint64_t seq, uint16_t ordinal, uint32_t hint)
+static bool take(page_walk *walk, uint32_t uid, uint64_t rkey, uint64_t seq, uint16_t ordinal,
+                 uint32_t hint)
 {
     const fr_links *links = walk->pin->version->links;
     if (!fr_identity_active(links->identity, uid, walk->pin->seq) ||
@@ -206,15 +216,16 @@ static bool take(page_walk *walk, uint32_t uid, uint64_t rkey, uint64_t seq, uin
     return true;
 }
 
-/** Where to go on in the recent steps: behind the hinted step when it is the one the cursor speaks of. */
+/** Where to go on in the recent steps: behind the hinted step when it is the one the cursor speaks
+ *  of. */
 static uint32_t start_of(const page_walk *walk, const fr_link_list *list)
 {
     const fr_recent *recent = walk->pin->version->recent;
     const fr_links_page *page = walk->page;
     if (page->has_before && page->before.hint < fr_recent_op_count(recent)) {
         const fr_link_op *op = fr_recent_op_at(recent, page->before.hint);
-        if (op->kind == FR_LINK_BIRTH && op->seq == page->before.seq && op->ordinal == page->before.ordinal &&
-            fr_recent_list_at(recent, op->list) == list) {
+        if (op->kind == FR_LINK_BIRTH && op->seq == page->before.seq &&
+            op->ordinal == page->before.ordinal && fr_recent_list_at(recent, op->list) == list) {
             return op->prev;
         }
     }
@@ -228,8 +239,8 @@ static bool walk_recent(page_walk *walk, const fr_link_list *list)
         const fr_link_op *op = fr_recent_op_at(recent, i);
         uint32_t index = i;
         i = op->prev;
-        if (op->kind == FR_LINK_BIRTH && op->seq <= walk->pin->seq && fr_recent_death(op) > walk->pin->seq &&
-            is_before(walk->page, op->seq, op->ordinal) &&
+        if (op->kind == FR_LINK_BIRTH && op->seq <= walk->pin->seq &&
+            fr_recent_death(op) > walk->pin->seq && is_before(walk->page, op->seq, op->ordinal) &&
             !take(walk, op->uid, op->rkey, op->seq, op->ordinal, index)) {
             return false;
         }
@@ -296,9 +307,10 @@ static fr_status walk_stored(page_walk *walk, fr_error *err)
             break;
         }
         uint64_t seq = ~fr_load_u64be(key.data + FR_LINK_HEAD_KEY_BYTES);
-        uint16_t ordinal = (uint16_t)~(key.data[29] << 8 | key.data[30]);
+        uint16_t ordinal = (uint16_t) ~(key.data[29] << 8 | key.data[30]);
         if (is_before(page, seq, ordinal) && !is_killed(walk, seq, ordinal) &&
-            !take(walk, fr_load_u32le(value.data), fr_load_u64le(value.data + 4), seq, ordinal, FR_RECENT_NONE)) {
+            !take(walk, fr_load_u32le(value.data), fr_load_u64le(value.data + 4), seq, ordinal,
+                  FR_RECENT_NONE)) {
             break;
         }
     }
@@ -306,8 +318,8 @@ static fr_status walk_stored(page_walk *walk, fr_error *err)
     return status == FR_END ? FR_OK : status;
 }
 
-fr_status fr_links_list(fr_links_pin *pin, const fr_links_page *page, size_t limit, fr_linker *out, size_t *count,
-                        bool *more, fr_error *err)
+fr_status fr_links_list(fr_links_pin *pin, const fr_links_page *page, size_t limit, fr_linker *out,
+                        size_t *count, bool *more, fr_error *err)
 {
     fr_slice path;
     page_walk walk = {.pin = pin, .page = page, .out = out, .room = limit};
@@ -327,7 +339,7 @@ fr_status fr_links_list(fr_links_pin *pin, const fr_links_page *page, size_t lim
     return FR_OK;
 }
 
-/* ---- the rest -------------------------------------------------------------------------------------------------------- */
+/* ---- the rest -------------------------------------------------------------------------------- */
 
 fr_status fr_links_target_text(fr_links_pin *pin, fr_target target, fr_buffer *out, fr_error *err)
 {
@@ -345,8 +357,8 @@ fr_status fr_links_target_text(fr_links_pin *pin, fr_target target, fr_buffer *o
     fr_buffer_init(&value, 1 << 16);
     fr_store_u64be(key + 1, target.hi);
     fr_store_u64be(key + 9, target.lo);
-    fr_status status =
-        fr_store_get(pin->version->store, pin->version->snapshot, fr_slice_of(key, sizeof key), &value, err);
+    fr_status status = fr_store_get(pin->version->store, pin->version->snapshot,
+                                    fr_slice_of(key, sizeof key), &value, err);
     if (status == FR_OK) {
         fr_buffer_slice(out, fr_buffer_view(&value));
     }

@@ -4,17 +4,25 @@
 //   slots: hash(target) --> list --next--> list (another source of the target)
 //                            | head
 //                            v
-//   ops:   ... <--prev-- [birth] <--prev-- [kill] <--prev-- [count]      all lists share one array, in log order
+//   ops:   ... <--prev-- [birth] <--prev-- [kill] <--prev-- [count]      all lists share one array,
+//          in log order
 //
-// Every step carries the counters of its list after it, so "how many as of sequence S" is the first step at or below S: no
-// reader ever counts. A step is filled before the list's head is released to it.
+// Every step carries the counters of its list after it, so "how many as of sequence S" is the first
+// step at or below S: no reader ever counts. A step is filled before the list's head is released to
+// it.
 #include "recent.h"
 
 #include <fr/arena.h>
 #include <fr/rcu.h>
 #include <stdlib.h>
 
-enum { PAGE_BITS = 14, PAGE_SIZE = 1 << PAGE_BITS, PAGES_MAX = 1 << 16, SLOTS_FIRST = 1 << 12, TEXT_BLOCK_BYTES = 1 << 18 };
+enum {
+    PAGE_BITS = 14,
+    PAGE_SIZE = 1 << PAGE_BITS,
+    PAGES_MAX = 1 << 16,
+    SLOTS_FIRST = 1 << 12,
+    TEXT_BLOCK_BYTES = 1 << 18
+};
 
 typedef struct {
     uint64_t mask;
@@ -71,10 +79,12 @@ void fr_recent_free(fr_recent *recent)
     if (recent == NULL) {
         return;
     }
-    for (size_t i = 0; recent->op_pages != NULL && i < PAGES_MAX && recent->op_pages[i] != NULL; i++) {
+    for (size_t i = 0; recent->op_pages != NULL && i < PAGES_MAX && recent->op_pages[i] != NULL;
+         i++) {
         free(recent->op_pages[i]);
     }
-    for (size_t i = 0; recent->list_pages != NULL && i < PAGES_MAX && recent->list_pages[i] != NULL; i++) {
+    for (size_t i = 0; recent->list_pages != NULL && i < PAGES_MAX && recent->list_pages[i] != NULL;
+         i++) {
         free(recent->list_pages[i]);
     }
     fr_arena_done(&recent->texts);
@@ -89,11 +99,12 @@ uint64_t fr_recent_bytes(const fr_recent *recent)
     return recent->bytes + recent->texts.used_bytes + (recent->table->mask + 1) * sizeof(uint32_t);
 }
 
-/* ---- reading ---------------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 const fr_link_list *fr_recent_list_at(const fr_recent *recent, uint32_t list)
 {
-    const fr_link_list *page = __atomic_load_n(&recent->list_pages[list >> PAGE_BITS], __ATOMIC_ACQUIRE);
+    const fr_link_list *page =
+        __atomic_load_n(&recent->list_pages[list >> PAGE_BITS], __ATOMIC_ACQUIRE);
     return &page[list & (PAGE_SIZE - 1)];
 }
 
@@ -117,7 +128,8 @@ uint32_t fr_recent_find(const fr_recent *recent, fr_target target)
 {
     const table *t = fr_rcu_load(&recent->table);
     for (uint64_t i = hash_target(target) & t->mask;; i = (i + 1) & t->mask) {
-        uint32_t slot = __atomic_load_n(&t->slots[i], __ATOMIC_ACQUIRE); /* pairs with the release in place */
+        /* pairs with the release in place */
+        uint32_t slot = __atomic_load_n(&t->slots[i], __ATOMIC_ACQUIRE);
         if (slot == 0) {
             return FR_RECENT_NONE;
         }
@@ -127,13 +139,14 @@ uint32_t fr_recent_find(const fr_recent *recent, fr_target target)
     }
 }
 
-/* ---- growing ---------------------------------------------------------------------------------------------------- */
+/* ---- growing --------------------------------------------------------------------------------- */
 
 /** Puts the list at the head of its target's chain; false when the target is new there. */
 static bool place(const fr_recent *recent, table *t, fr_target target, uint32_t list)
 {
     uint64_t i = hash_target(target) & t->mask;
-    while (t->slots[i] != 0 && !fr_target_equal(fr_recent_list_at(recent, t->slots[i] - 1)->target, target)) {
+    while (t->slots[i] != 0 &&
+           !fr_target_equal(fr_recent_list_at(recent, t->slots[i] - 1)->target, target)) {
         i = (i + 1) & t->mask;
     }
     bool known = t->slots[i] != 0;
@@ -150,7 +163,8 @@ static fr_status grow_table(fr_recent *recent, fr_error *err)
     }
     for (uint64_t i = 0; i <= old->mask; i++) {
         if (old->slots[i] != 0) {
-            (void)place(recent, bigger, fr_recent_list_at(recent, old->slots[i] - 1)->target, old->slots[i] - 1);
+            (void)place(recent, bigger, fr_recent_list_at(recent, old->slots[i] - 1)->target,
+                        old->slots[i] - 1);
         }
     }
     fr_rcu_store(&recent->table, bigger);
@@ -188,8 +202,8 @@ static fr_status op_page(fr_recent *recent, uint32_t op, fr_link_op **out, fr_er
     return FR_OK;
 }
 
-static fr_status add_list(fr_recent *recent, fr_target target, uint32_t source, fr_slice text, uint32_t first,
-                          uint32_t *out, fr_error *err)
+static fr_status add_list(fr_recent *recent, fr_target target, uint32_t source, fr_slice text,
+                          uint32_t first, uint32_t *out, fr_error *err)
 {
     uint32_t list = recent->list_count;
     if (list >= (uint32_t)PAGES_MAX * PAGE_SIZE - 1) {
@@ -215,24 +229,26 @@ static fr_status add_list(fr_recent *recent, fr_target target, uint32_t source, 
     return FR_OK;
 }
 
-fr_status fr_recent_list(fr_recent *recent, fr_target target, uint32_t source, fr_slice text, uint32_t *out,
-                         fr_error *err)
+fr_status fr_recent_list(fr_recent *recent, fr_target target, uint32_t source, fr_slice text,
+                         uint32_t *out, fr_error *err)
 {
     uint32_t first = fr_recent_find(recent, target);
-    for (uint32_t list = first; list != FR_RECENT_NONE; list = fr_recent_list_at(recent, list)->next) {
+    for (uint32_t list = first; list != FR_RECENT_NONE;
+         list = fr_recent_list_at(recent, list)->next) {
         if (fr_recent_list_at(recent, list)->source == source) {
             *out = list;
             return FR_OK;
         }
     }
-    if (first == FR_RECENT_NONE && (uint64_t)(recent->target_count + 1) * 5 > (recent->table->mask + 1) * 3) {
+    if (first == FR_RECENT_NONE &&
+        (uint64_t)(recent->target_count + 1) * 5 > (recent->table->mask + 1) * 3) {
         FR_TRY(grow_table(recent, err));
     }
     return add_list(recent, target, source, text, first, out, err);
 }
 
-fr_status fr_recent_step(fr_recent *recent, uint32_t list_index, fr_link_op step, int active, int inactive,
-                         fr_error *err)
+fr_status fr_recent_step(fr_recent *recent, uint32_t list_index, fr_link_op step, int active,
+                         int inactive, fr_error *err)
 {
     uint32_t index = recent->op_count;
     if (index >= (uint32_t)PAGES_MAX * PAGE_SIZE - 1) {

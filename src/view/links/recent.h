@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** The recent part of the links view: what came since the last checkpoint, in memory, readable while it grows.
+/** The recent part of the links view: what came since the last checkpoint, in memory, readable
+ *  while it grows.
  *
- *  thread   one writer; readers inside a pin. Nothing moves and nothing is removed until the whole part is freed. */
+ *  thread   one writer; readers inside a pin. Nothing moves and nothing is removed until the whole
+ *           part is freed. */
 #pragma once
 
 #include <fr/links.h>
@@ -16,9 +18,10 @@ typedef enum {
 
 /** One step in the life of a list, newest first along `prev`. */
 typedef struct {
-    uint64_t seq;   /* of the event */
-    uint64_t rkey;  /* of the linking record; for a kill the arrival seq of its victim */
-    uint64_t death; /* atomic; births: seq of the event that ended the link, UINT64_MAX while it lives */
+    uint64_t seq;  /* of the event */
+    uint64_t rkey; /* of the linking record; for a kill the arrival seq of its victim */
+    /* atomic; births: seq of the event that ended the link, UINT64_MAX while it lives */
+    uint64_t death;
     uint32_t uid;
     uint32_t prev;
     uint32_t list;
@@ -33,9 +36,9 @@ typedef struct {
     const uint8_t *text; /* text targets, when known */
     uint32_t text_size;
     uint32_t source;
-    uint32_t next;      /* list of the same target */
-    uint32_t head;      /* atomic: newest step */
-    uint32_t kills;     /* atomic: how many kills there are */
+    uint32_t next;  /* list of the same target */
+    uint32_t head;  /* atomic: newest step */
+    uint32_t kills; /* atomic: how many kills there are */
 } fr_link_list;
 
 typedef struct fr_recent fr_recent;
@@ -44,11 +47,11 @@ void fr_recent_free(fr_recent *recent);
 uint64_t fr_recent_bytes(const fr_recent *recent);
 
 /* ---- writer ---- */
-FR_MUST_USE fr_status fr_recent_list(fr_recent *recent, fr_target target, uint32_t source, fr_slice text, uint32_t *list,
-                                     fr_error *err);
+FR_MUST_USE fr_status fr_recent_list(fr_recent *recent, fr_target target, uint32_t source,
+                                     fr_slice text, uint32_t *list, fr_error *err);
 /** Appends a step; counters change by the given amounts. */
-FR_MUST_USE fr_status fr_recent_step(fr_recent *recent, uint32_t list, fr_link_op step, int active, int inactive,
-                                     fr_error *err);
+FR_MUST_USE fr_status fr_recent_step(fr_recent *recent, uint32_t list, fr_link_op step, int active,
+                                     int inactive, fr_error *err);
 /** The birth of a recent link: binary search over all steps. NULL when there is none. */
 fr_link_op *fr_recent_birth(fr_recent *recent, uint32_t list, uint64_t seq, uint16_t ordinal);
 
@@ -61,9 +64,11 @@ uint32_t fr_recent_op_count(const fr_recent *recent);
 uint32_t fr_recent_list_count(const fr_recent *recent);
 static inline uint32_t fr_recent_head(const fr_link_list *list)
 {
-    return __atomic_load_n(&list->head, __ATOMIC_ACQUIRE); /* pairs with the release in fr_recent_step */
+    /* pairs with the release in fr_recent_step */
+    return __atomic_load_n(&list->head, __ATOMIC_ACQUIRE);
 }
 static inline uint64_t fr_recent_death(const fr_link_op *op)
 {
-    return __atomic_load_n(&op->death, __ATOMIC_ACQUIRE); /* pairs with the release where a link ends */
+    /* pairs with the release where a link ends */
+    return __atomic_load_n(&op->death, __ATOMIC_ACQUIRE);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// A checkpoint turns the recent part into one sorted run: entries (births that live, deaths of stored ones), counters as
-// sums, meta with watermark and digest, texts, account bits; all visible, and durable, in one step. Then a new recent part
-// begins over a new snapshot; readers of the old pair keep it until they let go.
+// A checkpoint turns the recent part into one sorted run: entries (births that live, deaths of
+// stored ones), counters as sums, meta with watermark and digest, texts, account bits; all visible,
+// and durable, in one step. Then a new recent part begins over a new snapshot; readers of the old
+// pair keep it until they let go.
 #include "links.h"
 
 #include <fr/sort.h>
@@ -17,7 +18,8 @@ void fr_links_list_key(char kind, fr_target target, uint32_t source, uint8_t *ou
     fr_store_u32be(out + 17, source);
 }
 
-void fr_links_entry_key(fr_target target, uint32_t source, uint64_t seq, uint16_t ordinal, uint8_t *out)
+void fr_links_entry_key(fr_target target, uint32_t source, uint64_t seq, uint16_t ordinal,
+                        uint8_t *out)
 {
     fr_links_list_key('e', target, source, out);
     fr_store_u64be(out + FR_LINK_HEAD_KEY_BYTES, ~seq);
@@ -25,7 +27,7 @@ void fr_links_entry_key(fr_target target, uint32_t source, uint64_t seq, uint16_
     out[FR_LINK_HEAD_KEY_BYTES + 9] = (uint8_t)~ordinal;
 }
 
-/* ---- the lists in key order --------------------------------------------------------------------------------------- */
+/* ---- the lists in key order ------------------------------------------------------------------ */
 
 static int by_source(const void *a, const void *b)
 {
@@ -35,7 +37,8 @@ static int by_source(const void *a, const void *b)
 }
 
 /** Indexes of all lists by (target, source); in index: source << 32 | list. */
-static fr_status sorted_lists(const fr_recent *recent, fr_sort_key **out, size_t *count_out, fr_error *err)
+static fr_status sorted_lists(const fr_recent *recent, fr_sort_key **out, size_t *count_out,
+                              fr_error *err)
 {
     size_t count = fr_recent_list_count(recent);
     fr_sort_key *keys = malloc((2 * count + 1) * sizeof *keys);
@@ -62,7 +65,7 @@ static fr_status sorted_lists(const fr_recent *recent, fr_sort_key **out, size_t
     return FR_OK;
 }
 
-/* ---- entries ------------------------------------------------------------------------------------------------------- */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 typedef struct {
     uint64_t seq;
@@ -79,7 +82,8 @@ static int newest_first(const void *a, const void *b)
     return (left->ordinal < right->ordinal) - (left->ordinal > right->ordinal);
 }
 
-static fr_status save_kills(fr_store_load *load, const fr_recent *recent, const fr_link_list *list, fr_error *err)
+static fr_status save_kills(fr_store_load *load, const fr_recent *recent, const fr_link_list *list,
+                            fr_error *err)
 {
     arrival *kills = malloc(list->kills * sizeof *kills);
     if (kills == NULL) {
@@ -103,8 +107,10 @@ static fr_status save_kills(fr_store_load *load, const fr_recent *recent, const 
     return status;
 }
 
-/** Births are newer than everything stored, so the list's own order, then its kills, is key order. */
-static fr_status save_entries(fr_store_load *load, const fr_recent *recent, const fr_link_list *list, fr_error *err)
+/** Births are newer than everything stored, so the list's own order, then its kills, is key
+ *  order. */
+static fr_status save_entries(fr_store_load *load, const fr_recent *recent,
+                              const fr_link_list *list, fr_error *err)
 {
     for (uint32_t i = list->head; i != FR_RECENT_NONE;) {
         const fr_link_op *op = fr_recent_op_at(recent, i);
@@ -117,12 +123,14 @@ static fr_status save_entries(fr_store_load *load, const fr_recent *recent, cons
         fr_links_entry_key(list->target, list->source, op->seq, op->ordinal, key);
         fr_store_u32le(value, op->uid);
         fr_store_u64le(value + 4, op->rkey);
-        FR_TRY(fr_store_load_put(load, fr_slice_of(key, sizeof key), fr_slice_of(value, sizeof value), err));
+        FR_TRY(fr_store_load_put(load, fr_slice_of(key, sizeof key),
+                                 fr_slice_of(value, sizeof value), err));
     }
     return list->kills == 0 ? FR_OK : save_kills(load, recent, list, err);
 }
 
-static fr_status save_counters(fr_store_load *load, const fr_recent *recent, const fr_link_list *list, fr_error *err)
+static fr_status save_counters(fr_store_load *load, const fr_recent *recent,
+                               const fr_link_list *list, fr_error *err)
 {
     if (list->head == FR_RECENT_NONE) {
         return FR_OK;
@@ -153,7 +161,8 @@ static fr_status save_text(fr_store_load *load, const fr_link_list *list, fr_err
     uint8_t key[17] = {'t'};
     fr_store_u64be(key + 1, list->target.hi);
     fr_store_u64be(key + 9, list->target.lo);
-    return fr_store_load_put(load, fr_slice_of(key, sizeof key), fr_slice_of(list->text, list->text_size), err);
+    return fr_store_load_put(load, fr_slice_of(key, sizeof key),
+                             fr_slice_of(list->text, list->text_size), err);
 }
 
 static fr_status save_linked(fr_links *links, fr_store_load *load, fr_error *err)
@@ -164,14 +173,16 @@ static fr_status save_linked(fr_links *links, fr_store_load *load, fr_error *err
             fr_store_u32be(key + 1, (uint32_t)page);
             const uint64_t *words = links->linked + page * FR_LINKED_PAGE_WORDS;
             FR_TRY(fr_store_load_put(load, fr_slice_of(key, sizeof key),
-                                     fr_slice_of(words, FR_LINKED_PAGE_WORDS * sizeof *words), err));
+                                     fr_slice_of(words, FR_LINKED_PAGE_WORDS * sizeof *words),
+                                     err));
         }
     }
     return FR_OK;
 }
 
 /** How many of the lists are not in the store yet: one filter probe each. */
-static fr_status count_new_lists(fr_links *links, const fr_sort_key *keys, size_t count, uint64_t *fresh, fr_error *err)
+static fr_status count_new_lists(fr_links *links, const fr_sort_key *keys, size_t count,
+                                 uint64_t *fresh, fr_error *err)
 {
     const fr_links_version *version = links->current;
     fr_buffer value;
@@ -182,9 +193,9 @@ static fr_status count_new_lists(fr_links *links, const fr_sort_key *keys, size_
         const fr_link_list *list = fr_recent_list_at(version->recent, (uint32_t)keys[i].index);
         uint8_t key[FR_LINK_HEAD_KEY_BYTES];
         fr_links_list_key('h', list->target, list->source, key);
-        status = version->base_seq == 0
-                     ? FR_NOT_FOUND
-                     : fr_store_get(links->store, version->snapshot, fr_slice_of(key, sizeof key), &value, err);
+        status = version->base_seq == 0 ? FR_NOT_FOUND
+                                        : fr_store_get(links->store, version->snapshot,
+                                                       fr_slice_of(key, sizeof key), &value, err);
         *fresh += status == FR_NOT_FOUND;
         status = status == FR_NOT_FOUND ? FR_OK : status;
     }
@@ -192,23 +203,25 @@ static fr_status count_new_lists(fr_links *links, const fr_sort_key *keys, size_
     return status;
 }
 
-static fr_status save_all(fr_links *links, fr_store_load *load, const fr_sort_key *keys, size_t count, uint64_t seq,
-                          fr_error *err)
+static fr_status save_all(fr_links *links, fr_store_load *load, const fr_sort_key *keys,
+                          size_t count, uint64_t seq, fr_error *err)
 {
     const fr_recent *recent = links->current->recent;
     for (size_t i = 0; i < count; i++) {
         FR_TRY(save_entries(load, recent, fr_recent_list_at(recent, (uint32_t)keys[i].index), err));
     }
     for (size_t i = 0; i < count; i++) {
-        FR_TRY(save_counters(load, recent, fr_recent_list_at(recent, (uint32_t)keys[i].index), err));
+        FR_TRY(
+            save_counters(load, recent, fr_recent_list_at(recent, (uint32_t)keys[i].index), err));
     }
     FR_TRY(save_meta(links, load, seq, err));
     for (size_t i = 0; i < count; i++) {
         const fr_link_list *list = fr_recent_list_at(recent, (uint32_t)keys[i].index);
         bool again = i != 0 && keys[i].hi == keys[i - 1].hi && keys[i].lo == keys[i - 1].lo;
-        while (list->text == NULL && again == false && i + 1 < count && keys[i + 1].hi == keys[i].hi &&
-               keys[i + 1].lo == keys[i].lo) {
-            list = fr_recent_list_at(recent, (uint32_t)keys[++i].index); /* any list of the target knows the text */
+        while (list->text == NULL && again == false && i + 1 < count &&
+               keys[i + 1].hi == keys[i].hi && keys[i + 1].lo == keys[i].lo) {
+            /* any list of the target knows the text */
+            list = fr_recent_list_at(recent, (uint32_t)keys[++i].index);
         }
         if (list->text != NULL && !again) {
             FR_TRY(save_text(load, list, err));
@@ -248,14 +261,16 @@ fr_status fr_links_save(fr_links *links, uint64_t seq, fr_error *err)
     return FR_OK;
 }
 
-/* ---- loading ------------------------------------------------------------------------------------------------------- */
+/* ---- loading --------------------------------------------------------------------------------- */
 
-fr_status fr_links_meta(fr_store *store, uint64_t *seq, fr_digest *digest, fr_links_totals *totals, fr_error *err)
+fr_status fr_links_meta(fr_store *store, uint64_t *seq, fr_digest *digest, fr_links_totals *totals,
+                        fr_error *err)
 {
     fr_buffer value;
     fr_buffer_init(&value, 4096);
     fr_status status = fr_store_get(store, NULL, FR_SLICE("m"), &value, err);
-    if (status == FR_OK && (value.size != META_BYTES || fr_load_u32le(value.data) != META_VERSION)) {
+    if (status == FR_OK &&
+        (value.size != META_BYTES || fr_load_u32le(value.data) != META_VERSION)) {
         status = fr_fail(err, FR_CORRUPT, "links: saved state of another version");
     }
     if (status == FR_OK) {
@@ -279,7 +294,8 @@ static fr_status load_linked(fr_links *links, fr_error *err)
     while ((status = fr_store_iter_next(iter, &key, &value, err)) == FR_OK) {
         size_t page = key.size == 5 ? fr_load_u32be(key.data + 1) : SIZE_MAX;
         size_t words = (page + 1) * FR_LINKED_PAGE_WORDS;
-        if (page > UINT32_MAX / FR_LINKED_PAGE_WORDS || value.size != FR_LINKED_PAGE_WORDS * sizeof *links->linked) {
+        if (page > UINT32_MAX / FR_LINKED_PAGE_WORDS ||
+            value.size != FR_LINKED_PAGE_WORDS * sizeof *links->linked) {
             status = fr_fail(err, FR_CORRUPT, "links: account bits");
             break;
         }
@@ -304,7 +320,8 @@ static fr_status load_linked(fr_links *links, fr_error *err)
 
 fr_status fr_links_load(fr_links *links, fr_error *err)
 {
-    fr_status status = fr_links_meta(links->store, &links->seq, &links->digest, &links->totals, err);
+    fr_status status =
+        fr_links_meta(links->store, &links->seq, &links->digest, &links->totals, err);
     if (status == FR_NOT_FOUND) {
         return FR_OK;
     }
@@ -312,12 +329,13 @@ fr_status fr_links_load(fr_links *links, fr_error *err)
     return load_linked(links, err);
 }
 
-/* ---- the digest from every row --------------------------------------------------------------------------------------- */
+/* ---- the digest from every row --------------------------------------------------------------- */
 
 static fr_status digest_stored(fr_links *links, fr_digest *out, fr_error *err)
 {
     fr_store_iter *iter = NULL;
-    FR_TRY(fr_store_iter_new(&iter, links->store, links->current->snapshot, FR_SLICE("e"), FR_SLICE("e"), err));
+    FR_TRY(fr_store_iter_new(&iter, links->store, links->current->snapshot, FR_SLICE("e"),
+                             FR_SLICE("e"), err));
     fr_slice key;
     fr_slice value;
     fr_status status;
@@ -327,10 +345,10 @@ static fr_status digest_stored(fr_links *links, fr_digest *out, fr_error *err)
             break;
         }
         fr_target target = {fr_load_u64be(key.data + 1), fr_load_u64be(key.data + 9)};
-        uint16_t ordinal = (uint16_t)~(key.data[29] << 8 | key.data[30]);
+        uint16_t ordinal = (uint16_t) ~(key.data[29] << 8 | key.data[30]);
         fr_ref record = {.uid = fr_load_u32le(value.data), .rkey = fr_load_u64le(value.data + 4)};
-        fr_links_row(links, record, target, fr_load_u32be(key.data + 17), ~fr_load_u64be(key.data + 21), ordinal,
-                     &links->row);
+        fr_links_row(links, record, target, fr_load_u32be(key.data + 17),
+                     ~fr_load_u64be(key.data + 21), ordinal, &links->row);
         fr_digest_add(out, fr_buffer_view(&links->row));
     }
     fr_store_iter_free(iter);
@@ -338,21 +356,23 @@ static fr_status digest_stored(fr_links *links, fr_digest *out, fr_error *err)
 }
 
 /** The linker of a stored entry that was killed since, from the store as it was before. */
-static fr_status subtract_kill(fr_links *links, const fr_link_list *list, const fr_link_op *op, fr_digest *out,
-                               fr_error *err)
+static fr_status subtract_kill(fr_links *links, const fr_link_list *list, const fr_link_op *op,
+                               fr_digest *out, fr_error *err)
 {
     uint8_t key[FR_LINK_ENTRY_KEY_BYTES];
     fr_buffer value;
     fr_buffer_init(&value, 64);
     fr_links_entry_key(list->target, list->source, op->rkey, op->ordinal, key);
-    fr_status status = fr_store_get(links->store, links->current->snapshot, fr_slice_of(key, sizeof key), &value, err);
+    fr_status status = fr_store_get(links->store, links->current->snapshot,
+                                    fr_slice_of(key, sizeof key), &value, err);
     if (status == FR_OK && value.size == FR_LINK_ENTRY_BYTES) {
         fr_ref record = {.uid = fr_load_u32le(value.data), .rkey = fr_load_u64le(value.data + 4)};
         fr_links_row(links, record, list->target, list->source, op->rkey, op->ordinal, &links->row);
         fr_digest_subtract(out, fr_buffer_view(&links->row));
     }
     fr_buffer_done(&value);
-    return status == FR_NOT_FOUND ? fr_fail(err, FR_CORRUPT, "links: a killed entry was not stored") : status;
+    return status == FR_NOT_FOUND ? fr_fail(err, FR_CORRUPT, "links: a killed entry was not stored")
+                                  : status;
 }
 
 fr_status fr_links_deep_digest(fr_links *links, fr_digest *out, fr_error *err)
@@ -367,7 +387,8 @@ fr_status fr_links_deep_digest(fr_links *links, fr_digest *out, fr_error *err)
             FR_TRY(subtract_kill(links, list, op, out, err));
         } else if (op->kind == FR_LINK_BIRTH && op->death == UINT64_MAX) {
             fr_ref record = {.uid = op->uid, .rkey = op->rkey};
-            fr_links_row(links, record, list->target, list->source, op->seq, op->ordinal, &links->row);
+            fr_links_row(links, record, list->target, list->source, op->seq, op->ordinal,
+                         &links->row);
             fr_digest_add(out, fr_buffer_view(&links->row));
         }
     }

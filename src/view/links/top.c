@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Space-saving (Metwally et al., ICDT 2005) in sets of eight: a list that is not counted in its set takes over the smallest
-// counter and its count, so an estimate is never below the truth and above it by at most that count. Counts are halved
-// now and then, so that the page shows what is linked lately.
+// Space-saving (Metwally et al., ICDT 2005) in sets of eight: a list that is not counted in its set
+// takes over the smallest counter and its count, so an estimate is never below the truth and above
+// it by at most that count. Counts are halved now and then, so that the page shows what is linked
+// lately.
 #include "top.h"
 
 #include <fr/rcu.h>
@@ -80,7 +81,8 @@ void fr_top_publish(fr_top *top)
     if (all != NULL && fresh != NULL) {
         memcpy(all, top->cells, sizeof top->cells);
         qsort(all, (size_t)SETS * WAYS, sizeof *all, most_first);
-        for (fresh->count = 0; fresh->count < FR_LINKS_TOP_MAX && all[fresh->count].estimate != 0;) {
+        for (fresh->count = 0;
+             fresh->count < FR_LINKS_TOP_MAX && all[fresh->count].estimate != 0;) {
             fresh->items[fresh->count] = all[fresh->count];
             fresh->count++;
         }

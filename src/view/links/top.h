@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** Which lists grow most: an estimate in fixed memory. thread: add and publish by the writer, read by any */
+/** Which lists grow most: an estimate in fixed memory. thread: add and publish by the writer, read
+ *  by any */
 #pragma once
 
 #include <fr/links.h>

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// A chain is a list that hardly ever needs more than its head: posts come in the order of their time, give or take a
-// few. What must not happen is that a long list is walked, for a cursor that lies a year back or for an author who posts
-// a million items each older than the last. So a long chain has marks, rows of it kept in an array sorted by key, at
-// most 64 rows apart:
+// A chain is a list that hardly ever needs more than its head: posts come in the order of their
+// time, give or take a few. What must not happen is that a long list is walked, for a cursor that
+// lies a year back or for an author who posts a million items each older than the last. So a long
+// chain has marks, rows of it kept in an array sorted by key, at most 64 rows apart:
 //
 //   head ─> r ─> r ─> r ─> M1 ─> r ─> r ─> M0 ─> r ─> r ─> end          marks: [ M0 | M1 ]
 //   '------- top --------' '- M1.below -'  '- M0.below -'
 //
-// To find a place: the lowest mark above it by binary search, then at most 64 steps. An insertion counts into its gap,
-// and a gap that grows past the bound is cut in the middle by a new mark. New marks are nearly always the highest and go
-// to the end of the array in place; one in the middle copies the array (n / 64 entries, once in 32 insertions).
+// To find a place: the lowest mark above it by binary search, then at most 64 steps. An insertion
+// counts into its gap, and a gap that grows past the bound is cut in the middle by a new mark. New
+// marks are nearly always the highest and go to the end of the array in place; one in the middle
+// copies the array (n / 64 entries, once in 32 insertions).
 //
-// Readers need nothing for this: a row is linked in by one release store into the row above it, rows never leave, and
-// any array of marks, however old, names rows that are still in the chain in the same order.
+// Readers need nothing for this: a row is linked in by one release store into the row above it,
+// rows never leave, and any array of marks, however old, names rows that are still in the chain in
+// the same order.
 #include "chains.h"
 
 #include <fr/codec.h>
@@ -20,7 +22,7 @@
 
 enum { TABLE_FIRST = 1 << 10, MARKS_FIRST = 6, MS_PER_S = 1000 };
 
-/* ---- keys -------------------------------------------------------------------------------------------------------- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 uint64_t fr_post_tie(const fr_post_rows *rows, const fr_ids *ids, uint32_t row)
 {
@@ -28,9 +30,11 @@ uint64_t fr_post_tie(const fr_post_rows *rows, const fr_ids *ids, uint32_t row)
     char did_room[FR_DID_PLC_BYTES];
     char rkey_room[FR_TID_BYTES];
     char uri[8 + FR_DID_MAX_BYTES + FR_NSID_MAX_BYTES + FR_RKEY_MAX_BYTES];
-    const char *collection = (r->when & FR_ROW_REPOST) != 0 ? "app.bsky.feed.repost" : "app.bsky.feed.post";
+    const char *collection =
+        (r->when & FR_ROW_REPOST) != 0 ? "app.bsky.feed.repost" : "app.bsky.feed.post";
     const fr_slice parts[] = {
-        FR_SLICE("at://"), fr_ids_did(ids, r->uid, did_room),         FR_SLICE("/"), fr_slice_text(collection),
+        FR_SLICE("at://"), fr_ids_did(ids, r->uid, did_room),
+        FR_SLICE("/"),     fr_slice_text(collection),
         FR_SLICE("/"),     fr_ids_rkey(ids, r->rkey, rkey_room),
     };
     size_t size = 0;
@@ -57,12 +61,17 @@ int fr_post_rows_compare(const fr_post_rows *rows, const fr_ids *ids, uint32_t a
         return order;
     }
     order = compare_u64(ra->when & FR_ROW_CID_FORM, rb->when & FR_ROW_CID_FORM);
-    order = order != 0 ? order : memcmp(fr_post_digest(rows, a), fr_post_digest(rows, b), FR_POSTS_DIGEST_BYTES);
-    order = order != 0 || a == b ? order : compare_u64(fr_post_tie(rows, ids, a), fr_post_tie(rows, ids, b));
+    order = order != 0
+                ? order
+                : memcmp(fr_post_digest(rows, a), fr_post_digest(rows, b), FR_POSTS_DIGEST_BYTES);
+    order = order != 0 || a == b
+                ? order
+                : compare_u64(fr_post_tie(rows, ids, a), fr_post_tie(rows, ids, b));
     return order != 0 ? order : compare_u64(a, b); /* two versions of one record */
 }
 
-bool fr_post_is_below(const fr_post_rows *rows, const fr_ids *ids, uint32_t row, const fr_post_key *key)
+bool fr_post_is_below(const fr_post_rows *rows, const fr_ids *ids, uint32_t row,
+                      const fr_post_key *key)
 {
     uint64_t ms = fr_post_ms(fr_post_at(rows, row));
     if (FR_LIKELY(ms != key->sort_ms)) {
@@ -74,17 +83,19 @@ bool fr_post_is_below(const fr_post_rows *rows, const fr_ids *ids, uint32_t row,
     return order != 0 ? order < 0 : key->tie != 0 && fr_post_tie(rows, ids, row) < key->tie;
 }
 
-/* ---- the table ----------------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static uint64_t slot_of(const fr_chains *chains, const fr_chain_table *table, uint32_t uid)
 {
-    return fr_posts_mix(uid ^ chains->rows->seeds[1], chains->rows->seeds[0] | 1) & (table->slots - 1);
+    return fr_posts_mix(uid ^ chains->rows->seeds[1], chains->rows->seeds[0] | 1) &
+           (table->slots - 1);
 }
 
 static fr_chain *find(const fr_chains *chains, fr_chain_table *table, uint32_t uid)
 {
     for (uint64_t i = slot_of(chains, table, uid);; i = (i + 1) & (table->slots - 1)) {
-        uint32_t found = __atomic_load_n(&table->at[i].uid, __ATOMIC_ACQUIRE); /* pairs with own_chain */
+        /* pairs with own_chain */
+        uint32_t found = __atomic_load_n(&table->at[i].uid, __ATOMIC_ACQUIRE);
         if (found == uid || found == 0) {
             return &table->at[i];
         }
@@ -94,7 +105,8 @@ static fr_chain *find(const fr_chains *chains, fr_chain_table *table, uint32_t u
 const fr_chain *fr_chain_find(const fr_chains *chains, uint32_t uid)
 {
     const fr_chain *chain = find(chains, fr_rcu_load(&chains->table), uid);
-    return __atomic_load_n(&chain->uid, __ATOMIC_ACQUIRE) == 0 ? NULL : chain; /* pairs with own_chain */
+    /* pairs with own_chain */
+    return __atomic_load_n(&chain->uid, __ATOMIC_ACQUIRE) == 0 ? NULL : chain;
 }
 
 void fr_chain_prefetch(const fr_chains *chains, uint32_t uid)
@@ -108,7 +120,8 @@ static uint64_t table_bytes(uint64_t slots)
     return sizeof(fr_chain_table) + slots * sizeof(fr_chain);
 }
 
-/** A reader in the old table misses only rows that came after it: they are younger than what it pinned. */
+/** A reader in the old table misses only rows that came after it: they are younger than what it
+ *  pinned. */
 static fr_status resize(fr_chains *chains, uint64_t slots, fr_error *err)
 {
     fr_chain_table *old = chains->table;
@@ -123,7 +136,8 @@ static fr_status resize(fr_chains *chains, uint64_t slots, fr_error *err)
         }
     }
     fr_rcu_store(&chains->table, bigger);
-    __atomic_add_fetch(&chains->bytes, table_bytes(slots) - (old == NULL ? 0 : table_bytes(old->slots)),
+    __atomic_add_fetch(&chains->bytes,
+                       table_bytes(slots) - (old == NULL ? 0 : table_bytes(old->slots)),
                        __ATOMIC_RELAXED);
     if (old != NULL) {
         fr_rcu_retire(old, free);
@@ -167,15 +181,17 @@ static fr_status own_chain(fr_chains *chains, uint32_t uid, fr_chain **out, fr_e
     return FR_OK;
 }
 
-/* ---- marks ------------------------------------------------------------------------------------------------------------ */
+/* ---- marks ----------------------------------------------------------------------------------- */
 
 static uint32_t mark_count(const fr_chain_marks *marks)
 {
-    return marks == NULL ? 0 : __atomic_load_n(&marks->count, __ATOMIC_ACQUIRE); /* pairs with add_mark */
+    /* pairs with add_mark */
+    return marks == NULL ? 0 : __atomic_load_n(&marks->count, __ATOMIC_ACQUIRE);
 }
 
 /** A copy with room for the mark at `index`, published; the old array goes after a grace period. */
-static fr_status copy_marks(fr_chains *chains, fr_chain *chain, uint32_t index, fr_chain_mark mark, fr_error *err)
+static fr_status copy_marks(fr_chains *chains, fr_chain *chain, uint32_t index, fr_chain_mark mark,
+                            fr_error *err)
 {
     fr_chain_marks *old = chain->marks;
     uint32_t count = mark_count(old);
@@ -199,7 +215,8 @@ static fr_status copy_marks(fr_chains *chains, fr_chain *chain, uint32_t index, 
     return FR_OK;
 }
 
-static fr_status add_mark(fr_chains *chains, fr_chain *chain, uint32_t index, fr_chain_mark mark, fr_error *err)
+static fr_status add_mark(fr_chains *chains, fr_chain *chain, uint32_t index, fr_chain_mark mark,
+                          fr_error *err)
 {
     fr_chain_marks *marks = chain->marks;
     uint32_t count = mark_count(marks);
@@ -219,7 +236,8 @@ static uint32_t steps_down(const fr_post_rows *rows, uint32_t row, uint32_t step
     return row;
 }
 
-/** One row more in the gap under mark `index` (that of the head: `count`); cuts it in two when it is too long. */
+/** One row more in the gap under mark `index` (that of the head: `count`); cuts it in two when it
+ *  is too long. */
 static fr_status grow_gap(fr_chains *chains, fr_chain *chain, uint32_t index, fr_error *err)
 {
     enum { HALF = FR_CHAIN_GAP_MAX / 2 };
@@ -236,8 +254,8 @@ static fr_status grow_gap(fr_chains *chains, fr_chain *chain, uint32_t index, fr
 }
 
 /** The lowest mark for which `above` holds of its row, or their count when there is none. */
-static uint32_t lowest_above(const fr_chains *chains, const fr_chain_marks *marks, uint32_t count, uint32_t row,
-                             const fr_post_key *key)
+static uint32_t lowest_above(const fr_chains *chains, const fr_chain_marks *marks, uint32_t count,
+                             uint32_t row, const fr_post_key *key)
 {
     uint32_t low = 0;
     uint32_t high = count;
@@ -268,13 +286,14 @@ uint32_t fr_chain_seek(const fr_chains *chains, const fr_chain *chain, const fr_
     return row;
 }
 
-/* ---- insertion -------------------------------------------------------------------------------------------------------- */
+/* ---- insertion ------------------------------------------------------------------------------- */
 
 static void raise_newest(fr_chain *chain, uint64_t ms)
 {
     uint64_t s = FR_MIN(ms / MS_PER_S, (uint64_t)UINT32_MAX);
     if (s > chain->newest) {
-        __atomic_store_n(&chain->newest, (uint32_t)s, __ATOMIC_RELAXED); /* ordered by the release of the link */
+        /* ordered by the release of the link */
+        __atomic_store_n(&chain->newest, (uint32_t)s, __ATOMIC_RELAXED);
     }
 }
 
@@ -334,8 +353,8 @@ static fr_status set_marks(fr_chains *chains, fr_chain *chain, uint64_t length, 
     return FR_OK;
 }
 
-fr_status fr_chain_adopt(fr_chains *chains, uint32_t uid, uint32_t head, uint64_t limit, uint64_t *length,
-                         fr_error *err)
+fr_status fr_chain_adopt(fr_chains *chains, uint32_t uid, uint32_t head, uint64_t limit,
+                         uint64_t *length, fr_error *err)
 {
     fr_chain *chain = NULL;
     FR_TRY(own_chain(chains, uid, &chain, err));

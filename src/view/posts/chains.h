@@ -15,7 +15,8 @@ typedef struct {
     uint32_t below; /* owned(writer): rows from here to the next mark down, this one not counted */
 } fr_chain_mark;
 
-/** Marks in ascending key order. In a published array rows are fixed; it grows at the end while there is room. */
+/** Marks in ascending key order. In a published array rows are fixed; it grows at the end while
+ *  there is room. */
 typedef struct {
     uint32_t count; /* atomic */
     uint32_t room;
@@ -43,18 +44,21 @@ typedef struct {
     uint64_t bytes;        /* atomic */
 } fr_chains;
 
-FR_MUST_USE fr_status fr_chains_init(fr_chains *chains, fr_post_rows *rows, const fr_ids *ids, fr_error *err);
+FR_MUST_USE fr_status fr_chains_init(fr_chains *chains, fr_post_rows *rows, const fr_ids *ids,
+                                     fr_error *err);
 void fr_chains_done(fr_chains *chains);
 FR_MUST_USE fr_status fr_chains_reserve(fr_chains *chains, uint64_t authors, fr_error *err);
 
-/** The author's chain, NULL when there is none; valid in this read section. cost: one or two cache misses */
+/** The author's chain, NULL when there is none; valid in this read section. cost: one or two cache
+ *  misses */
 const fr_chain *fr_chain_find(const fr_chains *chains, uint32_t uid);
 void fr_chain_prefetch(const fr_chains *chains, uint32_t uid);
 /** Puts a filled row in its place. cost: one step mostly, O(log n) with marks */
 FR_MUST_USE fr_status fr_chain_insert(fr_chains *chains, uint32_t row, fr_error *err);
-/** Takes over a chain that is linked already: counts it and sets its marks. FR_CORRUPT when it is longer than `limit`. */
-FR_MUST_USE fr_status fr_chain_adopt(fr_chains *chains, uint32_t uid, uint32_t head, uint64_t limit, uint64_t *length,
-                                     fr_error *err);
+/** Takes over a chain that is linked already: counts it and sets its marks. FR_CORRUPT when it is
+ *  longer than `limit`. */
+FR_MUST_USE fr_status fr_chain_adopt(fr_chains *chains, uint32_t uid, uint32_t head, uint64_t limit,
+                                     uint64_t *length, fr_error *err);
 /** The newest row strictly below the key, dead or alive; 0 when there is none. */
 uint32_t fr_chain_seek(const fr_chains *chains, const fr_chain *chain, const fr_post_key *below);
 
@@ -67,5 +71,7 @@ static inline uint32_t fr_chain_head(const fr_chain *chain)
 uint64_t fr_post_tie(const fr_post_rows *rows, const fr_ids *ids, uint32_t row);
 /** <0, 0, >0 in ascending key order; 0 only for the row itself. */
 int fr_post_rows_compare(const fr_post_rows *rows, const fr_ids *ids, uint32_t a, uint32_t b);
-/** Is the row strictly below the key? A key without a tie stands for all items of its (sortAt, CID). */
-bool fr_post_is_below(const fr_post_rows *rows, const fr_ids *ids, uint32_t row, const fr_post_key *key);
+/** Is the row strictly below the key? A key without a tie stands for all items of its (sortAt,
+ *  CID). */
+bool fr_post_is_below(const fr_post_rows *rows, const fr_ids *ids, uint32_t row,
+                      const fr_post_key *key);

@@ -5,13 +5,15 @@
 //   chain (uid) ──> newest by key ──prev──> … ──prev──> oldest by key
 //   pages: rows in order of arrival, with the least and greatest sortAt of each 256
 //
-// A row is born with its put and dies with its delete, its update or its account; both are sequences, so a reader who
-// pinned S sees the rows with birth <= S < death and needs no lock. Nothing is taken out of the three structures while the
-// view is open: dead rows are passed over, and left out of the next checkpoint.
+// A row is born with its put and dies with its delete, its update or its account; both are
+// sequences, so a reader who pinned S sees the rows with birth <= S < death and needs no lock.
+// Nothing is taken out of the three structures while the view is open: dead rows are passed over,
+// and left out of the next checkpoint.
 //
-// Retention is a floor under sortAt: the newest time of any event less the retention, in whole minutes, so that it moves
-// seldom. A floor is remembered with the sequence that set it, which keeps reads as of a sequence exact; rows that it
-// passes leave the digest, and are left out of the next checkpoint.
+// Retention is a floor under sortAt: the newest time of any event less the retention, in whole
+// minutes, so that it moves seldom. A floor is remembered with the sequence that set it, which
+// keeps reads as of a sequence exact; rows that it passes leave the digest, and are left out of the
+// next checkpoint.
 #include "posts.h"
 
 #include <fr/cbor.h>
@@ -25,7 +27,7 @@ static void count_one(uint64_t *counter)
     __atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED); /* one writer */
 }
 
-/* ---- rows that come and go --------------------------------------------------------------------------------------- */
+/* ---- rows that come and go ------------------------------------------------------------------- */
 
 static bool is_live(const fr_posts *posts, uint32_t row)
 {
@@ -53,7 +55,8 @@ static fr_status kill_row(fr_posts *posts, uint32_t row, uint64_t seq, fr_error 
     if (note == NULL) {
         return fr_post_set_note(&posts->rows, row, (fr_post_note){.death = seq}, err);
     }
-    __atomic_store_n(&note->death, seq, __ATOMIC_RELAXED); /* readers who may see it pinned a sequence before */
+    /* readers who may see it pinned a sequence before */
+    __atomic_store_n(&note->death, seq, __ATOMIC_RELAXED);
     return FR_OK;
 }
 
@@ -94,8 +97,8 @@ static fr_status add_row(fr_posts *posts, const new_item *item, uint32_t older, 
     r->when = when_of(item);
     r->rkey = item->ref.rkey;
     r->uid = item->ref.uid;
-    memcpy(fr_post_page(&posts->rows, row)->digests[row & (FR_POSTS_PAGE_ROWS - 1)], item->cid.bytes + 4,
-           FR_POSTS_DIGEST_BYTES);
+    memcpy(fr_post_page(&posts->rows, row)->digests[row & (FR_POSTS_PAGE_ROWS - 1)],
+           item->cid.bytes + 4, FR_POSTS_DIGEST_BYTES);
     if (older != 0 || item->repost) {
         fr_post_note note = {FR_POSTS_ALIVE, item->subject.rkey, item->subject.uid, older};
         FR_TRY(fr_post_set_note(&posts->rows, row, note, err));
@@ -108,12 +111,13 @@ static fr_status add_row(fr_posts *posts, const new_item *item, uint32_t older, 
     return FR_OK;
 }
 
-/* ---- retention ------------------------------------------------------------------------------------------------------ */
+/* ---- retention ------------------------------------------------------------------------------- */
 
 uint64_t fr_posts_floor_ms(const fr_posts *posts, uint64_t as_of_seq)
 {
     const fr_posts_floors *floors = fr_rcu_load(&posts->floors);
-    uint32_t count = floors == NULL ? 0 : __atomic_load_n(&floors->count, __ATOMIC_ACQUIRE); /* pairs with set_floor */
+    /* pairs with set_floor */
+    uint32_t count = floors == NULL ? 0 : __atomic_load_n(&floors->count, __ATOMIC_ACQUIRE);
     while (count != 0 && floors->at[count - 1].seq > as_of_seq) {
         count--;
     }
@@ -142,7 +146,8 @@ fr_status fr_posts_set_floor(fr_posts *posts, uint64_t seq, uint64_t ms, fr_erro
         floors = bigger;
     }
     floors->at[floors->count] = (fr_posts_floor){seq, ms};
-    __atomic_store_n(&floors->count, floors->count + 1, __ATOMIC_RELEASE); /* pairs with fr_posts_floor_ms */
+    /* pairs with fr_posts_floor_ms */
+    __atomic_store_n(&floors->count, floors->count + 1, __ATOMIC_RELEASE);
     posts->floor_ms = ms;
     return FR_OK;
 }
@@ -153,7 +158,8 @@ static void expire(fr_posts *posts, uint64_t low, uint64_t high)
     uint32_t end = posts->rows.end;
     for (uint32_t row = 1; row < end;) {
         const fr_posts_page *page = fr_post_page(&posts->rows, row);
-        const fr_posts_zone *zone = &page->zones[(row & (FR_POSTS_PAGE_ROWS - 1)) >> FR_POSTS_ZONE_BITS];
+        const fr_posts_zone *zone =
+            &page->zones[(row & (FR_POSTS_PAGE_ROWS - 1)) >> FR_POSTS_ZONE_BITS];
         if (page->whole.min_ms >= high || page->whole.max_ms < low) {
             row = (row | (FR_POSTS_PAGE_ROWS - 1)) + 1;
             continue;
@@ -178,7 +184,8 @@ static fr_status move_time(fr_posts *posts, const fr_event *event, fr_error *err
     }
     posts->newest_ms = ms;
     if (posts->context.retention_s == 0 ||
-        fr_mul_overflows(posts->context.retention_s, (uint64_t)MS_PER_S, &retention_ms) || retention_ms > ms) {
+        fr_mul_overflows(posts->context.retention_s, (uint64_t)MS_PER_S, &retention_ms) ||
+        retention_ms > ms) {
         return FR_OK;
     }
     uint64_t floor = (ms - retention_ms) / FR_POSTS_FLOOR_STEP_MS * FR_POSTS_FLOOR_STEP_MS;
@@ -189,14 +196,15 @@ static fr_status move_time(fr_posts *posts, const fr_event *event, fr_error *err
     return fr_posts_set_floor(posts, event->seq, floor, err);
 }
 
-/* ---- reading a record ------------------------------------------------------------------------------------------------- */
+/* ---- reading a record ------------------------------------------------------------------------ */
 
 typedef struct {
     fr_slice created_at;
     bool reply;
 } record_parts;
 
-static fr_status read_record(fr_posts *posts, const fr_event *event, record_parts *out, fr_error *err)
+static fr_status read_record(fr_posts *posts, const fr_event *event, record_parts *out,
+                             fr_error *err)
 {
     *out = (record_parts){{NULL, 0}, false};
     if (event->body_format != FR_BODY_JSON) {
@@ -228,7 +236,8 @@ static uint64_t sort_ms_of(fr_posts *posts, const fr_event *event, fr_slice crea
 /** An id that is given once the word is first used. */
 static uint32_t known(uint32_t *cache, uint32_t found)
 {
-    __atomic_store_n(cache, found, __ATOMIC_RELAXED); /* readers meet it with the first row that needs it */
+    /* readers meet it with the first row that needs it */
+    __atomic_store_n(cache, found, __ATOMIC_RELAXED);
     return found;
 }
 
@@ -236,22 +245,25 @@ static uint32_t post_id(fr_posts *posts)
 {
     return posts->post_id != 0
                ? posts->post_id
-               : known(&posts->post_id, fr_dict_find(posts->context.ids->collections, FR_SLICE("app.bsky.feed.post")));
+               : known(&posts->post_id, fr_dict_find(posts->context.ids->collections,
+                                                     FR_SLICE("app.bsky.feed.post")));
 }
 
 static uint32_t repost_id(fr_posts *posts)
 {
-    return posts->repost_id != 0 ? posts->repost_id
-                                 : known(&posts->repost_id, fr_dict_find(posts->context.ids->collections,
-                                                                         FR_SLICE("app.bsky.feed.repost")));
+    return posts->repost_id != 0
+               ? posts->repost_id
+               : known(&posts->repost_id, fr_dict_find(posts->context.ids->collections,
+                                                       FR_SLICE("app.bsky.feed.repost")));
 }
 
 static uint32_t subject_source(fr_posts *posts)
 {
     return posts->subject_source != 0
                ? posts->subject_source
-               : known(&posts->subject_source, fr_ids_find_source(posts->context.ids, FR_SLICE("app.bsky.feed.repost"),
-                                                                  FR_SLICE(".subject.uri")));
+               : known(&posts->subject_source,
+                       fr_ids_find_source(posts->context.ids, FR_SLICE("app.bsky.feed.repost"),
+                                          FR_SLICE(".subject.uri")));
 }
 
 static const fr_link *link_from(const fr_link *links, size_t count, uint32_t source)
@@ -277,7 +289,7 @@ static bool subject_of(fr_posts *posts, const fr_fact *fact, fr_ref *out)
     return out->collection == post_id(posts);
 }
 
-/* ---- facts ---------------------------------------------------------------------------------------------------------------- */
+/* ---- facts ----------------------------------------------------------------------------------- */
 
 static void cid_of(const fr_event *event, fr_cid *out)
 {
@@ -344,13 +356,16 @@ static fr_status apply_fact(fr_posts *posts, const fr_fact *fact, fr_error *err)
     if (fact->status_after == FR_ACCOUNT_DELETED && fact->status_before != FR_ACCOUNT_DELETED) {
         FR_TRY(kill_account(posts, fact->uid, event->seq, err));
     }
-    return event->kind == FR_EVENT_PUT || event->kind == FR_EVENT_DELETE ? apply_commit(posts, fact, err) : FR_OK;
+    return event->kind == FR_EVENT_PUT || event->kind == FR_EVENT_DELETE
+               ? apply_commit(posts, fact, err)
+               : FR_OK;
 }
 
 static void prefetch_fact(const fr_posts *posts, const fr_fact *fact)
 {
     if (fact->ref.collection == posts->post_id || fact->ref.collection == posts->repost_id) {
-        fr_post_prefetch(&posts->rows, fact->ref.uid, fact->ref.rkey, fact->ref.collection == posts->repost_id);
+        fr_post_prefetch(&posts->rows, fact->ref.uid, fact->ref.rkey,
+                         fact->ref.collection == posts->repost_id);
         fr_chain_prefetch(&posts->chains, fact->ref.uid);
     }
 }
@@ -405,7 +420,7 @@ void fr_posts_counters(const fr_posts *posts, fr_posts_counts *out)
     };
 }
 
-/* ---- opening ---------------------------------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static void posts_close(void *view)
 {
@@ -433,7 +448,8 @@ static fr_status start(fr_posts *posts, fr_error *err)
     return status == FR_NOT_FOUND ? FR_OK : status;
 }
 
-static fr_status posts_open(void **view, const fr_view_context *context, uint64_t *seq, fr_error *err)
+static fr_status posts_open(void **view, const fr_view_context *context, uint64_t *seq,
+                            fr_error *err)
 {
     fr_posts *posts = calloc(1, sizeof *posts);
     if (posts == NULL) {

@@ -44,5 +44,6 @@ void fr_posts_sum(fr_posts *posts, uint32_t row, bool more, fr_digest *digest);
 FR_MUST_USE fr_status fr_posts_save(fr_posts *posts, uint64_t seq, fr_error *err);
 /** FR_NOT_FOUND when there is nothing, or what there is was made with another retention. */
 FR_MUST_USE fr_status fr_posts_load(fr_posts *posts, fr_error *err);
-FR_MUST_USE fr_status fr_posts_saved(const fr_view_context *context, fr_digest *out, uint64_t *seq, fr_error *err);
+FR_MUST_USE fr_status fr_posts_saved(const fr_view_context *context, fr_digest *out, uint64_t *seq,
+                                     fr_error *err);
 FR_MUST_USE fr_status fr_posts_digest(void *view, bool deep, fr_digest *out, fr_error *err);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* The view against plain arrays: every version of every item with the sequences of its birth and death, read by
- * looking at all of them and sorting. Small worlds, many of them, so that keys collide: equal times, equal CIDs, record
- * keys that come back, reposts of what is gone. */
+/* The view against plain arrays: every version of every item with the sequences of its birth and
+ * death, read by looking at all of them and sorting. Small worlds, many of them, so that keys
+ * collide: equal times, equal CIDs, record keys that come back, reposts of what is gone. */
 #include "testing.h"
 
 enum {
@@ -49,11 +49,13 @@ static uint64_t pick(model *m, uint64_t below)
     return next_random(&m->random) % below;
 }
 
-/* ---- the model ------------------------------------------------------------------------------------------------------ */
+/* ---- the model ------------------------------------------------------------------------------- */
 
-static void uri_of(const model *m, unsigned author, unsigned rkey, bool repost, char out[TEXT_MAX * 2])
+static void uri_of(const model *m, unsigned author, unsigned rkey, bool repost,
+                   char out[TEXT_MAX * 2])
 {
-    snprintf(out, TEXT_MAX * 2, "at://%s/%s/%s", m->dids[author], repost ? REPOST : POST, m->rkeys[rkey]);
+    snprintf(out, TEXT_MAX * 2, "at://%s/%s/%s", m->dids[author], repost ? REPOST : POST,
+             m->rkeys[rkey]);
 }
 
 static version *live_version(model *m, unsigned author, unsigned rkey, bool repost)
@@ -87,7 +89,8 @@ static bool subject_is_dead(const model *m, const version *v, uint64_t seq)
 {
     for (size_t i = m->version_count; i-- > 0;) {
         const version *s = &m->versions[i];
-        if (!s->repost && s->author == v->subject_author && s->rkey == v->subject_rkey && s->birth <= seq) {
+        if (!s->repost && s->author == v->subject_author && s->rkey == v->subject_rkey &&
+            s->birth <= seq) {
             return s->sort_ms >= m->floors[seq] && s->death <= seq;
         }
     }
@@ -138,8 +141,8 @@ static size_t expected(const model *m, const question *q, const version *out[VER
     size_t count = 0;
     for (size_t i = 0; i < m->version_count; i++) {
         const version *v = &m->versions[i];
-        if ((q->wanted >> v->author & 1) != 0 && shows(m, v, q->seq) && (!q->has_below || is_below(v, &q->below)) &&
-            (!q->picky || v->birth % 3 != 0)) {
+        if ((q->wanted >> v->author & 1) != 0 && shows(m, v, q->seq) &&
+            (!q->has_below || is_below(v, &q->below)) && (!q->picky || v->birth % 3 != 0)) {
             out[count++] = v;
         }
     }
@@ -147,7 +150,7 @@ static size_t expected(const model *m, const question *q, const version *out[VER
     return count;
 }
 
-/* ---- steps that change ------------------------------------------------------------------------------------------------ */
+/* ---- steps that change ----------------------------------------------------------------------- */
 
 static void follow_time(model *m)
 {
@@ -179,7 +182,8 @@ static void follow_status(model *m, unsigned author)
 
 static const char *creation_time(model *m, uint64_t *ms)
 {
-    static const char *const unreadable[] = {"yesterday", "", "1969-12-31T23:59:59.999Z", "2026-13-01T00:00:00Z"};
+    static const char *const unreadable[] = {"yesterday", "", "1969-12-31T23:59:59.999Z",
+                                             "2026-13-01T00:00:00Z"};
     uint64_t now_ms = m->now_us / 1000;
     unsigned kind = (unsigned)pick(m, 20);
     if (kind < 2) {
@@ -189,7 +193,8 @@ static const char *creation_time(model *m, uint64_t *ms)
     char *text = m->times[pick(m, TIMES)];
     if (kind < 14 || text[0] == 0) {
         static const uint64_t spread_ms[] = {1, 3000, 3000, 100000, 400000, 2000000000};
-        uint64_t at = now_ms + 500 - pick(m, spread_ms[pick(m, FR_COUNT_OF(spread_ms))]); /* a little of it in the future */
+        /* a little of it in the future */
+        uint64_t at = now_ms + 500 - pick(m, spread_ms[pick(m, FR_COUNT_OF(spread_ms))]);
         size_t size = fr_time_format((int64_t)at * 1000, 3, text);
         text[size] = 0;
     }
@@ -212,7 +217,9 @@ static void put_step(model *m, bool repost)
 {
     uint64_t ms = 0;
     const char *created_at = creation_time(m, &ms);
-    version v = {.author = (uint8_t)pick(m, m->authors), .rkey = (uint8_t)pick(m, RKEYS), .repost = repost,
+    version v = {.author = (uint8_t)pick(m, m->authors),
+                 .rkey = (uint8_t)pick(m, RKEYS),
+                 .repost = repost,
                  .death = UINT64_MAX};
     bool refused = false;
     fr_slice body;
@@ -223,15 +230,18 @@ static void put_step(model *m, bool repost)
         refused = pick(m, 12) == 0;
         uri_of(m, v.subject_author, v.subject_rkey, refused && pick(m, 2) == 0, subject);
         if (refused && strstr(subject, REPOST) == NULL) {
-            snprintf(subject, sizeof subject, "at://%s/" POST "/no-tid", m->dids[0]); /* outside the packed form */
+            snprintf(subject, sizeof subject, "at://%s/" POST "/no-tid",
+                     m->dids[0]); /* outside the packed form */
         }
         body = repost_body(&m->w.body, subject, created_at);
     } else {
         v.reply = pick(m, 3) == 0;
-        body = post_body(&m->w.body, pick(m, 2) == 0 ? "hello" : "hello again", created_at, v.reply);
+        body =
+            post_body(&m->w.body, pick(m, 2) == 0 ? "hello" : "hello again", created_at, v.reply);
     }
     fr_cid_of_block(body, &v.cid);
-    assert_true(give_put(&m->w, m->dids[v.author], repost ? REPOST : POST, m->rkeys[v.rkey], m->now_us, body));
+    assert_true(give_put(&m->w, m->dids[v.author], repost ? REPOST : POST, m->rkeys[v.rkey],
+                         m->now_us, body));
     follow_time(m);
     follow_status(m, v.author);
     version *old = live_version(m, v.author, v.rkey, repost);
@@ -254,7 +264,8 @@ static void delete_step(model *m)
     unsigned author = (unsigned)pick(m, m->authors);
     unsigned rkey = (unsigned)pick(m, RKEYS);
     bool repost = pick(m, 2) == 0;
-    assert_true(give_delete(&m->w, m->dids[author], repost ? REPOST : POST, m->rkeys[rkey], m->now_us));
+    assert_true(
+        give_delete(&m->w, m->dids[author], repost ? REPOST : POST, m->rkeys[rkey], m->now_us));
     follow_time(m);
     version *old = live_version(m, author, rkey, repost);
     if (old != NULL) {
@@ -264,7 +275,8 @@ static void delete_step(model *m)
 
 static void account_step(model *m)
 {
-    static const char *const statuses[] = {NULL, NULL, NULL, "deactivated", "takendown", "suspended", "deleted"};
+    static const char *const statuses[] = {NULL,        NULL,        NULL,     "deactivated",
+                                           "takendown", "suspended", "deleted"};
     unsigned author = (unsigned)pick(m, m->authors);
     if (give_account(&m->w, m->dids[author], statuses[pick(m, FR_COUNT_OF(statuses))], m->now_us)) {
         follow_time(m);
@@ -275,8 +287,8 @@ static void account_step(model *m)
 static void other_step(model *m)
 {
     fr_slice body = repost_body(&m->w.body, m->dids[0], "2026-01-01T00:00:00Z");
-    assert_true(give_put(&m->w, m->dids[pick(m, m->authors)], "app.bsky.feed.like", m->rkeys[pick(m, RKEYS)],
-                         m->now_us, body));
+    assert_true(give_put(&m->w, m->dids[pick(m, m->authors)], "app.bsky.feed.like",
+                         m->rkeys[pick(m, RKEYS)], m->now_us, body));
     follow_time(m);
     follow_status(m, m->w.fact.uid - 1); /* uids are given in the order of the dids, see start */
 }
@@ -312,13 +324,14 @@ static void restart_step(model *m)
     m->least_seq = m->w.seq;
 }
 
-/* ---- steps that ask ------------------------------------------------------------------------------------------------------ */
+/* ---- steps that ask -------------------------------------------------------------------------- */
 
 static void check_item(const model *m, const fr_post *post, const version *v)
 {
     const fr_ids *ids = fr_resolver_ids(m->w.resolver);
     fr_ref ref;
-    assert_ok(fr_ids_find_ref(ids, fr_slice_text(m->dids[v->author]), fr_slice_text(v->repost ? REPOST : POST),
+    assert_ok(fr_ids_find_ref(ids, fr_slice_text(m->dids[v->author]),
+                              fr_slice_text(v->repost ? REPOST : POST),
                               fr_slice_text(m->rkeys[v->rkey]), &ref));
     assert_memory_equal(&post->ref, &ref, sizeof ref);
     assert_int_equal(post->key.sort_ms, v->sort_ms);
@@ -346,13 +359,16 @@ static void pages_step(model *m, bool everybody)
     const version *want[VERSIONS_MAX];
     fr_post page[LIMIT_MAX];
     uint32_t authors[AUTHORS_MAX];
-    question q = {.wanted = everybody ? UINT32_MAX : (uint32_t)next_random(&m->random), .seq = some_seq(m)};
+    question q = {.wanted = everybody ? UINT32_MAX : (uint32_t)next_random(&m->random),
+                  .seq = some_seq(m)};
     q.picky = !everybody && pick(m, 3) == 0;
     size_t limit = pick(m, LIMIT_MAX + 1);
-    fr_posts_request request = {.authors = authors, .as_of_seq = q.seq, .keep = keeps, .context = q.picky ? m : NULL};
+    fr_posts_request request = {
+        .authors = authors, .as_of_seq = q.seq, .keep = keeps, .context = q.picky ? m : NULL};
     for (unsigned i = m->authors; i-- > 0;) {
         if ((q.wanted >> i & 1) != 0) {
-            authors[request.author_count++] = fr_ids_find_did(fr_resolver_ids(m->w.resolver), fr_slice_text(m->dids[i]));
+            authors[request.author_count++] =
+                fr_ids_find_did(fr_resolver_ids(m->w.resolver), fr_slice_text(m->dids[i]));
         }
     }
     for (unsigned pages = 0; pages < 40; pages++) {
@@ -361,9 +377,10 @@ static void pages_step(model *m, bool everybody)
         bool more = false;
         request.has_below = q.has_below;
         request.below = q.below;
-        assert_ok(everybody ? fr_posts_newest(posts_of(&m->w), q.seq, q.has_below, q.below, limit, page, &count, &more,
-                                              NULL)
-                            : fr_posts_merge(posts_of(&m->w), &request, limit, page, &count, &more, NULL));
+        assert_ok(everybody ? fr_posts_newest(posts_of(&m->w), q.seq, q.has_below, q.below, limit,
+                                              page, &count, &more, NULL)
+                            : fr_posts_merge(posts_of(&m->w), &request, limit, page, &count, &more,
+                                             NULL));
         assert_int_equal(count, FR_MIN(limit, want_count));
         assert_int_equal(more, want_count > limit);
         for (size_t i = 0; i < count; i++) {
@@ -395,9 +412,11 @@ static void find_step(model *m)
         }
     }
     bool named = fr_ids_find_ref(fr_resolver_ids(m->w.resolver), fr_slice_text(m->dids[author]),
-                                 fr_slice_text(repost ? REPOST : POST), fr_slice_text(m->rkeys[rkey]), &ref) == FR_OK;
+                                 fr_slice_text(repost ? REPOST : POST),
+                                 fr_slice_text(m->rkeys[rkey]), &ref) == FR_OK;
     assert_true(named || want == NULL);
-    assert_int_equal(fr_posts_find(posts_of(&m->w), ref, seq, &post), want == NULL ? FR_NOT_FOUND : FR_OK);
+    assert_int_equal(fr_posts_find(posts_of(&m->w), ref, seq, &post),
+                     want == NULL ? FR_NOT_FOUND : FR_OK);
     if (want != NULL) {
         check_item(m, &post, want);
     }
@@ -417,12 +436,12 @@ static void sum_step(model *m)
         if (v->repost) {
             uri_of(m, v->subject_author, v->subject_rkey, false, subject);
         }
-        int size = snprintf(text, sizeof text, "%s\x1f%s\x1f%s\x1f", m->dids[v->author], v->repost ? REPOST : POST,
-                            m->rkeys[v->rkey]);
+        int size = snprintf(text, sizeof text, "%s\x1f%s\x1f%s\x1f", m->dids[v->author],
+                            v->repost ? REPOST : POST, m->rkeys[v->rkey]);
         memcpy(text + size, v->cid.bytes, FR_CID_BYTES);
         size += FR_CID_BYTES;
-        size += snprintf(text + size, sizeof text - (size_t)size, "\x1f%llu\x1f%s", (unsigned long long)v->sort_ms,
-                         subject);
+        size += snprintf(text + size, sizeof text - (size_t)size, "\x1f%llu\x1f%s",
+                         (unsigned long long)v->sort_ms, subject);
         fr_digest_add(&want, fr_slice_of(text, (size_t)size));
         live++;
     }
@@ -431,7 +450,7 @@ static void sum_step(model *m)
     assert_int_equal(fr_posts_count(posts_of(&m->w)), live);
 }
 
-/* ---- rounds --------------------------------------------------------------------------------------------------------------- */
+/* ---- rounds ---------------------------------------------------------------------------------- */
 
 static void step(model *m)
 {
@@ -469,16 +488,19 @@ static void start(model *m, fr_os *os, uint64_t seed)
     memset(m, 0, sizeof *m);
     m->random = seed;
     m->authors = 1 + (unsigned)(next_random(&random) % AUTHORS_MAX);
-    open_world(&m->w, os, "/posts", next_random(&random) % 2 == 0 ? 0 : 600 + next_random(&random) % 3000);
+    open_world(&m->w, os, "/posts",
+               next_random(&random) % 2 == 0 ? 0 : 600 + next_random(&random) % 3000);
     m->now_us = UINT64_C(1783175885543000);
     for (unsigned i = 0; i < AUTHORS_MAX; i++) {
         uint32_t uid = 0;
         if (i % 3 == 2) {
             snprintf(m->dids[i], sizeof m->dids[i], "did:web:author%u.example", i);
         } else {
-            snprintf(m->dids[i], sizeof m->dids[i], "did:plc:aaaaaaaaaaaaaaaaaaaaaa%c2", (char)('a' + i));
+            snprintf(m->dids[i], sizeof m->dids[i], "did:plc:aaaaaaaaaaaaaaaaaaaaaa%c2",
+                     (char)('a' + i));
         }
-        assert_ok(fr_ids_intern_did(fr_resolver_ids(m->w.resolver), fr_slice_text(m->dids[i]), &uid, NULL));
+        assert_ok(fr_ids_intern_did(fr_resolver_ids(m->w.resolver), fr_slice_text(m->dids[i]), &uid,
+                                    NULL));
         assert_int_equal(uid, i + 1);
     }
     for (unsigned i = 0; i < RKEYS; i++) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* What random worlds reach seldom: bodies kept as JSON, long chains and their marks, holes in the row numbers, bad and
- * failing checkpoints, another retention, the edges of a page. */
+/* What random worlds reach seldom: bodies kept as JSON, long chains and their marks, holes in the
+ * row numbers, bad and failing checkpoints, another retention, the edges of a page. */
 #include "posts.h"
 #include "testing.h"
 
@@ -37,7 +37,7 @@ static size_t read_author(const world *w, const char *did, size_t limit, fr_post
     return count;
 }
 
-/* ---- records -------------------------------------------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 static void give_json(world *w, const char *rkey, const char *body)
 {
@@ -54,9 +54,11 @@ static void test_bodies_kept_as_json(void **state)
     fr_post page[4];
     bool more = false;
     open_world(&w, NULL, NULL, 0);
-    give_json(&w, rkey_text(1), "{\"createdAt\":\"2026-01-02T03:04:05.678Z\",\"x\":1.5,\"reply\":{}}");
+    give_json(&w, rkey_text(1),
+              "{\"createdAt\":\"2026-01-02T03:04:05.678Z\",\"x\":1.5,\"reply\":{}}");
     give_json(&w, rkey_text(2), "{\"createdAt\":17,\"x\":1.5,\"reply\":7}");
-    give_json(&w, rkey_text(2), "{\"createdAt\":17,\"x\":1.5}"); /* without a CID nothing is the same version */
+    give_json(&w, rkey_text(2),
+              "{\"createdAt\":17,\"x\":1.5}"); /* without a CID nothing is the same version */
     assert_int_equal(read_author(&w, A, 4, page, &more), 2);
     assert_int_equal(page[0].key.sort_ms, NOW_MS);
     assert_int_equal(page[0].seq, 3);
@@ -92,7 +94,8 @@ static void test_times(void **state)
         fr_post page[1];
         bool more = true;
         open_world(&w, NULL, NULL, 0);
-        assert_true(give_put(&w, A, POST, rkey_text(1), NOW_US, post_body(&w.body, "t", cases[i].claimed, false)));
+        assert_true(give_put(&w, A, POST, rkey_text(1), NOW_US,
+                             post_body(&w.body, "t", cases[i].claimed, false)));
         assert_int_equal(read_author(&w, A, 1, page, &more), 1);
         assert_int_equal(page[0].key.sort_ms, cases[i].sort_ms);
         assert_false(more);
@@ -108,7 +111,8 @@ static void test_time_beyond_the_row(void **state)
     fr_post page[1];
     bool more = false;
     open_world(&w, NULL, NULL, 0);
-    assert_true(give_put(&w, A, POST, rkey_text(1), INT64_MAX, post_body(&w.body, "t", NULL, false)));
+    assert_true(
+        give_put(&w, A, POST, rkey_text(1), INT64_MAX, post_body(&w.body, "t", NULL, false)));
     assert_int_equal(read_author(&w, A, 1, page, &more), 1);
     assert_int_equal(page[0].key.sort_ms, FR_POSTS_SORT_MS_MAX);
     close_world(&w);
@@ -137,19 +141,22 @@ static void test_reposts_refused(void **state)
     fr_posts_counters(posts_of(&w), &counts);
     assert_int_equal(counts.refused_reposts, FR_COUNT_OF(subjects));
     assert_int_equal(fr_posts_count(posts_of(&w)), 0);
-    fr_slice body = repost_body(&w.body, "at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/app.bsky.feed.post/3mptbyospqk2i",
-                                time_text(NOW_MS));
+    fr_slice body = repost_body(
+        &w.body, "at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/app.bsky.feed.post/3mptbyospqk2i",
+        time_text(NOW_MS));
     assert_true(give_put(&w, B, REPOST, rkey_text(0), NOW_US, body));
     assert_int_equal(read_author(&w, B, 8, page, &more), 1); /* of a post never seen: kept */
     assert_true(page[0].repost);
     assert_int_equal(page[0].subject.uid, uid_of(&w, A));
     body = repost_body(&w.body, "nothing", time_text(NOW_MS));
-    assert_true(give_put(&w, B, REPOST, rkey_text(0), NOW_US, body)); /* the update is refused: the old version is gone */
+    /* the update is refused: the old version is gone */
+    assert_true(give_put(&w, B, REPOST, rkey_text(0), NOW_US, body));
     assert_int_equal(read_author(&w, B, 8, page, &more), 0);
     close_world(&w);
 }
 
-/** Two accounts repost one post in one millisecond: one CID, and only the tie tells which comes first (T5, T8). */
+/** Two accounts repost one post in one millisecond: one CID, and only the tie tells which comes
+ *  first (T5, T8). */
 static void test_ties_in_cursors(void **state)
 {
     (void)state;
@@ -157,8 +164,9 @@ static void test_ties_in_cursors(void **state)
     open_world(&w, NULL, NULL, 0);
     const char *dids[4] = {A, B, "did:web:c.example", "did:web:d.example"};
     for (size_t i = 0; i < 4; i++) {
-        fr_slice body = repost_body(&w.body, "at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/app.bsky.feed.post/3mptbyospqk2i",
-                                    time_text(NOW_MS));
+        fr_slice body = repost_body(
+            &w.body, "at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/app.bsky.feed.post/3mptbyospqk2i",
+            time_text(NOW_MS));
         assert_true(give_put(&w, dids[i], REPOST, rkey_text(7), NOW_US, body));
     }
     uint32_t authors[4];
@@ -182,7 +190,8 @@ static void test_ties_in_cursors(void **state)
         request.below = post.key;
     }
     assert_int_equal(__builtin_popcount(seen), 4);
-    request.below = (fr_post_key){.sort_ms = NOW_MS, .cid = request.below.cid}; /* no tie: all four were read */
+    /* no tie: all four were read */
+    request.below = (fr_post_key){.sort_ms = NOW_MS, .cid = request.below.cid};
     fr_post post;
     size_t count = 1;
     bool more = true;
@@ -203,14 +212,15 @@ static void test_empty_questions(void **state)
     fr_posts_request request = {.authors = unknown, .author_count = 2, .as_of_seq = 5};
     assert_ok(fr_posts_merge(posts_of(&w), &request, 1, &post, &count, &more, NULL));
     assert_true(count == 0 && !more);
-    assert_ok(fr_posts_newest(posts_of(&w), 5, false, (fr_post_key){0}, 1, &post, &count, &more, NULL));
+    assert_ok(
+        fr_posts_newest(posts_of(&w), 5, false, (fr_post_key){0}, 1, &post, &count, &more, NULL));
     assert_true(count == 0 && !more);
     assert_int_equal(fr_posts_find(posts_of(&w), (fr_ref){0}, 5, &post), FR_NOT_FOUND);
     assert_int_equal(fr_posts_find(posts_of(&w), (fr_ref){1, 1, 1}, 5, &post), FR_NOT_FOUND);
     close_world(&w);
 }
 
-/* ---- chains ----------------------------------------------------------------------------------------------------------- */
+/* ---- chains ---------------------------------------------------------------------------------- */
 
 static void give_at(world *w, uint64_t number, uint64_t ms)
 {
@@ -238,7 +248,8 @@ static void check_chain(const world *w, uint32_t uid, uint64_t rows_want)
             gap++;
         }
         assert_true(gap <= FR_CHAIN_GAP_MAX);
-        assert_true(prev == 0 || fr_post_rows_compare(&posts->rows, posts->context.ids, row, prev) > 0);
+        assert_true(prev == 0 ||
+                    fr_post_rows_compare(&posts->rows, posts->context.ids, row, prev) > 0);
         row = prev;
     }
     assert_int_equal(mark, 0);
@@ -256,10 +267,12 @@ static void check_pages(const world *w, uint64_t total)
     bool more = true;
     while (more) {
         size_t count = 0;
-        assert_ok(fr_posts_merge(posts_of(w), &request, FR_COUNT_OF(page), page, &count, &more, NULL));
+        assert_ok(
+            fr_posts_merge(posts_of(w), &request, FR_COUNT_OF(page), page, &count, &more, NULL));
         for (size_t i = 0; i < count; i++) {
             const fr_post_key *above = i == 0 ? &request.below : &page[i - 1].key;
-            assert_true((i == 0 && !request.has_below) || fr_post_key_compare(above, &page[i].key) > 0);
+            assert_true((i == 0 && !request.has_below) ||
+                        fr_post_key_compare(above, &page[i].key) > 0);
         }
         seen += count;
         assert_true(count != 0);
@@ -279,7 +292,8 @@ static uint64_t falling(uint64_t i, uint64_t *random)
     (void)random;
     return NOW_MS - i;
 }
-static uint64_t under_one_row(uint64_t i, uint64_t *random) /* the newest stays, the others rise below it */
+/* the newest stays, the others rise below it */
+static uint64_t under_one_row(uint64_t i, uint64_t *random)
 {
     (void)random;
     return i == 0 ? NOW_MS : NOW_MS - 100000 + i;
@@ -300,7 +314,8 @@ static void test_long_chains(void **state)
 {
     (void)state;
     enum { ROWS = 5000 };
-    uint64_t (*const orders[])(uint64_t, uint64_t *) = {rising, falling, under_one_row, anywhere, one_moment};
+    uint64_t (*const orders[])(uint64_t, uint64_t *) = {rising, falling, under_one_row, anywhere,
+                                                        one_moment};
     uint64_t random = seed_of_run();
     for (size_t order = 0; order < FR_COUNT_OF(orders); order++) {
         fr_sim_options options = {.fail_at = UINT64_MAX};
@@ -334,7 +349,8 @@ static void test_long_chains(void **state)
     fr_rcu_barrier();
 }
 
-/** Sequences may run far ahead between two rows: a page is cut short then, and its numbers stay unused. */
+/** Sequences may run far ahead between two rows: a page is cut short then, and its numbers stay
+ *  unused. */
 static void test_holes_in_the_numbers(void **state)
 {
     (void)state;
@@ -353,7 +369,8 @@ static void test_holes_in_the_numbers(void **state)
     for (int restarts = 0; restarts < 2; restarts++) {
         size_t count = 0;
         assert_int_equal(read_author(&w, A, 8, page, &more), 6);
-        assert_ok(fr_posts_newest(posts_of(&w), w.seq, false, page[0].key, 8, page, &count, &more, NULL));
+        assert_ok(
+            fr_posts_newest(posts_of(&w), w.seq, false, page[0].key, 8, page, &count, &more, NULL));
         assert_int_equal(count, 6);
         assert_int_equal(page[5].key.sort_ms, NOW_MS - 6);
         assert_int_equal(page[5].seq, 5 + (UINT64_C(2) << 33));
@@ -366,7 +383,7 @@ static void test_holes_in_the_numbers(void **state)
     fr_sim_free(os);
 }
 
-/* ---- checkpoints --------------------------------------------------------------------------------------------------------- */
+/* ---- checkpoints ----------------------------------------------------------------------------- */
 
 static void fill_world(world *w, unsigned from, unsigned to)
 {
@@ -417,7 +434,8 @@ static void test_a_failing_checkpoint_leaves_the_old(void **state)
 }
 
 /** A file that checks as a file, and is wrong as ours: each word of it changed in turn. */
-static fr_status open_changed(world *w, const uint8_t *data, size_t size, size_t at, uint32_t value, fr_error *err)
+static fr_status open_changed(world *w, const uint8_t *data, size_t size, size_t at, uint32_t value,
+                              fr_error *err)
 {
     fr_saver *saver = NULL;
     fr_digest digest = {0};
@@ -467,7 +485,8 @@ static void test_a_wrong_checkpoint_is_refused(void **state)
         for (size_t i = 0; i < FR_COUNT_OF(values); i++) {
             fr_error err = {0};
             fr_status status = open_changed(&w, all.data, size, at, values[i], &err);
-            assert_true(status == FR_OK || status == FR_CORRUPT || status == FR_NOMEM || status == FR_LIMIT);
+            assert_true(status == FR_OK || status == FR_CORRUPT || status == FR_NOMEM ||
+                        status == FR_LIMIT);
             refused += status == FR_CORRUPT;
         }
     }

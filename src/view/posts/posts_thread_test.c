@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* One writer, two readers. What is live at a sequence follows from the sequence alone, so each reader works out the page
- * it must get and compares, while the writer inserts, moves, kills, and grows every table.
+/* One writer, two readers. What is live at a sequence follows from the sequence alone, so each
+ * reader works out the page it must get and compares, while the writer inserts, moves, kills, and
+ * grows every table.
  *
  *   seq 3 i + 1   record i is made
  *   seq 3 i + 2   record i - 8 is updated, and moves a little in time
@@ -9,7 +10,14 @@
 
 #include <fr/thread.h>
 
-enum { RECORDS = 12000, AUTHORS = 3001, UPDATE_AFTER = 8, DELETE_AFTER = 40, PAGE = 7, READERS = 2 };
+enum {
+    RECORDS = 12000,
+    AUTHORS = 3001,
+    UPDATE_AFTER = 8,
+    DELETE_AFTER = 40,
+    PAGE = 7,
+    READERS = 2
+};
 #define BASE_MS UINT64_C(1783175885000)
 
 typedef struct {
@@ -43,11 +51,13 @@ static bool is_live(int64_t record, uint64_t seq, bool *updated, uint64_t *birth
     return record >= 0 && seq >= made && seq < gone;
 }
 
-/* ---- the writer ----------------------------------------------------------------------------------------------------- */
+/* ---- the writer ------------------------------------------------------------------------------ */
 
 static void apply(scene *s, fr_event *event, int64_t record)
 {
-    fr_fact fact = {.event = event, .uid = author_of(record), .ref = {author_of(record), s->post, (uint64_t)record + 1}};
+    fr_fact fact = {.event = event,
+                    .uid = author_of(record),
+                    .ref = {author_of(record), s->post, (uint64_t)record + 1}};
     assert_ok(fr_posts_ops.apply(s->w.views[FR_VIEW_POSTS], &fact, 1, NULL));
     __atomic_store_n(&s->published, event->seq, __ATOMIC_RELEASE); /* pairs with read_on */
 }
@@ -71,13 +81,14 @@ static void write_all(scene *s)
             put(s, i - UPDATE_AFTER, true, (uint64_t)i * 3 + 2);
         }
         if (i >= DELETE_AFTER) {
-            fr_event event = {.kind = FR_EVENT_DELETE, .seq = (uint64_t)i * 3 + 3, .time_us = BASE_MS * 1000};
+            fr_event event = {
+                .kind = FR_EVENT_DELETE, .seq = (uint64_t)i * 3 + 3, .time_us = BASE_MS * 1000};
             apply(s, &event, i - DELETE_AFTER);
         }
     }
 }
 
-/* ---- readers --------------------------------------------------------------------------------------------------------- */
+/* ---- readers --------------------------------------------------------------------------------- */
 
 typedef struct {
     uint64_t ms, birth;
@@ -90,7 +101,8 @@ static int newest_first(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
-static size_t want_at(uint64_t seq, wanted out[DELETE_AFTER + 2], uint32_t authors[DELETE_AFTER + 2])
+static size_t want_at(uint64_t seq, wanted out[DELETE_AFTER + 2],
+                      uint32_t authors[DELETE_AFTER + 2])
 {
     size_t count = 0;
     int64_t last = (int64_t)(seq - 1) / 3;
@@ -128,13 +140,16 @@ static bool look(const scene *s, uint64_t seq)
         fr_post found;
         size_t count = 0;
         bool more = false;
-        right = fr_posts_newest(posts_of(&s->w), seq, request.has_below, request.below, PAGE, page, &count, &more, NULL) ==
-                    FR_OK &&
+        right = fr_posts_newest(posts_of(&s->w), seq, request.has_below, request.below, PAGE, page,
+                                &count, &more, NULL) == FR_OK &&
                 same(page, count, more, want + from, live - from);
-        right = right && fr_posts_merge(posts_of(&s->w), &request, PAGE, page, &count, &more, NULL) == FR_OK &&
-                same(page, count, more, want + from, live - from);
+        right =
+            right &&
+            fr_posts_merge(posts_of(&s->w), &request, PAGE, page, &count, &more, NULL) == FR_OK &&
+            same(page, count, more, want + from, live - from);
         for (size_t i = 0; right && i < count; i++) {
-            right = fr_posts_find(posts_of(&s->w), page[i].ref, seq, &found) == FR_OK && found.seq == page[i].seq;
+            right = fr_posts_find(posts_of(&s->w), page[i].ref, seq, &found) == FR_OK &&
+                    found.seq == page[i].seq;
         }
         request.has_below = true;
         request.below = page[count - (count != 0)].key;

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // Reads: a heap over authors, a scan by zones, one item by name.
 //
-// The heap holds one entry an author. At first it is an upper bound of the author's newest item, which lies in the
-// author table; the chain is opened only when the bound reaches the top, so a page over ten thousand accounts looks
-// into the chains of a few hundred. An opened entry is a row, and while it waits its next row is fetched ahead.
+// The heap holds one entry an author. At first it is an upper bound of the author's newest item,
+// which lies in the author table; the chain is opened only when the bound reaches the top, so a
+// page over ten thousand accounts looks into the chains of a few hundred. An opened entry is a row,
+// and while it waits its next row is fetched ahead.
 //
-// The newest of everybody is a scan against the order of arrival that keeps the best `limit` + 1 rows so far. Rows
-// arrive nearly in the order of their time, so after one page or two no zone can beat what is kept; a store filled from
-// archives costs up to one look a page (16,384 rows), and the zones that overlap.
+// The newest of everybody is a scan against the order of arrival that keeps the best `limit` + 1
+// rows so far. Rows arrive nearly in the order of their time, so after one page or two no zone can
+// beat what is kept; a store filled from archives costs up to one look a page (16,384 rows), and
+// the zones that overlap.
 #include "posts.h"
 
 #include <stdlib.h>
@@ -48,11 +50,13 @@ static uint32_t version_of(const reader *r, uint32_t uid, uint64_t rkey, bool re
     return row;
 }
 
-/** A repost goes with its subject: not when that is stored and dead, not when its author is inactive. */
+/** A repost goes with its subject: not when that is stored and dead, not when its author is
+ *  inactive. */
 static bool subject_stands(const reader *r, uint32_t row)
 {
     const fr_post_row *at = row_at(r, row);
-    const fr_post_note *note = (at->when & FR_ROW_REPOST) == 0 ? NULL : fr_post_note_of(&r->posts->rows, at);
+    const fr_post_note *note =
+        (at->when & FR_ROW_REPOST) == 0 ? NULL : fr_post_note_of(&r->posts->rows, at);
     if (note == NULL) {
         return true;
     }
@@ -67,7 +71,8 @@ static void fill(const reader *r, uint32_t row, fr_post *out)
 {
     const fr_post_row *at = row_at(r, row);
     const fr_post_note *note = fr_post_note_of(&r->posts->rows, at);
-    uint32_t post_id = __atomic_load_n(&r->posts->post_id, __ATOMIC_RELAXED); /* given before the row was published */
+    /* given before the row was published */
+    uint32_t post_id = __atomic_load_n(&r->posts->post_id, __ATOMIC_RELAXED);
     *out = (fr_post){
         .key = {.sort_ms = fr_post_ms(at)},
         .ref = {at->uid, post_id, at->rkey},
@@ -78,7 +83,8 @@ static void fill(const reader *r, uint32_t row, fr_post *out)
     fr_post_cid(&r->posts->rows, row, &out->key.cid);
     if (out->repost) {
         out->ref.collection = __atomic_load_n(&r->posts->repost_id, __ATOMIC_RELAXED);
-        out->subject = note == NULL ? out->subject : (fr_ref){note->subject_uid, post_id, note->subject_rkey};
+        out->subject =
+            note == NULL ? out->subject : (fr_ref){note->subject_uid, post_id, note->subject_rkey};
     }
 }
 
@@ -87,8 +93,10 @@ static uint64_t tie_of(const reader *r, uint32_t row)
     return fr_post_tie(&r->posts->rows, r->posts->context.ids, row);
 }
 
-/** Two items beside each other that only the tie tells apart: both say it, so that a cursor can stand between them. */
-static void settle_ties(const reader *r, fr_post *last, uint32_t last_row, fr_post *next, uint32_t next_row)
+/** Two items beside each other that only the tie tells apart: both say it, so that a cursor can
+ *  stand between them. */
+static void settle_ties(const reader *r, fr_post *last, uint32_t last_row, fr_post *next,
+                        uint32_t next_row)
 {
     if (last->key.sort_ms == next->key.sort_ms && fr_cid_equal(&last->key.cid, &next->key.cid)) {
         last->key.tie = tie_of(r, last_row);
@@ -105,7 +113,7 @@ int fr_post_key_compare(const fr_post_key *a, const fr_post_key *b)
     return order != 0 ? order : (a->tie > b->tie) - (a->tie < b->tie);
 }
 
-/* ---- one item ----------------------------------------------------------------------------------------------------- */
+/* ---- one item -------------------------------------------------------------------------------- */
 
 fr_status fr_posts_find(const fr_posts *posts, fr_ref ref, uint64_t as_of_seq, fr_post *out)
 {
@@ -116,14 +124,15 @@ fr_status fr_posts_find(const fr_posts *posts, fr_ref ref, uint64_t as_of_seq, f
         return FR_NOT_FOUND;
     }
     uint32_t row = version_of(&r, ref.uid, ref.rkey, repost);
-    if (row == 0 || !is_visible(&r, row) || !fr_identity_active(posts->identity, ref.uid, as_of_seq)) {
+    if (row == 0 || !is_visible(&r, row) ||
+        !fr_identity_active(posts->identity, ref.uid, as_of_seq)) {
         return FR_NOT_FOUND;
     }
     fill(&r, row, out);
     return FR_OK;
 }
 
-/* ---- the merge ----------------------------------------------------------------------------------------------------- */
+/* ---- the merge ------------------------------------------------------------------------------- */
 
 typedef struct {
     uint64_t ms;
@@ -219,12 +228,15 @@ static void gather(merge *m)
         if (i + READ_AHEAD < request->author_count) {
             fr_chain_prefetch(chains, request->authors[i + READ_AHEAD]);
         }
-        const fr_chain *chain = request->authors[i] == 0 ? NULL : fr_chain_find(chains, request->authors[i]);
+        const fr_chain *chain =
+            request->authors[i] == 0 ? NULL : fr_chain_find(chains, request->authors[i]);
         if (chain == NULL || fr_chain_head(chain) == 0) {
             continue;
         }
-        uint32_t newest = __atomic_load_n(&chain->newest, __ATOMIC_RELAXED); /* after the head: not older than it */
-        uint64_t bound = newest == UINT32_MAX ? UINT64_MAX : (uint64_t)newest * MS_PER_S + MS_PER_S - 1;
+        /* after the head: not older than it */
+        uint32_t newest = __atomic_load_n(&chain->newest, __ATOMIC_RELAXED);
+        uint64_t bound =
+            newest == UINT32_MAX ? UINT64_MAX : (uint64_t)newest * MS_PER_S + MS_PER_S - 1;
         bound = request->has_below ? FR_MIN(bound, request->below.sort_ms) : bound;
         if (bound >= m->r.floor_ms) {
             m->heap[m->count++] = (entry){bound, 0, (uint32_t)i};
@@ -238,7 +250,8 @@ static void gather(merge *m)
 static bool is_wanted(const merge *m, uint32_t row, const fr_post *post)
 {
     const fr_posts_request *request = m->request;
-    return subject_stands(&m->r, row) && (request->keep == NULL || request->keep(request->context, post));
+    return subject_stands(&m->r, row) &&
+           (request->keep == NULL || request->keep(request->context, post));
 }
 
 static void run(merge *m, size_t limit, fr_post *out, size_t *count, bool *more)
@@ -267,8 +280,8 @@ static void run(merge *m, size_t limit, fr_post *out, size_t *count, bool *more)
     }
 }
 
-fr_status fr_posts_merge(const fr_posts *posts, const fr_posts_request *request, size_t limit, fr_post *out,
-                         size_t *count, bool *more, fr_error *err)
+fr_status fr_posts_merge(const fr_posts *posts, const fr_posts_request *request, size_t limit,
+                         fr_post *out, size_t *count, bool *more, fr_error *err)
 {
     merge m = {.r = reader_at(posts, request->as_of_seq), .request = request};
     *count = 0;
@@ -286,7 +299,7 @@ fr_status fr_posts_merge(const fr_posts *posts, const fr_posts_request *request,
     return FR_OK;
 }
 
-/* ---- everybody ------------------------------------------------------------------------------------------------------ */
+/* ---- everybody ------------------------------------------------------------------------------- */
 
 /** The best rows so far, the worst of them on top. */
 typedef struct {
@@ -328,7 +341,8 @@ static void keep_row(best *b, uint32_t row)
     }
 }
 
-/** What an item must have to be looked at: full, the time of the worst kept; never less than the floor. */
+/** What an item must have to be looked at: full, the time of the worst kept; never less than the
+ *  floor. */
 static uint64_t least_ms(const best *b)
 {
     return b->count < b->room ? b->r.floor_ms : fr_post_ms(row_at(&b->r, b->rows[0]));
@@ -351,7 +365,8 @@ static void consider(best *b, uint32_t row)
 static bool may_hold(const best *b, const fr_posts_zone *zone)
 {
     return __atomic_load_n(&zone->max_ms, __ATOMIC_RELAXED) >= least_ms(b) &&
-           (b->below == NULL || __atomic_load_n(&zone->min_ms, __ATOMIC_RELAXED) <= b->below->sort_ms);
+           (b->below == NULL ||
+            __atomic_load_n(&zone->min_ms, __ATOMIC_RELAXED) <= b->below->sort_ms);
 }
 
 static void scan_page(best *b, uint32_t first, uint32_t end)
@@ -391,10 +406,12 @@ static void take_best(best *b, size_t limit, fr_post *out, size_t *count, bool *
     }
 }
 
-fr_status fr_posts_newest(const fr_posts *posts, uint64_t as_of_seq, bool has_below, fr_post_key below, size_t limit,
-                          fr_post *out, size_t *count, bool *more, fr_error *err)
+fr_status fr_posts_newest(const fr_posts *posts, uint64_t as_of_seq, bool has_below,
+                          fr_post_key below, size_t limit, fr_post *out, size_t *count, bool *more,
+                          fr_error *err)
 {
-    best b = {.r = reader_at(posts, as_of_seq), .below = has_below ? &below : NULL, .room = limit + 1};
+    best b = {
+        .r = reader_at(posts, as_of_seq), .below = has_below ? &below : NULL, .room = limit + 1};
     *count = 0;
     *more = false;
     b.rows = limit >= UINT32_MAX ? NULL : malloc(b.room * sizeof *b.rows);

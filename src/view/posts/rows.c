@@ -1,23 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // Pages of 16,384 rows that stay where they are; notes beside them; the index over both.
 //
-// A page keeps the sequence of its first row and each row the distance to it in 32 bits: when more events than that lie
-// between two rows the rest of the page is skipped, so row numbers may have holes. Per 256 rows and per page the least
-// and the greatest sortAt are kept: what a scan in order of arrival needs to pass over most of them.
+// A page keeps the sequence of its first row and each row the distance to it in 32 bits: when more
+// events than that lie between two rows the rest of the page is skipped, so row numbers may have
+// holes. Per 256 rows and per page the least and the greatest sortAt are kept: what a scan in order
+// of arrival needs to pass over most of them.
 //
-// The index is open addressing over two arrays, a byte of tag and a row number a slot; it grows by half, and the old
-// arrays go after a grace period. Slots are never freed: the newest row of a key stays, dead or alive.
+// The index is open addressing over two arrays, a byte of tag and a row number a slot; it grows by
+// half, and the old arrays go after a grace period. Slots are never freed: the newest row of a key
+// stays, dead or alive.
 #include "rows.h"
 
 #include <stdlib.h>
 
 enum { INDEX_FIRST = 1 << 12 };
 
-/* ---- the index --------------------------------------------------------------------------------------------------- */
+/* ---- the index ------------------------------------------------------------------------------- */
 
 static fr_posts_index *index_new(uint64_t slots)
 {
-    fr_posts_index *index = calloc(1, sizeof *index + slots * (sizeof *index->rows + sizeof *index->tags));
+    fr_posts_index *index =
+        calloc(1, sizeof *index + slots * (sizeof *index->rows + sizeof *index->tags));
     if (index != NULL) {
         index->slots = slots;
         index->rows = (uint32_t *)(void *)(index + 1);
@@ -59,12 +62,13 @@ static bool row_is(const fr_post_rows *rows, uint32_t row, uint32_t uid, uint64_
 }
 
 /** The slot of the key, or the free one where it would go; *row is 0 then. */
-static uint64_t find_slot(const fr_post_rows *rows, const fr_posts_index *index, uint64_t hash, uint32_t uid,
-                          uint64_t rkey, bool repost, uint32_t *row)
+static uint64_t find_slot(const fr_post_rows *rows, const fr_posts_index *index, uint64_t hash,
+                          uint32_t uid, uint64_t rkey, bool repost, uint32_t *row)
 {
     uint8_t wanted = tag_of(hash);
     for (uint64_t slot = first_slot(index, hash);; slot = next_slot(index, slot)) {
-        uint8_t tag = __atomic_load_n(&index->tags[slot], __ATOMIC_ACQUIRE); /* pairs with put_slot */
+        /* pairs with put_slot */
+        uint8_t tag = __atomic_load_n(&index->tags[slot], __ATOMIC_ACQUIRE);
         if (tag == 0) {
             *row = 0;
             return slot;
@@ -126,7 +130,8 @@ fr_status fr_post_index_reserve(fr_post_rows *rows, uint64_t count, fr_error *er
 uint32_t fr_post_find_row(const fr_post_rows *rows, uint32_t uid, uint64_t rkey, bool repost)
 {
     uint32_t row = 0;
-    (void)find_slot(rows, fr_rcu_load(&rows->index), hash_key(rows, uid, rkey, repost), uid, rkey, repost, &row);
+    (void)find_slot(rows, fr_rcu_load(&rows->index), hash_key(rows, uid, rkey, repost), uid, rkey,
+                    repost, &row);
     return row;
 }
 
@@ -153,12 +158,13 @@ fr_status fr_post_index(fr_post_rows *rows, uint32_t row, fr_error *err)
     return FR_OK;
 }
 
-/* ---- rows ----------------------------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 fr_status fr_post_rows_init(fr_post_rows *rows, const uint64_t seeds[2], fr_error *err)
 {
     *rows = (fr_post_rows){.end = 1, .note_end = 1, .seeds = {seeds[0], seeds[1]}};
-    rows->pages = calloc(FR_POSTS_PAGES, sizeof *rows->pages); /* untouched parts of these cost nothing */
+    /* untouched parts of these cost nothing */
+    rows->pages = calloc(FR_POSTS_PAGES, sizeof *rows->pages);
     rows->notes = calloc(FR_POSTS_NOTE_PAGES, sizeof *rows->notes);
     if (rows->pages == NULL || rows->notes == NULL) {
         return fr_fail(err, FR_NOMEM, "posts");
@@ -168,7 +174,8 @@ fr_status fr_post_rows_init(fr_post_rows *rows, const uint64_t seeds[2], fr_erro
 
 void fr_post_rows_done(fr_post_rows *rows)
 {
-    for (size_t i = 0; rows->pages != NULL && i <= rows->end >> FR_POSTS_PAGE_BITS && i < FR_POSTS_PAGES; i++) {
+    for (size_t i = 0;
+         rows->pages != NULL && i <= rows->end >> FR_POSTS_PAGE_BITS && i < FR_POSTS_PAGES; i++) {
         free(rows->pages[i]);
     }
     for (size_t i = 0; rows->notes != NULL && i <= rows->note_end >> FR_POSTS_NOTE_PAGE_BITS; i++) {
@@ -201,7 +208,8 @@ static fr_status new_page(fr_post_rows *rows, uint32_t row, uint64_t seq, fr_err
     for (size_t i = 0; i < FR_POSTS_ZONES; i++) {
         page->zones[i].min_ms = UINT64_MAX;
     }
-    __atomic_store_n(&rows->pages[row >> FR_POSTS_PAGE_BITS], page, __ATOMIC_RELEASE); /* pairs with fr_post_page */
+    /* pairs with fr_post_page */
+    __atomic_store_n(&rows->pages[row >> FR_POSTS_PAGE_BITS], page, __ATOMIC_RELEASE);
     __atomic_add_fetch(&rows->bytes, sizeof *page, __ATOMIC_RELAXED);
     return FR_OK;
 }
@@ -228,7 +236,8 @@ fr_status fr_post_take(fr_post_rows *rows, uint64_t seq, uint32_t *out, fr_error
 static void widen(fr_posts_zone *zone, uint64_t ms)
 {
     if (ms > zone->max_ms) {
-        __atomic_store_n(&zone->max_ms, ms, __ATOMIC_RELAXED); /* ordered by the release of rows->end */
+        /* ordered by the release of rows->end */
+        __atomic_store_n(&zone->max_ms, ms, __ATOMIC_RELAXED);
     }
     if (ms < zone->min_ms) {
         __atomic_store_n(&zone->min_ms, ms, __ATOMIC_RELAXED);
@@ -258,10 +267,12 @@ fr_status fr_post_set_note(fr_post_rows *rows, uint32_t row, fr_post_note note, 
             return fr_fail(err, FR_NOMEM, "posts: notes");
         }
         __atomic_store_n(page, fresh, __ATOMIC_RELEASE); /* pairs with fr_post_note_at */
-        __atomic_add_fetch(&rows->bytes, sizeof *fresh << FR_POSTS_NOTE_PAGE_BITS, __ATOMIC_RELAXED);
+        __atomic_add_fetch(&rows->bytes, sizeof *fresh << FR_POSTS_NOTE_PAGE_BITS,
+                           __ATOMIC_RELAXED);
     }
     *fr_post_note_at(rows, number) = note;
     rows->note_end++;
-    __atomic_store_n(&fr_post_at(rows, row)->note, number, __ATOMIC_RELEASE); /* pairs with fr_post_note_of */
+    /* pairs with fr_post_note_of */
+    __atomic_store_n(&fr_post_at(rows, row)->note, number, __ATOMIC_RELEASE);
     return FR_OK;
 }

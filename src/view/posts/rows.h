@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /** Rows of items, and the index from a Ref to its newest row.
  *
- *  A row is 32 hot bytes, the digest of its CID beside them, and, for those that need one, a note: where a repost points
- *  to, when the row died, which row of the same Ref came before. Rows are numbered from 1 in order of arrival and never
- *  move; nothing of a row changes after it is published but `prev` and `note`.
+ *  A row is 32 hot bytes, the digest of its CID beside them, and, for those that need one, a note:
+ *  where a repost points to, when the row died, which row of the same Ref came before. Rows are
+ *  numbered from 1 in order of arrival and never move; nothing of a row changes after it is
+ *  published but `prev` and `note`.
  *
  *  thread   writers: the one writer. Readers: any thread, inside an RCU read section */
 #pragma once
@@ -63,7 +64,8 @@ typedef struct {
     uint32_t older;       /* row of the same Ref before this, 0: none */
 } fr_post_note;
 
-/** Ref -> newest row. A tag is 8 bits of the hash, never 0 in a taken slot, so a probe seldom looks at a wrong row. */
+/** Ref -> newest row. A tag is 8 bits of the hash, never 0 in a taken slot, so a probe seldom looks
+ *  at a wrong row. */
 typedef struct {
     uint64_t slots;
     uint32_t *rows; /* atomic */
@@ -73,8 +75,8 @@ typedef struct {
 typedef struct {
     fr_posts_page **pages; /* filled with release stores */
     fr_post_note **notes;
-    uint32_t end;      /* atomic: one more than the newest row */
-    uint32_t note_end; /* owned(writer) */
+    uint32_t end;          /* atomic: one more than the newest row */
+    uint32_t note_end;     /* owned(writer) */
     fr_posts_index *index; /* rcu */
     uint64_t index_used;   /* owned(writer) */
     uint64_t seeds[2];     /* so that nobody can choose keys that collide */
@@ -86,7 +88,8 @@ void fr_post_rows_done(fr_post_rows *rows);
 
 static inline fr_posts_page *fr_post_page(const fr_post_rows *rows, uint32_t row)
 {
-    return __atomic_load_n(&rows->pages[row >> FR_POSTS_PAGE_BITS], __ATOMIC_ACQUIRE); /* pairs with new_page */
+    /* pairs with new_page */
+    return __atomic_load_n(&rows->pages[row >> FR_POSTS_PAGE_BITS], __ATOMIC_ACQUIRE);
 }
 static inline fr_post_row *fr_post_at(const fr_post_rows *rows, uint32_t row)
 {
@@ -111,7 +114,8 @@ static inline uint32_t fr_post_prev(const fr_post_row *row)
 }
 static inline fr_post_note *fr_post_note_at(const fr_post_rows *rows, uint32_t note)
 {
-    fr_post_note *page = __atomic_load_n(&rows->notes[note >> FR_POSTS_NOTE_PAGE_BITS], __ATOMIC_ACQUIRE);
+    fr_post_note *page =
+        __atomic_load_n(&rows->notes[note >> FR_POSTS_NOTE_PAGE_BITS], __ATOMIC_ACQUIRE);
     return &page[note & ((1U << FR_POSTS_NOTE_PAGE_BITS) - 1)];
 }
 /** NULL when the row has none. */
@@ -123,7 +127,8 @@ static inline fr_post_note *fr_post_note_of(const fr_post_rows *rows, const fr_p
 static inline uint64_t fr_post_death(const fr_post_rows *rows, const fr_post_row *row)
 {
     const fr_post_note *note = fr_post_note_of(rows, row);
-    return note == NULL ? FR_POSTS_ALIVE : __atomic_load_n(&note->death, __ATOMIC_RELAXED); /* the number alone counts */
+    /* the number alone counts */
+    return note == NULL ? FR_POSTS_ALIVE : __atomic_load_n(&note->death, __ATOMIC_RELAXED);
 }
 static inline uint32_t fr_post_end(const fr_post_rows *rows)
 {
@@ -132,12 +137,14 @@ static inline uint32_t fr_post_end(const fr_post_rows *rows)
 
 void fr_post_cid(const fr_post_rows *rows, uint32_t row, fr_cid *out);
 
-/** A row number for an event of this sequence; the row is the caller's to fill until it is published. */
+/** A row number for an event of this sequence; the row is the caller's to fill until it is
+ *  published. */
 FR_MUST_USE fr_status fr_post_take(fr_post_rows *rows, uint64_t seq, uint32_t *out, fr_error *err);
 /** The filled row can be found by order of arrival. */
 void fr_post_publish(fr_post_rows *rows, uint32_t row);
 /** Gives the row a note; everything but its death is fixed then. */
-FR_MUST_USE fr_status fr_post_set_note(fr_post_rows *rows, uint32_t row, fr_post_note note, fr_error *err);
+FR_MUST_USE fr_status fr_post_set_note(fr_post_rows *rows, uint32_t row, fr_post_note note,
+                                       fr_error *err);
 
 /** The newest row of the key, 0 when there is none. cost: three cache misses */
 uint32_t fr_post_find_row(const fr_post_rows *rows, uint32_t uid, uint64_t rkey, bool repost);

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // The digest and the checkpoint, docs/format.md section 3:
 //
-//   head                            version, retention, floor, newest time, ids of the two collections, counts
+//   head                            version, retention, floor, newest time, ids of the two
+//                                   collections, counts
 //   rows, in order of arrival       when, rkey, birth, uid, prev, digest of the CID
 //   notes, by row                   row, uid and rkey of the subject, death
 //   chains                          uid, head
 //
-// Rows are numbered anew from 1 without the dead ones, and prev leads to the next row that is saved, so a restore links
-// nothing and compares nothing. Kept beside the live rows: the last version of every post that was deleted, because a
-// repost of it must stay out. Such a row is in no chain.
+// Rows are numbered anew from 1 without the dead ones, and prev leads to the next row that is
+// saved, so a restore links nothing and compares nothing. Kept beside the live rows: the last
+// version of every post that was deleted, because a repost of it must stay out. Such a row is in no
+// chain.
 #include "posts.h"
 
 #include <stdlib.h>
@@ -37,9 +39,10 @@ typedef struct {
     uint32_t uid, head;
 } saved_chain;
 
-_Static_assert(sizeof(saved_head) == 48 && sizeof(saved_row) == 64 && sizeof(saved_note) == 24, "no holes on disk");
+_Static_assert(sizeof(saved_head) == 48 && sizeof(saved_row) == 64 && sizeof(saved_note) == 24,
+               "no holes on disk");
 
-/* ---- the digest -------------------------------------------------------------------------------------------------- */
+/* ---- the digest ------------------------------------------------------------------------------ */
 
 /** One logical row: DID, collection, record key, CID bytes, sortAt, subject's URI. */
 void fr_posts_sum(fr_posts *posts, uint32_t row, bool more, fr_digest *digest)
@@ -55,7 +58,10 @@ void fr_posts_sum(fr_posts *posts, uint32_t row, bool more, fr_digest *digest)
     fr_post_cid(&posts->rows, row, &cid);
     fr_buffer_reset(out);
     fr_buffer_slice(out, fr_ids_did(ids, r->uid, did_room));
-    fr_buffer_text(out, repost ? "\x1f" "app.bsky.feed.repost\x1f" : "\x1f" "app.bsky.feed.post\x1f");
+    fr_buffer_text(out, repost ? "\x1f"
+                                 "app.bsky.feed.repost\x1f"
+                               : "\x1f"
+                                 "app.bsky.feed.post\x1f");
     fr_buffer_slice(out, fr_ids_rkey(ids, r->rkey, rkey_room));
     fr_buffer_byte(out, 0x1f);
     fr_buffer_append(out, cid.bytes, sizeof cid.bytes);
@@ -71,7 +77,8 @@ void fr_posts_sum(fr_posts *posts, uint32_t row, bool more, fr_digest *digest)
 
 static bool is_live(const fr_posts *posts, const fr_post_row *r)
 {
-    return r->uid != 0 && fr_post_ms(r) >= posts->floor_ms && fr_post_death(&posts->rows, r) == FR_POSTS_ALIVE;
+    return r->uid != 0 && fr_post_ms(r) >= posts->floor_ms &&
+           fr_post_death(&posts->rows, r) == FR_POSTS_ALIVE;
 }
 
 fr_status fr_posts_digest(void *view, bool deep, fr_digest *out, fr_error *err)
@@ -90,7 +97,7 @@ fr_status fr_posts_digest(void *view, bool deep, fr_digest *out, fr_error *err)
     return fr_buffer_status(&posts->row_text, err);
 }
 
-/* ---- saving ------------------------------------------------------------------------------------------------------- */
+/* ---- saving ---------------------------------------------------------------------------------- */
 
 typedef struct {
     fr_posts *posts;
@@ -136,8 +143,11 @@ static fr_status save_rows(const save *s, saved_row piece[ROWS_A_PIECE], fr_erro
         if (s->numbers[row] != 0) {
             const fr_post_row *r = fr_post_at(rows, row);
             uint32_t prev = is_live(s->posts, r) ? next_saved(s, r->prev) : 0;
-            piece[filled] = (saved_row){.when = r->when, .rkey = r->rkey, .birth = fr_post_birth(rows, row),
-                                        .uid = r->uid, .prev = prev};
+            piece[filled] = (saved_row){.when = r->when,
+                                        .rkey = r->rkey,
+                                        .birth = fr_post_birth(rows, row),
+                                        .uid = r->uid,
+                                        .prev = prev};
             memcpy(piece[filled++].digest, fr_post_digest(rows, row), FR_POSTS_DIGEST_BYTES);
         }
         if (filled == ROWS_A_PIECE || row + 1 == rows->end) {
@@ -211,8 +221,8 @@ fr_status fr_posts_save(fr_posts *posts, uint64_t seq, fr_error *err)
     if (s.numbers == NULL) {
         return fr_fail(err, FR_NOMEM, "posts: checkpoint");
     }
-    fr_status status =
-        fr_saver_begin(&s.saver, posts->context.os, posts->context.dir, "state", seq, &posts->digest, err);
+    fr_status status = fr_saver_begin(&s.saver, posts->context.os, posts->context.dir, "state", seq,
+                                      &posts->digest, err);
     if (status == FR_OK) {
         status = save_all(&s, err);
         if (status == FR_OK) {
@@ -225,7 +235,7 @@ fr_status fr_posts_save(fr_posts *posts, uint64_t seq, fr_error *err)
     return status;
 }
 
-/* ---- restoring ------------------------------------------------------------------------------------------------------ */
+/* ---- restoring ------------------------------------------------------------------------------- */
 
 typedef struct {
     fr_posts *posts;
@@ -246,7 +256,8 @@ static fr_status load_rows(restore *r, uint32_t *numbers, fr_error *err)
     uint64_t birth = 0;
     for (uint32_t i = 0; i < r->head.row_count; i++) {
         const saved_row *from = &r->rows[i];
-        if (from->uid == 0 || from->birth < birth || from->birth > r->seq || from->prev > r->head.row_count) {
+        if (from->uid == 0 || from->birth < birth || from->birth > r->seq ||
+            from->prev > r->head.row_count) {
             return corrupt(err);
         }
         birth = from->birth;
@@ -256,7 +267,8 @@ static fr_status load_rows(restore *r, uint32_t *numbers, fr_error *err)
         to->when = from->when;
         to->rkey = from->rkey;
         to->uid = from->uid;
-        memcpy(fr_post_page(rows, row)->digests[row & (FR_POSTS_PAGE_ROWS - 1)], from->digest, FR_POSTS_DIGEST_BYTES);
+        memcpy(fr_post_page(rows, row)->digests[row & (FR_POSTS_PAGE_ROWS - 1)], from->digest,
+               FR_POSTS_DIGEST_BYTES);
         fr_post_publish(rows, row);
     }
     return FR_OK;
@@ -281,7 +293,8 @@ static fr_status link_rows(restore *r, const uint32_t *numbers, fr_error *err)
     return rows->index_used == count ? FR_OK : corrupt(err);
 }
 
-static fr_status load_notes(restore *r, fr_loader *loader, const uint32_t *numbers, uint64_t *dead, fr_error *err)
+static fr_status load_notes(restore *r, fr_loader *loader, const uint32_t *numbers, uint64_t *dead,
+                            fr_error *err)
 {
     for (uint32_t i = 0; i < r->head.note_count; i++) {
         saved_note from;
@@ -296,7 +309,8 @@ static fr_status load_notes(restore *r, fr_loader *loader, const uint32_t *numbe
     return FR_OK;
 }
 
-static fr_status load_chains(restore *r, fr_loader *loader, const uint32_t *numbers, uint64_t live, fr_error *err)
+static fr_status load_chains(restore *r, fr_loader *loader, const uint32_t *numbers, uint64_t live,
+                             fr_error *err)
 {
     uint64_t left = live;
     FR_TRY(fr_chains_reserve(&r->posts->chains, r->head.chain_count, err));
@@ -338,11 +352,14 @@ static fr_status load_all(restore *r, fr_loader *loader, fr_error *err)
     return r->head.floor_ms == 0 ? FR_OK : fr_posts_set_floor(posts, 0, r->head.floor_ms, err);
 }
 
-/** The head, when the file was made under the same rules: rows that another retention dropped cannot come back. */
-static fr_status load_head(const fr_view_context *context, fr_loader *loader, saved_head *out, fr_error *err)
+/** The head, when the file was made under the same rules: rows that another retention dropped
+ *  cannot come back. */
+static fr_status load_head(const fr_view_context *context, fr_loader *loader, saved_head *out,
+                           fr_error *err)
 {
     FR_TRY(fr_loader_get(loader, out, sizeof *out, err));
-    return out->version == VERSION && out->retention_s == context->retention_s ? FR_OK : FR_NOT_FOUND;
+    return out->version == VERSION && out->retention_s == context->retention_s ? FR_OK
+                                                                               : FR_NOT_FOUND;
 }
 
 fr_status fr_posts_load(fr_posts *posts, fr_error *err)
@@ -350,7 +367,8 @@ fr_status fr_posts_load(fr_posts *posts, fr_error *err)
     restore r = {.posts = posts};
     fr_loader *loader = NULL;
     fr_digest digest;
-    FR_TRY(fr_loader_open(&loader, posts->context.os, posts->context.dir, "state", &r.seq, &digest, err));
+    FR_TRY(fr_loader_open(&loader, posts->context.os, posts->context.dir, "state", &r.seq, &digest,
+                          err));
     fr_status status = load_head(&posts->context, loader, &r.head, err);
     status = status == FR_OK ? load_all(&r, loader, err) : status;
     fr_loader_close(loader);
@@ -360,7 +378,8 @@ fr_status fr_posts_load(fr_posts *posts, fr_error *err)
     return FR_OK;
 }
 
-fr_status fr_posts_saved(const fr_view_context *context, fr_digest *out, uint64_t *seq, fr_error *err)
+fr_status fr_posts_saved(const fr_view_context *context, fr_digest *out, uint64_t *seq,
+                         fr_error *err)
 {
     saved_head head;
     fr_digest digest;

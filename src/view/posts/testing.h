@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** What the tests and the bench of this folder share: a small world of resolver, identity and posts, and events for it. */
+/** What the tests and the bench of this folder share: a small world of resolver, identity and
+ *  posts, and events for it. */
 #pragma once
 
 #include <fr/cbor.h>
@@ -55,8 +56,12 @@ static inline fr_posts *posts_of(const world *w)
 
 static inline fr_view_context context_of(world *w)
 {
-    return (fr_view_context){.os = w->os, .dir = w->dir, .resolver = w->resolver,
-                             .ids = fr_resolver_ids(w->resolver), .retention_s = w->retention_s, .views = w->views};
+    return (fr_view_context){.os = w->os,
+                             .dir = w->dir,
+                             .resolver = w->resolver,
+                             .ids = fr_resolver_ids(w->resolver),
+                             .retention_s = w->retention_s,
+                             .views = w->views};
 }
 
 /** Opens the posts view with what was saved; its watermark. */
@@ -95,7 +100,8 @@ static inline bool give(world *w, fr_event *event)
     fr_resolved resolved = FR_RESOLVED_NEW;
     fr_resolver_begin(w->resolver);
     event->seq = w->seq + 1;
-    assert_ok(fr_resolver_apply(w->resolver, event, event->seq, false, NULL, 0, &resolved, &w->fact, NULL));
+    assert_ok(fr_resolver_apply(w->resolver, event, event->seq, false, NULL, 0, &resolved, &w->fact,
+                                NULL));
     if (resolved == FR_RESOLVED_DUPLICATE) {
         return false;
     }
@@ -106,7 +112,8 @@ static inline bool give(world *w, fr_event *event)
 }
 
 /** A post's body; a NULL creation time leaves the member out. */
-static inline fr_slice post_body(fr_buffer *out, const char *text, const char *created_at, bool reply)
+static inline fr_slice post_body(fr_buffer *out, const char *text, const char *created_at,
+                                 bool reply)
 {
     fr_buffer_reset(out);
     fr_cbor_put_map(out, 2U + (created_at != NULL) + reply);
@@ -140,15 +147,19 @@ static inline fr_slice repost_body(fr_buffer *out, const char *subject, const ch
     return fr_buffer_view(out);
 }
 
-static inline fr_event commit_event(world *w, fr_event_kind kind, const char *did, const char *collection,
-                                    const char *rkey, uint64_t time_us)
+static inline fr_event commit_event(world *w, fr_event_kind kind, const char *did,
+                                    const char *collection, const char *rkey, uint64_t time_us)
 {
-    return (fr_event){.kind = kind, .time_us = time_us, .rev = ++w->rev, .did = fr_slice_text(did),
-                      .collection = fr_slice_text(collection), .rkey = fr_slice_text(rkey)};
+    return (fr_event){.kind = kind,
+                      .time_us = time_us,
+                      .rev = ++w->rev,
+                      .did = fr_slice_text(did),
+                      .collection = fr_slice_text(collection),
+                      .rkey = fr_slice_text(rkey)};
 }
 
-static inline bool give_put(world *w, const char *did, const char *collection, const char *rkey, uint64_t time_us,
-                            fr_slice body)
+static inline bool give_put(world *w, const char *did, const char *collection, const char *rkey,
+                            uint64_t time_us, fr_slice body)
 {
     fr_event event = commit_event(w, FR_EVENT_PUT, did, collection, rkey, time_us);
     event.body = body;
@@ -156,7 +167,8 @@ static inline bool give_put(world *w, const char *did, const char *collection, c
     return give(w, &event);
 }
 
-static inline bool give_delete(world *w, const char *did, const char *collection, const char *rkey, uint64_t time_us)
+static inline bool give_delete(world *w, const char *did, const char *collection, const char *rkey,
+                               uint64_t time_us)
 {
     fr_event event = commit_event(w, FR_EVENT_DELETE, did, collection, rkey, time_us);
     return give(w, &event);
@@ -175,7 +187,9 @@ static inline bool give_account(world *w, const char *did, const char *status, u
         fr_cbor_put_key(&w->body, "status");
         fr_cbor_put_text(&w->body, fr_slice_text(status));
     }
-    fr_event event = {.kind = FR_EVENT_ACCOUNT, .time_us = time_us, .did = fr_slice_text(did),
+    fr_event event = {.kind = FR_EVENT_ACCOUNT,
+                      .time_us = time_us,
+                      .did = fr_slice_text(did),
                       .body = fr_buffer_view(&w->body)};
     return give(w, &event);
 }

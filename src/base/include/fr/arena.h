@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** Memory with one owner and one end: an arena hands out bytes until it is reset, never past its budget.
+/** Memory with one owner and one end: an arena hands out bytes until it is reset, never past its
+ *  budget.
  *
  *  thread   owned(thread) */
 #pragma once
@@ -23,7 +24,8 @@ void fr_arena_init(fr_arena *arena, size_t budget_bytes, size_t block_bytes);
 void fr_arena_done(fr_arena *arena);
 /** Empties the arena; keeps its first ordinary block for the next use. */
 void fr_arena_reset(fr_arena *arena);
-/** `size` bytes aligned to 16; NULL when the budget or the system is exhausted. cost: a few instructions. */
+/** `size` bytes aligned to 16; NULL when the budget or the system is exhausted. cost: a few
+ *  instructions. */
 void *fr_arena_take(fr_arena *arena, size_t size);
 /** The same without alignment, for texts. */
 void *fr_arena_take_bytes(fr_arena *arena, size_t size);

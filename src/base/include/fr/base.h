@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /** Words that every module shares: status and error, slices, checked arithmetic, byte order.
  *
- *  Nothing here allocates, and nothing here touches the system. Ignoring an fr_status does not compile. */
+ *  Nothing here allocates, and nothing here touches the system. Ignoring an fr_status does not
+ *  compile. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,10 +18,11 @@
 #define FR_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define FR_MAX(a, b) ((a) > (b) ? (a) : (b))
 
-/** Runs `fn(&variable)` when the variable leaves scope: `fr_cleanup(fr_car_freep) fr_car *car = NULL;` */
+/** Runs `fn(&variable)` when the variable leaves scope: `fr_cleanup(fr_car_freep) fr_car *car =
+ *  NULL;` */
 #define fr_cleanup(fn) __attribute__((cleanup(fn)))
 
-/* ---- status and error --------------------------------------------------------------------------------------- */
+/* ---- status and error ------------------------------------------------------------------------ */
 
 /** What happened, in the few kinds a caller reacts to differently. */
 typedef enum {
@@ -37,8 +39,9 @@ typedef enum {
 } fr_status_code;
 typedef fr_status_code fr_status;
 
-/** Where and why; owned by the caller, may be NULL everywhere. The deepest frame writes it once (a failure written
- *  over an earlier one is a bug in the caller that forgot to reset). `text` and `code` are static strings. */
+/** Where and why; owned by the caller, may be NULL everywhere. The deepest frame writes it once (a
+ *  failure written over an earlier one is a bug in the caller that forgot to reset). `text` and
+ *  `code` are static strings. */
 typedef struct {
     fr_status status;
     int os;           /* errno, 0 when none */
@@ -58,7 +61,8 @@ static inline void fr_error_reset(fr_error *err)
 
 void fr_fail_note(fr_error *err, fr_status status, int os, uint64_t offset, const char *code,
                   const char *text, const char *file, int line);
-/** Notes a failure and is its status; inline, so that compilers and analysers see which one it is. */
+/** Notes a failure and is its status; inline, so that compilers and analysers see which one it
+ *  is. */
 FR_MUST_USE static inline fr_status fr_fail_full(fr_error *err, fr_status status, int os,
                                                  uint64_t offset, const char *code,
                                                  const char *text, const char *file, int line)
@@ -74,23 +78,25 @@ FR_MUST_USE static inline fr_status fr_fail_full(fr_error *err, fr_status status
 /** The short word for a status: "malformed", "limit", … */
 const char *fr_status_name(fr_status status);
 
-#define fr_fail(err, status, text) fr_fail_full((err), (status), 0, 0, NULL, (text), __FILE__, __LINE__)
-#define fr_fail_at(err, status, offset, text)                                                                          \
+#define fr_fail(err, status, text)                                                                 \
+    fr_fail_full((err), (status), 0, 0, NULL, (text), __FILE__, __LINE__)
+#define fr_fail_at(err, status, offset, text)                                                      \
     fr_fail_full((err), (status), 0, (offset), NULL, (text), __FILE__, __LINE__)
-#define fr_fail_code(err, status, offset, code, text)                                                                  \
+#define fr_fail_code(err, status, offset, code, text)                                              \
     fr_fail_full((err), (status), 0, (offset), (code), (text), __FILE__, __LINE__)
-#define fr_fail_os(err, os, text) fr_fail_full((err), FR_IO, (os), 0, NULL, (text), __FILE__, __LINE__)
+#define fr_fail_os(err, os, text)                                                                  \
+    fr_fail_full((err), FR_IO, (os), 0, NULL, (text), __FILE__, __LINE__)
 
 /** The one macro that hides control flow: returns the status of `expr` unless it is FR_OK. */
-#define FR_TRY(expr)                                                                                                   \
-    do {                                                                                                               \
-        fr_status fr_try_status = (expr);                                                                              \
-        if (FR_UNLIKELY(fr_try_status != FR_OK)) {                                                                     \
-            return fr_try_status;                                                                                      \
-        }                                                                                                              \
+#define FR_TRY(expr)                                                                               \
+    do {                                                                                           \
+        fr_status fr_try_status = (expr);                                                          \
+        if (FR_UNLIKELY(fr_try_status != FR_OK)) {                                                 \
+            return fr_try_status;                                                                  \
+        }                                                                                          \
     } while (0)
 
-/* ---- slices -------------------------------------------------------------------------------------------------- */
+/* ---- slices ---------------------------------------------------------------------------------- */
 
 /** A borrowed run of bytes; not NUL-terminated. {NULL, 0} is the empty slice. */
 typedef struct {
@@ -123,7 +129,8 @@ static inline int fr_slice_compare(fr_slice a, fr_slice b)
 }
 static inline bool fr_slice_starts_with(fr_slice s, fr_slice prefix)
 {
-    return s.size >= prefix.size && (prefix.size == 0 || memcmp(s.data, prefix.data, prefix.size) == 0);
+    return s.size >= prefix.size &&
+           (prefix.size == 0 || memcmp(s.data, prefix.data, prefix.size) == 0);
 }
 /** The bytes from `from` on; `from` beyond the end gives the empty slice. */
 static inline fr_slice fr_slice_from(fr_slice s, size_t from)
@@ -143,7 +150,7 @@ static inline size_t fr_slice_find(fr_slice s, uint8_t byte)
     return at == NULL ? s.size : (size_t)(at - s.data);
 }
 
-/* ---- arithmetic and byte order -------------------------------------------------------------------------------- */
+/* ---- arithmetic and byte order --------------------------------------------------------------- */
 
 #define fr_add_overflows(a, b, out) __builtin_add_overflow((a), (b), (out))
 #define fr_mul_overflows(a, b, out) __builtin_mul_overflow((a), (b), (out))
@@ -184,4 +191,5 @@ static inline void fr_store_u64be(void *p, uint64_t v)
 {
     fr_store_u64le(p, __builtin_bswap64(v));
 }
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the formats are little-endian and read in place");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "the formats are little-endian and read in place");

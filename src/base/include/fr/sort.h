@@ -10,5 +10,6 @@ typedef struct {
 } fr_sort_key;
 
 /** Ascending by (hi, lo), stable. `scratch` has room for count entries; the result is in `keys`.
- *  cost: byte-wise LSD radix, passes over bytes that are equal everywhere are skipped; ~50 ns a key at 1 M keys */
+ *  cost: byte-wise LSD radix, passes over bytes that are equal everywhere are skipped; ~50 ns a key
+ *        at 1 M keys */
 void fr_sort_keys(fr_sort_key *keys, fr_sort_key *scratch, size_t count);

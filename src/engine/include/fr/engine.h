@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** The engine: owns log, resolver and views; one writer thread settles, appends, syncs, folds and publishes.
+/** The engine: owns log, resolver and views; one writer thread settles, appends, syncs, folds and
+ *  publishes.
  *
- *  Sources hand over *batches*; the writer gives the report of each to the *sink* it belongs to, after it is durable and
- *  visible. The embedded face (freshet.h) is a thin coat over this; sources use this header. */
+ *  Sources hand over *batches*; the writer gives the report of each to the *sink* it belongs to,
+ *  after it is durable and visible. The embedded face (freshet.h) is a thin coat over this; sources
+ *  use this header. */
 #pragma once
 
 #include <freshet.h>
@@ -16,15 +18,16 @@
 
 typedef struct freshet fr_engine;
 
-/* ---- sinks: what became of the input of one source --------------------------------------------------------------- */
+/* ---- sinks: what became of the input of one source ------------------------------------------- */
 
 /** Counters are written by the writer, read by anyone with fr_sink_report. */
 typedef struct {
     fr_mutex lock;
     fr_cond settled;
     uint64_t in_flight; /* batches submitted and not settled */
-    freshet_report report; /* appended, duplicate, cid_unverified, last_seq; the source adds the rest itself */
-    fr_status status;   /* first failure of the writer, FR_OK so far */
+    /* appended, duplicate, cid_unverified, last_seq; the source adds the rest itself */
+    freshet_report report;
+    fr_status status; /* first failure of the writer, FR_OK so far */
     fr_error error;
 } fr_sink;
 void fr_sink_init(fr_sink *sink);
@@ -33,7 +36,7 @@ void fr_sink_done(fr_sink *sink);
 FR_MUST_USE fr_status fr_sink_drain(fr_sink *sink, fr_error *err);
 void fr_sink_report(fr_sink *sink, freshet_report *out);
 
-/* ---- batches ------------------------------------------------------------------------------------------------------- */
+/* ---- batches --------------------------------------------------------------------------------- */
 
 typedef struct {
     fr_event event;
@@ -47,13 +50,17 @@ typedef struct {
     fr_u128 *slots;
     size_t count, mask;
 } fr_key_set;
-FR_MUST_USE fr_status fr_key_set_add(fr_key_set *set, fr_slice collection, fr_slice rkey, fr_error *err);
+FR_MUST_USE fr_status fr_key_set_add(fr_key_set *set, fr_slice collection, fr_slice rkey,
+                                     fr_error *err);
 bool fr_key_set_has(const fr_key_set *set, fr_slice collection, fr_slice rkey);
 void fr_key_set_done(fr_key_set *set);
 
-#define FR_BATCH_EVENTS 2048                /* a batch is handed over at the latest when it holds so many */
-#define FR_BATCH_SCRATCH_BYTES (48u << 20)  /* room for the texts and bodies of one batch; see fr_event_from_json */
-#define FR_BATCHES 6                        /* batches of one engine: the bound between sources and the writer */
+/* a batch is handed over at the latest when it holds so many */
+#define FR_BATCH_EVENTS 2048
+/* room for the texts and bodies of one batch; see fr_event_from_json */
+#define FR_BATCH_SCRATCH_BYTES (48u << 20)
+/* batches of one engine: the bound between sources and the writer */
+#define FR_BATCHES 6
 
 typedef struct fr_batch {
     fr_input inputs[FR_BATCH_EVENTS];
@@ -70,35 +77,49 @@ typedef struct fr_batch {
     struct fr_batch *next;
 } fr_batch;
 
-/** An empty batch; waits until one is free. FR_END when the engine closes, FR_AGAIN when *stop becomes true (NULL: no). */
-FR_MUST_USE fr_status fr_engine_batch(fr_engine *engine, fr_sink *sink, const bool *stop, fr_batch **out, fr_error *err);
-/** Hands it over; it comes back to the pool by itself. Never fails: what goes wrong reaches the sink. */
+/** An empty batch; waits until one is free. FR_END when the engine closes, FR_AGAIN when *stop
+ *  becomes true (NULL: no). */
+FR_MUST_USE fr_status fr_engine_batch(fr_engine *engine, fr_sink *sink, const bool *stop,
+                                      fr_batch **out, fr_error *err);
+/** Hands it over; it comes back to the pool by itself. Never fails: what goes wrong reaches the
+ *  sink. */
 void fr_engine_submit(fr_engine *engine, fr_batch *batch);
 /** Gives an unused batch back. */
 void fr_engine_batch_return(fr_engine *engine, fr_batch *batch);
-/** Copies the links of the newest input of a batch into it: extracted in the source's thread, with its extractor. */
-FR_MUST_USE fr_status fr_batch_extract(fr_batch *batch, fr_extractor *extractor, fr_json *json, fr_error *err);
+/** Copies the links of the newest input of a batch into it: extracted in the source's thread, with
+ *  its extractor. */
+FR_MUST_USE fr_status fr_batch_extract(fr_batch *batch, fr_extractor *extractor, fr_json *json,
+                                       fr_error *err);
 
 /** The cursor saved last for a source. FR_NOT_FOUND */
 FR_MUST_USE fr_status fr_engine_cursor(fr_engine *engine, const char *source, uint64_t *out);
 fr_os *fr_engine_os(fr_engine *engine);
 
-/* ---- sources that run for long ---------------------------------------------------------------------------------------- */
+/* ---- sources that run for long --------------------------------------------------------------- */
 
 /** Shown in /health and /metrics; owned by the source, which frees it in
  *  its stop function (below). */
 typedef struct fr_source_state {
     char name[FR_LOG_CURSOR_NAME_MAX];
-    bool live;               /* a stall of it is a stall of the engine */
-    uint64_t cursor;         /* atomics from here */
-    uint64_t last_event_us;  /* wall clock when something last came; 0: never */
+    bool live;              /* a stall of it is a stall of the engine */
+    uint64_t cursor;        /* atomics from here */
+    uint64_t last_event_us; /* wall clock when something last came; 0: never */
     uint64_t started_us;
     uint64_t read, rejected, ignored, reconnects;
     uint32_t phase; /* enum below */
     struct fr_source_state *next;
 } fr_source_state;
-enum { FR_SOURCE_CONNECTING = 0, FR_SOURCE_STREAMING = 1, FR_SOURCE_WAITING = 2, FR_SOURCE_DONE = 3, FR_SOURCE_FAILED = 4 };
+enum {
+    FR_SOURCE_CONNECTING = 0,
+    FR_SOURCE_STREAMING = 1,
+    FR_SOURCE_WAITING = 2,
+    FR_SOURCE_DONE = 3,
+    FR_SOURCE_FAILED = 4
+};
 
 void fr_engine_source_add(fr_engine *engine, fr_source_state *state);
-/** Registers what stops and joins a source's thread; called by freshet_close before anything is torn down. */
-FR_MUST_USE fr_status fr_engine_on_close(fr_engine *engine, void (*stop)(void *source), void *source); /* FR_LIMIT: too many */
+/** Registers what stops and joins a source's thread; called by freshet_close before anything is
+ *  torn down. */
+/* FR_LIMIT: too many */
+FR_MUST_USE fr_status fr_engine_on_close(fr_engine *engine, void (*stop)(void *source),
+                                         void *source);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** Bytes that come one after the other: a file read from its start, a pipe, standard input. For what a source reads;
- *  always of the real system, since nothing the engine keeps passes here.
+/** Bytes that come one after the other: a file read from its start, a pipe, standard input. For
+ *  what a source reads; always of the real system, since nothing the engine keeps passes here.
  *
  *  thread   owned(thread) */
 #pragma once
@@ -9,15 +9,16 @@
 
 typedef struct fr_stream fr_stream;
 
-/** "-" is standard input (which close leaves open). A FIFO opens at once, whether someone writes to it or not.
+/** "-" is standard input (which close leaves open). A FIFO opens at once, whether someone writes to
+ *  it or not.
  *  errors   FR_NOT_FOUND, FR_NOMEM, FR_IO with err->os (a folder: EISDIR) */
 FR_MUST_USE fr_status fr_stream_open(fr_stream **out, const char *path, fr_error *err);
 void fr_stream_close(fr_stream *stream); /* NULL is fine */
 void fr_stream_closep(fr_stream **stream);
-/** `size` > 0. At least one byte, unless FR_END (the end of the file, or every writer of the pipe is gone) or FR_AGAIN
- *  (nothing came within timeout_ns). */
-FR_MUST_USE fr_status fr_stream_read(fr_stream *stream, void *out, size_t size, size_t *got, uint64_t timeout_ns,
-                                     fr_error *err);
+/** `size` > 0. At least one byte, unless FR_END (the end of the file, or every writer of the pipe
+ *  is gone) or FR_AGAIN (nothing came within timeout_ns). */
+FR_MUST_USE fr_status fr_stream_read(fr_stream *stream, void *out, size_t size, size_t *got,
+                                     uint64_t timeout_ns, fr_error *err);
 /** Size of a regular file when it was opened; 0 for all else. */
 uint64_t fr_stream_size(const fr_stream *stream);
 /** A pipe with a name: after its end another writer may come, and an open finds it. */

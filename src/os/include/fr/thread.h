@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** Threads, locks and a bounded queue. Locks live off every query path: they guard start, stop and hand-over. */
+/** Threads, locks and a bounded queue. Locks live off every query path: they guard start, stop and
+ *  hand-over. */
 #pragma once
 
 #include <fr/base.h>
@@ -10,8 +11,8 @@ typedef pthread_mutex_t fr_mutex;
 typedef pthread_cond_t fr_cond;
 
 /** Starts a named thread (15 characters are shown) with signals blocked. */
-FR_MUST_USE fr_status fr_thread_start(fr_thread *out, const char *name, void *(*run)(void *), void *context,
-                                      fr_error *err);
+FR_MUST_USE fr_status fr_thread_start(fr_thread *out, const char *name, void *(*run)(void *),
+                                      void *context, fr_error *err);
 void fr_thread_join(fr_thread thread);
 void fr_mutex_init(fr_mutex *mutex);
 void fr_mutex_done(fr_mutex *mutex);
@@ -34,7 +35,8 @@ void fr_queue_free(fr_queue *queue);
 FR_MUST_USE fr_status fr_queue_push(fr_queue *queue, void *item);
 /** FR_AGAIN when full, FR_END once closed. */
 FR_MUST_USE fr_status fr_queue_try_push(fr_queue *queue, void *item);
-/** Waits up to timeout_ns (UINT64_MAX: for ever, 0: not at all); FR_AGAIN on time-out, FR_END once closed and empty. */
+/** Waits up to timeout_ns (UINT64_MAX: for ever, 0: not at all); FR_AGAIN on time-out, FR_END once
+ *  closed and empty. */
 FR_MUST_USE fr_status fr_queue_pop(fr_queue *queue, void **item, uint64_t timeout_ns);
 /** Producers get FR_END from now on; consumers drain what is left. */
 void fr_queue_close(fr_queue *queue);

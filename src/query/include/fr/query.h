@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** Answers: one request target in, one JSON body out, from one pinned sequence. Holds no data, takes no lock, writes
- *  nothing. Every door (HTTP, embedded, command line) comes through here.
+/** Answers: one request target in, one JSON body out, from one pinned sequence. Holds no data,
+ *  takes no lock, writes nothing. Every door (HTTP, embedded, command line) comes through here.
  *
  *  thread   any registered RCU reader; the context is shared, the answer is the caller's */
 #pragma once
@@ -22,7 +22,8 @@ typedef struct {
     uint64_t now_us;
     uint64_t seq;     /* published: what answers include */
     uint64_t time_us; /* of that event */
-    /** The bodies of /health and /metrics, which speak of the engine; they return the HTTP status. */
+    /** The bodies of /health and /metrics, which speak of the engine; they return the HTTP
+     *  status. */
     int (*put_health)(void *context, fr_buffer *out);
     int (*put_metrics)(void *context, fr_buffer *out);
     void *context;

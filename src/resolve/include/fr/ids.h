@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** Small numbers for the texts that recur: accounts (uid), collections, record keys, sources of links.
+/** Small numbers for the texts that recur: accounts (uid), collections, record keys, sources of
+ *  links.
  *
- *  Ids are given in log order, so a replay gives the same ones; they never reach a digest or an answer. One writer gives
- *  ids, any reader looks texts up, without locks: entries are never moved or removed.
+ *  Ids are given in log order, so a replay gives the same ones; they never reach a digest or an
+ *  answer. One writer gives ids, any reader looks texts up, without locks: entries are never moved
+ *  or removed.
  *
  *  thread   intern: the writer; lookups and texts: any thread inside an RCU read section */
 #pragma once
@@ -11,12 +13,13 @@
 #include <fr/base.h>
 #include <fr/buffer.h>
 
-/* ---- one dictionary ---------------------------------------------------------------------------------------------- */
+/* ---- one dictionary -------------------------------------------------------------------------- */
 
 typedef struct fr_dict fr_dict;
 FR_MUST_USE fr_status fr_dict_new(fr_dict **out, fr_error *err);
 void fr_dict_free(fr_dict *dict);
-/** Id of the text, given now if it has none; ids are dense from 1. FR_LIMIT at 2^31 - 1 entries, FR_NOMEM. */
+/** Id of the text, given now if it has none; ids are dense from 1. FR_LIMIT at 2^31 - 1 entries,
+ *  FR_NOMEM. */
 FR_MUST_USE fr_status fr_dict_intern(fr_dict *dict, fr_slice text, uint32_t *id, fr_error *err);
 /** 0 when unknown. cost: two cache misses */
 uint32_t fr_dict_find(const fr_dict *dict, fr_slice text);
@@ -25,9 +28,10 @@ fr_slice fr_dict_text(const fr_dict *dict, uint32_t id);
 uint32_t fr_dict_count(const fr_dict *dict);
 uint64_t fr_dict_bytes(const fr_dict *dict);
 
-/* ---- references --------------------------------------------------------------------------------------------------- */
+/* ---- references ------------------------------------------------------------------------------ */
 
-/** The key of any record in the network. rkey: the 63 bits of a TID; top bit set: an interned text. */
+/** The key of any record in the network. rkey: the 63 bits of a TID; top bit set: an interned
+ *  text. */
 typedef struct {
     uint32_t uid;
     uint32_t collection;
@@ -35,9 +39,10 @@ typedef struct {
 } fr_ref;
 #define FR_RKEY_INTERNED (UINT64_C(1) << 63)
 
-/** What a link points to, in 16 bytes: top bit of hi clear: uid << 32 | collection and rkey (both 0: the account
- *  itself); set: 127 bits of the SHA-256 of the text. Which of the two depends on the text alone: a plain DID, or
- *  at://DID/NSID/rkey whose rkey is a 63-bit TID or "self", is packed; all else is hashed. */
+/** What a link points to, in 16 bytes: top bit of hi clear: uid << 32 | collection and rkey (both
+ *  0: the account itself); set: 127 bits of the SHA-256 of the text. Which of the two depends on
+ *  the text alone: a plain DID, or at://DID/NSID/rkey whose rkey is a 63-bit TID or "self", is
+ *  packed; all else is hashed. */
 typedef struct {
     uint64_t hi, lo;
 } fr_target;
@@ -78,13 +83,15 @@ void fr_ids_free(fr_ids *ids);
 uint64_t fr_ids_bytes(const fr_ids *ids);
 
 /** Writer: packs, giving ids where needed. */
-FR_MUST_USE fr_status fr_ids_intern_ref(fr_ids *ids, fr_slice did, fr_slice collection, fr_slice rkey, fr_ref *out,
-                                        fr_error *err);
-FR_MUST_USE fr_status fr_ids_intern_target(fr_ids *ids, fr_slice text, fr_target *out, fr_error *err);
-FR_MUST_USE fr_status fr_ids_intern_source(fr_ids *ids, uint32_t collection, fr_slice path, uint32_t *out,
+FR_MUST_USE fr_status fr_ids_intern_ref(fr_ids *ids, fr_slice did, fr_slice collection,
+                                        fr_slice rkey, fr_ref *out, fr_error *err);
+FR_MUST_USE fr_status fr_ids_intern_target(fr_ids *ids, fr_slice text, fr_target *out,
                                            fr_error *err);
+FR_MUST_USE fr_status fr_ids_intern_source(fr_ids *ids, uint32_t collection, fr_slice path,
+                                           uint32_t *out, fr_error *err);
 /** Readers: FR_NOT_FOUND when a part has no id, so nothing can refer to it. */
-FR_MUST_USE fr_status fr_ids_find_ref(const fr_ids *ids, fr_slice did, fr_slice collection, fr_slice rkey, fr_ref *out);
+FR_MUST_USE fr_status fr_ids_find_ref(const fr_ids *ids, fr_slice did, fr_slice collection,
+                                      fr_slice rkey, fr_ref *out);
 FR_MUST_USE fr_status fr_ids_find_target(const fr_ids *ids, fr_slice text, fr_target *out);
 uint32_t fr_ids_find_source(const fr_ids *ids, fr_slice collection, fr_slice path); /* 0: unknown */
 

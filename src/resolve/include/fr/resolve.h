@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** The resolver: turns an event into a fact. Is it new? What does it replace? Which links come and go?
+/** The resolver: turns an event into a fact. Is it new? What does it replace? Which links come and
+ *  go?
  *
- *  An index owned by the log and rebuilt from it: Ref -> {rev, live or tombstone, CID, links}; and per account the last
- *  complete CAR (sync rev), when it was deleted, and which identity and account events were seen. It decides what is a
- *  duplicate before the append, tells a delete what it deletes, and hands every view ready-made ids. Recent rows are in
- *  memory, the rest in the sorted runs of a store behind its Bloom filters.
+ *  An index owned by the log and rebuilt from it: Ref -> {rev, live or tombstone, CID, links}; and
+ *  per account the last complete CAR (sync rev), when it was deleted, and which identity and
+ *  account events were seen. It decides what is a duplicate before the append, tells a delete what
+ *  it deletes, and hands every view ready-made ids. Recent rows are in memory, the rest in the
+ *  sorted runs of a store behind its Bloom filters.
  *
- *  Versions (design section 9): a commit event older than the record's known rev, or equal and of an operation seen at
- *  that rev, or not after the account's sync rev, is a duplicate; a put from a CAR with the live record's CID is one too.
+ *  Versions (design section 9): a commit event older than the record's known rev, or equal and of
+ *  an operation seen at that rev, or not after the account's sync rev, is a duplicate; a put from a
+ *  CAR with the live record's CID is one too.
  *
  *  thread   the writer; the ids may be read by any thread (ids.h) */
 #pragma once
@@ -17,7 +20,8 @@
 #include <fr/ids.h>
 #include <fr/store.h>
 
-/** A link with the place it got when it first arrived; an update that keeps the link keeps the place. */
+/** A link with the place it got when it first arrived; an update that keeps the link keeps the
+ *  place. */
 typedef struct {
     fr_target target;
     uint64_t arrival_seq;
@@ -25,9 +29,9 @@ typedef struct {
     uint16_t arrival_ordinal;
 } fr_link;
 
-/** Values reach the disk. Status rules: links specification L45-L49; account events are ordered by their inner `time`
- *  (without a readable one: the event's), ties by arrival: a late older one changes nothing. A put by a deleted account
- *  brings it back, empty and active. */
+/** Values reach the disk. Status rules: links specification L45-L49; account events are ordered by
+ *  their inner `time` (without a readable one: the event's), ties by arrival: a late older one
+ *  changes nothing. A put by a deleted account brings it back, empty and active. */
 typedef enum {
     FR_ACCOUNT_ACTIVE = 0,
     FR_ACCOUNT_DEACTIVATED = 1, /* inactive without a known status too */
@@ -40,11 +44,12 @@ typedef enum {
 typedef struct {
     const fr_event *event; /* its seq is right once the log has appended it */
     uint32_t uid;          /* the acting account */
-    fr_account_status status_before, status_after; /* of that account; they differ where this event changed it */
-    fr_ref ref;            /* commits */
-    bool was_live;         /* a live version is replaced or deleted by this */
-    uint64_t prior_seq;    /* of the event that made that version */
-    const fr_link *fresh;  /* links this event adds, arrival = this event */
+    /* of that account; they differ where this event changed it */
+    fr_account_status status_before, status_after;
+    fr_ref ref;                  /* commits */
+    bool was_live;               /* a live version is replaced or deleted by this */
+    uint64_t prior_seq;          /* of the event that made that version */
+    const fr_link *fresh;        /* links this event adds, arrival = this event */
     const fr_slice *fresh_texts; /* beside it: the texts of text targets, empty for packed ones */
     size_t fresh_count;
     const fr_link *gone; /* links it removes */
@@ -56,13 +61,14 @@ typedef struct {
 typedef struct fr_resolver fr_resolver;
 
 typedef struct {
-    const char *dir;       /* of its store; NULL: memory room (scratch) */
+    const char *dir; /* of its store; NULL: memory room (scratch) */
     uint64_t cache_bytes;
     bool read_only;
 } fr_resolver_options;
 
 /** Opens at the last save, 0 when there is none. */
-FR_MUST_USE fr_status fr_resolver_open(fr_resolver **out, const fr_resolver_options *options, fr_error *err);
+FR_MUST_USE fr_status fr_resolver_open(fr_resolver **out, const fr_resolver_options *options,
+                                       fr_error *err);
 void fr_resolver_close(fr_resolver *resolver);
 fr_ids *fr_resolver_ids(fr_resolver *resolver);
 /** Everything up to this sequence is in it. */
@@ -70,30 +76,36 @@ uint64_t fr_resolver_seq(const fr_resolver *resolver);
 
 typedef enum { FR_RESOLVED_NEW = 0, FR_RESOLVED_DUPLICATE = 1 } fr_resolved;
 
-/** A batch must end with this fact: views ask fr_resolver_each_record about an account whose status an account event
- *  changed, and that speaks of the state after the last event resolved. */
+/** A batch must end with this fact: views ask fr_resolver_each_record about an account whose status
+ *  an account event changed, and that speaks of the state after the last event resolved. */
 static inline bool fr_fact_ends_batch(const fr_fact *fact)
 {
     return fact->status_before != fact->status_after && fact->event->kind == FR_EVENT_ACCOUNT;
 }
 /** Forgets the facts of the batch before. */
 void fr_resolver_begin(fr_resolver *resolver);
-/** Resolves one event that will be appended as `seq` if it is new; on FR_RESOLVED_DUPLICATE nothing is changed. Events
- *  must come in log order. `from_car`: the put comes from a CAR. links: as extracted (NULL: extracted here). */
-FR_MUST_USE fr_status fr_resolver_apply(fr_resolver *resolver, const fr_event *event, uint64_t seq, bool from_car,
-                                        const fr_link_text *links, size_t link_count, fr_resolved *resolved,
-                                        fr_fact *fact, fr_error *err);
-/** Calls `each` for every live record of the account as of now, with its links. A deletion of the account at or after
- *  `before_seq` is looked through, so that its views can still say what went. */
-FR_MUST_USE fr_status fr_resolver_each_record(fr_resolver *resolver, uint32_t uid, uint64_t before_seq,
-                                              fr_status (*each)(void *context, fr_ref ref, uint64_t seq, uint64_t rev,
+/** Resolves one event that will be appended as `seq` if it is new; on FR_RESOLVED_DUPLICATE nothing
+ *  is changed. Events must come in log order. `from_car`: the put comes from a CAR. links: as
+ *  extracted (NULL: extracted here). */
+FR_MUST_USE fr_status fr_resolver_apply(fr_resolver *resolver, const fr_event *event, uint64_t seq,
+                                        bool from_car, const fr_link_text *links, size_t link_count,
+                                        fr_resolved *resolved, fr_fact *fact, fr_error *err);
+/** Calls `each` for every live record of the account as of now, with its links. A deletion of the
+ *  account at or after `before_seq` is looked through, so that its views can still say what
+ *  went. */
+FR_MUST_USE fr_status fr_resolver_each_record(fr_resolver *resolver, uint32_t uid,
+                                              uint64_t before_seq,
+                                              fr_status (*each)(void *context, fr_ref ref,
+                                                                uint64_t seq, uint64_t rev,
                                                                 const fr_link *links, size_t count),
                                               void *context, fr_error *err);
 /** Is this Ref live, with which rev? For CAR imports. */
-FR_MUST_USE fr_status fr_resolver_find(fr_resolver *resolver, fr_ref ref, bool *live, uint64_t *rev, fr_error *err);
+FR_MUST_USE fr_status fr_resolver_find(fr_resolver *resolver, fr_ref ref, bool *live, uint64_t *rev,
+                                       fr_error *err);
 /** Bytes held in memory by recent rows: when to save. */
 uint64_t fr_resolver_recent_bytes(const fr_resolver *resolver);
 /** Links that the bounds of extraction left out, since it was opened. */
 uint64_t fr_resolver_links_dropped(const fr_resolver *resolver);
-/** Saves everything up to its sequence in one atomic step; durable on return. Views save before the resolver does. */
+/** Saves everything up to its sequence in one atomic step; durable on return. Views save before the
+ *  resolver does. */
 FR_MUST_USE fr_status fr_resolver_save(fr_resolver *resolver, fr_error *err);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** One key-value door, two rooms: `memory` (sorted runs in memory) and `rocksdb` (its own log off: ours is the truth).
+/** One key-value door, two rooms: `memory` (sorted runs in memory) and `rocksdb` (its own log off:
+ *  ours is the truth).
  *
- *  Built for views that keep what is recent themselves and now and then hand over everything at once: a *load* is one
- *  sorted run of puts, deletes and sums that becomes visible, and durable, in one atomic step. Nothing else writes.
- *  Readers pin a snapshot. Keys are compared bytewise.
+ *  Built for views that keep what is recent themselves and now and then hand over everything at
+ *  once: a *load* is one sorted run of puts, deletes and sums that becomes visible, and durable, in
+ *  one atomic step. Nothing else writes. Readers pin a snapshot. Keys are compared bytewise.
  *
  *  thread   one writer for loads; snapshots, gets and iterators from any thread */
 #pragma once
@@ -22,38 +23,45 @@ typedef struct {
     fr_store_room room;
     const char *dir;      /* rocksdb only */
     uint64_t cache_bytes; /* block cache, with filters and indexes inside it */
-    bool read_only;       /* works beside the process that owns it, on its last load; absent: FR_NOT_FOUND */
+    /* works beside the process that owns it, on its last load; absent: FR_NOT_FOUND */
+    bool read_only;
 } fr_store_options;
 
 FR_MUST_USE fr_status fr_store_open(fr_store **out, const fr_store_options *options, fr_error *err);
 void fr_store_close(fr_store *store); /* NULL is fine; snapshots and iterators must be gone */
 
-/* ---- loading ---------------------------------------------------------------------------------------------------- */
+/* ---- loading --------------------------------------------------------------------------------- */
 
 typedef struct fr_store_load fr_store_load;
-/** Keys must come in strictly ascending order. A sum adds int64 counters, value = n little-endian int64, to whatever is
- *  there (absent: zeros; a longer value extends with zeros). cost: ~0.4 us a row. */
+/** Keys must come in strictly ascending order. A sum adds int64 counters, value = n little-endian
+ *  int64, to whatever is there (absent: zeros; a longer value extends with zeros). cost: ~0.4 us a
+ *  row. */
 FR_MUST_USE fr_status fr_store_load_begin(fr_store_load **out, fr_store *store, fr_error *err);
-FR_MUST_USE fr_status fr_store_load_put(fr_store_load *load, fr_slice key, fr_slice value, fr_error *err);
-FR_MUST_USE fr_status fr_store_load_delete(fr_store_load *load, fr_slice key, fr_error *err);
-FR_MUST_USE fr_status fr_store_load_sum(fr_store_load *load, fr_slice key, const int64_t *values, size_t count,
+FR_MUST_USE fr_status fr_store_load_put(fr_store_load *load, fr_slice key, fr_slice value,
                                         fr_error *err);
+FR_MUST_USE fr_status fr_store_load_delete(fr_store_load *load, fr_slice key, fr_error *err);
+FR_MUST_USE fr_status fr_store_load_sum(fr_store_load *load, fr_slice key, const int64_t *values,
+                                        size_t count, fr_error *err);
 /** All of it or nothing, durable on return (file and folder synced). Ends the load either way. */
 FR_MUST_USE fr_status fr_store_load_commit(fr_store_load *load, fr_error *err);
 void fr_store_load_abort(fr_store_load *load); /* NULL is fine */
 
-/* ---- reading ---------------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
-FR_MUST_USE fr_status fr_store_snapshot_new(fr_store_snapshot **out, fr_store *store, fr_error *err);
+FR_MUST_USE fr_status fr_store_snapshot_new(fr_store_snapshot **out, fr_store *store,
+                                            fr_error *err);
 void fr_store_snapshot_free(fr_store_snapshot *snapshot);
 /** Value appended to `out` (reset first). FR_NOT_FOUND. `snapshot` NULL: the newest state. */
-FR_MUST_USE fr_status fr_store_get(fr_store *store, const fr_store_snapshot *snapshot, fr_slice key, fr_buffer *out,
-                                   fr_error *err);
-/** Iterates keys >= from, ascending, while they start with `prefix` (empty: all). Borrowed slices, valid until next. */
-FR_MUST_USE fr_status fr_store_iter_new(fr_store_iter **out, fr_store *store, const fr_store_snapshot *snapshot,
-                                        fr_slice prefix, fr_slice from, fr_error *err);
+FR_MUST_USE fr_status fr_store_get(fr_store *store, const fr_store_snapshot *snapshot, fr_slice key,
+                                   fr_buffer *out, fr_error *err);
+/** Iterates keys >= from, ascending, while they start with `prefix` (empty: all). Borrowed slices,
+ *  valid until next. */
+FR_MUST_USE fr_status fr_store_iter_new(fr_store_iter **out, fr_store *store,
+                                        const fr_store_snapshot *snapshot, fr_slice prefix,
+                                        fr_slice from, fr_error *err);
 /** FR_END after the last. */
-FR_MUST_USE fr_status fr_store_iter_next(fr_store_iter *iter, fr_slice *key, fr_slice *value, fr_error *err);
+FR_MUST_USE fr_status fr_store_iter_next(fr_store_iter *iter, fr_slice *key, fr_slice *value,
+                                         fr_error *err);
 void fr_store_iter_free(fr_store_iter *iter);
 /** Bytes on disk (rocksdb) or in memory, for metrics. */
 uint64_t fr_store_bytes(fr_store *store);

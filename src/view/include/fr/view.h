@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /** What a view is: state folded from facts in log order, which can be thrown away.
  *
- *  Four verbs: apply, checkpoint, restore, digest. A view remembers the last sequence it applied, saved in the same
- *  atomic step as its state; facts at or below it are skipped, so replay has the effect of once. Rows carry the sequence
- *  of their birth and death: a reader who pins sequence S sees exactly the rows with birth <= S < death, while the writer
- *  is already further on. Nothing that a reader may hold is freed before a grace period.
+ *  Four verbs: apply, checkpoint, restore, digest. A view remembers the last sequence it applied,
+ *  saved in the same atomic step as its state; facts at or below it are skipped, so replay has the
+ *  effect of once. Rows carry the sequence of their birth and death: a reader who pins sequence S
+ *  sees exactly the rows with birth <= S < death, while the writer is already further on. Nothing
+ *  that a reader may hold is freed before a grace period.
  *
- *  thread   apply, checkpoint, restore, digest: the one writer. Reads: any thread, inside an RCU read section */
+ *  thread   apply, checkpoint, restore, digest: the one writer. Reads: any thread, inside an RCU
+ *           read section */
 #pragma once
 
 #include <fr/os.h>
@@ -18,7 +20,8 @@ typedef struct {
 #define FR_DIGEST_VERSION 1
 #define FR_DIGEST_TEXT_BYTES 34 /* version byte and 128 bits in hex */
 
-/** Adds one logical row, written as texts, to an order-independent sum. `row`: 0x1f-separated fields. */
+/** Adds one logical row, written as texts, to an order-independent sum. `row`: 0x1f-separated
+ *  fields. */
 void fr_digest_add(fr_digest *digest, fr_slice row);
 void fr_digest_subtract(fr_digest *digest, fr_slice row);
 void fr_digest_format(const fr_digest *digest, char out[FR_DIGEST_TEXT_BYTES + 1]);
@@ -34,42 +37,53 @@ typedef struct {
     void *const *views; /* by fr_view_index: the states of views before this one in the registry */
 } fr_view_context;
 
-typedef enum { FR_VIEW_IDENTITY = 0, FR_VIEW_GRAPH = 1, FR_VIEW_POSTS = 2, FR_VIEW_LINKS = 3, FR_VIEW_COUNT = 4 } fr_view_index;
+typedef enum {
+    FR_VIEW_IDENTITY = 0,
+    FR_VIEW_GRAPH = 1,
+    FR_VIEW_POSTS = 2,
+    FR_VIEW_LINKS = 3,
+    FR_VIEW_COUNT = 4
+} fr_view_index;
 
 typedef struct {
     const char *name;
-    /** Opens with what was saved; *seq is its watermark, 0 when nothing was. FR_CORRUPT: what is there does not check. */
+    /** Opens with what was saved; *seq is its watermark, 0 when nothing was. FR_CORRUPT: what is
+     *  there does not check. */
     fr_status (*open)(void **view, const fr_view_context *context, uint64_t *seq, fr_error *err);
     void (*close)(void *view);
     /** Folds facts in log order. FR_NOMEM leaves the view unusable until reopened. */
     fr_status (*apply)(void *view, const fr_fact *facts, size_t count, fr_error *err);
-    /** Makes what was applied visible at `seq`: called after it is durable. Readers compare births and deaths with it. */
+    /** Makes what was applied visible at `seq`: called after it is durable. Readers compare births
+     *  and deaths with it. */
     void (*publish)(void *view, uint64_t seq);
     /** Saves state, watermark and digest in one atomic step; durable on return. */
     fr_status (*checkpoint)(void *view, uint64_t seq, fr_error *err);
     /** Digest of the state: `deep` recomputes it from every row, else the running sum. */
     fr_status (*digest)(void *view, bool deep, fr_digest *out, fr_error *err);
     /** The digest and sequence that the last checkpoint recorded; FR_NOT_FOUND. */
-    fr_status (*saved)(const fr_view_context *context, fr_digest *out, uint64_t *seq, fr_error *err);
+    fr_status (*saved)(const fr_view_context *context, fr_digest *out, uint64_t *seq,
+                       fr_error *err);
     /** Bytes of memory, for budgets and metrics. */
     uint64_t (*bytes)(void *view);
 } fr_view_ops;
 
-/* ---- saving a view that lives in memory ---------------------------------------------------------------------------- */
+/* ---- saving a view that lives in memory ------------------------------------------------------ */
 
-/** A checkpoint file: header {magic, version, seq, digest}, blocks with CRC-32C, end mark; replaced atomically.
+/** A checkpoint file: header {magic, version, seq, digest}, blocks with CRC-32C, end mark; replaced
+ *  atomically.
  *  format: docs/format.md section 3 */
 typedef struct fr_saver fr_saver;
-FR_MUST_USE fr_status fr_saver_begin(fr_saver **out, fr_os *os, const char *dir, const char *name, uint64_t seq,
-                                     const fr_digest *digest, fr_error *err);
+FR_MUST_USE fr_status fr_saver_begin(fr_saver **out, fr_os *os, const char *dir, const char *name,
+                                     uint64_t seq, const fr_digest *digest, fr_error *err);
 FR_MUST_USE fr_status fr_saver_put(fr_saver *saver, const void *data, size_t size, fr_error *err);
 FR_MUST_USE fr_status fr_saver_commit(fr_saver *saver, fr_error *err); /* frees it either way */
 void fr_saver_abort(fr_saver *saver);
 
 typedef struct fr_loader fr_loader;
-/** FR_NOT_FOUND when there is no checkpoint; FR_CORRUPT when it does not check (it is read in whole and checked first). */
-FR_MUST_USE fr_status fr_loader_open(fr_loader **out, fr_os *os, const char *dir, const char *name, uint64_t *seq,
-                                     fr_digest *digest, fr_error *err);
+/** FR_NOT_FOUND when there is no checkpoint; FR_CORRUPT when it does not check (it is read in whole
+ *  and checked first). */
+FR_MUST_USE fr_status fr_loader_open(fr_loader **out, fr_os *os, const char *dir, const char *name,
+                                     uint64_t *seq, fr_digest *digest, fr_error *err);
 /** Exactly `size` bytes, else FR_CORRUPT. */
 FR_MUST_USE fr_status fr_loader_get(fr_loader *loader, void *out, size_t size, fr_error *err);
 FR_MUST_USE fr_status fr_loader_view(fr_loader *loader, size_t size, fr_slice *out, fr_error *err);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** The graph view: follows, blocks and list members, both directions. An edge stands while at least one live record
- *  says so; it is found by record key for deletion, and by pair for questions.
+/** The graph view: follows, blocks and list members, both directions. An edge stands while at least
+ *  one live record says so; it is found by record key for deletion, and by pair for questions.
  *
- *  Collections: app.bsky.graph.follow and .block (".subject" is a DID), app.bsky.graph.listitem (".list" a record,
- *  ".subject" a DID). Edges of a deleted account go with it; those of an inactive one are skipped by the reader, who
- *  asks <fr/identity.h>. */
+ *  Collections: app.bsky.graph.follow and .block (".subject" is a DID), app.bsky.graph.listitem
+ *  (".list" a record, ".subject" a DID). Edges of a deleted account go with it; those of an
+ *  inactive one are skipped by the reader, who asks <fr/identity.h>. */
 #pragma once
 
 #include <fr/identity.h>
@@ -22,10 +22,12 @@ typedef struct {
 typedef struct fr_graph fr_graph;
 extern const fr_view_ops fr_graph_ops;
 
-/** The oldest live edge record from -> to as of the sequence; FR_NOT_FOUND. cost: O(log n) or O(1) expected, not O(n) */
-FR_MUST_USE fr_status fr_graph_find(const fr_graph *graph, fr_edge_kind kind, uint32_t from, uint32_t to,
-                                    uint64_t as_of_seq, fr_edge *out);
-/** Calls `each` for every distinct account that `from` points to (order unspecified, each once). False stops. */
+/** The oldest live edge record from -> to as of the sequence; FR_NOT_FOUND. cost: O(log n) or O(1)
+ *  expected, not O(n) */
+FR_MUST_USE fr_status fr_graph_find(const fr_graph *graph, fr_edge_kind kind, uint32_t from,
+                                    uint32_t to, uint64_t as_of_seq, fr_edge *out);
+/** Calls `each` for every distinct account that `from` points to (order unspecified, each once).
+ *  False stops. */
 void fr_graph_each_out(const fr_graph *graph, fr_edge_kind kind, uint32_t from, uint64_t as_of_seq,
                        bool (*each)(void *context, uint32_t to), void *context);
 /** … and for every distinct account that points to `to`. */

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** The links view: for every target the lists of who links to it, by source (collection:path), newest first, counted.
+/** The links view: for every target the lists of who links to it, by source (collection:path),
+ *  newest first, counted.
  *
- *  Recent links are in memory, in chains by list; a checkpoint writes them as one sorted run into the store and starts
- *  anew. Counters are kept apart for active and inactive accounts. Nothing here reads a whole list to count it.
- *  Links specification sections 1-5 for the routes of today. */
+ *  Recent links are in memory, in chains by list; a checkpoint writes them as one sorted run into
+ *  the store and starts anew. Counters are kept apart for active and inactive accounts. Nothing
+ *  here reads a whole list to count it. Links specification sections 1-5 for the routes of
+ *  today. */
 #pragma once
 
 #include <fr/identity.h>
@@ -17,8 +19,8 @@ typedef struct {
     int64_t inactive; /* of the others */
 } fr_links_count;
 
-/** A place in a list: links with a smaller arrival come after it. `hint` only makes resuming faster: any value is
- *  right, what fr_links_list gave is fast. */
+/** A place in a list: links with a smaller arrival come after it. `hint` only makes resuming
+ *  faster: any value is right, what fr_links_list gave is fast. */
 typedef struct {
     uint64_t seq;
     uint16_t ordinal;
@@ -30,7 +32,8 @@ typedef struct {
     fr_arrival arrival;
 } fr_linker;
 
-/** A reader's hold on one published state (memory part and store snapshot), taken at the newest sequence.
+/** A reader's hold on one published state (memory part and store snapshot), taken at the newest
+ *  sequence.
  *  cost: two atomic additions */
 typedef struct fr_links_pin fr_links_pin;
 fr_links_pin *fr_links_pin_take(fr_links *links);
@@ -38,28 +41,31 @@ void fr_links_pin_release(fr_links_pin *pin);
 uint64_t fr_links_pin_seq(const fr_links_pin *pin);
 
 /** cost: memory probe, and one store get when the list may be on disk */
-FR_MUST_USE fr_status fr_links_count_of(fr_links_pin *pin, fr_target target, uint32_t source, fr_links_count *out,
-                                        fr_error *err);
+FR_MUST_USE fr_status fr_links_count_of(fr_links_pin *pin, fr_target target, uint32_t source,
+                                        fr_links_count *out, fr_error *err);
 /** Calls `each` for every source that ever linked to the target, zero counts included. */
 FR_MUST_USE fr_status fr_links_each_source(fr_links_pin *pin, fr_target target,
-                                           void (*each)(void *context, uint32_t source, fr_links_count count),
+                                           void (*each)(void *context, uint32_t source,
+                                                        fr_links_count count),
                                            void *context, fr_error *err);
 typedef struct {
     fr_target target;
     uint32_t source;
     bool has_before;
     fr_arrival before; /* only links that arrived before this */
-    bool (*keep)(void *context, uint32_t uid); /* NULL: all; inactive accounts are left out in any case */
+    /* NULL: all; inactive accounts are left out in any case */
+    bool (*keep)(void *context, uint32_t uid);
     void *context;
 } fr_links_page;
 /** Up to `limit` linkers, newest first; *more says that at least one more follows. */
-FR_MUST_USE fr_status fr_links_list(fr_links_pin *pin, const fr_links_page *page, size_t limit, fr_linker *out,
-                                    size_t *count, bool *more, fr_error *err);
+FR_MUST_USE fr_status fr_links_list(fr_links_pin *pin, const fr_links_page *page, size_t limit,
+                                    fr_linker *out, size_t *count, bool *more, fr_error *err);
 /** Text of a hashed target, appended to `out`; FR_NOT_FOUND. */
-FR_MUST_USE fr_status fr_links_target_text(fr_links_pin *pin, fr_target target, fr_buffer *out, fr_error *err);
+FR_MUST_USE fr_status fr_links_target_text(fr_links_pin *pin, fr_target target, fr_buffer *out,
+                                           fr_error *err);
 
-/** The most linked targets of recent events, most first: a set-associative space-saving sketch over links in arrival
- *  order. An estimate for the front page, not saved, not part of the digest. */
+/** The most linked targets of recent events, most first: a set-associative space-saving sketch over
+ *  links in arrival order. An estimate for the front page, not saved, not part of the digest. */
 #define FR_LINKS_TOP_MAX 64
 typedef struct {
     fr_target target;
@@ -69,8 +75,9 @@ typedef struct {
 size_t fr_links_top_of(fr_links *links, fr_links_top *out, size_t room);
 
 typedef struct {
-    uint64_t dids;            /* accounts that ever linked and are not deleted */
-    uint64_t targetables;     /* (target, source) pairs ever seen, exact up to the last checkpoint */
+    uint64_t dids; /* accounts that ever linked and are not deleted */
+    /* (target, source) pairs ever seen, exact up to the last checkpoint */
+    uint64_t targetables;
     uint64_t linking_records; /* records with a live link */
     uint64_t links;           /* live links */
     uint64_t dropped;         /* left out by the extraction bounds */
