@@ -57,6 +57,13 @@ FRESHET_API const char *freshet_formats(void);
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
+/** Where the time of a slow group of batches went, in microseconds. */
+typedef struct {
+    const char *what; /* "group" or "checkpoint" */
+    uint64_t events;
+    uint64_t total_us, settle_us, append_us, fold_us, sync_us;
+} freshet_slow;
+
 typedef struct {
     const char *data_dir; /* created when absent (not when read_only) */
     /* budget for indexes and caches; 0: 1 GiB, fit for a machine with 4 */
@@ -71,6 +78,11 @@ typedef struct {
      *  thread. May be NULL. */
     void (*on_progress)(void *context, const char *phase, uint64_t done, uint64_t total);
     void *progress_context;
+    /** Called from the writer's thread after a group of batches, or a checkpoint, that took longer
+     *  than slow_ms (0: 500). It must return quickly. May be NULL. */
+    void (*on_slow)(void *context, const freshet_slow *slow);
+    void *slow_context;
+    uint32_t slow_ms;
 } freshet_options;
 
 /** Opens DIR, takes its lock, recovers the log, brings every view up to the log's end.

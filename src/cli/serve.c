@@ -30,6 +30,20 @@ static void on_catch_up(void *context, const char *phase, uint64_t done, uint64_
     cli_progress(phase, done, total);
 }
 
+static void on_slow(void *context, const freshet_slow *slow)
+{
+    const uint64_t values[] = {slow->events,    slow->total_us, slow->settle_us,
+                               slow->append_us, slow->fold_us,  slow->sync_us};
+    char texts[FR_COUNT_OF(values)][24];
+    (void)context;
+    for (size_t i = 0; i < FR_COUNT_OF(values); i++) {
+        snprintf(texts[i], sizeof texts[i], "%llu", (unsigned long long)values[i]);
+    }
+    fr_log_kv(FR_LOG_WARN, "engine.slow", "what", slow->what, "events", texts[0], "total_us",
+              texts[1], "settle_us", texts[2], "append_us", texts[3], "fold_us", texts[4],
+              "sync_us", texts[5]);
+}
+
 static uint64_t wall_us(void)
 {
     return fr_os_wall_us(fr_os_real());
@@ -93,6 +107,7 @@ static int open_and_serve(const cli_daemon *daemon, fr_server *server, loop *l, 
     freshet_options options = daemon->db;
     options.on_progress = on_catch_up;
     options.progress_context = server;
+    options.on_slow = on_slow;
     fr_server_set_phase(server, "catching-up", 0, 0);
     int code = EXIT_DONE;
     if (freshet_open(&db, &options, &error) != FRESHET_OK) {

@@ -30,6 +30,8 @@ typedef struct {
     size_t ack_count;
     uint64_t seq, time_us;
     uint64_t started_ns;
+    uint64_t events, append_ns, fold_ns, sync_ns; /* stages; settling is the rest of work_ns */
+    uint64_t work_ns;
     bool wrote;
 } fr_group;
 
@@ -91,6 +93,7 @@ struct freshet {
     fr_cond sync_changed;
     bool sync_wanted, sync_done, sync_stop;
     fr_status sync_status;
+    uint64_t sync_took_ns;
     fr_error sync_error;
 
     /* requests to the writer */

@@ -108,7 +108,6 @@ static fr_status saved_state_digest(fr_engine *engine, unsigned which, fr_digest
                                     fr_error *err)
 {
     char dir[FR_PATH_MAX + 64];
-    void *views[FR_VIEW_COUNT] = {0};
     uint64_t seq = 0;
     fr_view_context context = {
         .os = engine->os,
@@ -118,18 +117,14 @@ static fr_status saved_state_digest(fr_engine *engine, unsigned which, fr_digest
         .memory_bytes = 256 << 20,
         .retention_s = engine->options.retention_s,
         .read_only = true,
-        .views = views,
+        .views = engine->views,
     };
-    fr_status status = FR_OK;
-    for (unsigned i = 0; i <= which && status == FR_OK; i++) {
-        view_dir(engine, i, dir, sizeof dir);
-        status = FR_VIEWS[i]->open(&views[i], &context, &seq, err);
-    }
-    status = status == FR_OK ? FR_VIEWS[which]->digest(views[which], true, out, err) : status;
-    for (unsigned i = FR_VIEW_COUNT; i-- > 0;) {
-        if (views[i] != NULL) {
-            FR_VIEWS[i]->close(views[i]);
-        }
+    void *view = NULL;
+    view_dir(engine, which, dir, sizeof dir);
+    fr_status status = FR_VIEWS[which]->open(&view, &context, &seq, err);
+    status = status == FR_OK ? FR_VIEWS[which]->digest(view, true, out, err) : status;
+    if (view != NULL) {
+        FR_VIEWS[which]->close(view);
     }
     return status;
 }

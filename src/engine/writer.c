@@ -59,6 +59,29 @@ static void tell_change(fr_engine *engine)
     }
 }
 
+static bool is_slow(const fr_engine *engine, uint64_t ns)
+{
+    enum { SLOW_MS_DEFAULT = 500, NS_PER_MS = 1000000 };
+    uint32_t slow_ms = engine->options.slow_ms == 0 ? SLOW_MS_DEFAULT : engine->options.slow_ms;
+    return engine->options.on_slow != NULL && ns > (uint64_t)slow_ms * NS_PER_MS;
+}
+
+static void tell_slow(const fr_engine *engine, const fr_group *group, uint64_t total_ns)
+{
+    freshet_slow slow = {
+        .what = "group",
+        .events = group->events,
+        .total_us = total_ns / 1000,
+        .settle_us = (group->work_ns - group->append_ns - group->fold_ns) / 1000,
+        .append_us = group->append_ns / 1000,
+        .fold_us = group->fold_ns / 1000,
+        .sync_us = group->sync_ns / 1000,
+    };
+    if (is_slow(engine, total_ns)) {
+        engine->options.on_slow(engine->options.slow_context, &slow);
+    }
+}
+
 /** The group is durable: shows it, then tells its sources. */
 static void finish_group(fr_engine *engine, fr_group *group)
 {
@@ -69,7 +92,9 @@ static void finish_group(fr_engine *engine, fr_group *group)
     for (size_t i = 0; i < group->ack_count; i++) {
         settle_sink(engine, &group->acks[i], engine->seq);
     }
-    fr_histogram_add(&engine->metrics.group_ns, fr_os_monotonic_ns(engine->os) - group->started_ns);
+    uint64_t total_ns = fr_os_monotonic_ns(engine->os) - group->started_ns;
+    fr_histogram_add(&engine->metrics.group_ns, total_ns);
+    tell_slow(engine, group, total_ns);
     *group = (fr_group){0};
 }
 
@@ -88,8 +113,10 @@ static void *syncer_run(void *context)
         fr_error error = {0};
         uint64_t start = fr_os_monotonic_ns(engine->os);
         fr_status status = fr_log_sync(engine->log, &error);
-        fr_histogram_add(&engine->metrics.sync_ns, fr_os_monotonic_ns(engine->os) - start);
+        uint64_t took_ns = fr_os_monotonic_ns(engine->os) - start;
+        fr_histogram_add(&engine->metrics.sync_ns, took_ns);
         fr_mutex_lock(&engine->sync_lock);
+        engine->sync_took_ns = took_ns;
         engine->sync_status = status;
         engine->sync_error = error;
         engine->sync_wanted = false;
@@ -109,7 +136,7 @@ static void begin_sync(fr_engine *engine)
     fr_mutex_unlock(&engine->sync_lock);
 }
 
-static void await_sync(fr_engine *engine)
+static void await_sync(fr_engine *engine, fr_group *group)
 {
     fr_mutex_lock(&engine->sync_lock);
     while (!engine->sync_done) {
@@ -117,6 +144,7 @@ static void await_sync(fr_engine *engine)
     }
     fr_status status = engine->sync_status;
     fr_error error = engine->sync_error;
+    group->sync_ns = engine->sync_took_ns;
     fr_mutex_unlock(&engine->sync_lock);
     if (status != FR_OK) {
         poison(engine, status, &error);
@@ -132,8 +160,12 @@ static fr_status flush_chunk(fr_engine *engine, fr_group *group, bool with_curso
     if (engine->chunk_count == 0 && cursors == 0) {
         return FR_OK;
     }
+    uint64_t start_ns = fr_os_monotonic_ns(engine->os);
     FR_TRY(fr_log_append(engine->log, engine->chunk, engine->chunk_count, engine->cursors, cursors,
                          err));
+    uint64_t appended_ns = fr_os_monotonic_ns(engine->os);
+    group->append_ns += appended_ns - start_ns;
+    group->events += engine->chunk_count;
     group->wrote = true;
     if (cursors != 0) {
         engine->cursor_count = 0;
@@ -144,7 +176,9 @@ static fr_status flush_chunk(fr_engine *engine, fr_group *group, bool with_curso
         group->seq = last->seq;
         group->time_us = last->time_us;
     }
-    return fr_engine_fold(engine, err);
+    fr_status status = fr_engine_fold(engine, err);
+    group->fold_ns += fr_os_monotonic_ns(engine->os) - appended_ns;
+    return status;
 }
 
 static bool same_commit(const fr_event *a, const fr_event *b)
@@ -321,12 +355,13 @@ static bool fill_group(fr_engine *engine, fr_group *group, uint64_t wait_ns)
 {
     void *item = NULL;
     uint64_t events = 0;
-    group->started_ns = fr_os_monotonic_ns(engine->os);
     fr_status status = fr_queue_pop(engine->queue, &item, wait_ns);
+    group->started_ns = fr_os_monotonic_ns(engine->os);
     while (status == FR_OK) {
         fr_batch *batch = item;
         events += batch->count;
         take_batch(engine, group, batch);
+        group->work_ns = fr_os_monotonic_ns(engine->os) - group->started_ns;
         if (events >= engine->options.batch_events ||
             group->ack_count == FR_COUNT_OF(group->acks)) {
             return true;
@@ -339,7 +374,13 @@ static bool fill_group(fr_engine *engine, fr_group *group, uint64_t wait_ns)
 static void save(fr_engine *engine)
 {
     fr_error error = {0};
+    uint64_t start_ns = fr_os_monotonic_ns(engine->os);
     fr_status status = engine->poisoned ? engine->poison_status : fr_engine_save(engine, &error);
+    uint64_t took_ns = fr_os_monotonic_ns(engine->os) - start_ns;
+    if (is_slow(engine, took_ns)) {
+        freshet_slow slow = {.what = "checkpoint", .total_us = took_ns / 1000};
+        engine->options.on_slow(engine->options.slow_context, &slow);
+    }
     if (status != FR_OK) {
         engine->metrics.checkpoint_failures++;
         engine->since_checkpoint = 0; /* the log has everything; try again after as many events */
@@ -374,7 +415,7 @@ static void *writer_run(void *context)
         fr_group *group = &engine->groups[which];
         open = fill_group(engine, group, syncing != NULL ? 0 : IDLE_NS);
         if (syncing != NULL) {
-            await_sync(engine);
+            await_sync(engine, syncing);
             finish_group(engine, syncing);
             syncing = NULL;
         }
@@ -387,7 +428,7 @@ static void *writer_run(void *context)
         }
         if (save_is_due(engine)) {
             if (syncing != NULL) {
-                await_sync(engine);
+                await_sync(engine, syncing);
                 finish_group(engine, syncing);
                 syncing = NULL;
             }
