@@ -332,6 +332,9 @@ static fr_status load_all(restore *r, fr_loader *loader, fr_error *err)
     fr_posts *posts = r->posts;
     fr_slice rows;
     uint64_t dead = 0;
+    if (r->head.note_count > r->head.row_count || r->head.chain_count > r->head.row_count) {
+        return corrupt(err); /* rows pay for the memory of both */
+    }
     FR_TRY(fr_loader_view(loader, r->head.row_count * sizeof(saved_row), &rows, err));
     r->rows = (const saved_row *)(const void *)rows.data;
     uint32_t *numbers = malloc(((size_t)r->head.row_count + 1) * sizeof *numbers);
