@@ -10,9 +10,8 @@
 // that does costs two. Slots are filled with release stores; a table that is full is replaced by
 // one twice its size and retired. Ids are given densely from 1. x86-64 and aarch64 user pointers
 // fit in 48 bits.
-#include "dict.h"
-
 #include <fr/codec.h>
+#include <fr/ids.h>
 #include <fr/rcu.h>
 #include <stdlib.h>
 
@@ -123,11 +122,6 @@ uint32_t fr_dict_find(const fr_dict *dict, fr_slice text)
 {
     const entry *e = find(fr_rcu_load(&dict->table), text, fr_xxh3_64(text));
     return e == NULL ? 0 : e->id;
-}
-
-void fr_dict_prefetch(const fr_dict *dict, uint64_t hash)
-{
-    __builtin_prefetch(&dict->table->slots[hash & dict->table->mask]);
 }
 
 static void place(table *t, uint64_t hash, const entry *e)

@@ -3,7 +3,6 @@
 #pragma once
 
 #include "accounts.h"
-#include "dict.h"
 #include "rows.h"
 
 #include <fr/arena.h>

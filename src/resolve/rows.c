@@ -114,13 +114,6 @@ uint64_t fr_rows_bytes(const fr_rows *rows)
     return rows->bytes + rows->links.used_bytes;
 }
 
-void fr_rows_prefetch(const fr_rows *rows, fr_ref ref)
-{
-    if (rows->slots != NULL) {
-        __builtin_prefetch(&rows->slots[hash_ref(ref) & rows->mask]);
-    }
-}
-
 static bool same_ref(fr_ref a, fr_ref b)
 {
     return a.rkey == b.rkey && a.uid == b.uid && a.collection == b.collection;

@@ -42,7 +42,6 @@ uint32_t fr_rows_first_of(const fr_rows *rows, uint32_t uid);
 fr_row *fr_rows_at(fr_rows *rows, uint32_t index);
 uint32_t fr_rows_count(const fr_rows *rows);
 uint64_t fr_rows_bytes(const fr_rows *rows);
-void fr_rows_prefetch(const fr_rows *rows, fr_ref ref);
 
 /* ---- bytes of a row in the store: docs/format.md section 4 ---- */
 enum { FR_ROW_KEY_BYTES = 17 };
