@@ -101,13 +101,17 @@ static void read_links(const edge_ids *ids, const fr_link *links, size_t count, 
     }
 }
 
-static edge_value value_of(const edge_ids *ids, fr_edge_kind kind, const fr_link *a, size_t a_count,
-                           const fr_link *b, size_t b_count)
+static edge_value value_of(const edge_ids *ids, fr_edge_kind kind, uint32_t from, const fr_link *a,
+                           size_t a_count, const fr_link *b, size_t b_count)
 {
     edge_value value = {0};
     read_links(ids, a, a_count, &value);
     read_links(ids, b, b_count, &value);
-    value.sound = value.to != 0 && (kind != FR_EDGE_LISTITEM || value.has_list);
+    if (kind != FR_EDGE_LISTITEM) {
+        value.list = (fr_ref){0}; /* whatever stands there, it is no part of the edge */
+    }
+    bool own_list = value.has_list && value.list.uid == from; /* nobody else adds to a list */
+    value.sound = value.to != 0 && (kind != FR_EDGE_LISTITEM || own_list);
     return value;
 }
 
@@ -156,9 +160,9 @@ static fr_status apply_commit(fr_graph *graph, const fr_fact *fact, fr_error *er
         return FR_OK;
     }
     edge_value before =
-        value_of(ids, kind, fact->gone, fact->gone_count, fact->kept, fact->kept_count);
+        value_of(ids, kind, fact->uid, fact->gone, fact->gone_count, fact->kept, fact->kept_count);
     edge_value after =
-        value_of(ids, kind, fact->fresh, fact->fresh_count, fact->kept, fact->kept_count);
+        value_of(ids, kind, fact->uid, fact->fresh, fact->fresh_count, fact->kept, fact->kept_count);
     if (same_value(&before, &after)) {
         return FR_OK;
     }

@@ -22,12 +22,12 @@ typedef struct {
 typedef struct fr_graph fr_graph;
 extern const fr_view_ops fr_graph_ops;
 
-/** The oldest live edge record from -> to as of the sequence; FR_NOT_FOUND. cost: O(log n) or O(1)
- *  expected, not O(n) */
+/** The oldest live follow or block from -> to as of the sequence; FR_NOT_FOUND. cost: O(1)
+ *  expected, and what the pair itself has been through */
 FR_MUST_USE fr_status fr_graph_find(const fr_graph *graph, fr_edge_kind kind, uint32_t from,
                                     uint32_t to, uint64_t as_of_seq, fr_edge *out);
-/** Calls `each` for every distinct account that `from` points to (order unspecified, each once).
- *  False stops. */
+/** Calls `each` for every distinct account that `from` points to (order unspecified, each once; of
+ *  list items once a list). False stops. */
 void fr_graph_each_out(const fr_graph *graph, fr_edge_kind kind, uint32_t from, uint64_t as_of_seq,
                        bool (*each)(void *context, uint32_t to), void *context);
 /** … and for every distinct account that points to `to`. */
