@@ -170,6 +170,12 @@ int fr_engine_put_metrics(void *context, fr_buffer *out)
                "links beyond the bounds of extraction", stats.dropped);
     put_metric(out, "gauge", "freshet_posts", "live posts and reposts",
                fr_posts_count(engine->views[FR_VIEW_POSTS]));
+    fr_posts_counts counts;
+    fr_posts_counters(engine->views[FR_VIEW_POSTS], &counts);
+    put_metric(out, "counter", "freshet_reposts_refused_total", "reposts of what is no post",
+               counts.refused_reposts);
+    put_metric(out, "counter", "freshet_posts_unreadable_times_total",
+               "posts whose createdAt is missing or unreadable", counts.unreadable_times);
     put_metric(out, "gauge", "freshet_edges", "live follows, blocks and list items",
                fr_graph_edge_count(engine->views[FR_VIEW_GRAPH]));
     put_metric(out, "gauge", "freshet_accounts", "accounts ever named",
