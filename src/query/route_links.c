@@ -573,43 +573,68 @@ void fr_route_links_all_count(fr_request *request)
 
 /* ---- what grows ------------------------------------------------------------------------------ */
 
+typedef struct {
+    fr_links_top top;
+    int64_t records;
+} top_item;
+
+static int most_first(const void *a, const void *b)
+{
+    int64_t left = ((const top_item *)a)->records;
+    int64_t right = ((const top_item *)b)->records;
+    return (left < right) - (left > right);
+}
+
+static void put_top_item(fr_request *request, const list_request *list, const top_item *item)
+{
+    const fr_ids *ids = request->context->ids;
+    fr_buffer *out = fr_body(request);
+    uint32_t collection = 0;
+    fr_slice path;
+    fr_buffer text;
+    fr_buffer_init(&text, TEXT_MAX_BYTES);
+    if (fr_target_is_text(item->top.target)) {
+        (void)!fr_links_target_text(list->pin, item->top.target, &text, NULL);
+    } else {
+        fr_ids_put_target(ids, item->top.target, &text);
+    }
+    fr_ids_source(ids, item->top.source, &collection, &path);
+    fr_buffer_text(out, "{\"subject\":");
+    fr_buffer_json_string(out, fr_buffer_view(&text));
+    fr_buffer_text(out, ",\"collection\":");
+    fr_buffer_json_string(out, fr_ids_collection(ids, collection));
+    fr_buffer_text(out, ",\"path\":");
+    fr_buffer_json_string(out, path);
+    fr_buffer_text(out, ",\"records\":");
+    fr_buffer_i64_decimal(out, item->records);
+    fr_buffer_byte(out, '}');
+    fr_buffer_done(&text);
+}
+
+/** Which lists there are is an estimate; how many links each has is not. */
 void fr_route_links_top(fr_request *request)
 {
-    const fr_query_context *context = request->context;
     fr_links_top top[FR_LINKS_TOP_MAX];
-    fr_buffer *out = fr_body(request);
-    fr_buffer text;
+    top_item items[FR_LINKS_TOP_MAX];
     list_request list = {0};
     uint64_t limit = 0;
     if (!fr_param_limit(request, 20, FR_LINKS_TOP_MAX, &limit) || !pin(request, &list)) {
         return;
     }
-    size_t count = fr_links_top_of(context->links, top, limit);
-    fr_buffer_init(&text, TEXT_MAX_BYTES);
-    fr_buffer_text(out, "{\"estimate\":true,\"top\":[");
+    size_t count = fr_links_top_of(request->context->links, top, FR_LINKS_TOP_MAX);
     for (size_t i = 0; i < count; i++) {
-        uint32_t collection = 0;
-        fr_slice path;
-        fr_links_count records = {0};
-        fr_buffer_reset(&text);
-        if (fr_target_is_text(top[i].target)) {
-            (void)!fr_links_target_text(list.pin, top[i].target, &text, NULL);
-        } else {
-            fr_ids_put_target(context->ids, top[i].target, &text);
-        }
-        (void)!fr_links_count_of(list.pin, top[i].target, top[i].source, &records, NULL);
-        fr_ids_source(context->ids, top[i].source, &collection, &path);
-        fr_buffer_text(out, i == 0 ? "{\"subject\":" : ",{\"subject\":");
-        fr_buffer_json_string(out, fr_buffer_view(&text));
-        fr_buffer_text(out, ",\"collection\":");
-        fr_buffer_json_string(out, fr_ids_collection(context->ids, collection));
-        fr_buffer_text(out, ",\"path\":");
-        fr_buffer_json_string(out, path);
-        fr_buffer_text(out, ",\"records\":");
-        fr_buffer_i64_decimal(out, records.active);
-        fr_buffer_byte(out, '}');
+        fr_links_count links = {0};
+        (void)!fr_links_count_of(list.pin, top[i].target, top[i].source, &links, NULL);
+        items[i] = (top_item){top[i], links.active};
     }
-    fr_buffer_text(out, "]}");
-    fr_buffer_done(&text);
+    if (count != 0) {
+        qsort(items, count, sizeof *items, most_first);
+    }
+    fr_buffer_text(fr_body(request), "{\"estimate\":true,\"top\":[");
+    for (size_t i = 0; i < FR_MIN(count, limit); i++) {
+        fr_buffer_text(fr_body(request), i == 0 ? "" : ",");
+        put_top_item(request, &list, &items[i]);
+    }
+    fr_buffer_text(fr_body(request), "]}");
     fr_links_pin_release(list.pin);
 }
