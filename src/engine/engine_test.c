@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// The engine over real folders: what crashes between two saves leave behind, deleted folders, failing saves, a daemon that
+// goes on while others verify. Digests come from fr_engine_fold's own views, and `verify` judges them.
+#include "engine.h"
+
+#include <fr/posts.h>
+
+#include <setjmp.h> /* cmocka.h wants these four first */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define assert_ok(call) assert_int_equal((call), FR_OK)
+
+/* ---- a data directory and what is put into it --------------------------------------------------------------------------- */
+
+typedef struct {
+    char dir[64];
+    freshet *db;
+} world;
+
+static int set_up(void **state)
+{
+    world *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    snprintf(w->dir, sizeof w->dir, "/tmp/freshet-engine-XXXXXX");
+    assert_non_null(mkdtemp(w->dir));
+    *state = w;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    world *w = *state;
+    assert_ok(fr_os_remove_tree(fr_os_real(), w->dir, NULL));
+    free(w);
+    return 0;
+}
+
+static void open_world(world *w, uint64_t checkpoint_events)
+{
+    freshet_error error = {0};
+    freshet_options options = {.data_dir = w->dir, .checkpoint_events = checkpoint_events};
+    if (freshet_open(&w->db, &options, &error) != FRESHET_OK) {
+        fail_msg("open: %s (%s:%d)", error.text, error.file, error.line);
+    }
+}
+
+static void close_world(world *w)
+{
+    assert_int_equal(freshet_close(w->db, NULL), FRESHET_OK);
+    w->db = NULL;
+}
+
+static void rev_text(uint64_t rev, char out[FR_TID_BYTES + 1])
+{
+    fr_tid_format(rev, out);
+    out[FR_TID_BYTES] = 0;
+}
+
+enum { LINE_BYTES = 1024 };
+
+/** Account number and record number to one line: a follow, a like, a post or a repost, by the record's number. */
+static void put_line(char line[LINE_BYTES], unsigned account, unsigned record, uint64_t rev, bool delete)
+{
+    static const char *const collections[] = {"app.bsky.graph.follow", "app.bsky.feed.like", "app.bsky.feed.post",
+                                              "app.bsky.feed.repost"};
+    char tid[FR_TID_BYTES + 1];
+    char body[512];
+    const char *collection = collections[record % 4];
+    rev_text(rev, tid);
+    switch (record % 4) {
+    case 0:
+        snprintf(body, sizeof body, "\"subject\":\"did:web:a%u.test\"", record % 17);
+        break;
+    case 2:
+        snprintf(body, sizeof body,
+                 "\"text\":\"hello %u\",\"facets\":[{\"features\":[{\"$type\":\"app.bsky.richtext.facet#link\","
+                 "\"uri\":\"https://example.com/%u\"}]}]",
+                 record, record % 13);
+        break;
+    default:
+        snprintf(body, sizeof body, "\"subject\":{\"uri\":\"at://did:web:a%u.test/app.bsky.feed.post/r%u\"}", record % 11,
+                 record % 7 * 4 + 2);
+        break;
+    }
+    int size = snprintf(line, LINE_BYTES,
+                        "{\"did\":\"did:web:a%u.test\",\"time_us\":%llu,\"kind\":\"commit\",\"commit\":{\"rev\":\"%s\","
+                        "\"operation\":\"%s\",\"collection\":\"%s\",\"rkey\":\"r%u\"",
+                        account, (unsigned long long)(UINT64_C(1700000000000000) + rev), tid,
+                        delete ? "delete" : "create", collection, record);
+    snprintf(line + size, LINE_BYTES - (size_t)size,
+             delete ? "}}" : ",\"record\":{\"$type\":\"%s\",\"createdAt\":\"2024-01-01T00:00:00Z\",%s}}}", collection, body);
+}
+
+static void account_line(char line[LINE_BYTES], unsigned account, uint64_t at, const char *status)
+{
+    snprintf(line, LINE_BYTES,
+             "{\"did\":\"did:web:a%u.test\",\"time_us\":%llu,\"kind\":\"account\",\"account\":{\"active\":%s%s%s%s,"
+             "\"did\":\"did:web:a%u.test\",\"seq\":%llu,\"time\":\"2024-01-01T00:00:00.%06lluZ\"}}",
+             account, (unsigned long long)(UINT64_C(1700000000000000) + at), status == NULL ? "true" : "false",
+             status == NULL ? "" : ",\"status\":\"", status == NULL ? "" : status, status == NULL ? "" : "\"", account,
+             (unsigned long long)at, (unsigned long long)at);
+}
+
+typedef struct {
+    fr_sink sink;
+    fr_json *json;
+    fr_batch *batch;
+    freshet *db;
+} writer;
+
+static void begin_writing(writer *to, freshet *db)
+{
+    *to = (writer){.db = db};
+    fr_sink_init(&to->sink);
+    assert_ok(fr_json_new(&to->json, NULL));
+}
+
+static void hand_over(writer *to)
+{
+    if (to->batch != NULL) {
+        fr_engine_submit(to->db, to->batch);
+        to->batch = NULL;
+    }
+}
+
+static void write_line(writer *to, const char *line)
+{
+    fr_json_value root;
+    if (to->batch == NULL) {
+        assert_ok(fr_engine_batch(to->db, &to->sink, NULL, &to->batch, NULL));
+    }
+    fr_input *input = &to->batch->inputs[to->batch->count];
+    *input = (fr_input){0};
+    assert_ok(fr_json_parse(to->json, fr_slice_text(line), false, &root, NULL));
+    assert_ok(fr_event_from_json(root, &to->batch->scratch, &input->event, NULL));
+    if (++to->batch->count == 64) {
+        hand_over(to);
+    }
+}
+
+static fr_status end_writing(writer *to, freshet_report *report)
+{
+    hand_over(to);
+    fr_status status = fr_sink_drain(&to->sink, NULL);
+    if (report != NULL) {
+        fr_sink_report(&to->sink, report);
+    }
+    fr_sink_done(&to->sink);
+    fr_json_free(to->json);
+    return status;
+}
+
+/** Events from..to of an endless story: puts, every fifth time a delete of an earlier record, now and then a status. */
+static fr_status tell_story(freshet *db, unsigned from, unsigned to, freshet_report *report)
+{
+    writer w;
+    char line[LINE_BYTES];
+    begin_writing(&w, db);
+    for (unsigned i = from; i < to; i++) {
+        if (i % 97 == 50) {
+            account_line(line, i % 19, i, i % 2 == 0 ? "deactivated" : i % 3 == 0 ? "deleted" : NULL);
+        } else if (i % 5 == 4 && i > 40) {
+            unsigned victim = i - 37;
+            put_line(line, victim % 19, victim, 1000 + i, true);
+        } else {
+            put_line(line, i % 19, i, 1000 + i, false);
+        }
+        write_line(&w, line);
+    }
+    return end_writing(&w, report);
+}
+
+static void remove_part(const world *w, const char *part)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", w->dir, part);
+    assert_ok(fr_os_remove_tree(fr_os_real(), path, NULL));
+}
+
+typedef struct {
+    char lines[FR_VIEW_COUNT][256];
+    unsigned count;
+} verdict;
+
+static void note_verdict(void *context, const char *json)
+{
+    verdict *v = context;
+    assert_true(v->count < FR_VIEW_COUNT);
+    snprintf(v->lines[v->count++], sizeof v->lines[0], "%s", json);
+}
+
+/** Every view equals its rebuild. */
+static void verify_world(const world *w)
+{
+    uint32_t different = 0;
+    freshet_options options = {.data_dir = w->dir};
+    verdict v = {0};
+    assert_int_equal(freshet_verify(&options, note_verdict, &v, &different, NULL), FRESHET_OK);
+    for (unsigned i = 0; i < v.count && different != 0; i++) {
+        print_message("%s\n", v.lines[i]);
+    }
+    assert_int_equal(v.count, FR_VIEW_COUNT);
+    assert_int_equal(different, 0);
+}
+
+/** Another process opens the directory, tells events from..to and ends as if killed: nothing is saved on the way out. */
+static void run_and_die(const world *w, unsigned from, unsigned to, unsigned checkpoint_events)
+{
+    char command[256];
+    snprintf(command, sizeof command, "/proc/%ld/exe die %s %u %u %u", (long)getpid(), w->dir, from, to,
+             checkpoint_events);
+    assert_int_equal(system(command), 0); // NOLINT(cert-env33-c): this very program
+}
+
+static int die(char **arguments)
+{
+    world w = {0};
+    snprintf(w.dir, sizeof w.dir, "%s", arguments[0]);
+    open_world(&w, strtoull(arguments[3], NULL, 10));
+    unsigned from = (unsigned)strtoul(arguments[1], NULL, 10);
+    unsigned to = (unsigned)strtoul(arguments[2], NULL, 10);
+    _exit(tell_story(w.db, from, to, NULL) == FR_OK ? 0 : 1);
+}
+
+/* ---- tests --------------------------------------------------------------------------------------------------------------- */
+
+static void a_story_is_kept(void **state)
+{
+    world *w = *state;
+    freshet_report report = {0};
+    open_world(w, 0);
+    assert_ok(tell_story(w->db, 0, 2000, &report));
+    assert_int_equal(report.appended, 2000);
+    assert_int_equal(report.last_seq, 2000);
+    assert_ok(tell_story(w->db, 0, 2000, &report));
+    assert_int_equal(report.appended, 0);
+    assert_int_equal(report.duplicate, 2000);
+    close_world(w);
+    verify_world(w);
+    open_world(w, 0);
+    assert_ok(tell_story(w->db, 1500, 2500, &report));
+    assert_int_equal(report.appended, 500);
+    close_world(w);
+    verify_world(w);
+}
+
+/** A folder that is deleted comes back, while the other views, which are ahead of the replay, keep what they have: a save on
+ *  the way must not label their later state with an earlier sequence. */
+static void views_ahead_of_a_replay_are_not_saved_backwards(void **state)
+{
+    static const char *const parts[] = {"resolver", "views/identity", "views/graph", "views/posts", "views/links"};
+    world *w = *state;
+    open_world(w, 0);
+    assert_ok(tell_story(w->db, 0, 6000, NULL));
+    close_world(w);
+    for (size_t i = 0; i < FR_COUNT_OF(parts); i++) {
+        unsigned done = 6000 + 300 * (unsigned)i;
+        remove_part(w, parts[i]);
+        run_and_die(w, done, done, 1000);
+        verify_world(w);
+        open_world(w, 1000);
+        assert_ok(tell_story(w->db, done, done + 300, NULL));
+        close_world(w);
+        verify_world(w);
+    }
+}
+
+int main(int count, char **arguments)
+{
+    if (count == 6 && strcmp(arguments[1], "die") == 0) {
+        return die(arguments + 2);
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_story_is_kept, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(views_ahead_of_a_replay_are_not_saved_backwards, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
