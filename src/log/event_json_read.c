@@ -190,12 +190,27 @@ static fr_status take_record_cbor(fr_json_value v, fr_buffer *scratch, fr_error 
     return FR_OK;
 }
 
-static void judge_cid(bool named, const fr_cid *cid, fr_event *out)
+/* What the source said of the record's CID. A text that is no CID vouches for nothing and is no
+ * reason to lose the record: that is kept under its own hash, flagged. */
+typedef enum { CID_UNNAMED, CID_NAMED, CID_SENSELESS } cid_claim;
+
+static cid_claim read_cid(fr_json_value v, fr_cid *cid)
+{
+    fr_slice text;
+    *cid = (fr_cid){{0}};
+    if (!is_present(v)) {
+        return CID_UNNAMED;
+    }
+    return text_of(v, &text) && fr_cid_parse(text, cid) ? CID_NAMED : CID_SENSELESS;
+}
+
+static void judge_cid(cid_claim claim, const fr_cid *cid, fr_event *out)
 {
     fr_cid computed;
     fr_cid_of_block(out->body, &computed);
-    out->cid = named ? *cid : computed;
-    out->body_format = fr_cid_equal(&out->cid, &computed) ? FR_BODY_CANONICAL : FR_BODY_UNVERIFIED;
+    out->cid = claim == CID_NAMED ? *cid : computed;
+    bool vouched = claim != CID_SENSELESS && fr_cid_equal(&out->cid, &computed);
+    out->body_format = vouched ? FR_BODY_CANONICAL : FR_BODY_UNVERIFIED;
 }
 
 /* A record is a map. {"$link":…} at the top is an object that stands for a link, so it is kept
@@ -220,12 +235,8 @@ static fr_status take_record_json(fr_json_value record, fr_buffer *scratch, bool
 static fr_status take_body(const commit_members *m, fr_buffer *scratch, fr_event *out,
                            fr_error *err)
 {
-    fr_slice text;
-    fr_cid cid = {{0}};
-    bool named = is_present(m->cid);
-    if (named && (!text_of(m->cid, &text) || !fr_cid_parse(text, &cid))) {
-        return fr_fail(err, FR_MALFORMED, "commit.cid: not a CID");
-    }
+    fr_cid cid;
+    cid_claim claim = read_cid(m->cid, &cid);
     size_t at = scratch->size;
     bool encoded = true;
     if (is_present(m->record_cbor)) {
@@ -243,7 +254,7 @@ static fr_status take_body(const commit_members *m, fr_buffer *scratch, fr_event
         return fr_fail(err, FR_LIMIT, "commit.record: over 1 MiB");
     }
     if (encoded) {
-        judge_cid(named, &cid, out);
+        judge_cid(claim, &cid, out);
     } else {
         out->body_format = FR_BODY_JSON;
         out->cid = cid;

@@ -260,6 +260,8 @@ static void body_formats_are_chosen(void **state)
         {"{\"n\":1}", CID, FR_BODY_UNVERIFIED, true},
         {"{\"n\":1.5}", CID, FR_BODY_JSON, true},
         {"{\"n\":1.5}", NULL, FR_BODY_JSON, false},
+        {"{\"n\":1}", "bafy", FR_BODY_UNVERIFIED, true}, /* no CID: kept under its hash */
+        {"{\"n\":1.5}", "bafy", FR_BODY_JSON, false},
         {"{\"n\":{\"$link\":\"nonsense\"}}", CID, FR_BODY_JSON, true},
         {"{\"$link\":\"" CID "\"}", CID, FR_BODY_JSON, true}, /* a link, no map */
     };
@@ -311,8 +313,6 @@ static void bad_lines_name_the_member(void **state)
         {TOP "{" PATH ",\"operation\":\"create\"}}", "commit.record"},
         {TOP "{" PATH ",\"operation\":\"create\",\"record\":\"text\"}}", "commit.record"},
         {TOP "{" PATH ",\"operation\":\"create\",\"record\":null}}", "commit.record"},
-        {TOP "{" PATH ",\"operation\":\"create\",\"record\":{},\"cid\":\"bafy\"}}", "commit.cid"},
-        {TOP "{" PATH ",\"operation\":\"create\",\"record\":{},\"cid\":7}}", "commit.cid"},
         {TOP "{" PATH ",\"operation\":\"create\",\"record_cbor\":\"????\"}}", "commit.record_cbor"},
         {TOP "{" PATH ",\"operation\":\"create\",\"record_cbor\":\"gA\"}}", "commit.record_cbor"},
         {TOP "{" PATH ",\"operation\":\"delete\",\"rev\":\"1\"}}", "commit.rev"},

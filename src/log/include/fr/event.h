@@ -50,12 +50,13 @@ fr_status fr_event_identity_key(const fr_event *event, uint8_t out[16]);
  *  pages) and never moves: give it 4 to 64 MiB at init.
  *
  *  The record becomes canonical DAG-CBOR; format 0 when its hash is the named CID or no CID was
- *  named (then cid is the hash), else 1, and 2 (the record's JSON text; cid none when none was
- *  named) when it cannot be encoded at all. A member commit.record_cbor (base64, which
- *  fr_event_to_json writes where JSON has no words) goes before the record.
+ *  named (then cid is the hash), else 1 (a text that is no CID: 1 too, and cid is the hash), and 2
+ *  (the record's JSON text; cid none when none was named) when it cannot be encoded at all. A
+ *  member commit.record_cbor (base64, which fr_event_to_json writes where JSON has no words) goes
+ *  before the record.
  *  errors   FR_MALFORMED with a text that names the member: unknown kind or operation, no valid
  *           did, time_us (a non-negative integer within int64), rev (TID), collection (NSID) or
- *           rkey, a put without record, a cid that is not one, an account without boolean
+ *           rkey, a put without record, an account without boolean
  *           active, an inner did that is not the outer one; FR_LIMIT a body over
  *           FR_EVENT_BODY_MAX_BYTES, or an event that does not fit an empty scratch; FR_AGAIN
  *           the scratch holds earlier events and has no room for this one: use them up, reset,
