@@ -227,6 +227,9 @@ static fr_status rocks_load_begin(fr_store_load **out, fr_store *base, fr_error 
 {
     rocks_store *store = (rocks_store *)(void *)base;
     char *message = NULL;
+    if (store->read_only) { /* the folder for load files is the owner's */
+        return fr_fail(err, FR_INVALID, "store: opened for reading");
+    }
     rocks_load *load = calloc(1, sizeof *load);
     if (load == NULL) {
         return fr_fail(err, FR_NOMEM, "store load");
@@ -384,7 +387,7 @@ static fr_status rocks_iter_new(fr_store_iter **out, fr_store *base,
 static fr_status rocks_iter_next(fr_store_iter *base, fr_slice *key, fr_slice *value, fr_error *err)
 {
     rocks_iter *iter = (rocks_iter *)(void *)base;
-    if (iter->started) {
+    if (iter->started && rocksdb_iter_valid(iter->iter)) { /* at its end it may not be moved */
         rocksdb_iter_next(iter->iter);
     }
     iter->started = true;
