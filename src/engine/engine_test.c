@@ -272,6 +272,40 @@ static void views_ahead_of_a_replay_are_not_saved_backwards(void **state)
     }
 }
 
+typedef struct {
+    world *w;
+    verdict verdict;
+    bool went_on;
+} busy_daemon;
+
+static void go_on(void *context, const char *json)
+{
+    busy_daemon *daemon = context;
+    note_verdict(&daemon->verdict, json);
+    if (!daemon->went_on) {
+        daemon->went_on = true;
+        assert_ok(tell_story(daemon->w->db, 1000, 2000, NULL));
+        assert_int_equal(freshet_checkpoint(daemon->w->db, NULL), FRESHET_OK);
+    }
+}
+
+/** A checkpoint that a running daemon saves while somebody verifies is no difference. */
+static void verifying_beside_a_daemon_that_saves(void **state)
+{
+    world *w = *state;
+    busy_daemon daemon = {.w = w};
+    uint32_t different = 0;
+    freshet_options options = {.data_dir = w->dir};
+    open_world(w, 0);
+    assert_ok(tell_story(w->db, 0, 1000, NULL));
+    assert_int_equal(freshet_checkpoint(w->db, NULL), FRESHET_OK);
+    assert_int_equal(freshet_verify(&options, go_on, &daemon, &different, NULL), FRESHET_OK);
+    assert_true(daemon.went_on);
+    assert_int_equal(different, 0);
+    close_world(w);
+    verify_world(w);
+}
+
 int main(int count, char **arguments)
 {
     if (count == 6 && strcmp(arguments[1], "die") == 0) {
@@ -280,6 +314,7 @@ int main(int count, char **arguments)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_story_is_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(views_ahead_of_a_replay_are_not_saved_backwards, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(verifying_beside_a_daemon_that_saves, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -80,53 +80,53 @@ freshet_status freshet_log_stat(const char *data_dir, char *out, size_t room, fr
 
 /* ---- verify ---------------------------------------------------------------------------------- */
 
+/** One view as its last checkpoint left it, held from the start to the end: a daemon may save anew meanwhile. */
 typedef struct {
+    void *view;
     fr_digest recorded; /* beside the saved state */
     uint64_t seq;
     fr_status status; /* FR_OK, FR_NOT_FOUND: nothing saved, or what is wrong with it */
 } saved_view;
 
-static void view_dir(const fr_engine *engine, unsigned i, char *out, size_t room)
+typedef struct {
+    saved_view at[FR_VIEW_COUNT];
+    void *views[FR_VIEW_COUNT];
+} saved_views;
+
+static fr_status open_one(const fr_view_context *context, unsigned i, saved_view *saved)
 {
-    snprintf(out, room, "%s/views/%s", engine->dir, FR_VIEWS[i]->name);
+    FR_TRY(FR_VIEWS[i]->saved(context, &saved->recorded, &saved->seq, NULL));
+    FR_TRY(FR_VIEWS[i]->open(&saved->view, context, &saved->seq, NULL)); /* may be a later one by now */
+    return FR_VIEWS[i]->digest(saved->view, false, &saved->recorded, NULL);
 }
 
-static void read_saved(fr_engine *engine, saved_view *saved)
+/** Opens what is saved. Its ids are those of the engine that is being rebuilt, the same by construction; their texts are
+ *  there when the rebuild has come so far. */
+static void open_saved(fr_engine *engine, saved_views *saved)
 {
-    char dir[FR_PATH_MAX + 64];
-    fr_view_context context = {
-        .os = engine->os, .dir = dir, .memory_bytes = 64 << 20, .read_only = true};
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-        view_dir(engine, i, dir, sizeof dir);
-        saved[i].status = FR_VIEWS[i]->saved(&context, &saved[i].recorded, &saved[i].seq, NULL);
+        fr_view_context context = {
+            .os = engine->os,
+            .dir = engine->view_dirs[i],
+            .resolver = engine->resolver,
+            .ids = fr_resolver_ids(engine->resolver),
+            .memory_bytes = 256 << 20,
+            .retention_s = engine->options.retention_s,
+            .read_only = true,
+            .views = saved->views,
+        };
+        saved->at[i].status = open_one(&context, i, &saved->at[i]);
+        saved->views[i] = saved->at[i].view;
     }
 }
 
-/** The digest of the saved state itself, recomputed from its rows; ids are those of the rebuilt
- *  engine, which are the same by construction. */
-static fr_status saved_state_digest(fr_engine *engine, unsigned which, fr_digest *out,
-                                    fr_error *err)
+static void close_saved(saved_views *saved)
 {
-    char dir[FR_PATH_MAX + 64];
-    uint64_t seq = 0;
-    fr_view_context context = {
-        .os = engine->os,
-        .dir = dir,
-        .resolver = engine->resolver,
-        .ids = fr_resolver_ids(engine->resolver),
-        .memory_bytes = 256 << 20,
-        .retention_s = engine->options.retention_s,
-        .read_only = true,
-        .views = engine->views,
-    };
-    void *view = NULL;
-    view_dir(engine, which, dir, sizeof dir);
-    fr_status status = FR_VIEWS[which]->open(&view, &context, &seq, err);
-    status = status == FR_OK ? FR_VIEWS[which]->digest(view, true, out, err) : status;
-    if (view != NULL) {
-        FR_VIEWS[which]->close(view);
+    for (unsigned i = FR_VIEW_COUNT; i-- > 0;) {
+        if (saved->views[i] != NULL) {
+            FR_VIEWS[i]->close(saved->views[i]);
+        }
     }
-    return status;
 }
 
 static bool same_digest(const fr_digest *a, const fr_digest *b)
@@ -134,10 +134,10 @@ static bool same_digest(const fr_digest *a, const fr_digest *b)
     return a->lo == b->lo && a->hi == b->hi;
 }
 
-/** Compares one view, whose rebuilt digest at the saved sequence is known, and says so. */
-static void report(fr_engine *engine, unsigned i, const saved_view *saved, const fr_digest *rebuilt,
-                   void (*each)(void *context, const char *json), void *context,
-                   uint32_t *different)
+/** Compares one view, whose rebuilt digest at the saved sequence is known, with what its checkpoint says of itself and
+ *  with what its rows say. */
+static void report(unsigned i, const saved_view *saved, const fr_digest *rebuilt,
+                   void (*each)(void *context, const char *json), void *context, uint32_t *different)
 {
     char line[256];
     char text[FR_DIGEST_TEXT_BYTES + 1];
@@ -145,44 +145,48 @@ static void report(fr_engine *engine, unsigned i, const saved_view *saved, const
     bool ok = saved->status == FR_OK || saved->status == FR_NOT_FOUND;
     if (saved->status == FR_OK) {
         ok = same_digest(rebuilt, &saved->recorded) &&
-             saved_state_digest(engine, i, &state, NULL) == FR_OK && same_digest(rebuilt, &state);
+             FR_VIEWS[i]->digest(saved->view, true, &state, NULL) == FR_OK && same_digest(rebuilt, &state);
     }
     *different += !ok;
     fr_digest_format(rebuilt, text);
-    snprintf(line, sizeof line, "{\"view\":\"%s\",\"digest\":\"%s\",\"seq\":%llu,\"ok\":%s}",
-             FR_VIEWS[i]->name, text, (unsigned long long)saved->seq, ok ? "true" : "false");
+    snprintf(line, sizeof line, "{\"view\":\"%s\",\"digest\":\"%s\",\"seq\":%llu,\"ok\":%s}", FR_VIEWS[i]->name, text,
+             (unsigned long long)saved->seq, ok ? "true" : "false");
     each(context, line);
 }
 
+/** The next saved sequence that was not reached yet, UINT64_MAX when there is none. */
+static uint64_t next_stop(const saved_views *saved, const bool known[FR_VIEW_COUNT])
+{
+    uint64_t next = UINT64_MAX;
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        if (!known[i] && saved->at[i].status == FR_OK) {
+            next = FR_MIN(next, saved->at[i].seq);
+        }
+    }
+    return next;
+}
+
 /** Replays to each saved sequence in turn, so that every view is compared at its own. */
-static fr_status rebuild_and_compare(fr_engine *engine,
+static fr_status rebuild_and_compare(fr_engine *engine, saved_views *saved,
                                      void (*each)(void *context, const char *json), void *context,
                                      uint32_t *different, fr_error *err)
 {
-    saved_view saved[FR_VIEW_COUNT] = {0};
     fr_digest rebuilt[FR_VIEW_COUNT];
     bool known[FR_VIEW_COUNT] = {0};
-    read_saved(engine, saved);
     for (uint64_t at = 0; at != UINT64_MAX;) {
-        uint64_t next = UINT64_MAX;
-        for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-            if (!known[i] && saved[i].status == FR_OK) {
-                next = FR_MIN(next, saved[i].seq);
-            }
-        }
-        at = next;
+        at = next_stop(saved, known);
         FR_TRY(fr_engine_replay(engine, at, err));
         for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-            bool reached = saved[i].status == FR_OK && saved[i].seq == at;
+            bool reached = saved->at[i].status == FR_OK && saved->at[i].seq == at;
             if (!known[i] && (reached || at == UINT64_MAX)) {
                 FR_TRY(FR_VIEWS[i]->digest(engine->views[i], false, &rebuilt[i], err));
-                saved[i].seq = reached ? at : engine->seq;
+                saved->at[i].seq = reached ? at : engine->seq;
                 known[i] = true;
             }
         }
     }
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-        report(engine, i, &saved[i], &rebuilt[i], each, context, different);
+        report(i, &saved->at[i], &rebuilt[i], each, context, different);
     }
     return FR_OK;
 }
@@ -195,7 +199,11 @@ static fr_status verify(fr_engine *engine, void (*each)(void *context, const cha
         return fr_fail(err, FR_NOT_FOUND, "no such data directory");
     }
     FR_TRY(fr_engine_open_scratch(engine, err));
-    return rebuild_and_compare(engine, each, context, different, err);
+    saved_views saved = {0};
+    open_saved(engine, &saved);
+    fr_status status = rebuild_and_compare(engine, &saved, each, context, different, err);
+    close_saved(&saved);
+    return status;
 }
 
 freshet_status freshet_verify(const freshet_options *options,
