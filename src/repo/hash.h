@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The one place where this module hashes blocks, so that many lanes can be filled at once.
+// The one place where this module hashes: many messages at once, so that many lanes can be filled.
 #pragma once
 
 #include <fr/base.h>
@@ -10,5 +10,25 @@ typedef struct {
     uint8_t digest[32]; /* out */
 } hash_job;
 
-/** SHA-256 of every job; jobs may come in any order and of any size. */
+/** SHA-256 of every job; jobs may come in any order and of any size. On a processor with SHA
+ *  instructions four messages go side by side (sha_lanes.c), else OpenSSL takes them one by one.
+ *  thread   any; the jobs are the caller's */
 void hash_blocks(hash_job *jobs, size_t count);
+
+/** The longest message that one compression takes. */
+#define HASH_KEY_BYTES_MAX 55
+
+/** A message of at most HASH_KEY_BYTES_MAX bytes with its padding: 80, zeros, its length in bits. */
+typedef struct {
+    uint8_t block[64];
+} hash_key;
+
+/** Pads bytes[0 .. size); 64 bytes must be readable at `bytes`, whatever they hold. */
+void hash_key_set(hash_key *key, const uint8_t *bytes, size_t size);
+/** heads[i]: the first 8 bytes of the digest of keys[i], as a big-endian number. */
+void hash_keys(const hash_key *keys, size_t count, uint64_t *heads);
+
+/** For tests: true makes this process hash through OpenSSL until false is said. */
+void hash_force_portable(bool portable);
+/** Is what hash_blocks uses now the accelerated path? */
+bool hash_is_accelerated(void);
