@@ -187,7 +187,11 @@ static fr_status open_db(rocks_store *store, fr_error *err)
     FR_TRY(fr_os_remove_tree(fr_os_real(), load, err));
     FR_TRY(fr_os_mkdir(fr_os_real(), load, err));
     store->db = rocksdb_open(store->options, store->dir, &message);
-    return message == NULL ? FR_OK : failed(err, message, FR_IO, "store: cannot be opened");
+    /* A removal of the folder that a crash cut short leaves a CURRENT that names what is gone. */
+    bool gone = message != NULL && strstr(message, "No such file") != NULL;
+    return message == NULL
+               ? FR_OK
+               : failed(err, message, gone ? FR_CORRUPT : FR_IO, "store: cannot be opened");
 }
 
 fr_status fr_store_rocksdb_open(fr_store **out, const fr_store_options *options, fr_error *err)
