@@ -163,12 +163,12 @@ static void add_cursor(feeder *f)
 fr_status feeder_flush(feeder *f, fr_error *err)
 {
     fr_batch *batch = f->batch;
-    if (batch == NULL) {
-        return FR_OK;
-    }
-    if (batch->count == 0 && !batch->car_end) {
+    if (batch == NULL || (batch->count == 0 && !batch->car_end)) {
         f->batch = NULL;
-        f->door.give_back(f->door.context, batch);
+        if (batch != NULL) {
+            f->door.give_back(f->door.context, batch);
+        }
+        feeder_tell(f); /* refused lines alone are news, too */
         return FR_OK;
     }
     add_cursor(f);

@@ -1,164 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // Whole inputs into a real engine: what is taken, what is refused and where, what the report says.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "ingest_help.h"
+
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 
-#include <fr/cbor.h>
-#include <fr/codec.h>
-#include <fr/os.h>
-#include <fr/repo.h>
-#include <fr/thread.h>
-
-#include "lines.h"
-#include "readers.h"
-
-/* ---- a folder, an engine, a list of rejects -------------------------------------------------------------------------- */
-
-typedef struct {
-    char dir[64];
-    freshet *db;
-    freshet_report report;
-    char places[32][300];
-    char codes[32][40];
-    size_t reject_count;
-    bool stop;
-} fixture;
-
-static void on_reject(void *context, const char *place, const freshet_error *err)
-{
-    fixture *fx = context;
-    assert_non_null(err->text);
-    assert_true(fx->reject_count < 32);
-    snprintf(fx->places[fx->reject_count], sizeof fx->places[0], "%s", place);
-    snprintf(fx->codes[fx->reject_count++], sizeof fx->codes[0], "%s", err->code == NULL ? "" : err->code);
-}
-
-static void open_db(fixture *fx)
-{
-    char data[80];
-    freshet_error err = {0};
-    snprintf(data, sizeof data, "%s/data", fx->dir);
-    freshet_options options = {.data_dir = data, .memory_bytes = 64U << 20};
-    if (freshet_open(&fx->db, &options, &err) != FRESHET_OK) {
-        fail_msg("open: %s", err.text);
-    }
-}
-
-static int set_up(void **state)
-{
-    fixture *fx = calloc(1, sizeof *fx);
-    assert_non_null(fx);
-    snprintf(fx->dir, sizeof fx->dir, "/tmp/fr-ingest-XXXXXX");
-    assert_non_null(mkdtemp(fx->dir));
-    open_db(fx);
-    *state = fx;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    fixture *fx = *state;
-    assert_int_equal(freshet_close(fx->db, NULL), FRESHET_OK);
-    assert_int_equal(fr_os_remove_tree(fr_os_real(), fx->dir, NULL), FR_OK);
-    free(fx);
-    return 0;
-}
-
-static const char *path_of(const fixture *fx, const char *name)
-{
-    static char path[300];
-    snprintf(path, sizeof path, "%s/%s", fx->dir, name);
-    return path;
-}
-
-static void write_file(const fixture *fx, const char *name, const void *data, size_t size)
-{
-    FILE *file = fopen(path_of(fx, name), "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(data, 1, size, file), size);
-    assert_int_equal(fclose(file), 0);
-}
-
-static freshet_status ingest_with(fixture *fx, freshet_format format, const char *name, const char *did_docs,
-                                  freshet_error *err)
-{
-    char docs[300];
-    fx->report = (freshet_report){0};
-    fx->reject_count = 0;
-    if (did_docs != NULL) {
-        snprintf(docs, sizeof docs, "%s/%s", fx->dir, did_docs);
-    }
-    freshet_ingest_options options = {.format = format,
-                                      .did_docs = did_docs != NULL ? docs : NULL,
-                                      .on_reject = on_reject,
-                                      .reject_context = fx,
-                                      .stop = &fx->stop};
-    return freshet_ingest(fx->db, path_of(fx, name), &options, &fx->report, err);
-}
-
-static void ingest(fixture *fx, freshet_format format, const char *name)
-{
-    freshet_error err = {0};
-    if (ingest_with(fx, format, name, NULL, &err) != FRESHET_OK) {
-        fail_msg("%s: %s", name, err.text);
-    }
-    assert_int_equal(fx->report.read, fx->report.appended + fx->report.duplicate + fx->report.rejected);
-}
-
-static void expect(const fixture *fx, uint64_t appended, uint64_t duplicate, uint64_t rejected, uint64_t ignored)
-{
-    assert_int_equal(fx->report.appended, appended);
-    assert_int_equal(fx->report.duplicate, duplicate);
-    assert_int_equal(fx->report.rejected, rejected);
-    assert_int_equal(fx->report.ignored, ignored);
-}
-
-static void expect_place(const fixture *fx, size_t i, const char *name, const char *where)
-{
-    char want[300];
-    snprintf(want, sizeof want, "%s%s", path_of(fx, name), where);
-    assert_true(i < fx->reject_count);
-    assert_string_equal(fx->places[i], want);
-}
-
-/* ---- lines ---------------------------------------------------------------------------------------------------------- */
-
-static void put_post(fr_buffer *out, unsigned did, unsigned n)
-{
-    char rev[FR_TID_BYTES];
-    fr_tid_format(fr_tid_make(UINT64_C(1783175888000000) + n, 1), rev);
-    fr_buffer_printf(out,
-                     "{\"did\":\"did:plc:%024u\",\"time_us\":%llu,\"kind\":\"commit\",\"commit\":{\"rev\":\"%.13s\","
-                     "\"operation\":\"create\",\"collection\":\"app.bsky.feed.post\",\"rkey\":\"%.13s\",\"record\":"
-                     "{\"$type\":\"app.bsky.feed.post\",\"createdAt\":\"2026-07-04T14:38:08.999Z\",\"text\":\"n %u\"}}}",
-                     did, 1783175888000000ULL + n, rev, rev, n);
-}
-
-static void put_posts(fr_buffer *out, unsigned from, unsigned to)
-{
-    for (unsigned n = from; n < to; n++) {
-        put_post(out, n % 17, n);
-        fr_buffer_byte(out, '\n');
-    }
-}
-
-static fr_buffer posts(unsigned from, unsigned to)
-{
-    fr_buffer out;
-    fr_buffer_init(&out, 64U << 20);
-    put_posts(&out, from, to);
-    return out;
-}
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 static void test_every_line_is_taken_or_named(void **state)
 {
@@ -172,9 +21,11 @@ static void test_every_line_is_taken_or_named(void **state)
         "{\"did\":\"nodid\",\"time_us\":1,\"kind\":\"identity\",\"identity\":{}}",
         "{\"did\":\"did:plc:a\",\"kind\":\"identity\",\"identity\":{}}",
         "{\"did\":\"did:plc:a\",\"time_us\":\"1\",\"kind\":\"identity\",\"identity\":{}}",
-        "{\"did\":\"did:plc:a\",\"time_us\":1,\"kind\":\"commit\",\"commit\":{\"rev\":\"x\",\"operation\":\"delete\","
+        "{\"did\":\"did:plc:a\",\"time_us\":1,\"kind\":\"commit\",\"commit\":{\"rev\":\"x\","
+        "\"operation\":\"delete\","
         "\"collection\":\"a.b.c\",\"rkey\":\"x\"}}",
-        "{\"did\":\"did:plc:a\",\"time_us\":1,\"kind\":\"commit\",\"commit\":{\"rev\":\"3mptbypluud2a\",\"operation\":"
+        "{\"did\":\"did:plc:a\",\"time_us\":1,\"kind\":\"commit\",\"commit\":{\"rev\":"
+        "\"3mptbypluud2a\",\"operation\":"
         "\"upsert\",\"collection\":\"a.b.c\",\"rkey\":\"x\"}}",
         "\xff\xfe",
     };
@@ -286,7 +137,8 @@ static void test_lines_from_memory(void **state)
     freshet_error err = {0};
     freshet_report report = {0};
     fr_buffer_text(&text, "bad\n\n");
-    assert_int_equal(freshet_append_lines(fx->db, (const char *)text.data, text.size, &report, on_reject, fx, &err),
+    assert_int_equal(freshet_append_lines(fx->db, (const char *)text.data, text.size, &report,
+                                          on_reject, fx, &err),
                      FRESHET_OK);
     assert_int_equal(report.read, 3001);
     assert_int_equal(report.appended, 3000);
@@ -294,14 +146,16 @@ static void test_lines_from_memory(void **state)
     assert_int_equal(report.ignored, 1);
     assert_int_equal(report.last_seq, 3000);
     assert_string_equal(fx->places[0], "lines:3001");
-    for (size_t cut = 0; cut < 100; cut++) { /* exactly the bytes given are read: no padding behind them */
+    for (size_t cut = 0; cut < 100;
+         cut++) { /* exactly the bytes given are read: no padding behind them */
         char *copy = malloc(text.size - 5 - cut);
         assert_non_null(copy);
         memcpy(copy, text.data, text.size - 5 - cut);
         fx->reject_count = 0;
         report = (freshet_report){0};
         assert_int_equal(
-            freshet_append_lines(fx->db, copy, text.size - 5 - cut, &report, on_reject, fx, &err), FRESHET_OK);
+            freshet_append_lines(fx->db, copy, text.size - 5 - cut, &report, on_reject, fx, &err),
+            FRESHET_OK);
         assert_int_equal(report.duplicate + report.rejected, 3000);
         assert_int_equal(report.rejected, cut > 1);
         free(copy);
@@ -310,7 +164,7 @@ static void test_lines_from_memory(void **state)
     fr_buffer_done(&text);
 }
 
-/* ---- pipes ---------------------------------------------------------------------------------------------------------- */
+/* ---- pipes ----------------------------------------------------------------------------------- */
 
 typedef struct {
     char path[300];
@@ -318,21 +172,6 @@ typedef struct {
     fixture *fx;
     uint64_t seq_in_pause;
 } writer;
-
-static uint64_t seq_of(fixture *fx)
-{
-    freshet_progress progress;
-    freshet_progress_of(fx->db, &progress);
-    return progress.seq;
-}
-
-static bool wait_seq(fixture *fx, uint64_t seq)
-{
-    for (unsigned i = 0; i < 400 && seq_of(fx) < seq; i++) {
-        fr_sleep_ns(25000000);
-    }
-    return seq_of(fx) >= seq;
-}
 
 static void *write_slowly(void *context)
 {
@@ -343,7 +182,8 @@ static void *write_slowly(void *context)
     assert_int_equal(write(fd, w->text->data, half), (ssize_t)half);
     (void)wait_seq(w->fx, 1); /* the pipe pauses, and what came is visible */
     w->seq_in_pause = seq_of(w->fx);
-    assert_int_equal(write(fd, w->text->data + half, w->text->size - half), (ssize_t)(w->text->size - half));
+    assert_int_equal(write(fd, w->text->data + half, w->text->size - half),
+                     (ssize_t)(w->text->size - half));
     close(fd);
     return NULL;
 }
@@ -385,7 +225,7 @@ static void test_a_stop_is_seen(void **state)
     fr_thread_join(thread);
 }
 
-/* ---- sources in threads ----------------------------------------------------------------------------------------------- */
+/* ---- sources in threads ---------------------------------------------------------------------- */
 
 static void start_source(fixture *fx, const char *kind, const char *name)
 {
@@ -396,20 +236,6 @@ static void start_source(fixture *fx, const char *kind, const char *name)
     if (freshet_source_start(fx->db, &options, &err) != FRESHET_OK) {
         fail_msg("%s: %s", spec, err.text);
     }
-}
-
-static bool health_has(fixture *fx, const char *text)
-{
-    freshet_answer answer = {0};
-    freshet_error err = {0};
-    bool found = false;
-    for (unsigned i = 0; i < 200 && !found; i++) {
-        assert_int_equal(freshet_query(fx->db, "/health", 7, NULL, &answer, &err), FRESHET_OK);
-        found = memmem(answer.body, answer.body_size, text, strlen(text)) != NULL;
-        freshet_answer_free(&answer);
-        fr_sleep_ns(found ? 0 : 25000000);
-    }
-    return found;
 }
 
 static void feed_fifo(const char *path, const fr_buffer *text)
@@ -435,8 +261,8 @@ static void test_sources_follow_and_stop(void **state)
     assert_true(wait_seq(fx, 60));
     feed_fifo(path_of(fx, "pipe"), &third); /* another writer: the pipe is followed */
     assert_true(wait_seq(fx, 90));
-    static const char *const bad[] = {"jetstream:",         "jetstream:/no/such/file", "kafka:x", "car:ws://h/",
-                                      "jetstream:ws://h:0/", "frames:wss://h/"};
+    static const char *const bad[] = {"jetstream:",  "jetstream:/no/such/file", "kafka:x",
+                                      "car:ws://h/", "jetstream:ws://h:0/",     "frames:wss://h/"};
     for (size_t i = 0; i < FR_COUNT_OF(bad); i++) {
         freshet_source_options options = {.spec = bad[i]};
         assert_int_not_equal(freshet_source_start(fx->db, &options, &err), FRESHET_OK);
@@ -456,7 +282,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_packed_files, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_files_that_hold_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lines_from_memory, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_pipe_that_pauses_is_not_held_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_pipe_that_pauses_is_not_held_back, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_a_stop_is_seen, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_sources_follow_and_stop, set_up, tear_down),
     };

@@ -147,7 +147,7 @@ static void test_a_long_line_is_whole(void **state)
     line_buffer_done(&lines);
 }
 
-/* ---- did-docs ------------------------------------------------------------------------------------------------------- */
+/* ---- did-docs -------------------------------------------------------------------------------- */
 
 static fr_status note_did(void *context, fr_slice did, fr_slice document)
 {

@@ -19,14 +19,15 @@ static void test_addresses(void **state)
         const char *target, *name;
         uint64_t cursor;
     } cases[] = {
-        {"wss://jet.example/subscribe", "jet.example", 443, true, "/subscribe", "jetstream:wss://jet.example/subscribe",
-         0},
+        {"wss://jet.example/subscribe", "jet.example", 443, true, "/subscribe",
+         "jetstream:wss://jet.example/subscribe", 0},
         {"ws://h", "h", 80, false, "/subscribe", "jetstream:ws://h/subscribe", 0},
         {"ws://h/", "h", 80, false, "/", "jetstream:ws://h/", 0},
-        {"ws://127.0.0.1:6008/subscribe?wantedCollections=app.bsky.feed.post&cursor=77&x=1", "127.0.0.1", 6008, false,
-         "/subscribe?wantedCollections=app.bsky.feed.post&x=1",
+        {"ws://127.0.0.1:6008/subscribe?wantedCollections=app.bsky.feed.post&cursor=77&x=1",
+         "127.0.0.1", 6008, false, "/subscribe?wantedCollections=app.bsky.feed.post&x=1",
          "jetstream:ws://127.0.0.1:6008/subscribe?wantedCollections=app.bsky.feed.post&x=1", 77},
-        {"ws://[::1]:99?cursor=5", "::1", 99, false, "/subscribe", "jetstream:ws://[::1]:99/subscribe", 5},
+        {"ws://[::1]:99?cursor=5", "::1", 99, false, "/subscribe",
+         "jetstream:ws://[::1]:99/subscribe", 5},
         {"wss://h:443/s?cursor=0", "h", 443, true, "/s", "jetstream:wss://h/s", 0},
     };
     for (size_t i = 0; i < FR_COUNT_OF(cases); i++) {
@@ -47,10 +48,15 @@ static void test_bad_addresses(void **state)
 {
     (void)state;
     static const char *const cases[] = {
-        "http://h/",     "ws://",          "ws:///path",        "ws://h:0/",          "ws://h:65536/",
-        "ws://h:x/",     "ws://u@h/",      "ws://u:p@h/",       "ws://h/a b",         "ws://h/a\r\nX: y",
-        "ws://h/#frag",  "ws://[::1",      "ws://[]/",          "ws://h/?cursor=",    "ws://h/?cursor=1x",
-        "ws://h/?cursor=99999999999999999999", "ws://h/\x80", "ws://h:/",
+        "http://h/",         "ws://",
+        "ws:///path",        "ws://h:0/",
+        "ws://h:65536/",     "ws://h:x/",
+        "ws://u@h/",         "ws://u:p@h/",
+        "ws://h/a b",        "ws://h/a\r\nX: y",
+        "ws://h/#frag",      "ws://[::1",
+        "ws://[]/",          "ws://h/?cursor=",
+        "ws://h/?cursor=1x", "ws://h/?cursor=99999999999999999999",
+        "ws://h/\x80",       "ws://h:/",
     };
     for (size_t i = 0; i < FR_COUNT_OF(cases); i++) {
         ws_url url;
@@ -86,19 +92,23 @@ static void test_requests(void **state)
     char request[1024], accept[WS_ACCEPT_BYTES + 1];
     ws_url url;
     assert_int_equal(ws_url_parse(&url, "ws://h:81/s?a=b&cursor=9", NULL), FR_OK);
-    assert_int_equal(ws_request_format(&url, true, true, 12345, key, request, sizeof request, NULL), FR_OK);
-    assert_non_null(strstr(request, "GET /s?a=b&compress=true&cursor=12345 HTTP/1.1\r\nHost: h:81\r\n"));
-    assert_int_equal(ws_request_format(&url, false, false, 0, key, request, sizeof request, NULL), FR_OK);
+    assert_int_equal(ws_request_format(&url, true, true, 12345, key, request, sizeof request, NULL),
+                     FR_OK);
+    assert_non_null(
+        strstr(request, "GET /s?a=b&compress=true&cursor=12345 HTTP/1.1\r\nHost: h:81\r\n"));
+    assert_int_equal(ws_request_format(&url, false, false, 0, key, request, sizeof request, NULL),
+                     FR_OK);
     assert_non_null(strstr(request, "GET /s?a=b HTTP/1.1\r\n"));
     assert_int_equal(ws_url_parse(&url, "wss://[::1]/s?compress=true", NULL), FR_OK);
-    assert_int_equal(ws_request_format(&url, true, true, 0, key, request, sizeof request, NULL), FR_OK);
+    assert_int_equal(ws_request_format(&url, true, true, 0, key, request, sizeof request, NULL),
+                     FR_OK);
     assert_non_null(strstr(request, "GET /s?compress=true&cursor=0 HTTP/1.1\r\nHost: [::1]\r\n"));
     assert_int_equal(ws_request_format(&url, true, true, 0, key, request, 40, NULL), FR_LIMIT);
     ws_accept_of(key, accept);
     assert_string_equal(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="); /* RFC 6455 section 1.3 */
 }
 
-/* ---- answers -------------------------------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 #define ACCEPT "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 #define LINE "HTTP/1.1 101 Switching Protocols\r\n"
@@ -116,7 +126,8 @@ static void test_answers(void **state)
         {LINE UP CON ACC "\r\n", FR_OK},
         {LINE UP CON ACC "\r\nframes", FR_OK},
         {"HTTP/1.1 101\r\n" ACC CON UP "\r\n", FR_OK},
-        {LINE "UPGRADE:WebSocket\r\nconnection: keep-alive , upGrade\r\nServer: x\r\n" ACC "\r\n", FR_OK},
+        {LINE "UPGRADE:WebSocket\r\nconnection: keep-alive , upGrade\r\nServer: x\r\n" ACC "\r\n",
+         FR_OK},
         {LINE UP CON ACC, FR_AGAIN},
         {LINE UP CON ACC "\r", FR_AGAIN},
         {"", FR_AGAIN},
@@ -164,11 +175,13 @@ static void test_an_endless_answer(void **state)
     size_t size = 0;
     int at = snprintf(text, sizeof text, LINE UP);
     memset(text + at, 'x', sizeof text - (size_t)at);
-    assert_int_equal(ws_answer_parse(fr_slice_of(text, sizeof text), ACCEPT, &size, NULL), FR_LIMIT);
+    assert_int_equal(ws_answer_parse(fr_slice_of(text, sizeof text), ACCEPT, &size, NULL),
+                     FR_LIMIT);
     for (size_t i = (size_t)at; i + 6 <= sizeof text; i += 6) {
         memcpy(text + i, "a: b\r\n", 6);
     }
-    assert_int_equal(ws_answer_parse(fr_slice_of(text, sizeof text), ACCEPT, &size, NULL), FR_LIMIT);
+    assert_int_equal(ws_answer_parse(fr_slice_of(text, sizeof text), ACCEPT, &size, NULL),
+                     FR_LIMIT);
 }
 
 int main(void)
