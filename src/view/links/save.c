@@ -253,7 +253,9 @@ fr_status fr_links_save(fr_links *links, uint64_t seq, fr_error *err)
         return status;
     }
     FR_TRY(fr_store_load_commit(load, err));
-    memset(links->linked_touched, 0, links->linked_words / FR_LINKED_PAGE_WORDS);
+    if (links->linked_words != 0) {
+        memset(links->linked_touched, 0, links->linked_words / FR_LINKED_PAGE_WORDS);
+    }
     fr_links_version *fresh = NULL;
     FR_TRY(fr_links_version_new(&fresh, links, seq, err));
     fr_rcu_store(&links->current, fresh);
