@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// A proof is the way down to a key. For a key that is absent the way ends at a null link between
+// the two keys that are its neighbours in the whole tree: both are on the way, since nothing lies
+// between them. (The key's own layer would end it earlier; other readers go all the way, so a proof
+// that stops there would not convince them, and ours asks for what theirs do.)
+#include "cursor.h"
+
+static void put_slot(const fr_repo *repo, uint32_t slot_at, fr_buffer *out)
+{
+    fr_cid cid;
+    const block_slot *slot = &repo->index.slots[slot_at];
+    memcpy(cid.bytes, repo->input.data + block_offset(slot) - FR_CID_BYTES, FR_CID_BYTES);
+    fr_car_put_block(out, &cid, repo_data(repo, slot));
+}
+
+static void put_start(const fr_repo *repo, fr_buffer *out)
+{
+    fr_car_put_header(out, &repo->header.root);
+    if (!repo->options.bare) {
+        put_slot(repo, repo_find(repo, repo->header.root.bytes), out);
+    }
+}
+
+/* The record's bytes may be those of the commit or of a node on the path: then they are there. */
+static bool is_on_path(const fr_cursor *c, uint32_t slot)
+{
+    bool on_path = !c->repo->options.bare && slot == repo_find(c->repo, c->repo->header.root.bytes);
+    for (size_t i = 0; i < c->depth; i++) {
+        on_path |= c->levels[i].slot == slot;
+    }
+    return on_path;
+}
+
+static fr_status put_record(fr_cursor *c, uint32_t index, fr_buffer *out, fr_error *err)
+{
+    const cursor_level *level = cursor_top(c);
+    const node_entry *entry = cursor_entry(c, level, index);
+    uint32_t slot = repo_find(c->repo, level->view.block.data + entry->value_at);
+    if (slot == BLOCK_NONE) {
+        return c->repo->options.partial
+                   ? FR_OK
+                   : fr_fail_code(err, FR_MALFORMED,
+                                  level->base + entry->value_at - NODE_LINK_HEAD_BYTES,
+                                  "tree-missing-record", "repo: a record's block is absent");
+    }
+    FR_TRY(cursor_verify(c, slot, err));
+    if (!is_on_path(c, slot)) {
+        put_slot(c->repo, slot, out);
+    }
+    return FR_OK;
+}
+
+fr_status fr_proof_make(const fr_repo *repo, fr_slice key, fr_buffer *out, bool *present,
+                        fr_error *err)
+{
+    fr_cleanup(fr_cursor_closep) fr_cursor *c = NULL;
+    size_t start = out->size;
+    uint32_t index = 0;
+    FR_TRY(fr_cursor_open(&c, repo, NULL, err));
+    FR_TRY(cursor_search(c, key, present, &index, err));
+    put_start(repo, out);
+    for (size_t i = 0; i < c->depth; i++) {
+        put_slot(repo, c->levels[i].slot, out);
+    }
+    fr_status status = *present ? put_record(c, index, out, err) : FR_OK;
+    status = status == FR_OK ? fr_buffer_status(out, err) : status;
+    if (status != FR_OK) {
+        out->size = start;
+    }
+    return status;
+}
+
+static fr_status check(const fr_repo *repo, fr_slice key, bool record_optional, fr_proof *out,
+                       fr_error *err)
+{
+    fr_cleanup(fr_cursor_closep) fr_cursor *c = NULL;
+    uint32_t index = 0;
+    FR_TRY(fr_cursor_open(&c, repo, NULL, err));
+    FR_TRY(cursor_search(c, key, &out->present, &index, err));
+    out->nodes = c->depth;
+    if (!out->present) {
+        return FR_OK;
+    }
+    const cursor_level *level = cursor_top(c);
+    uint32_t cid_at = cursor_entry(c, level, index)->value_at;
+    memcpy(out->cid.bytes, level->view.block.data + cid_at, FR_CID_BYTES);
+    uint32_t slot = repo_find(repo, out->cid.bytes);
+    if (slot != BLOCK_NONE) {
+        out->record = repo_data(repo, &repo->index.slots[slot]);
+        out->offset = block_offset(&repo->index.slots[slot]);
+    } else if (!record_optional) {
+        return fr_fail_code(err, FR_MALFORMED, level->base + cid_at - NODE_LINK_HEAD_BYTES,
+                            "tree-missing-record", "repo: a record's block is absent");
+    }
+    return FR_OK;
+}
+
+fr_status fr_proof_check(fr_slice input, fr_slice key, const fr_repo_options *options,
+                         fr_proof *out, fr_error *err)
+{
+    fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
+    fr_repo_options strict = *options;
+    fr_proof proof = {.present = false};
+    strict.level = FR_LEVEL_FULL;
+    strict.partial = true;
+    FR_TRY(fr_repo_open(&repo, input, &strict, err));
+    FR_TRY(check(repo, key, options->partial, &proof, err));
+    if (!strict.bare) {
+        proof.commit = *fr_repo_commit(repo);
+    }
+    *out = proof;
+    return FR_OK;
+}
+
+/* ---- writing again --------------------------------------------------------------------------- */
+
+/* Each block once: a bit for each slot that was written. */
+typedef struct {
+    const fr_repo *repo;
+    fr_buffer *out;
+    fr_buffer written;
+} rewriter;
+
+static void put_once(rewriter *w, uint32_t slot)
+{
+    uint8_t bit = (uint8_t)(1u << (slot % 8));
+    if ((w->written.data[slot / 8] & bit) == 0) {
+        w->written.data[slot / 8] |= bit;
+        put_slot(w->repo, slot, w->out);
+    }
+}
+
+static void put_node(void *context, const fr_cursor *c)
+{
+    put_once(context, c->levels[c->depth - 1].slot);
+}
+
+static fr_status rewrite(rewriter *w, fr_cursor *c, fr_error *err)
+{
+    fr_repo_item item;
+    fr_status status;
+    while ((status = fr_cursor_next(c, &item, err)) == FR_OK) {
+        if (item.kind == FR_ITEM_RECORD) {
+            put_once(w, repo_find(w->repo, item.cid.bytes));
+        }
+        FR_TRY(fr_buffer_status(w->out, err));
+    }
+    return status == FR_END ? fr_buffer_status(w->out, err) : status;
+}
+
+fr_status fr_repo_write_streamable(const fr_repo *repo, fr_buffer *out, fr_error *err)
+{
+    fr_cleanup(fr_cursor_closep) fr_cursor *c = NULL;
+    rewriter w = {.repo = repo, .out = out};
+    size_t bytes = repo->index.capacity / 8 + 1;
+    FR_TRY(fr_cursor_open(&c, repo, NULL, err));
+    fr_buffer_init(&w.written, bytes);
+    if (fr_buffer_reserve(&w.written, bytes) == NULL) {
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: writer");
+    }
+    memset(w.written.data, 0, bytes);
+    c->on_node = put_node;
+    c->node_context = &w;
+    fr_car_put_header(out, &repo->header.root);
+    if (!repo->options.bare) {
+        put_once(&w, repo_find(repo, repo->header.root.bytes));
+    }
+    fr_status status = rewrite(&w, c, err);
+    fr_buffer_done(&w.written);
+    return status;
+}
