@@ -170,17 +170,31 @@ static bool is_store(const rocks_store *store)
     return fr_os_exists(fr_os_real(), current);
 }
 
+/** Between the look at the list of files and the opening of them the owner may merge some away:
+ *  then the list is read again. Once open, files that the owner removes stay readable. */
+static fr_status open_reader(rocks_store *store, fr_error *err)
+{
+    enum { TRIES = 20 };
+    char *message = NULL;
+    if (!is_store(store)) {
+        return FR_NOT_FOUND;
+    }
+    rocksdb_options_set_max_open_files(store->options, -1); /* all at once, not when first read */
+    for (int i = 0; i < TRIES && store->db == NULL; i++) {
+        rocksdb_free(message);
+        message = NULL;
+        store->db = rocksdb_open_for_read_only(store->options, store->dir, 0, &message);
+    }
+    return message == NULL ? FR_OK
+                           : failed(err, message, FR_IO, "store: cannot be opened for reading");
+}
+
 static fr_status open_db(rocks_store *store, fr_error *err)
 {
     char *message = NULL;
     char load[FR_PATH_MAX];
     if (store->read_only) {
-        if (!is_store(store)) {
-            return FR_NOT_FOUND;
-        }
-        store->db = rocksdb_open_for_read_only(store->options, store->dir, 0, &message);
-        return message == NULL ? FR_OK
-                               : failed(err, message, FR_IO, "store: cannot be opened for reading");
+        return open_reader(store, err);
     }
     FR_TRY(fr_path(load, sizeof load, err, "%s/load", store->dir));
     FR_TRY(fr_os_mkdir(fr_os_real(), store->dir, err));
