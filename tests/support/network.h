@@ -432,7 +432,8 @@ static inline void net_random_links(net_source *s, net_event *e)
         }
         bool twice = false;
         for (unsigned j = 0; j < e->link_count; j++) {
-            twice = twice || (e->path[j] == path && e->target[j] == target);
+            bool same = e->path[j] == path && (e->target[j] == target || (edge && path < 2));
+            twice = twice || same; /* a record has one .subject */
         }
         if (!twice) {
             e->path[e->link_count] = (uint8_t)path;
