@@ -155,6 +155,12 @@ typedef struct {
     const char *did_docs;        /* as above */
     const char *zstd_dictionary; /* file; asks a Jetstream for compressed messages */
     uint32_t stall_s;            /* nothing for so long: reconnect; 0: 10 */
+    freshet_on_reject on_reject; /* from the source's thread; may be NULL */
+    /** "connected", "disconnected" (why says why; it will be tried again), "done", "failed". From
+     *  the source's thread; may be NULL. */
+    void (*on_state)(void *context, const char *source, const char *state,
+                     const freshet_error *why);
+    void *context; /* of both */
 } freshet_source_options;
 FRESHET_API FRESHET_MUST_USE freshet_status
 freshet_source_start(freshet *db, const freshet_source_options *options, freshet_error *err);

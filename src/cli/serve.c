@@ -49,6 +49,25 @@ static uint64_t wall_us(void)
     return fr_os_wall_us(fr_os_real());
 }
 
+static void on_source_reject(void *context, const char *place, const freshet_error *err)
+{
+    (void)context;
+    fr_log_kv(FR_LOG_WARN, "source.reject", "place", place, "code",
+              err->code == NULL ? "" : err->code, "reason", err->text == NULL ? "" : err->text);
+}
+
+static void on_source_state(void *context, const char *source, const char *state,
+                            const freshet_error *why)
+{
+    bool trouble = why->status != FRESHET_OK;
+    (void)context;
+    fr_log_kv(trouble ? FR_LOG_WARN : FR_LOG_INFO, "source.state", "source", source, "state", state,
+              "reason",
+              !trouble            ? ""
+              : why->text != NULL ? why->text
+                                  : fr_status_name((fr_status)why->status));
+}
+
 static int start_sources(const cli_daemon *daemon, freshet *db)
 {
     for (size_t i = 0; i < daemon->source_count; i++) {
@@ -57,6 +76,8 @@ static int start_sources(const cli_daemon *daemon, freshet *db)
             .spec = daemon->sources[i],
             .did_docs = daemon->did_docs,
             .zstd_dictionary = daemon->zstd_dictionary,
+            .on_reject = on_source_reject,
+            .on_state = on_source_state,
         };
         if (freshet_source_start(db, &options, &error) != FRESHET_OK) {
             return cli_fail(daemon->sources[i], &error);

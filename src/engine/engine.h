@@ -146,5 +146,3 @@ int fr_engine_put_metrics(void *engine, fr_buffer *out);
 
 void fr_engine_query_context(fr_engine *engine, fr_query_context *out);
 
-/** freshet_error and fr_error have one layout by construction: this copies. */
-void fr_error_export(const fr_error *from, freshet_error *to);

@@ -66,45 +66,51 @@ static void rev_text(uint64_t rev, char out[FR_TID_BYTES + 1])
 enum { LINE_BYTES = 1024 };
 
 /** Account number and record number to one line: a follow, a like, a post or a repost, by the record's number. */
-static void put_line(char line[LINE_BYTES], unsigned account, unsigned record, uint64_t rev, bool delete)
+static void put_line(char line[LINE_BYTES], unsigned account, unsigned record, uint64_t rev,
+                     bool delete)
 {
-    static const char *const collections[] = {"app.bsky.graph.follow", "app.bsky.feed.like", "app.bsky.feed.post",
-                                              "app.bsky.feed.repost"};
+    static const char *const collections[] = {"app.bsky.graph.follow", "app.bsky.feed.like",
+                                              "app.bsky.feed.post", "app.bsky.feed.repost"};
     char tid[FR_TID_BYTES + 1];
     char body[512];
     const char *collection = collections[record % 4];
     rev_text(rev, tid);
     switch (record % 4) {
-    case 0:
-        snprintf(body, sizeof body, "\"subject\":\"did:web:a%u.test\"", record % 17);
-        break;
-    case 2:
-        snprintf(body, sizeof body,
-                 "\"text\":\"hello %u\",\"facets\":[{\"features\":[{\"$type\":\"app.bsky.richtext.facet#link\","
-                 "\"uri\":\"https://example.com/%u\"}]}]",
-                 record, record % 13);
-        break;
-    default:
-        snprintf(body, sizeof body, "\"subject\":{\"uri\":\"at://did:web:a%u.test/app.bsky.feed.post/r%u\"}", record % 11,
-                 record % 7 * 4 + 2);
-        break;
+        case 0: snprintf(body, sizeof body, "\"subject\":\"did:web:a%u.test\"", record % 17); break;
+        case 2:
+            snprintf(body, sizeof body,
+                     "\"text\":\"hello "
+                     "%u\",\"facets\":[{\"features\":[{\"$type\":\"app.bsky.richtext.facet#link\","
+                     "\"uri\":\"https://example.com/%u\"}]}]",
+                     record, record % 13);
+            break;
+        default:
+            snprintf(body, sizeof body,
+                     "\"subject\":{\"uri\":\"at://did:web:a%u.test/app.bsky.feed.post/r%u\"}",
+                     record % 11, record % 7 * 4 + 2);
+            break;
     }
     int size = snprintf(line, LINE_BYTES,
-                        "{\"did\":\"did:web:a%u.test\",\"time_us\":%llu,\"kind\":\"commit\",\"commit\":{\"rev\":\"%s\","
+                        "{\"did\":\"did:web:a%u.test\",\"time_us\":%llu,\"kind\":\"commit\","
+                        "\"commit\":{\"rev\":\"%s\","
                         "\"operation\":\"%s\",\"collection\":\"%s\",\"rkey\":\"r%u\"",
                         account, (unsigned long long)(UINT64_C(1700000000000000) + rev), tid,
                         delete ? "delete" : "create", collection, record);
     snprintf(line + size, LINE_BYTES - (size_t)size,
-             delete ? "}}" : ",\"record\":{\"$type\":\"%s\",\"createdAt\":\"2024-01-01T00:00:00Z\",%s}}}", collection, body);
+             delete ? "}}"
+                    : ",\"record\":{\"$type\":\"%s\",\"createdAt\":\"2024-01-01T00:00:00Z\",%s}}}",
+             collection, body);
 }
 
 static void account_line(char line[LINE_BYTES], unsigned account, uint64_t at, const char *status)
 {
     snprintf(line, LINE_BYTES,
-             "{\"did\":\"did:web:a%u.test\",\"time_us\":%llu,\"kind\":\"account\",\"account\":{\"active\":%s%s%s%s,"
+             "{\"did\":\"did:web:a%u.test\",\"time_us\":%llu,\"kind\":\"account\",\"account\":{"
+             "\"active\":%s%s%s%s,"
              "\"did\":\"did:web:a%u.test\",\"seq\":%llu,\"time\":\"2024-01-01T00:00:00.%06lluZ\"}}",
-             account, (unsigned long long)(UINT64_C(1700000000000000) + at), status == NULL ? "true" : "false",
-             status == NULL ? "" : ",\"status\":\"", status == NULL ? "" : status, status == NULL ? "" : "\"", account,
+             account, (unsigned long long)(UINT64_C(1700000000000000) + at),
+             status == NULL ? "true" : "false", status == NULL ? "" : ",\"status\":\"",
+             status == NULL ? "" : status, status == NULL ? "" : "\"", account,
              (unsigned long long)at, (unsigned long long)at);
 }
 
@@ -165,7 +171,10 @@ static fr_status tell_story(freshet *db, unsigned from, unsigned to, freshet_rep
     begin_writing(&w, db);
     for (unsigned i = from; i < to; i++) {
         if (i % 97 == 50) {
-            account_line(line, i % 19, i, i % 2 == 0 ? "deactivated" : i % 3 == 0 ? "deleted" : NULL);
+            account_line(line, i % 19, i,
+                         i % 2 == 0   ? "deactivated"
+                         : i % 3 == 0 ? "deleted"
+                                      : NULL);
         } else if (i % 5 == 4 && i > 40) {
             unsigned victim = i - 37;
             put_line(line, victim % 19, victim, 1000 + i, true);
@@ -214,8 +223,8 @@ static void verify_world(const world *w)
 static void run_and_die(const world *w, unsigned from, unsigned to, unsigned checkpoint_events)
 {
     char command[256];
-    snprintf(command, sizeof command, "/proc/%ld/exe die %s %u %u %u", (long)getpid(), w->dir, from, to,
-             checkpoint_events);
+    snprintf(command, sizeof command, "/proc/%ld/exe die %s %u %u %u", (long)getpid(), w->dir, from,
+             to, checkpoint_events);
     assert_int_equal(system(command), 0); // NOLINT(cert-env33-c): this very program
 }
 
@@ -255,7 +264,8 @@ static void a_story_is_kept(void **state)
  *  the way must not label their later state with an earlier sequence. */
 static void views_ahead_of_a_replay_are_not_saved_backwards(void **state)
 {
-    static const char *const parts[] = {"resolver", "views/identity", "views/graph", "views/posts", "views/links"};
+    static const char *const parts[] = {"resolver", "views/identity", "views/graph", "views/posts",
+                                        "views/links"};
     world *w = *state;
     open_world(w, 0);
     assert_ok(tell_story(w->db, 0, 6000, NULL));
@@ -286,8 +296,8 @@ static void half_a_store_is_rebuilt(void **state)
         close_world(w);
         verify_world(w);
         done += 200;
-        snprintf(command, sizeof command, "rm -f %s/%s/%s", w->dir, folders[i % FR_COUNT_OF(folders)],
-                 files[i / FR_COUNT_OF(folders)]);
+        snprintf(command, sizeof command, "rm -f %s/%s/%s", w->dir,
+                 folders[i % FR_COUNT_OF(folders)], files[i / FR_COUNT_OF(folders)]);
         assert_int_equal(system(command), 0); // NOLINT(cert-env33-c): a folder of our own making
     }
 }
@@ -333,7 +343,8 @@ int main(int count, char **arguments)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_story_is_kept, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(views_ahead_of_a_replay_are_not_saved_backwards, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(views_ahead_of_a_replay_are_not_saved_backwards, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(half_a_store_is_rebuilt, set_up, tear_down),
         cmocka_unit_test_setup_teardown(verifying_beside_a_daemon_that_saves, set_up, tear_down),
     };

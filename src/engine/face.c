@@ -29,11 +29,11 @@ void fr_error_export(const fr_error *from, freshet_error *to)
     }
 }
 
-static freshet_status export(fr_status status, fr_error *error, freshet_error *err)
+freshet_status fr_status_export(fr_status status, const fr_error *error, freshet_error *err)
 {
-    if (status != FR_OK) {
-        error->status = status;
+    if (status != FR_OK && err != NULL) {
         fr_error_export(error, err);
+        err->status = (freshet_status)status;
     }
     return (freshet_status)status;
 }
@@ -121,7 +121,7 @@ freshet_status freshet_open(freshet **out, const freshet_options *options, fresh
     fr_error error = {0};
     freshet *engine = calloc(1, sizeof *engine);
     if (engine == NULL) {
-        return export(fr_fail(&error, FR_NOMEM, "engine"), &error, err);
+        return fr_status_export(fr_fail(&error, FR_NOMEM, "engine"), &error, err);
     }
     set_options(engine, options);
     fr_rcu_register_thread();
@@ -133,7 +133,7 @@ freshet_status freshet_open(freshet **out, const freshet_options *options, fresh
         }
         fr_engine_close_state(engine, NULL);
         free_engine(engine);
-        return export(status, &error, err);
+        return fr_status_export(status, &error, err);
     }
     *out = engine;
     return FRESHET_OK;
@@ -169,7 +169,7 @@ freshet_status freshet_close(freshet *engine, freshet_error *err)
     fr_engine_close_state(engine, status == FR_OK ? &error : NULL);
     status = status == FR_OK ? error.status : status;
     free_engine(engine);
-    return export(status, &error, err);
+    return fr_status_export(status, &error, err);
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */
@@ -230,7 +230,7 @@ freshet_status freshet_query(freshet *engine, const char *target, size_t target_
     if (buffers == NULL) {
         buffers = calloc(1, sizeof *buffers);
         if (buffers == NULL) {
-            return export(fr_fail(&error, FR_NOMEM, "answer"), &error, err);
+            return fr_status_export(fr_fail(&error, FR_NOMEM, "answer"), &error, err);
         }
         fr_buffer_init(&buffers->body, FR_QUERY_BODY_MAX);
         fr_buffer_init(&buffers->headers, HEADERS_MAX_BYTES);
@@ -245,7 +245,7 @@ freshet_status freshet_query(freshet *engine, const char *target, size_t target_
     answer->body_size = buffers->body.size;
     answer->headers = (const char *)buffers->headers.data;
     answer->headers_size = buffers->headers.size;
-    return export(status, &error, err);
+    return fr_status_export(status, &error, err);
 }
 
 void freshet_answer_free(freshet_answer *answer)
@@ -283,7 +283,8 @@ freshet_status freshet_checkpoint(freshet *engine, freshet_error *err)
 {
     fr_error error = {0};
     if (engine->options.read_only) {
-        return export(fr_fail(&error, FR_INVALID, "opened for reading only"), &error, err);
+        return fr_status_export(fr_fail(&error, FR_INVALID, "opened for reading only"), &error,
+                                err);
     }
     fr_mutex_lock(&engine->request_lock);
     uint64_t mine = ++engine->checkpoints_wanted;
@@ -293,7 +294,7 @@ freshet_status freshet_checkpoint(freshet *engine, freshet_error *err)
     fr_status status = engine->checkpoint_status;
     error = engine->checkpoint_error;
     fr_mutex_unlock(&engine->request_lock);
-    return export(status, &error, err);
+    return fr_status_export(status, &error, err);
 }
 
 /* ---- for sources ----------------------------------------------------------------------------- */

@@ -48,7 +48,8 @@ bool fr_engine_wants_save(const fr_engine *engine)
 fr_status fr_engine_save(fr_engine *engine, fr_error *err)
 {
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-        if (engine->view_seq[i] <= engine->seq) { /* else a replay has not reached it yet: what it saved stands */
+        if (engine->view_seq[i] <=
+            engine->seq) { /* else a replay has not reached it yet: what it saved stands */
             FR_TRY(FR_VIEWS[i]->checkpoint(engine->views[i], engine->seq, err));
         }
     }

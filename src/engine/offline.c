@@ -6,15 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static freshet_status export(fr_status status, fr_error *error, freshet_error *err)
-{
-    if (status != FR_OK) {
-        error->status = status;
-        fr_error_export(error, err);
-    }
-    return (freshet_status)status;
-}
-
 /* ---- dump and stat --------------------------------------------------------------------------- */
 
 static fr_status dump(const char *data_dir, uint64_t from, uint64_t count,
@@ -54,7 +45,7 @@ freshet_status freshet_log_dump(const char *data_dir, uint64_t from, uint64_t co
                                 void *context, freshet_error *err)
 {
     fr_error error = {0};
-    return export(dump(data_dir, from, count, line, context, &error), &error, err);
+    return fr_status_export(dump(data_dir, from, count, line, context, &error), &error, err);
 }
 
 freshet_status freshet_log_stat(const char *data_dir, char *out, size_t room, freshet_error *err)
@@ -75,7 +66,7 @@ freshet_status freshet_log_stat(const char *data_dir, char *out, size_t room, fr
                      ? fr_fail(&error, FR_LIMIT, "no room for the answer")
                      : FR_OK;
     }
-    return export(status, &error, err);
+    return fr_status_export(status, &error, err);
 }
 
 /* ---- verify ---------------------------------------------------------------------------------- */
@@ -96,7 +87,8 @@ typedef struct {
 static fr_status open_one(const fr_view_context *context, unsigned i, saved_view *saved)
 {
     FR_TRY(FR_VIEWS[i]->saved(context, &saved->recorded, &saved->seq, NULL));
-    FR_TRY(FR_VIEWS[i]->open(&saved->view, context, &saved->seq, NULL)); /* may be a later one by now */
+    FR_TRY(FR_VIEWS[i]->open(&saved->view, context, &saved->seq,
+                             NULL)); /* may be a later one by now */
     return FR_VIEWS[i]->digest(saved->view, false, &saved->recorded, NULL);
 }
 
@@ -137,7 +129,8 @@ static bool same_digest(const fr_digest *a, const fr_digest *b)
 /** Compares one view, whose rebuilt digest at the saved sequence is known, with what its checkpoint says of itself and
  *  with what its rows say. */
 static void report(unsigned i, const saved_view *saved, const fr_digest *rebuilt,
-                   void (*each)(void *context, const char *json), void *context, uint32_t *different)
+                   void (*each)(void *context, const char *json), void *context,
+                   uint32_t *different)
 {
     char line[256];
     char text[FR_DIGEST_TEXT_BYTES + 1];
@@ -145,12 +138,13 @@ static void report(unsigned i, const saved_view *saved, const fr_digest *rebuilt
     bool ok = saved->status == FR_OK || saved->status == FR_NOT_FOUND;
     if (saved->status == FR_OK) {
         ok = same_digest(rebuilt, &saved->recorded) &&
-             FR_VIEWS[i]->digest(saved->view, true, &state, NULL) == FR_OK && same_digest(rebuilt, &state);
+             FR_VIEWS[i]->digest(saved->view, true, &state, NULL) == FR_OK &&
+             same_digest(rebuilt, &state);
     }
     *different += !ok;
     fr_digest_format(rebuilt, text);
-    snprintf(line, sizeof line, "{\"view\":\"%s\",\"digest\":\"%s\",\"seq\":%llu,\"ok\":%s}", FR_VIEWS[i]->name, text,
-             (unsigned long long)saved->seq, ok ? "true" : "false");
+    snprintf(line, sizeof line, "{\"view\":\"%s\",\"digest\":\"%s\",\"seq\":%llu,\"ok\":%s}",
+             FR_VIEWS[i]->name, text, (unsigned long long)saved->seq, ok ? "true" : "false");
     each(context, line);
 }
 
@@ -213,7 +207,7 @@ freshet_status freshet_verify(const freshet_options *options,
     fr_error error = {0};
     fr_engine *engine = calloc(1, sizeof *engine);
     if (engine == NULL) {
-        return export(fr_fail(&error, FR_NOMEM, "verify"), &error, err);
+        return fr_status_export(fr_fail(&error, FR_NOMEM, "verify"), &error, err);
     }
     engine->options = *options;
     engine->options.read_only = true; /* nothing is saved, whatever memory it takes */
@@ -227,5 +221,5 @@ freshet_status freshet_verify(const freshet_options *options,
     fr_engine_close_state(engine, NULL);
     fr_rcu_unregister_thread();
     free(engine);
-    return export(status, &error, err);
+    return fr_status_export(status, &error, err);
 }

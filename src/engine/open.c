@@ -219,6 +219,7 @@ fr_status fr_engine_open(fr_engine *engine, fr_error *err)
         FR_TRY(fr_log_open(&engine->log, engine->os, path, FR_LOG_SEGMENT_BYTES, err));
     }
     FR_TRY(fr_engine_open_views(engine, err));
+    engine->metrics.checkpoint_seq = fr_resolver_seq(engine->resolver);
     FR_TRY(fr_engine_replay(engine, UINT64_MAX, err));
     FR_TRY(recall_time(engine, err));
     engine->next_seq = fr_resolver_seq(engine->resolver) + 1;

@@ -106,13 +106,8 @@ __attribute__((noinline, cold)) void feeder_reject(feeder *f, const feeder_place
     f->rejected += events;
     if (f->on_reject != NULL) {
         char text[FR_PATH_MAX + 40];
-        freshet_error error = {(freshet_status)why->status,
-                               why->os,
-                               why->offset,
-                               why->code,
-                               why->text,
-                               why->file,
-                               why->line};
+        freshet_error error;
+        fr_error_export(why, &error);
         snprintf(text, sizeof text, place->is_line ? "%s:%llu" : "%s: offset %llu", place->name,
                  (unsigned long long)place->at);
         f->on_reject(f->reject_context, text, &error);

@@ -55,20 +55,6 @@ static void tell_progress(void *context)
     }
 }
 
-static freshet_status export(fr_status status, const fr_error *error, freshet_error *err)
-{
-    if (status != FR_OK && err != NULL) {
-        *err = (freshet_error){(freshet_status)status,
-                               error->os,
-                               error->offset,
-                               error->code,
-                               error->text,
-                               error->file,
-                               error->line};
-    }
-    return (freshet_status)status;
-}
-
 static fr_status run(ingest *in, did_keys *keys, const char *path, freshet_report *report,
                      fr_error *err)
 {
@@ -112,7 +98,7 @@ freshet_status freshet_ingest(freshet *db, const char *path, const freshet_inges
     fr_error error = {0};
     fr_status status = ingest_path(db, path, options, report, &error);
     /* Whatever kept a file from being read, its reader cannot mend it: one status. */
-    return export(status == FR_NOT_FOUND ? FR_IO : status, &error, err);
+    return fr_status_export(status == FR_NOT_FOUND ? FR_IO : status, &error, err);
 }
 
 /* ---- freshet_append_lines -------------------------------------------------------------------- */
@@ -125,7 +111,7 @@ freshet_status freshet_append_lines(freshet *db, const char *lines, size_t size,
     feeder feed;
     fr_status status = feeder_init(&feed, feeder_door_of(db), &error);
     if (status != FR_OK) {
-        return export(status, &error, err);
+        return fr_status_export(status, &error, err);
     }
     feed.on_reject = on_reject;
     feed.reject_context = context;
@@ -134,5 +120,5 @@ freshet_status freshet_append_lines(freshet *db, const char *lines, size_t size,
     fr_status finished =
         feeder_finish(&feed, report != NULL ? report : &here, status == FR_OK ? &error : &late);
     feeder_done(&feed);
-    return export(status == FR_OK ? finished : status, &error, err);
+    return fr_status_export(status == FR_OK ? finished : status, &error, err);
 }

@@ -145,6 +145,7 @@ static fr_status converse(live *l, ws_link *link, fr_error *err)
     uint64_t messages = 0;
     FR_TRY(upgrade(l, link, err));
     running_phase(l->source, FR_SOURCE_STREAMING);
+    running_tell(l->source, "connected", NULL);
     ws_session_options options = {.link = link,
                                   .on_message = on_message,
                                   .on_pause = on_pause,
@@ -205,6 +206,8 @@ static fr_status follow(live *l, fr_error *err)
             *err = why;
             return l->engine_failed ? status : FR_AGAIN;
         }
+        why.status = status;
+        running_tell(l->source, "disconnected", &why);
         FR_TRY(feeder_flush(l->feed, err));
         feeder_tell(l->feed);
         l->failures = l->feed->cursor > before ? 0 : l->failures + 1;

@@ -21,6 +21,9 @@ typedef struct {
     fr_source_state *state;   /* its counters are atomic */
     fr_thread thread;
     bool runs; /* owned by who starts and stops */
+    void (*on_state)(void *context, const char *source, const char *state,
+                     const freshet_error *why);
+    void *state_context;
 
     fr_mutex lock;
     fr_cond wake;
@@ -40,4 +43,17 @@ static inline void running_phase(running_source *source, uint32_t phase)
 {
     /* a figure, not a hand-over */
     __atomic_store_n(&source->state->phase, phase, __ATOMIC_RELAXED);
+}
+
+/** Tells whoever started the source. `why` may be NULL. */
+static inline void running_tell(const running_source *source, const char *state,
+                                const fr_error *why)
+{
+    freshet_error error = {0};
+    if (source->on_state != NULL) {
+        if (why != NULL) {
+            fr_error_export(why, &error);
+        }
+        source->on_state(source->state_context, source->state->name, state, &error);
+    }
 }

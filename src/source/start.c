@@ -50,6 +50,9 @@ static void *run_source(void *context)
     fr_status finished = feeder_finish(&source->feed, &report, &late);
     bool done = running_stopped(source) || (status == FR_OK && finished == FR_OK);
     running_phase(source, done ? FR_SOURCE_DONE : FR_SOURCE_FAILED);
+    fr_error *why = status != FR_OK ? &error : &late;
+    why->status = status != FR_OK ? status : finished;
+    running_tell(source, done ? "done" : "failed", done ? NULL : why);
     return NULL;
 }
 
@@ -112,6 +115,10 @@ static fr_status prepare(running_source *source, const freshet_source_options *o
     }
     FR_TRY(feeder_init(&source->feed, feeder_door_of(source->engine), err));
     source->feed.stop = &source->stop;
+    source->feed.on_reject = options->on_reject;
+    source->feed.reject_context = options->context;
+    source->on_state = options->on_state;
+    source->state_context = options->context;
     source->feed.state = source->state;
     snprintf(source->state->name, sizeof source->state->name, "%s",
              source->live ? source->url.name : options->spec);
@@ -159,14 +166,5 @@ freshet_status freshet_source_start(freshet *db, const freshet_source_options *o
 {
     fr_error error = {0};
     fr_status status = start(db, options, &error);
-    if (status != FR_OK && err != NULL) {
-        *err = (freshet_error){(freshet_status)status,
-                               error.os,
-                               error.offset,
-                               error.code,
-                               error.text,
-                               error.file,
-                               error.line};
-    }
-    return (freshet_status)status;
+    return fr_status_export(status, &error, err);
 }

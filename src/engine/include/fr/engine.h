@@ -18,6 +18,11 @@
 
 typedef struct freshet fr_engine;
 
+/** An error of ours as the embedded face shows it; `to` may be NULL. */
+void fr_error_export(const fr_error *from, freshet_error *to);
+/** The end of every embedded call: the status, and *err filled unless it is FR_OK. */
+freshet_status fr_status_export(fr_status status, const fr_error *error, freshet_error *err);
+
 /* ---- sinks: what became of the input of one source ------------------------------------------- */
 
 /** Counters are written by the writer, read by anyone with fr_sink_report. */
