@@ -35,6 +35,7 @@ struct fr_links {
     uint64_t *linked; /* one bit a uid: ever linked, and not deleted since */
     size_t linked_words;
     uint8_t *linked_touched; /* one byte a page of bits, since the last checkpoint */
+    bool saved_ahead;        /* the store has steps that `current` has too */
     fr_top *top;
     fr_buffer row; /* of the digest */
 };

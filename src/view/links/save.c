@@ -236,6 +236,9 @@ fr_status fr_links_save(fr_links *links, uint64_t seq, fr_error *err)
     if (links->context.dir == NULL || links->context.read_only || seq == old->base_seq) {
         return FR_OK;
     }
+    if (links->saved_ahead) { /* a second load of the same steps would count them twice */
+        return fr_fail(err, FR_NOMEM, "links: no memory for a new recent part: reopen to save");
+    }
     fr_sort_key *keys = NULL;
     size_t count = 0;
     uint64_t fresh_lists = 0;
@@ -247,17 +250,22 @@ fr_status fr_links_save(fr_links *links, uint64_t seq, fr_error *err)
     __atomic_store_n(&links->totals.targetables_stored, stored + fresh_lists, __ATOMIC_RELAXED);
     status = status == FR_OK ? save_all(links, load, keys, count, seq, err) : status;
     free(keys);
-    if (status != FR_OK) {
+    if (status == FR_OK) {
+        status = fr_store_load_commit(load, err);
+    } else {
         fr_store_load_abort(load);
+    }
+    if (status != FR_OK) {
         __atomic_store_n(&links->totals.targetables_stored, stored, __ATOMIC_RELAXED);
         return status;
     }
-    FR_TRY(fr_store_load_commit(load, err));
     if (links->linked_words != 0) {
         memset(links->linked_touched, 0, links->linked_words / FR_LINKED_PAGE_WORDS);
     }
     fr_links_version *fresh = NULL;
+    links->saved_ahead = true;
     FR_TRY(fr_links_version_new(&fresh, links, seq, err));
+    links->saved_ahead = false;
     fr_rcu_store(&links->current, fresh);
     fr_rcu_retire(old, fr_links_version_unref);
     return FR_OK;
