@@ -81,6 +81,7 @@ struct freshet {
     size_t chunk_count;
     uint64_t next_seq;
     uint64_t since_checkpoint;
+    uint64_t save_failed_ns; /* when the last save failed; 0: it did not */
     fr_log_cursor cursors[FR_LOG_CURSORS_MAX]; /* not yet written */
     size_t cursor_count;
     uint64_t cursor_written_ns;

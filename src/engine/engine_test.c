@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The engine over real folders: what crashes between two saves leave behind, deleted folders, failing saves, a daemon that
-// goes on while others verify. Digests come from fr_engine_fold's own views, and `verify` judges them.
+// The engine over real folders: what crashes between two saves leave behind, deleted folders,
+// failing saves, a daemon that goes on while others verify. Digests come from fr_engine_fold's own
+// views, and `verify` judges them.
 #include "engine.h"
 
 #include <fr/posts.h>
@@ -17,7 +18,7 @@
 
 #define assert_ok(call) assert_int_equal((call), FR_OK)
 
-/* ---- a data directory and what is put into it --------------------------------------------------------------------------- */
+/* ---- a data directory and what is put into it ------------------------------------------------ */
 
 typedef struct {
     char dir[64];
@@ -65,7 +66,8 @@ static void rev_text(uint64_t rev, char out[FR_TID_BYTES + 1])
 
 enum { LINE_BYTES = 1024 };
 
-/** Account number and record number to one line: a follow, a like, a post or a repost, by the record's number. */
+/** Account number and record number to one line: a follow, a like, a post or a repost, by the
+ *  record's number. */
 static void put_line(char line[LINE_BYTES], unsigned account, unsigned record, uint64_t rev,
                      bool delete)
 {
@@ -163,7 +165,8 @@ static fr_status end_writing(writer *to, freshet_report *report)
     return status;
 }
 
-/** Events from..to of an endless story: puts, every fifth time a delete of an earlier record, now and then a status. */
+/** Events from..to of an endless story: puts, every fifth time a delete of an earlier record,
+ *  now and then a status. */
 static fr_status tell_story(freshet *db, unsigned from, unsigned to, freshet_report *report)
 {
     writer w;
@@ -219,7 +222,8 @@ static void verify_world(const world *w)
     assert_int_equal(different, 0);
 }
 
-/** Another process opens the directory, tells events from..to and ends as if killed: nothing is saved on the way out. */
+/** Another process opens the directory, tells events from..to and ends as if killed: nothing is
+ *  saved on the way out. */
 static void run_and_die(const world *w, unsigned from, unsigned to, unsigned checkpoint_events)
 {
     char command[256];
@@ -238,7 +242,7 @@ static int die(char **arguments)
     _exit(tell_story(w.db, from, to, NULL) == FR_OK ? 0 : 1);
 }
 
-/* ---- tests --------------------------------------------------------------------------------------------------------------- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static void a_story_is_kept(void **state)
 {
@@ -260,8 +264,9 @@ static void a_story_is_kept(void **state)
     verify_world(w);
 }
 
-/** A folder that is deleted comes back, while the other views, which are ahead of the replay, keep what they have: a save on
- *  the way must not label their later state with an earlier sequence. */
+/** A folder that is deleted comes back, while the other views, which are ahead of the replay,
+ *  keep what they have: a save on the way must not label their later state with an earlier
+ *  sequence. */
 static void views_ahead_of_a_replay_are_not_saved_backwards(void **state)
 {
     static const char *const parts[] = {"resolver", "views/identity", "views/graph", "views/posts",
@@ -282,7 +287,8 @@ static void views_ahead_of_a_replay_are_not_saved_backwards(void **state)
     }
 }
 
-/** A removal that a crash cut short: some files of a store are gone, any of them. What is left is thrown away and rebuilt. */
+/** A removal that a crash cut short: some files of a store are gone, any of them. What is left
+ *  is thrown away and rebuilt. */
 static void half_a_store_is_rebuilt(void **state)
 {
     static const char *const folders[] = {"resolver", "views/links"};
@@ -300,6 +306,29 @@ static void half_a_store_is_rebuilt(void **state)
                  folders[i % FR_COUNT_OF(folders)], files[i / FR_COUNT_OF(folders)]);
         assert_int_equal(system(command), 0); // NOLINT(cert-env33-c): a folder of our own making
     }
+}
+
+/** A disk that refuses checkpoints costs one attempt now and then, not one a group, and no
+ *  event. */
+static void failing_saves_are_not_retried_at_once(void **state)
+{
+    world *w = *state;
+    freshet_options options = {.data_dir = w->dir, .memory_bytes = 1 << 20}; /* always over it */
+    assert_int_equal(freshet_open(&w->db, &options, NULL), FRESHET_OK);
+    assert_ok(tell_story(w->db, 0, 200, NULL));
+    assert_int_equal(freshet_checkpoint(w->db, NULL), FRESHET_OK);
+    remove_part(w, "views/links/load");
+    for (unsigned i = 200; i < 4000; i += 100) {
+        assert_ok(tell_story(w->db, i, i + 100, NULL));
+    }
+    assert_int_not_equal(freshet_checkpoint(w->db, NULL), FRESHET_OK);
+    assert_in_range(w->db->metrics.checkpoint_failures, 1, 4);
+    char load[128];
+    snprintf(load, sizeof load, "%s/views/links/load", w->dir);
+    assert_ok(fr_os_mkdir(fr_os_real(), load, NULL));
+    assert_int_equal(freshet_checkpoint(w->db, NULL), FRESHET_OK);
+    close_world(w);
+    verify_world(w);
 }
 
 typedef struct {
@@ -346,6 +375,7 @@ int main(int count, char **arguments)
         cmocka_unit_test_setup_teardown(views_ahead_of_a_replay_are_not_saved_backwards, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(half_a_store_is_rebuilt, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(failing_saves_are_not_retried_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(verifying_beside_a_daemon_that_saves, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

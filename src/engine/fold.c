@@ -55,8 +55,8 @@ fr_status fr_engine_save(fr_engine *engine, fr_error *err)
     }
     FR_TRY(fr_resolver_save(engine->resolver, err));
     engine->since_checkpoint = 0;
-    engine->metrics.checkpoints++;
-    engine->metrics.checkpoint_seq = engine->seq;
+    __atomic_add_fetch(&engine->metrics.checkpoints, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&engine->metrics.checkpoint_seq, engine->seq, __ATOMIC_RELAXED);
     return FR_OK;
 }
 

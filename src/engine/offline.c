@@ -71,7 +71,8 @@ freshet_status freshet_log_stat(const char *data_dir, char *out, size_t room, fr
 
 /* ---- verify ---------------------------------------------------------------------------------- */
 
-/** One view as its last checkpoint left it, held from the start to the end: a daemon may save anew meanwhile. */
+/** One view as its last checkpoint left it, held from the start to the end: a daemon may save
+ *  anew meanwhile. */
 typedef struct {
     void *view;
     fr_digest recorded; /* beside the saved state */
@@ -92,8 +93,8 @@ static fr_status open_one(const fr_view_context *context, unsigned i, saved_view
     return FR_VIEWS[i]->digest(saved->view, false, &saved->recorded, NULL);
 }
 
-/** Opens what is saved. Its ids are those of the engine that is being rebuilt, the same by construction; their texts are
- *  there when the rebuild has come so far. */
+/** Opens what is saved. Its ids are those of the engine that is being rebuilt, the same by
+ *  construction; their texts are there when the rebuild has come so far. */
 static void open_saved(fr_engine *engine, saved_views *saved)
 {
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
@@ -126,8 +127,8 @@ static bool same_digest(const fr_digest *a, const fr_digest *b)
     return a->lo == b->lo && a->hi == b->hi;
 }
 
-/** Compares one view, whose rebuilt digest at the saved sequence is known, with what its checkpoint says of itself and
- *  with what its rows say. */
+/** Compares one view, whose rebuilt digest at the saved sequence is known, with what its
+ *  checkpoint says of itself and with what its rows say. */
 static void report(unsigned i, const saved_view *saved, const fr_digest *rebuilt,
                    void (*each)(void *context, const char *json), void *context,
                    uint32_t *different)

@@ -222,7 +222,8 @@ fr_status fr_engine_open(fr_engine *engine, fr_error *err)
     engine->metrics.checkpoint_seq = fr_resolver_seq(engine->resolver);
     FR_TRY(fr_engine_replay(engine, UINT64_MAX, err));
     FR_TRY(recall_time(engine, err));
-    engine->next_seq = fr_resolver_seq(engine->resolver) + 1;
+    /* not the resolver's: a replay may have skipped what an older version took for new */
+    engine->next_seq = engine->seq + 1;
     return FR_OK;
 }
 

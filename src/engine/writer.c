@@ -342,7 +342,7 @@ static void take_batch(fr_engine *engine, fr_group *group, fr_batch *batch)
             poison(engine, status, &error);
         }
     }
-    engine->metrics.batches++;
+    __atomic_add_fetch(&engine->metrics.batches, 1, __ATOMIC_RELAXED);
     __atomic_add_fetch(&engine->metrics.appended, ack.appended, __ATOMIC_RELAXED);
     __atomic_add_fetch(&engine->metrics.duplicate, ack.duplicate, __ATOMIC_RELAXED);
     __atomic_add_fetch(&engine->metrics.cid_unverified, ack.cid_unverified, __ATOMIC_RELAXED);
@@ -381,9 +381,9 @@ static void save(fr_engine *engine)
         freshet_slow slow = {.what = "checkpoint", .total_us = took_ns / 1000};
         engine->options.on_slow(engine->options.slow_context, &slow);
     }
+    engine->save_failed_ns = status == FR_OK ? 0 : fr_os_monotonic_ns(engine->os);
     if (status != FR_OK) {
-        engine->metrics.checkpoint_failures++;
-        engine->since_checkpoint = 0; /* the log has everything; try again after as many events */
+        __atomic_add_fetch(&engine->metrics.checkpoint_failures, 1, __ATOMIC_RELAXED);
     }
     fr_mutex_lock(&engine->request_lock);
     engine->checkpoint_status = status;
@@ -393,12 +393,17 @@ static void save(fr_engine *engine)
     fr_mutex_unlock(&engine->request_lock);
 }
 
+/** After a save that failed the log still has everything: the next attempt, which writes whole
+ *  views, can wait, however full the memory is. Whoever asks is served at once. */
 static bool save_is_due(fr_engine *engine)
 {
+    const uint64_t retry_ns = UINT64_C(10000000000);
     fr_mutex_lock(&engine->request_lock);
     bool asked = engine->checkpoints_done < engine->checkpoints_wanted;
     fr_mutex_unlock(&engine->request_lock);
-    return asked || fr_engine_wants_save(engine);
+    bool waits = engine->save_failed_ns != 0 &&
+                 fr_os_monotonic_ns(engine->os) - engine->save_failed_ns < retry_ns;
+    return asked || (!engine->poisoned && !waits && fr_engine_wants_save(engine));
 }
 
 /** Runs until the queue is closed and empty; on return everything taken is durable and
