@@ -215,8 +215,38 @@ static fr_status next_key(node_reader *r, const uint8_t *key_at, const uint8_t *
     return FR_OK;
 }
 
+bool node_keys_check(node_keys *keys)
+{
+    uint64_t heads[NODE_KEYS_LATER];
+    hash_keys(keys->at, keys->count, heads);
+    for (size_t i = 0; i < keys->count; i++) {
+        /* A head of 64 zeros would be layer 32 or more: whoever calls reads the node again, key by
+         * key. */
+        keys->wrong |= heads[i] == 0 || __builtin_clzll(heads[i] | 1) / 2 != keys->layer;
+    }
+    keys->count = 0;
+    return !keys->wrong;
+}
+
+/* Can this key's layer wait for others? It is copied then. */
+static bool leave_layer(const node_reader *r)
+{
+    node_keys *later = r->rules->later;
+    if (later == NULL || r->layer != later->layer || r->key_size > HASH_KEY_BYTES_MAX) {
+        return false;
+    }
+    if (later->count == NODE_KEYS_LATER && !node_keys_check(later)) {
+        return false;
+    }
+    hash_key_set(&later->at[later->count++], r->key, r->key_size);
+    return true;
+}
+
 static fr_status check_layer(node_reader *r, const uint8_t *key_at, fr_error *err)
 {
+    if (leave_layer(r)) {
+        return FR_OK;
+    }
     int layer = (int)fr_mst_layer(fr_slice_of(r->key, r->key_size));
     if (r->layer < 0) {
         r->layer = layer;
@@ -329,7 +359,8 @@ fr_status node_read(fr_slice block, uint64_t base, const node_rules *rules, int 
     FR_TRY(read_count(&r, &count, err));
     FR_TRY(reserve_entries(entries, (size_t)count, err));
     node_entry *list = entries->at + entries->count;
-    node_view view = {.block = block, .first = entries->count, .count = (uint32_t)count};
+    node_view view = {
+        .block = block, .first = entries->count, .count = (uint32_t)count, .left_slot = UINT32_MAX};
     for (uint64_t i = 0; i < count; i++) {
         FR_TRY(read_entry(&r, i == 0, &list[i], err));
     }

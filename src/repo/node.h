@@ -10,6 +10,8 @@
 
 #include <fr/repo.h>
 
+#include "hash.h"
+
 #define NODE_KEY_BYTES_MAX 1024
 #define NODE_ENTRIES_MAX 8192
 #define NODE_BYTES_MAX (1u << 20)
@@ -34,12 +36,26 @@ typedef struct {
     size_t capacity;
 } node_entries;
 
+#define NODE_KEYS_LATER 32
+
+/** Keys whose layer is yet to be checked, all against the layer of one node or of siblings: hashed
+ *  together they cost half. */
+typedef struct {
+    hash_key at[NODE_KEYS_LATER];
+    size_t count;
+    int layer;
+    bool wrong; /* one of those that were hashed already belongs elsewhere */
+} node_keys;
+
 typedef struct {
     uint32_t entries_max;
     uint32_t bytes_max;
     uint32_t key_bytes_max;
     bool any_key;
     bool check_layers;
+    /* Not NULL: node_read may leave the layers of keys to it, where the layer is given and the same
+     * for all; the node is only sound when node_keys_check says so at the end. */
+    node_keys *later;
 } node_rules;
 
 typedef struct {
@@ -47,6 +63,7 @@ typedef struct {
     size_t first; /* index of its first entry in node_entries */
     uint32_t count;
     uint32_t left_at;   /* the CID in l, 0: none */
+    uint32_t left_slot; /* for the walker */
     int layer;          /* of its keys; -1 unknown */
     fr_slice first_key; /* in the block */
     fr_slice last_key;  /* in the scratch space; the same as first_key when there is one entry */
@@ -66,6 +83,9 @@ node_rules node_rules_of(const fr_repo_options *options);
 FR_MUST_USE fr_status node_read(fr_slice block, uint64_t base, const node_rules *rules, int layer,
                                 node_scratch *scratch, node_entries *entries, node_view *out,
                                 fr_error *err);
+
+/** Hashes what waits. false: this or an earlier key belongs to another layer. */
+bool node_keys_check(node_keys *keys);
 
 void node_entries_done(node_entries *entries);
 

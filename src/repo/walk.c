@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // The walk: an explicit stack of at most 129 nodes. A node is read and checked whole before
 // anything of it is delivered; then its links are resolved together, so that their cache misses
-// overlap, and its entries are handed out.
+// overlap, and its entries are handed out. Children are read ahead, some at once (family.c).
 //
 //      upper bound of the subtree right of key i = key i+1, or the node's own upper bound
 //      lower bound                               = key i
@@ -50,6 +50,7 @@ void fr_repo_close(fr_repo *repo)
         free(repo->keys[i]);
     }
     node_entries_done(&repo->entries);
+    free(repo->family.at);
     block_index_done(&repo->index);
     free(repo);
 }
@@ -60,7 +61,7 @@ void fr_repo_closep(fr_repo **repo)
     *repo = NULL;
 }
 
-static fr_status verify_hash(const fr_repo *repo, const block_slot *slot, fr_error *err)
+fr_status walk_verify_hash(const fr_repo *repo, const block_slot *slot, fr_error *err)
 {
     hash_job job = {.data = repo->input.data + block_offset(slot), .size = block_size(slot)};
     hash_blocks(&job, 1);
@@ -112,7 +113,7 @@ static fr_status open_commit(fr_repo *repo, fr_error *err)
     }
     const block_slot *slot = &repo->index.slots[at];
     if (repo->options.level == FR_LEVEL_LAZY) {
-        FR_TRY(verify_hash(repo, slot, err));
+        FR_TRY(walk_verify_hash(repo, slot, err));
     }
     fr_status status = fr_commit_parse(repo_data(repo, slot), &repo->commit, err);
     if (status != FR_OK) {
@@ -253,7 +254,7 @@ static fr_status deliver_record(fr_repo *repo, walk_level *level, const node_ent
     item->offset = block_offset(slot);
     bool first_time = (slot->where & BLOCK_WAS_RECORD) == 0;
     if (first_time && repo->options.level == FR_LEVEL_LAZY) {
-        FR_TRY(verify_hash(repo, slot, err));
+        FR_TRY(walk_verify_hash(repo, slot, err));
     }
     /* Trees over foreign keys (any_key) may hold raw blocks, which claim no data model. */
     bool opaque = repo->options.any_key && !car_cid_is_cbor(cid);
@@ -304,76 +305,37 @@ static fr_slice key_after(fr_repo *repo, size_t depth, const walk_level *level)
     return make_key(repo, depth, level, level->next + 1, level->key);
 }
 
-/* Finds the places of all links of a node: all slots are asked for, then all CIDs that they name,
- * then they are compared; so the misses of one node overlap. */
-static void resolve_links(fr_repo *repo, const node_view *view)
-{
-    const block_index *index = &repo->index;
-    node_entry *entries = repo->entries.at + view->first;
-    const uint8_t *block = view->block.data;
-    enum { BATCH = 32 };
-    uint64_t tags[BATCH][2];
-    for (uint32_t from = 0; from < view->count; from += BATCH) {
-        uint32_t count = FR_MIN(view->count - from, (uint32_t)BATCH);
-        for (uint32_t i = 0; i < count; i++) {
-            const node_entry *entry = &entries[from + i];
-            tags[i][0] = block_tag(index, block + entry->value_at);
-            tags[i][1] = 0;
-            block_prefetch(index, tags[i][0]);
-            if (entry->right_at != 0) {
-                tags[i][1] = block_tag(index, block + entry->right_at);
-                block_prefetch(index, tags[i][1]);
-            }
-        }
-        for (uint32_t i = 0; i < count; i++) {
-            block_prefetch_cid(index, tags[i][0]);
-            if (entries[from + i].right_at != 0) {
-                block_prefetch_cid(index, tags[i][1]);
-            }
-        }
-        for (uint32_t i = 0; i < count; i++) {
-            node_entry *entry = &entries[from + i];
-            entry->value_slot = block_index_find(index, tags[i][0], block + entry->value_at);
-            if (entry->right_at != 0) {
-                entry->right_slot = block_index_find(index, tags[i][1], block + entry->right_at);
-            }
-        }
-    }
-}
-
-static fr_status check_shape(const fr_repo *repo, const node_view *view, uint64_t base,
-                             fr_error *err)
+fr_status walk_check_shape(const node_view *view, uint64_t base, bool top, fr_error *err)
 {
     if (view->count != 0) {
         return FR_OK;
     }
-    if (repo->depth == 0 && view->left_at != 0) {
+    if (top && view->left_at != 0) {
         return fr_fail_code(err, FR_MALFORMED, base, "node-top", "repo: the top node has no entry");
     }
-    if (repo->depth != 0 && view->left_at == 0) {
+    if (!top && view->left_at == 0) {
         return fr_fail_code(err, FR_MALFORMED, base, "node-empty",
                             "repo: a node has neither keys nor children");
     }
     return FR_OK;
 }
 
-/* The first and last key of a node between the keys around it. */
-static fr_status check_bounds(const fr_repo *repo, const walk_level *level, fr_error *err)
+fr_status walk_check_bounds(const fr_repo *repo, const node_view *view, uint64_t base,
+                            fr_slice lower, fr_slice upper, fr_error *err)
 {
-    const node_view *view = &level->view;
     if (view->count == 0) {
         return FR_OK;
     }
     const node_entry *entries = &repo->entries.at[view->first];
     const node_entry *wrong = NULL;
-    if (level->lower.data != NULL && fr_slice_compare(view->first_key, level->lower) <= 0) {
+    if (lower.data != NULL && fr_slice_compare(view->first_key, lower) <= 0) {
         wrong = &entries[0];
-    } else if (level->upper.data != NULL && fr_slice_compare(view->last_key, level->upper) >= 0) {
+    } else if (upper.data != NULL && fr_slice_compare(view->last_key, upper) >= 0) {
         wrong = &entries[view->count - 1];
     }
     if (FR_UNLIKELY(wrong != NULL)) {
         uint32_t head = wrong->suffix_size < 24 ? 1 : wrong->suffix_size < 256 ? 2 : 3;
-        return fr_fail_code(err, FR_MALFORMED, level->base + wrong->suffix_at - head, "node-order",
+        return fr_fail_code(err, FR_MALFORMED, base + wrong->suffix_at - head, "node-order",
                             "repo: a subtree's key is outside its bounds");
     }
     return FR_OK;
@@ -391,44 +353,80 @@ static void note_node(fr_repo *repo, const node_view *view, block_slot *slot)
     note_reached(repo, slot, BLOCK_WAS_NODE);
 }
 
-/* Puts the node in `slot_at` on the stack. `link` is the offset of what named it. */
-static fr_status push_node(fr_repo *repo, uint32_t slot_at, uint64_t link, int layer,
-                           fr_slice lower, fr_slice upper, fr_error *err)
+/* Room on the stack for one level more. `link` is the offset of what named the node. */
+static fr_status level_room(fr_repo *repo, uint64_t link, fr_error *err)
 {
     if (repo->depth == NODE_LEVELS_MAX) {
         return fr_fail_code(err, FR_MALFORMED, link, "node-depth", "repo: more than 129 levels");
     }
+    return key_room(repo, repo->depth, err);
+}
+
+/* The node whose view is in its level, whole and sound, is the one that the walk is in now. */
+static void enter_level(fr_repo *repo, walk_level *level, block_slot *slot)
+{
+    note_node(repo, &level->view, slot);
+    level->next = 0;
+    level->stage = STAGE_LEFT;
+    level->key = level->view.count == 0 ? level->upper : level->view.first_key;
+    level->entries_end = repo->entries.count;
+    level->family_at = level->family_end = level->views_end = repo->family.count;
+    repo->depth++;
+}
+
+/* Puts the node in `slot_at` on the stack. */
+static fr_status push_node(fr_repo *repo, uint32_t slot_at, uint64_t link, int layer,
+                           fr_slice lower, fr_slice upper, fr_error *err)
+{
+    FR_TRY(level_room(repo, link, err));
     block_slot *slot = &repo->index.slots[slot_at];
     if (repo->options.level == FR_LEVEL_LAZY && (slot->where & BLOCK_WAS_NODE) == 0) {
-        FR_TRY(verify_hash(repo, slot, err));
+        FR_TRY(walk_verify_hash(repo, slot, err));
     }
-    FR_TRY(key_room(repo, repo->depth, err));
     walk_level *level = &repo->levels[repo->depth];
     level->base = block_offset(slot);
     level->lower = lower;
     level->upper = upper;
     FR_TRY(node_read(repo_data(repo, slot), level->base, &repo->rules, layer, &repo->scratch,
                      &repo->entries, &level->view, err));
-    FR_TRY(check_shape(repo, &level->view, level->base, err));
-    FR_TRY(check_bounds(repo, level, err));
-    resolve_links(repo, &level->view);
-    note_node(repo, &level->view, slot);
-    level->next = 0;
-    level->stage = STAGE_LEFT;
-    level->key = level->view.count == 0 ? upper : level->view.first_key;
-    repo->depth++;
+    FR_TRY(walk_check_shape(&level->view, level->base, repo->depth == 0, err));
+    FR_TRY(walk_check_bounds(repo, &level->view, level->base, lower, upper, err));
+    family_resolve(repo, &level->view, 1);
+    enter_level(repo, level, slot);
+    return FR_OK;
+}
+
+/* The same for one that was read ahead. */
+static fr_status push_member(fr_repo *repo, const node_view *view, uint32_t slot_at, uint64_t link,
+                             fr_slice lower, fr_slice upper, fr_error *err)
+{
+    FR_TRY(level_room(repo, link, err));
+    block_slot *slot = &repo->index.slots[slot_at];
+    walk_level *level = &repo->levels[repo->depth];
+    level->view = *view;
+    level->base = block_offset(slot);
+    level->lower = lower;
+    level->upper = upper;
+    enter_level(repo, level, slot);
     return FR_OK;
 }
 
 /* A child, or in a partial tree the range of keys that is not there. FR_OK: *delivered says whether
  * item was filled. */
-static fr_status enter_child(fr_repo *repo, const walk_level *parent, uint32_t cid_at,
-                             uint32_t slot_at, fr_slice lower, fr_slice upper, fr_repo_item *item,
-                             bool *delivered, fr_error *err)
+static fr_status enter_child(fr_repo *repo, walk_level *parent, uint32_t cid_at, uint32_t slot_at,
+                             fr_slice lower, fr_slice upper, fr_repo_item *item, bool *delivered,
+                             fr_error *err)
 {
     uint64_t link = parent->base + cid_at - NODE_LINK_HEAD_BYTES;
     *delivered = false;
     if (slot_at != BLOCK_NONE) {
+        if (parent->family_at == parent->family_end) {
+            family_read(repo, parent, slot_at, lower, upper);
+        }
+        if (FR_LIKELY(parent->family_at != parent->family_end)) {
+            return push_member(repo, &repo->family.at[parent->family_at++], slot_at, link, lower,
+                               upper, err);
+        }
         int layer = parent->view.layer > 0 ? parent->view.layer - 1 : -1;
         return push_node(repo, slot_at, link, layer, lower, upper, err);
     }
@@ -485,6 +483,7 @@ void fr_repo_rewind(fr_repo *repo)
     repo->reached = 0;
     repo->depth = 0;
     repo->entries.count = 0;
+    repo->family.count = 0;
     repo->any_top_key = false;
 }
 
@@ -497,12 +496,12 @@ static fr_status step(fr_repo *repo, fr_repo_item *item, bool *delivered, fr_err
         if (view->left_at == 0) {
             return FR_OK;
         }
-        uint32_t slot = repo_find(repo, view->block.data + view->left_at);
-        return enter_child(repo, level, view->left_at, slot, level->lower, level->key, item,
-                           delivered, err);
+        return enter_child(repo, level, view->left_at, view->left_slot, level->lower, level->key,
+                           item, delivered, err);
     }
     if (level->next == view->count) {
-        repo->entries.count = view->first;
+        repo->entries.count = level->entries_end;
+        repo->family.count = level->views_end;
         repo->depth--;
         return FR_OK;
     }

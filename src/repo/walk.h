@@ -20,7 +20,17 @@ typedef struct {
     fr_slice key;   /* of entries[next]; upper when there is none */
     uint32_t next;
     uint8_t stage;
+    /* Children that were read ahead (family.c): places in fr_repo.family, next and end. */
+    size_t family_at, family_end;
+    size_t entries_end, views_end; /* how much of either stack stays while this node is open */
 } walk_level;
+
+/** Nodes that were read and have not been entered, of all levels on the path, innermost last. */
+typedef struct {
+    node_view *at;
+    size_t count;
+    size_t capacity;
+} node_views;
 
 struct fr_repo {
     fr_slice input;
@@ -45,10 +55,28 @@ struct fr_repo {
     size_t depth;
     uint8_t (*keys[KEY_CHUNKS_MAX])[2][NODE_KEY_BYTES_MAX];
     node_entries entries;
+    node_views family;
+    node_keys later;
+    uint8_t bounds[2][NODE_KEY_BYTES_MAX]; /* keys of a parent, while its children are read ahead */
     node_scratch scratch;
     walk_level levels[NODE_LEVELS_MAX];
 };
 
+/** Reads the child of `parent` in `slot` and some of its next siblings at once, checks them whole
+ *  and resolves their links; `lower` and `upper` are the first one's bounds, `upper` also the key
+ *  that the parent has come to. What is sound stands in parent->family_at .. family_end then, and
+ *  may be nothing: who is left out is for push_node (walk.c) to judge. */
+void family_read(fr_repo *repo, walk_level *parent, uint32_t slot, fr_slice lower, fr_slice upper);
+/** Finds the places of all links of nodes that were read into repo->entries. */
+void family_resolve(fr_repo *repo, node_view *views, size_t count);
+/** A node that is entered at the current depth: does it have what its place asks for? */
+FR_MUST_USE fr_status walk_check_shape(const node_view *view, uint64_t base, bool top,
+                                       fr_error *err);
+/** The first and last key of a node between the keys around it. */
+FR_MUST_USE fr_status walk_check_bounds(const fr_repo *repo, const node_view *view, uint64_t base,
+                                        fr_slice lower, fr_slice upper, fr_error *err);
+/** Does the block in `slot` hash to its CID? */
+FR_MUST_USE fr_status walk_verify_hash(const fr_repo *repo, const block_slot *slot, fr_error *err);
 /** A repository that holds nothing yet. */
 FR_MUST_USE fr_status repo_new(fr_repo **out, fr_error *err);
 /** Slot of a CID, or BLOCK_NONE. */

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// Reading ahead. A node has about four entries, so the walk by itself waits for memory at every
+// turn: for the node, for the slot of each link, for the CID that the slot names. Siblings are
+// known before they are needed; some of them are read together, a family:
+//
+//      parent     [ e e e e ]                    its links are resolved: the children's slots are
+//                  / | | | \\                    known
+//      family     [..][..][..][..][..]           1. all their blocks are asked for
+//                                                2. each is read and checked, its keys' layers are
+//                                                   left for four lanes at a time
+//                  v v v v v v v v v v ...       3. all their links go through one queue:
+//                                                   slot asked for, 12 links later the CID that it
+//                                                   names, 12 later both are compared
+//
+// This is haste, not judgement. A family stops before the first child that is not perfectly sound,
+// and all of it is dropped when a layer is wrong; the walk then comes to that child by the ordinary
+// way, after the items before it, and finds the fault itself. So nothing here reports an error.
+//
+// FAMILY_MAX and FAMILY_ENTRIES bound what is read ahead on each level.
+#include "walk.h"
+
+#include <stdlib.h>
+
+#define FAMILY_MAX 16
+#define FAMILY_ENTRIES 64
+#define PREFETCH_LINES 10
+
+/* ---- links ----------------------------------------------------------------------------------- */
+
+#define QUEUE 32
+#define CID_AFTER 12
+#define FIND_AFTER 24
+
+typedef struct {
+    const block_index *index;
+    size_t count;
+    struct {
+        const uint8_t *cid;
+        uint32_t *slot;
+        uint64_t tag;
+    } links[QUEUE];
+} link_queue;
+
+static inline void ask_for_cid(link_queue *q, size_t i)
+{
+    block_prefetch_cid(q->index, q->links[i % QUEUE].tag);
+}
+
+static inline void find_link(link_queue *q, size_t i)
+{
+    *q->links[i % QUEUE].slot =
+        block_index_find(q->index, q->links[i % QUEUE].tag, q->links[i % QUEUE].cid);
+}
+
+static inline void put_link(link_queue *q, const uint8_t *cid, uint32_t *slot)
+{
+    size_t i = q->count++;
+    uint64_t tag = block_tag(q->index, cid);
+    block_prefetch(q->index, tag);
+    q->links[i % QUEUE].cid = cid;
+    q->links[i % QUEUE].slot = slot;
+    q->links[i % QUEUE].tag = tag;
+    if (i >= CID_AFTER) {
+        ask_for_cid(q, i - CID_AFTER);
+    }
+    if (i >= FIND_AFTER) {
+        find_link(q, i - FIND_AFTER);
+    }
+}
+
+static void drain_links(link_queue *q)
+{
+    for (size_t i = q->count - FR_MIN(q->count, (size_t)CID_AFTER); i < q->count; i++) {
+        ask_for_cid(q, i);
+    }
+    for (size_t i = q->count - FR_MIN(q->count, (size_t)FIND_AFTER); i < q->count; i++) {
+        find_link(q, i);
+    }
+}
+
+void family_resolve(fr_repo *repo, node_view *views, size_t count)
+{
+    link_queue q;
+    q.index = &repo->index;
+    q.count = 0;
+    for (size_t v = 0; v < count; v++) {
+        node_view *view = &views[v];
+        const uint8_t *block = view->block.data;
+        node_entry *entries = repo->entries.at + view->first;
+        if (view->left_at != 0) {
+            put_link(&q, block + view->left_at, &view->left_slot);
+        }
+        for (uint32_t i = 0; i < view->count; i++) {
+            put_link(&q, block + entries[i].value_at, &entries[i].value_slot);
+            if (entries[i].right_at != 0) {
+                put_link(&q, block + entries[i].right_at, &entries[i].right_slot);
+            }
+        }
+    }
+    drain_links(&q);
+}
+
+/* ---- the family ------------------------------------------------------------------------------ */
+
+static node_view *reserve_view(node_views *views)
+{
+    if (FR_UNLIKELY(views->count == views->capacity)) {
+        size_t capacity = FR_MAX(views->capacity * 2, (size_t)FAMILY_MAX * 4);
+        node_view *at = realloc(views->at, capacity * sizeof *at);
+        if (at == NULL) {
+            return NULL;
+        }
+        views->at = at;
+        views->capacity = capacity;
+    }
+    return &views->at[views->count];
+}
+
+/* The slots of the child that is wanted and of those after it, as far as they are here. */
+static size_t gather(const fr_repo *repo, const walk_level *parent, uint32_t slot,
+                     uint32_t slots[FAMILY_MAX])
+{
+    const node_entry *entries = repo->entries.at + parent->view.first;
+    size_t count = 0;
+    slots[count++] = slot;
+    for (uint32_t i = parent->next; i < parent->view.count && count < FAMILY_MAX; i++) {
+        if (entries[i].right_at == 0) {
+            continue;
+        }
+        if (entries[i].right_slot == BLOCK_NONE) {
+            break;
+        }
+        slots[count++] = entries[i].right_slot;
+    }
+    for (size_t i = 0; i < count; i++) {
+        fr_slice block = repo_data(repo, &repo->index.slots[slots[i]]);
+        size_t bytes = FR_MIN(block.size, (size_t)PREFETCH_LINES * 64);
+        for (size_t at = 0; at < bytes; at += 64) {
+            __builtin_prefetch(block.data + at);
+        }
+    }
+    return count;
+}
+
+/* The next sibling's bounds: `lower` and `upper` move on to the entry with the next child. */
+static bool next_bounds(fr_repo *repo, const walk_level *parent, uint32_t *at, fr_slice *lower,
+                        fr_slice *upper)
+{
+    const node_entry *entries = repo->entries.at + parent->view.first;
+    for (bool child = false; !child; ++*at) {
+        if (*at == parent->view.count) {
+            return false;
+        }
+        child = entries[*at].right_at != 0;
+        *lower = *upper;
+        if (*at + 1 == parent->view.count) {
+            *upper = parent->upper;
+            continue;
+        }
+        const node_entry *entry = &entries[*at + 1];
+        uint8_t *key = repo->bounds[*at & 1];
+        memcpy(key, lower->data, entry->prefix_size);
+        memcpy(key + entry->prefix_size, parent->view.block.data + entry->suffix_at,
+               entry->suffix_size);
+        *upper = fr_slice_of(key, (size_t)entry->prefix_size + entry->suffix_size);
+    }
+    return true;
+}
+
+static bool read_child(fr_repo *repo, const node_rules *rules, uint32_t slot_at, int layer,
+                       fr_slice lower, fr_slice upper)
+{
+    const block_slot *slot = &repo->index.slots[slot_at];
+    uint64_t base = block_offset(slot);
+    node_view *view = reserve_view(&repo->family);
+    if (view == NULL) {
+        return false;
+    }
+    size_t entries = repo->entries.count;
+    if (node_read(repo_data(repo, slot), base, rules, layer, &repo->scratch, &repo->entries, view,
+                  NULL) != FR_OK ||
+        walk_check_shape(view, base, false, NULL) != FR_OK ||
+        walk_check_bounds(repo, view, base, lower, upper, NULL) != FR_OK ||
+        (repo->options.level == FR_LEVEL_LAZY && (slot->where & BLOCK_WAS_NODE) == 0 &&
+         walk_verify_hash(repo, slot, NULL) != FR_OK)) {
+        repo->entries.count = entries;
+        return false;
+    }
+    repo->family.count++;
+    return true;
+}
+
+void family_read(fr_repo *repo, walk_level *parent, uint32_t slot, fr_slice lower, fr_slice upper)
+{
+    uint32_t slots[FAMILY_MAX];
+    repo->entries.count = parent->entries_end;
+    repo->family.count = parent->family_at = parent->family_end = parent->views_end;
+    if (repo->rules.check_layers && parent->view.layer <= 0) {
+        return;
+    }
+    int layer = repo->rules.check_layers ? parent->view.layer - 1 : -1;
+    size_t count = gather(repo, parent, slot, slots);
+    node_rules rules = repo->rules;
+    rules.later = &repo->later;
+    repo->later.count = 0;
+    repo->later.layer = layer;
+    repo->later.wrong = false;
+    uint32_t at = parent->next;
+    for (size_t i = 0; i < count && repo->entries.count < parent->entries_end + FAMILY_ENTRIES;
+         i++) {
+        if ((i != 0 && !next_bounds(repo, parent, &at, &lower, &upper)) ||
+            !read_child(repo, &rules, slots[i], layer, lower, upper)) {
+            break;
+        }
+    }
+    if (!node_keys_check(&repo->later)) {
+        repo->entries.count = parent->entries_end;
+        repo->family.count = parent->views_end;
+        return;
+    }
+    parent->family_end = repo->family.count;
+    family_resolve(repo, repo->family.at + parent->family_at,
+                   parent->family_end - parent->family_at);
+}
