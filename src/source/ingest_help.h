@@ -121,6 +121,17 @@ static inline void expect(const fixture *fx, uint64_t appended, uint64_t duplica
     assert_int_equal(fx->report.ignored, ignored);
 }
 
+/** `where` NULL: only the file is looked at. */
+static inline void expect_place_text(const fixture *fx, const char *place, const char *name,
+                                     const char *where)
+{
+    char want[700];
+    snprintf(want, sizeof want, "%s%s", path_of(fx, name), where == NULL ? ":" : where);
+    if (where == NULL ? strncmp(place, want, strlen(want)) != 0 : strcmp(place, want) != 0) {
+        fail_msg("%s is not at %s", place, want);
+    }
+}
+
 static inline void expect_place(const fixture *fx, size_t i, const char *name, const char *where)
 {
     char want[700];
