@@ -115,6 +115,14 @@ void fr_chain_prefetch(const fr_chains *chains, uint32_t uid)
     __builtin_prefetch(&table->at[slot_of(chains, table, uid)]);
 }
 
+void fr_chain_prefetch_head(const fr_chains *chains, uint32_t uid)
+{
+    const fr_chain *chain = fr_chain_find(chains, uid);
+    if (chain != NULL) {
+        __builtin_prefetch(fr_post_at(chains->rows, fr_chain_head(chain)), 1);
+    }
+}
+
 static uint64_t table_bytes(uint64_t slots)
 {
     return sizeof(fr_chain_table) + slots * sizeof(fr_chain);
@@ -236,12 +244,12 @@ static uint32_t steps_down(const fr_post_rows *rows, uint32_t row, uint32_t step
     return row;
 }
 
-/** One row more in the gap under mark `index` (that of the head: `count`); cuts it in two when it
- *  is too long. */
-static fr_status grow_gap(fr_chains *chains, fr_chain *chain, uint32_t index, fr_error *err)
+/** One row more in the gap under mark `index`, or under the head; cuts the gap in two when it is
+ *  too long. */
+static fr_status grow_gap(fr_chains *chains, fr_chain *chain, bool top, uint32_t index,
+                          fr_error *err)
 {
     enum { HALF = FR_CHAIN_GAP_MAX / 2 };
-    bool top = index == mark_count(chain->marks);
     uint32_t *gap = top ? &chain->top : &chain->marks->at[index].below;
     if (++*gap <= FR_CHAIN_GAP_MAX) {
         return FR_OK;
@@ -250,7 +258,7 @@ static fr_status grow_gap(fr_chains *chains, fr_chain *chain, uint32_t index, fr
     uint32_t middle = steps_down(chains->rows, from, HALF + !top);
     fr_chain_mark mark = {middle, *gap - HALF - 1};
     *gap = HALF;
-    return add_mark(chains, chain, index, mark, err);
+    return add_mark(chains, chain, top ? mark_count(chain->marks) : index, mark, err);
 }
 
 /** The lowest mark for which `above` holds of its row, or their count when there is none. */
@@ -311,12 +319,12 @@ fr_status fr_chain_insert(fr_chains *chains, uint32_t row, fr_error *err)
     fr_chain *chain = NULL;
     FR_TRY(own_chain(chains, r->uid, &chain, err));
     raise_newest(chain, fr_post_ms(r));
-    uint32_t count = mark_count(chain->marks);
     if (chain->head == 0 || fr_post_rows_compare(rows, chains->ids, chain->head, row) < 0) {
         r->prev = chain->head;
         __atomic_store_n(&chain->head, row, __ATOMIC_RELEASE); /* pairs with fr_chain_head */
-        return grow_gap(chains, chain, count, err);
+        return grow_gap(chains, chain, true, 0, err);
     }
+    uint32_t count = mark_count(chain->marks);
     uint32_t mark = lowest_above(chains, chain->marks, count, row, NULL);
     uint32_t above = mark == count ? chain->head : chain->marks->at[mark].row;
     for (uint32_t next; (next = fr_post_at(rows, above)->prev) != 0 &&
@@ -324,50 +332,123 @@ fr_status fr_chain_insert(fr_chains *chains, uint32_t row, fr_error *err)
         above = next;
     }
     link_below(rows, above, row);
-    return grow_gap(chains, chain, mark, err);
+    return grow_gap(chains, chain, mark == count, mark, err);
 }
 
-/** Marks as a long chain would have them that grew at its head. */
-static fr_status set_marks(fr_chains *chains, fr_chain *chain, uint64_t length, fr_error *err)
+/* ---- taking over chains that are linked ------------------------------------------------------ */
+
+enum { LANES = 16, STRIDE = FR_CHAIN_GAP_MAX / 2 + 1, LANE_ROOM_FIRST = 64 };
+
+/** One chain that is being walked. Its marks are collected as they are met, from the top. */
+typedef struct {
+    const fr_chain_start *start;
+    uint32_t row;
+    uint64_t length;
+    uint32_t *marks;
+    size_t mark_count, mark_room;
+} lane;
+
+static fr_status note_mark(lane *l, fr_error *err)
 {
-    enum { STRIDE = FR_CHAIN_GAP_MAX / 2 + 1 };
-    chain->top = (uint32_t)length;
-    if (length <= FR_CHAIN_GAP_MAX) {
+    if (l->mark_count == l->mark_room) {
+        size_t room = FR_MAX((size_t)LANE_ROOM_FIRST, l->mark_room * 2);
+        uint32_t *bigger = realloc(l->marks, room * sizeof *bigger);
+        if (bigger == NULL) {
+            return fr_fail(err, FR_NOMEM, "posts: marks");
+        }
+        l->marks = bigger;
+        l->mark_room = room;
+    }
+    l->marks[l->mark_count++] = l->row;
+    return FR_OK;
+}
+
+/** The marks that a chain of this length would have if it had grown at its head. */
+static fr_status set_marks(fr_chains *chains, fr_chain *chain, const lane *l, fr_error *err)
+{
+    chain->top = (uint32_t)l->length;
+    if (l->length <= FR_CHAIN_GAP_MAX) {
         return FR_OK;
     }
-    uint32_t count = (uint32_t)(length / STRIDE);
+    uint32_t count = (uint32_t)l->mark_count;
     fr_chain_marks *marks = malloc(sizeof *marks + count * sizeof marks->at[0]);
     if (marks == NULL) {
         return fr_fail(err, FR_NOMEM, "posts: marks");
     }
     marks->count = marks->room = count;
-    chain->top = STRIDE - 1;
-    uint32_t row = steps_down(chains->rows, chain->head, STRIDE - 1);
-    for (uint32_t i = count; i-- > 0;) {
-        marks->at[i] = (fr_chain_mark){row, STRIDE - 1};
-        row = i == 0 ? row : steps_down(chains->rows, row, STRIDE);
+    for (uint32_t i = 0; i < count; i++) {
+        marks->at[i] = (fr_chain_mark){l->marks[count - 1 - i], STRIDE - 1};
     }
-    marks->at[0].below = (uint32_t)(length - (uint64_t)count * STRIDE);
+    marks->at[0].below = (uint32_t)(l->length - (uint64_t)count * STRIDE);
+    chain->top = STRIDE - 1;
     chain->marks = marks;
     __atomic_add_fetch(&chains->bytes, count * sizeof marks->at[0], __ATOMIC_RELAXED);
     return FR_OK;
 }
 
-fr_status fr_chain_adopt(fr_chains *chains, uint32_t uid, uint32_t head, uint64_t limit,
-                         uint64_t *length, fr_error *err)
+static fr_status adopt(fr_chains *chains, const lane *l, fr_error *err)
 {
     fr_chain *chain = NULL;
-    FR_TRY(own_chain(chains, uid, &chain, err));
+    FR_TRY(own_chain(chains, l->start->uid, &chain, err));
     if (chain->head != 0) {
         return fr_fail(err, FR_CORRUPT, "posts: two chains of one author");
     }
-    chain->head = head;
-    raise_newest(chain, fr_post_ms(fr_post_at(chains->rows, head)));
-    *length = 0;
-    for (uint32_t row = head; row != 0; row = fr_post_prev(fr_post_at(chains->rows, row))) {
-        if (++*length > limit || fr_post_at(chains->rows, row)->uid != uid) {
-            return fr_fail(err, FR_CORRUPT, "posts: bad chain in the checkpoint");
+    chain->head = l->start->head;
+    raise_newest(chain, fr_post_ms(fr_post_at(chains->rows, chain->head)));
+    return set_marks(chains, chain, l, err);
+}
+
+/** One step down; the row after it is on its way from memory while the other lanes take theirs. */
+static fr_status step(const fr_chains *chains, lane *l, uint64_t *left, fr_error *err)
+{
+    const fr_post_row *r = fr_post_at(chains->rows, l->row);
+    if (*left == 0 || r->uid != l->start->uid) {
+        return fr_fail(err, FR_CORRUPT, "posts: bad chain in the checkpoint");
+    }
+    --*left;
+    if (l->length++ % STRIDE == STRIDE - 1) {
+        FR_TRY(note_mark(l, err));
+    }
+    l->row = r->prev;
+    __builtin_prefetch(fr_post_at(chains->rows, l->row));
+    return FR_OK;
+}
+
+static fr_status walk_lanes(fr_chains *chains, lane lanes[LANES], const fr_chain_start *starts,
+                            size_t count, uint64_t *left, fr_error *err)
+{
+    size_t begun = 0;
+    for (size_t done = 0; done < count;) {
+        for (size_t i = 0; i < LANES; i++) {
+            lane *l = &lanes[i];
+            if (l->row != 0) {
+                FR_TRY(step(chains, l, left, err));
+            } else if (l->start != NULL) {
+                FR_TRY(adopt(chains, l, err));
+                l->start = NULL;
+                done++;
+            } else if (begun < count) {
+                l->start = &starts[begun++];
+                l->row = l->start->head;
+                l->length = l->mark_count = 0;
+                fr_chain_prefetch(chains, l->start->uid);
+            }
         }
     }
-    return set_marks(chains, chain, *length, err);
+    return FR_OK;
+}
+
+fr_status fr_chains_adopt(fr_chains *chains, const fr_chain_start *starts, size_t count,
+                          uint64_t row_count, fr_error *err)
+{
+    lane lanes[LANES] = {0};
+    uint64_t left = row_count;
+    FR_TRY(fr_chains_reserve(chains, count, err));
+    fr_status status = walk_lanes(chains, lanes, starts, count, &left, err);
+    for (size_t i = 0; i < LANES; i++) {
+        free(lanes[i].marks);
+    }
+    FR_TRY(status);
+    return left == 0 ? FR_OK
+                     : fr_fail(err, FR_CORRUPT, "posts: rows without a chain in the checkpoint");
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // posts_bench [ROWS]: fills the view with ROWS (8 M) items of skewed authors, then reads timelines.
 //
-// 45 % replies, 35 % originals, 20 % reposts of the last 100,000 posts; half of all items by 1 % of the authors; each
-// item up to three seconds late. One author a follow-up page: cursors a hundred pages down.
+// 45 % replies, 35 % originals, 20 % reposts of the last 100,000 posts; half of all items by 1 % of
+// the authors; each item up to three seconds late. Then everything is saved and restored.
 #include <fr/cbor.h>
 #include <fr/codec.h>
 #include <fr/histogram.h>
@@ -11,7 +11,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { AUTHORS = 500000, POPULAR = 5000, BATCH = 4096, BODY_MAX = 160, PAGE = 50, READS = 2000, FOLLOWS_MAX = 10000 };
+enum {
+    AUTHORS = 500000,
+    POPULAR = 5000,
+    BATCH = 4096,
+    BODY_MAX = 160,
+    PAGE = 50,
+    READS = 2000,
+    FOLLOWS_MAX = 10000
+};
 #define BASE_US UINT64_C(1783175885000000)
 
 typedef struct {
@@ -67,13 +75,15 @@ static void make_event(bench *b, size_t i)
     }
     fr_cbor_put_key(&out, "createdAt");
     fr_cbor_put_text(&out, fr_slice_of(time, size));
-    b->events[i] = (fr_event){.seq = number, .time_us = time_us, .kind = FR_EVENT_PUT, .body = fr_buffer_view(&out)};
+    b->events[i] = (fr_event){
+        .seq = number, .time_us = time_us, .kind = FR_EVENT_PUT, .body = fr_buffer_view(&out)};
     b->events[i].cid.bytes[0] = 1;
     b->events[i].cid.bytes[1] = 0x71;
     for (size_t k = 4; k < FR_CID_BYTES; k += 8) {
         fr_store_u64le(b->events[i].cid.bytes + k, next_random(b));
     }
-    fr_ref ref = {some_author(b), repost ? b->repost : b->post, fr_tid_make(time_us, (uint32_t)number)};
+    fr_ref ref = {some_author(b), repost ? b->repost : b->post,
+                  fr_tid_make(time_us, (uint32_t)number)};
     b->facts[i] = (fr_fact){.event = &b->events[i], .uid = ref.uid, .ref = ref};
     if (repost) {
         fr_ref subject = b->recent[next_random(b) % FR_COUNT_OF(b->recent)];
@@ -87,7 +97,9 @@ static void make_event(bench *b, size_t i)
 
 static void open_views(bench *b, const char *dir)
 {
-    fr_view_context context = {.os = b->os, .resolver = b->resolver, .ids = fr_resolver_ids(b->resolver),
+    fr_view_context context = {.os = b->os,
+                               .resolver = b->resolver,
+                               .ids = fr_resolver_ids(b->resolver),
                                .views = b->views};
     uint64_t seq = 0;
     if (b->views[FR_VIEW_IDENTITY] == NULL) {
@@ -138,15 +150,18 @@ static void fill(bench *b)
     }
     fr_rcu_barrier();
     uint64_t bytes = fr_posts_ops.bytes(b->views[FR_VIEW_POSTS]);
-    printf("fill      %9llu rows  %9.0f rows/s  %6.1f bytes/row\n", (unsigned long long)b->seq, (double)b->seq / spent,
-           (double)bytes / (double)b->seq);
+    printf("fill      %9llu rows  %9.0f rows/s  %6.1f bytes/row\n", (unsigned long long)b->seq,
+           (double)b->seq / spent, (double)bytes / (double)b->seq);
 }
 
-static void report(const char *what, size_t follows, const fr_histogram *times, const fr_histogram *deep)
+static void report(const char *what, size_t follows, const fr_histogram *times,
+                   const fr_histogram *deep)
 {
-    printf("%-9s %6zu follows  page 1: p50 %7.1f p99 %7.1f us   page 20: p50 %7.1f p99 %7.1f us\n", what, follows,
-           (double)fr_histogram_quantile(times, 0.5) / 1e3, (double)fr_histogram_quantile(times, 0.99) / 1e3,
-           (double)fr_histogram_quantile(deep, 0.5) / 1e3, (double)fr_histogram_quantile(deep, 0.99) / 1e3);
+    printf("%-9s %6zu follows  page 1: p50 %7.1f p99 %7.1f us   page 20: p50 %7.1f p99 %7.1f us\n",
+           what, follows, (double)fr_histogram_quantile(times, 0.5) / 1e3,
+           (double)fr_histogram_quantile(times, 0.99) / 1e3,
+           (double)fr_histogram_quantile(deep, 0.5) / 1e3,
+           (double)fr_histogram_quantile(deep, 0.99) / 1e3);
 }
 
 static void read_timelines(bench *b, size_t follows)
@@ -161,12 +176,14 @@ static void read_timelines(bench *b, size_t follows)
         for (size_t i = 0; i < follows; i++) {
             authors[i] = some_author(b); /* a repeat does no harm here */
         }
-        fr_posts_request request = {.authors = authors, .author_count = follows, .as_of_seq = b->seq};
+        fr_posts_request request = {
+            .authors = authors, .author_count = follows, .as_of_seq = b->seq};
         for (int pages = 0; pages < 20; pages++) {
             size_t count = 0;
             bool more = false;
             uint64_t start_ns = fr_os_monotonic_ns(b->os);
-            must(fr_posts_merge(b->views[FR_VIEW_POSTS], &request, PAGE, page, &count, &more, NULL));
+            must(
+                fr_posts_merge(b->views[FR_VIEW_POSTS], &request, PAGE, page, &count, &more, NULL));
             uint64_t spent = fr_os_monotonic_ns(b->os) - start_ns;
             if (pages == 0 || pages == 19) {
                 fr_histogram_add(pages == 0 ? &first : &deep, spent);
@@ -191,7 +208,8 @@ static void read_newest(bench *b)
         size_t count = 0;
         bool more = false;
         uint64_t start_ns = fr_os_monotonic_ns(b->os);
-        must(fr_posts_newest(b->views[FR_VIEW_POSTS], b->seq, read != 0, below, PAGE, page, &count, &more, NULL));
+        must(fr_posts_newest(b->views[FR_VIEW_POSTS], b->seq, read != 0, below, PAGE, page, &count,
+                             &more, NULL));
         fr_histogram_add(read < 20 ? &first : &deep, fr_os_monotonic_ns(b->os) - start_ns);
         below = page[PAGE - 1].key;
     }

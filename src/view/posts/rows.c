@@ -88,16 +88,44 @@ static void put_slot(fr_posts_index *index, uint64_t slot, uint8_t tag, uint32_t
     __atomic_store_n(&index->tags[slot], tag, __ATOMIC_RELEASE);
 }
 
-static void move_slot(const fr_post_rows *rows, fr_posts_index *to, uint32_t row)
+static void prefetch_slot(const fr_posts_index *index, uint64_t hash)
+{
+    uint64_t slot = first_slot(index, hash);
+    __builtin_prefetch(&index->tags[slot], 1);
+    __builtin_prefetch(&index->rows[slot], 1);
+}
+
+static uint64_t hash_row(const fr_post_rows *rows, uint32_t row)
 {
     const fr_post_row *r = fr_post_at(rows, row);
-    uint64_t hash = hash_key(rows, r->uid, r->rkey, (r->when & FR_ROW_REPOST) != 0);
-    uint64_t slot = first_slot(to, hash);
-    while (to->tags[slot] != 0) {
-        slot = next_slot(to, slot);
+    return hash_key(rows, r->uid, r->rkey, (r->when & FR_ROW_REPOST) != 0);
+}
+
+/** The row becomes the newest of its key; true when the key is new. */
+static bool enter(const fr_post_rows *rows, fr_posts_index *index, uint32_t row)
+{
+    const fr_post_row *r = fr_post_at(rows, row);
+    uint64_t hash = hash_row(rows, row);
+    uint32_t found = 0;
+    uint64_t slot =
+        find_slot(rows, index, hash, r->uid, r->rkey, (r->when & FR_ROW_REPOST) != 0, &found);
+    put_slot(index, slot, tag_of(hash), row);
+    return found == 0;
+}
+
+/** Enters all rows in order of arrival: memory is read from front to back, and written where it was
+ *  fetched ahead. */
+static uint64_t enter_all(const fr_post_rows *rows, fr_posts_index *index)
+{
+    enum { AHEAD = 16 };
+    uint64_t keys = 0;
+    for (uint32_t row = 1; row < rows->end; row++) {
+        if (row + AHEAD < rows->end) {
+            prefetch_slot(index, hash_row(rows, row + AHEAD));
+        }
+        keys += fr_post_at(rows, row)->uid != 0 && enter(rows, index, row);
     }
-    to->rows[slot] = row;
-    to->tags[slot] = tag_of(hash);
+    return keys;
 }
 
 static fr_status resize(fr_post_rows *rows, uint64_t slots, fr_error *err)
@@ -107,11 +135,7 @@ static fr_status resize(fr_post_rows *rows, uint64_t slots, fr_error *err)
     if (bigger == NULL) {
         return fr_fail(err, FR_NOMEM, "posts: index");
     }
-    for (uint64_t i = 0; old != NULL && i < old->slots; i++) {
-        if (old->tags[i] != 0) {
-            move_slot(rows, bigger, old->rows[i]);
-        }
-    }
+    rows->index_used = enter_all(rows, bigger);
     fr_rcu_store(&rows->index, bigger);
     uint64_t before = old == NULL ? 0 : index_bytes(old->slots);
     __atomic_add_fetch(&rows->bytes, index_bytes(slots) - before, __ATOMIC_RELAXED);
@@ -121,10 +145,9 @@ static fr_status resize(fr_post_rows *rows, uint64_t slots, fr_error *err)
     return FR_OK;
 }
 
-fr_status fr_post_index_reserve(fr_post_rows *rows, uint64_t count, fr_error *err)
+fr_status fr_post_index_all(fr_post_rows *rows, fr_error *err)
 {
-    uint64_t slots = count / 4 * 5 + INDEX_FIRST; /* full at 80 % */
-    return slots <= rows->index->slots ? FR_OK : resize(rows, slots, err);
+    return resize(rows, (uint64_t)rows->end / 4 * 5 + INDEX_FIRST, err); /* full at 80 % */
 }
 
 uint32_t fr_post_find_row(const fr_post_rows *rows, uint32_t uid, uint64_t rkey, bool repost)
@@ -137,24 +160,15 @@ uint32_t fr_post_find_row(const fr_post_rows *rows, uint32_t uid, uint64_t rkey,
 
 void fr_post_prefetch(const fr_post_rows *rows, uint32_t uid, uint64_t rkey, bool repost)
 {
-    const fr_posts_index *index = rows->index;
-    uint64_t slot = first_slot(index, hash_key(rows, uid, rkey, repost));
-    __builtin_prefetch(&index->tags[slot]);
-    __builtin_prefetch(&index->rows[slot]);
+    prefetch_slot(rows->index, hash_key(rows, uid, rkey, repost));
 }
 
 fr_status fr_post_index(fr_post_rows *rows, uint32_t row, fr_error *err)
 {
-    const fr_post_row *r = fr_post_at(rows, row);
     if ((rows->index_used + 1) * 5 > rows->index->slots * 4) {
         FR_TRY(resize(rows, rows->index->slots / 2 * 3, err));
     }
-    bool repost = (r->when & FR_ROW_REPOST) != 0;
-    uint64_t hash = hash_key(rows, r->uid, r->rkey, repost);
-    uint32_t found = 0;
-    uint64_t slot = find_slot(rows, rows->index, hash, r->uid, r->rkey, repost, &found);
-    put_slot(rows->index, slot, tag_of(hash), row);
-    rows->index_used += found == 0;
+    rows->index_used += enter(rows, rows->index, row);
     return FR_OK;
 }
 

@@ -150,7 +150,8 @@ FR_MUST_USE fr_status fr_post_set_note(fr_post_rows *rows, uint32_t row, fr_post
 uint32_t fr_post_find_row(const fr_post_rows *rows, uint32_t uid, uint64_t rkey, bool repost);
 /** Makes the filled row the newest of its key. */
 FR_MUST_USE fr_status fr_post_index(fr_post_rows *rows, uint32_t row, fr_error *err);
-FR_MUST_USE fr_status fr_post_index_reserve(fr_post_rows *rows, uint64_t count, fr_error *err);
+/** Makes the index anew from the published rows; index_used then says how many keys they have. */
+FR_MUST_USE fr_status fr_post_index_all(fr_post_rows *rows, fr_error *err);
 void fr_post_prefetch(const fr_post_rows *rows, uint32_t uid, uint64_t rkey, bool repost);
 
 static inline uint64_t fr_posts_mix(uint64_t a, uint64_t b)

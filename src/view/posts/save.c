@@ -35,10 +35,6 @@ typedef struct {
     uint32_t row, subject_uid;
 } saved_note;
 
-typedef struct {
-    uint32_t uid, head;
-} saved_chain;
-
 _Static_assert(sizeof(saved_head) == 48 && sizeof(saved_row) == 64 && sizeof(saved_note) == 24,
                "no holes on disk");
 
@@ -177,7 +173,7 @@ static fr_status save_chains(save *s, bool count_only, fr_error *err)
 {
     const fr_chain_table *table = s->posts->chains.table;
     for (uint64_t i = 0; i < table->slots; i++) {
-        saved_chain out = {table->at[i].uid, next_saved(s, table->at[i].head)};
+        fr_chain_start out = {table->at[i].uid, next_saved(s, table->at[i].head)};
         if (out.uid == 0 || out.head == 0) {
             continue;
         }
@@ -277,20 +273,13 @@ static fr_status load_rows(restore *r, uint32_t *numbers, fr_error *err)
 /** Links and the index, in a second pass: a link may lead to a later row. */
 static fr_status link_rows(restore *r, const uint32_t *numbers, fr_error *err)
 {
-    enum { AHEAD = 12 };
     fr_post_rows *rows = &r->posts->rows;
-    uint32_t count = r->head.row_count;
-    FR_TRY(fr_post_index_reserve(rows, count, err));
-    for (uint32_t i = 0; i < count; i++) {
-        if (i + AHEAD < count) {
-            const saved_row *ahead = &r->rows[i + AHEAD];
-            fr_post_prefetch(rows, ahead->uid, ahead->rkey, (ahead->when & FR_ROW_REPOST) != 0);
-        }
+    for (uint32_t i = 0; i < r->head.row_count; i++) {
         uint32_t prev = r->rows[i].prev;
         fr_post_at(rows, numbers[i + 1])->prev = prev == 0 ? 0 : numbers[prev];
-        FR_TRY(fr_post_index(rows, numbers[i + 1], err));
     }
-    return rows->index_used == count ? FR_OK : corrupt(err);
+    FR_TRY(fr_post_index_all(rows, err));
+    return rows->index_used == r->head.row_count ? FR_OK : corrupt(err);
 }
 
 static fr_status load_notes(restore *r, fr_loader *loader, const uint32_t *numbers, uint64_t *dead,
@@ -312,19 +301,25 @@ static fr_status load_notes(restore *r, fr_loader *loader, const uint32_t *numbe
 static fr_status load_chains(restore *r, fr_loader *loader, const uint32_t *numbers, uint64_t live,
                              fr_error *err)
 {
-    uint64_t left = live;
-    FR_TRY(fr_chains_reserve(&r->posts->chains, r->head.chain_count, err));
-    for (uint32_t i = 0; i < r->head.chain_count; i++) {
-        saved_chain from;
-        uint64_t length = 0;
-        FR_TRY(fr_loader_get(loader, &from, sizeof from, err));
-        if (from.uid == 0 || from.head == 0 || from.head > r->head.row_count) {
-            return corrupt(err);
-        }
-        FR_TRY(fr_chain_adopt(&r->posts->chains, from.uid, numbers[from.head], left, &length, err));
-        left -= length;
+    uint32_t count = r->head.chain_count;
+    fr_slice saved;
+    FR_TRY(fr_loader_view(loader, count * sizeof(fr_chain_start), &saved, err));
+    fr_chain_start *starts = malloc(saved.size + 1);
+    if (starts == NULL) {
+        return fr_fail(err, FR_NOMEM, "posts: restore");
     }
-    return left == 0 && fr_loader_at_end(loader) ? FR_OK : corrupt(err);
+    fr_status status = fr_loader_at_end(loader) ? FR_OK : corrupt(err);
+    memcpy(starts, saved.data, saved.size);
+    for (uint32_t i = 0; status == FR_OK && i < count; i++) {
+        bool good =
+            starts[i].uid != 0 && starts[i].head != 0 && starts[i].head <= r->head.row_count;
+        status = good ? FR_OK : corrupt(err);
+        starts[i].head = good ? numbers[starts[i].head] : 0;
+    }
+    status =
+        status == FR_OK ? fr_chains_adopt(&r->posts->chains, starts, count, live, err) : status;
+    free(starts);
+    return status;
 }
 
 static fr_status load_all(restore *r, fr_loader *loader, fr_error *err)
