@@ -24,7 +24,7 @@ struct fr_resolver {
     uint64_t seq;
     uint64_t saved_seq;
     uint32_t saved_ids[4]; /* entries of each dictionary that are in the store */
-    uint64_t links_dropped;
+    uint64_t links_dropped; /* atomic: read by anyone */
     bool read_only;
 };
 

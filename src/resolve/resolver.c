@@ -26,7 +26,7 @@ uint64_t fr_resolver_seq(const fr_resolver *r)
 
 uint64_t fr_resolver_links_dropped(const fr_resolver *r)
 {
-    return r->links_dropped;
+    return __atomic_load_n(&r->links_dropped, __ATOMIC_RELAXED);
 }
 
 uint64_t fr_resolver_recent_bytes(const fr_resolver *r)
@@ -148,7 +148,7 @@ static fr_status extract(fr_resolver *r, const fr_event *event, const fr_link_te
         FR_TRY(fr_json_parse(r->json, event->body, false, &record, err));
         FR_TRY(fr_extract_json(r->extractor, record, links, count, &dropped, err));
     }
-    r->links_dropped += dropped;
+    __atomic_store_n(&r->links_dropped, r->links_dropped + dropped, __ATOMIC_RELAXED);
     return FR_OK;
 }
 

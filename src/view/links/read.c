@@ -373,10 +373,12 @@ size_t fr_links_top_of(fr_links *links, fr_links_top *out, size_t room)
 
 void fr_links_stats_of(fr_links *links, fr_links_stats *out)
 {
+    fr_rcu_read_lock();
     const fr_links_version *version = fr_rcu_load(&links->current);
     out->dids = __atomic_load_n(&links->totals.dids, __ATOMIC_RELAXED);
     out->targetables = __atomic_load_n(&links->totals.targetables_stored, __ATOMIC_RELAXED) +
                        fr_recent_list_count(version->recent);
+    fr_rcu_read_unlock();
     out->linking_records = __atomic_load_n(&links->totals.linking_records, __ATOMIC_RELAXED);
     out->links = __atomic_load_n(&links->totals.links, __ATOMIC_RELAXED);
     out->dropped = fr_resolver_links_dropped(links->context.resolver);

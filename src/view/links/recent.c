@@ -124,12 +124,10 @@ uint32_t fr_recent_list_count(const fr_recent *recent)
     return __atomic_load_n(&recent->list_count, __ATOMIC_ACQUIRE);
 }
 
-uint32_t fr_recent_find(const fr_recent *recent, fr_target target)
+static uint32_t probe(const fr_recent *recent, const table *t, fr_target target)
 {
-    const table *t = fr_rcu_load(&recent->table);
     for (uint64_t i = hash_target(target) & t->mask;; i = (i + 1) & t->mask) {
-        /* pairs with the release in place */
-        uint32_t slot = __atomic_load_n(&t->slots[i], __ATOMIC_ACQUIRE);
+        uint32_t slot = __atomic_load_n(&t->slots[i], __ATOMIC_ACQUIRE); /* with place's release */
         if (slot == 0) {
             return FR_RECENT_NONE;
         }
@@ -137,6 +135,14 @@ uint32_t fr_recent_find(const fr_recent *recent, fr_target target)
             return slot - 1;
         }
     }
+}
+
+uint32_t fr_recent_find(const fr_recent *recent, fr_target target)
+{
+    fr_rcu_read_lock(); /* the table may be replaced meanwhile; nothing else ever goes */
+    uint32_t list = probe(recent, fr_rcu_load(&recent->table), target);
+    fr_rcu_read_unlock();
+    return list;
 }
 
 /* ---- growing --------------------------------------------------------------------------------- */
@@ -232,7 +238,7 @@ static fr_status add_list(fr_recent *recent, fr_target target, uint32_t source, 
 fr_status fr_recent_list(fr_recent *recent, fr_target target, uint32_t source, fr_slice text,
                          uint32_t *out, fr_error *err)
 {
-    uint32_t first = fr_recent_find(recent, target);
+    uint32_t first = probe(recent, recent->table, target);
     for (uint32_t list = first; list != FR_RECENT_NONE;
          list = fr_recent_list_at(recent, list)->next) {
         if (fr_recent_list_at(recent, list)->source == source) {

@@ -98,10 +98,12 @@ void fr_top_publish(fr_top *top)
 
 size_t fr_top_read(const fr_top *top, fr_links_top *out, size_t room)
 {
+    fr_rcu_read_lock();
     const shown *now = fr_rcu_load(&top->shown);
     size_t count = now == NULL ? 0 : FR_MIN(now->count, room);
     if (count != 0) {
         memcpy(out, now->items, count * sizeof *out);
     }
+    fr_rcu_read_unlock();
     return count;
 }

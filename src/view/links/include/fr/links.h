@@ -33,8 +33,9 @@ typedef struct {
 } fr_linker;
 
 /** A reader's hold on one published state (memory part and store snapshot), taken at the newest
- *  sequence.
- *  cost: two atomic additions */
+ *  sequence. Whoever holds one needs no read section of <fr/rcu.h> to read from it.
+ *  thread   registered for RCU
+ *  cost     two atomic additions */
 typedef struct fr_links_pin fr_links_pin;
 fr_links_pin *fr_links_pin_take(fr_links *links);
 void fr_links_pin_release(fr_links_pin *pin);
