@@ -365,6 +365,34 @@ static void verifying_beside_a_daemon_that_saves(void **state)
     verify_world(w);
 }
 
+static void expect(freshet *db, const char *target, int status, const char *body)
+{
+    freshet_answer answer = {0};
+    assert_int_equal(freshet_query(db, target, strlen(target), NULL, &answer, NULL), FRESHET_OK);
+    if (answer.status != status ||
+        memmem(answer.body, answer.body_size, body, strlen(body)) == NULL) {
+        fail_msg("%s: %d %.*s", target, answer.status, (int)answer.body_size, answer.body);
+    }
+    freshet_answer_free(&answer);
+}
+
+/** T69, T72: pages of 1 to 100, cursors of old are at their end, others are ours or refused. */
+static void feeds_refuse_what_is_no_page(void **state)
+{
+    world *w = *state;
+    open_world(w, 0);
+    assert_ok(tell_story(w->db, 0, 300, NULL));
+    const char *empty = "{\"feed\":[],\"cursor\":null,\"complete\":true}";
+    expect(w->db, "/author?did=did:web:a2.test&limit=1", 200, "\"kind\":\"post\"");
+    expect(w->db, "/author?did=did:web:a2.test&limit=0", 400, "limit");
+    expect(w->db, "/author?did=did:web:a2.test&limit=101", 400, "limit");
+    expect(w->db, "/author?did=did:web:a2.test&cursor=1700000000000::bafyreib", 200, empty);
+    expect(w->db, "/timeline?did=did:web:a2.test&cursor=1700000000000::bafyreib", 200, empty);
+    expect(w->db, "/timeline?did=did:web:a2.test&cursor=1700000000000__bafyreib", 400,
+           "Malformed cursor");
+    close_world(w);
+}
+
 int main(int count, char **arguments)
 {
     if (count == 6 && strcmp(arguments[1], "die") == 0) {
@@ -376,6 +404,7 @@ int main(int count, char **arguments)
                                         tear_down),
         cmocka_unit_test_setup_teardown(half_a_store_is_rebuilt, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failing_saves_are_not_retried_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(feeds_refuse_what_is_no_page, set_up, tear_down),
         cmocka_unit_test_setup_teardown(verifying_beside_a_daemon_that_saves, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

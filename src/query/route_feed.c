@@ -142,6 +142,17 @@ static bool read_key(fr_slice text, fr_post_key *key)
                               read_hex16(fr_slice_from(rest, 2), &key->tie));
 }
 
+/** A cursor of a kind that the reference gave out long ago: it answers an empty page (T72). */
+static bool is_of_old(fr_slice text)
+{
+    for (size_t i = 1; i < text.size; i++) {
+        if (text.data[i] == ':' && text.data[i - 1] == ':') {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool read_cursor(fr_request *request, bool *has_below, fr_post_key *below)
 {
     fr_slice text;
@@ -149,8 +160,12 @@ static bool read_cursor(fr_request *request, bool *has_below, fr_post_key *below
         return false;
     }
     *has_below = text.size != 0;
+    if (is_of_old(text)) {
+        *below = (fr_post_key){0}; /* nothing is below */
+        return true;
+    }
     if (*has_below && !read_key(text, below)) {
-        fr_refuse(request, 400, "InvalidCursor", "malformed cursor");
+        fr_refuse(request, 400, "InvalidCursor", "Malformed cursor");
         return false;
     }
     return true;
@@ -259,6 +274,10 @@ static bool read_page(fr_request *request, uint64_t *limit, bool *has_below, fr_
 {
     if (!fr_param_limit(request, LIMIT_DEFAULT, LIMIT_MAX, limit) ||
         !read_cursor(request, has_below, below)) {
+        return false;
+    }
+    if (*limit == 0) { /* 1..100: an empty page would say that nothing follows */
+        fr_refuse_param(request, "not a number within bounds", "limit");
         return false;
     }
     *room = fr_arena_take(request->arena, (*limit + 1) * sizeof **room);
