@@ -134,7 +134,23 @@ uint64_t fr_stream_size(const fr_stream *stream)
     return stream->size;
 }
 
+bool fr_stream_is_regular(const fr_stream *stream)
+{
+    return stream->regular;
+}
+
 bool fr_stream_is_fifo(const fr_stream *stream)
 {
     return stream->fifo;
+}
+
+fr_status fr_path_identity(const char *path, uint64_t out[2], fr_error *err)
+{
+    struct stat about;
+    if (stat(path, &about) != 0) {
+        return fr_fail_errno(err, errno, "os: stat");
+    }
+    out[0] = (uint64_t)about.st_dev;
+    out[1] = (uint64_t)about.st_ino;
+    return FR_OK;
 }

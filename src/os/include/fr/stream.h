@@ -21,5 +21,9 @@ FR_MUST_USE fr_status fr_stream_read(fr_stream *stream, void *out, size_t size, 
                                      uint64_t timeout_ns, fr_error *err);
 /** Size of a regular file when it was opened; 0 for all else. */
 uint64_t fr_stream_size(const fr_stream *stream);
+bool fr_stream_is_regular(const fr_stream *stream); /* a file, neither pipe nor device */
 /** A pipe with a name: after its end another writer may come, and an open finds it. */
 bool fr_stream_is_fifo(const fr_stream *stream);
+/** What a path leads to, links followed: equal for two names of one file or folder. A walk over
+ *  folders knows by it where it has been. errors: FR_NOT_FOUND, FR_IO */
+FR_MUST_USE fr_status fr_path_identity(const char *path, uint64_t out[2], fr_error *err);
