@@ -162,16 +162,22 @@ static fr_status map_car(const char *path, fr_slice *map, fr_error *err)
     return size == 0 ? FR_OK : fr_file_map(file, size, map, err);
 }
 
-static fr_status take_mapped(car_reader *cars, const char *path, fr_error *err)
+/** Takes the map, too. */
+static fr_status take_map(car_reader *cars, fr_slice map, const char *name, fr_error *err)
 {
-    fr_slice map;
-    FR_TRY(map_car(path, &map, err));
-    fr_status status = take_car(cars, map, path, err);
+    fr_status status = take_car(cars, map, name, err);
     cars->feed->done_bytes += map.size;
     if (map.size != 0) {
         fr_file_unmap(fr_os_real(), map);
     }
     return status;
+}
+
+static fr_status take_mapped(car_reader *cars, const char *path, fr_error *err)
+{
+    fr_slice map;
+    FR_TRY(map_car(path, &map, err));
+    return take_map(cars, map, path, err);
 }
 
 static fr_status take_file(car_reader *cars, const char *path, fr_error *err)
@@ -254,57 +260,100 @@ static void reject_path(feeder *f, const char *path, const fr_error *why)
     feeder_reject(f, &place, 1, why);
 }
 
+typedef struct {
+    feeder *feed;
+    const char *top;
+    path_list stack; /* of folders and CARs still to be looked at; the next one is the last */
+    fr_key_set seen; /* folders, so that links between them are no maze */
+    path_list *found;
+} folder_walk;
+
+static fr_status already_seen(folder_walk *walk, const char *folder, bool *seen, fr_error *why)
+{
+    uint64_t identity[2];
+    FR_TRY(fr_path_identity(folder, identity, why));
+    fr_slice first = fr_slice_of(&identity[0], sizeof identity[0]);
+    fr_slice second = fr_slice_of(&identity[1], sizeof identity[1]);
+    *seen = fr_key_set_has(&walk->seen, first, second);
+    return fr_key_set_add(&walk->seen, first, second, why);
+}
+
+/** The names in a folder, unless it was seen by another name. */
+static fr_status list_folder(folder_walk *walk, const char *folder, path_list *entries,
+                             fr_error *why)
+{
+    bool seen = false;
+    listing l = {entries, folder, why};
+    if (depth_of(folder, walk->top) > FR_SOURCE_CAR_DEPTH_MAX) {
+        return fr_fail(why, FR_LIMIT, "source: folders too deep");
+    }
+    FR_TRY(already_seen(walk, folder, &seen, why));
+    return seen ? FR_OK : fr_os_list(fr_os_real(), folder, note_entry, &l, why);
+}
+
 /** Puts what a folder holds on the stack, the first name on top. */
-static fr_status open_folder(feeder *f, path_list *stack, const char *folder, const char *top,
-                             fr_error *err)
+static fr_status open_folder(folder_walk *walk, const char *folder, fr_error *err)
 {
     fr_cleanup(path_list_done) path_list entries = {0};
     fr_error why = {0};
-    listing l = {&entries, folder, &why};
-    fr_status status = depth_of(folder, top) > FR_SOURCE_CAR_DEPTH_MAX
-                           ? fr_fail(&why, FR_LIMIT, "source: folders too deep")
-                           : fr_os_list(fr_os_real(), folder, note_entry, &l, &why);
+    fr_status status = list_folder(walk, folder, &entries, &why);
     if (status == FR_NOMEM) {
         *err = why;
         return status;
     }
     if (status != FR_OK) {
-        why.status = status;
-        reject_path(f, folder, &why);
+        reject_path(walk->feed, folder, &why);
         return FR_OK;
     }
     for (size_t i = entries.count; i-- > 0;) {
         if (is_car_name(entries.paths[i]) || fr_os_is_dir(fr_os_real(), entries.paths[i])) {
-            FR_TRY(path_list_add(stack, entries.paths[i], NULL, err));
+            FR_TRY(path_list_add(&walk->stack, entries.paths[i], NULL, err));
         }
     }
     return FR_OK;
 }
 
-static uint64_t size_of(const char *path)
+/** The size of a regular file; a pipe in a folder is nobody's archive, and would be waited for. */
+static fr_status size_of(const char *path, uint64_t *size, fr_error *why)
 {
-    fr_cleanup(fr_file_closep) fr_file *file = NULL;
+    fr_cleanup(fr_stream_closep) fr_stream *stream = NULL;
+    FR_TRY(fr_stream_open(&stream, path, why));
+    *size = fr_stream_size(stream);
+    return fr_stream_is_regular(stream) ? FR_OK
+                                        : fr_fail(why, FR_MALFORMED, "source: not a regular file");
+}
+
+static fr_status look_at(folder_walk *walk, const char *path, fr_error *err)
+{
     uint64_t size = 0;
-    bool known = fr_file_open(&file, fr_os_real(), path, FR_OPEN_READ, NULL) == FR_OK &&
-                 fr_file_size(file, &size, NULL) == FR_OK;
-    return known ? size : 0;
+    fr_error why = {0};
+    if (feeder_stopped(walk->feed)) {
+        return fr_fail(err, FR_AGAIN, "stopped");
+    }
+    if (fr_os_is_dir(fr_os_real(), path)) {
+        return open_folder(walk, path, err);
+    }
+    if (size_of(path, &size, &why) != FR_OK) {
+        reject_path(walk->feed, path, &why);
+        return FR_OK;
+    }
+    walk->feed->total_bytes += size;
+    return path_list_add(walk->found, path, NULL, err);
 }
 
 static fr_status list_cars(feeder *f, const char *top, path_list *found, fr_error *err)
 {
-    fr_cleanup(path_list_done) path_list stack = {0};
-    FR_TRY(path_list_add(&stack, top, NULL, err));
+    folder_walk walk = {.feed = f, .top = top, .found = found};
     f->total_bytes = 0;
-    while (stack.count != 0) {
-        char *path = stack.paths[--stack.count];
-        bool folder = fr_os_is_dir(fr_os_real(), path);
-        fr_status status =
-            folder ? open_folder(f, &stack, path, top, err) : path_list_add(found, path, NULL, err);
-        f->total_bytes += folder ? 0 : size_of(path);
+    fr_status status = path_list_add(&walk.stack, top, NULL, err);
+    while (status == FR_OK && walk.stack.count != 0) {
+        char *path = walk.stack.paths[--walk.stack.count];
+        status = look_at(&walk, path, err);
         free(path);
-        FR_TRY(status);
     }
-    return FR_OK;
+    path_list_done(&walk.stack);
+    fr_key_set_done(&walk.seen);
+    return status;
 }
 
 static fr_status take_folder(car_reader *cars, const char *top, fr_error *err)
@@ -312,21 +361,16 @@ static fr_status take_folder(car_reader *cars, const char *top, fr_error *err)
     fr_cleanup(path_list_done) path_list found = {0};
     FR_TRY(list_cars(cars->feed, top, &found, err));
     for (size_t i = 0; i < found.count; i++) {
+        fr_slice map;
+        fr_error why = {0};
         if (feeder_stopped(cars->feed)) {
             return fr_fail(err, FR_AGAIN, "stopped");
         }
-        fr_slice map;
-        fr_error why = {0};
         if (map_car(found.paths[i], &map, &why) != FR_OK) {
             reject_path(cars->feed, found.paths[i], &why);
             continue;
         }
-        fr_status status = take_car(cars, map, found.paths[i], err);
-        cars->feed->done_bytes += map.size;
-        if (map.size != 0) {
-            fr_file_unmap(fr_os_real(), map);
-        }
-        FR_TRY(status);
+        FR_TRY(take_map(cars, map, found.paths[i], err));
     }
     return FR_OK;
 }
