@@ -367,7 +367,7 @@ static bool is_item(const fr_posts *posts, const fr_fact *fact)
     return fact->ref.collection == posts->post_id || fact->ref.collection == posts->repost_id;
 }
 
-/** What facts to come will touch is fetched in two steps: the second needs what the first brought. */
+/** What facts to come will touch is fetched in two steps: the second needs the first. */
 static void prefetch(const fr_posts *posts, const fr_fact *facts, size_t count)
 {
     if (count > AHEAD_FAR && is_item(posts, &facts[AHEAD_FAR])) {
