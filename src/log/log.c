@@ -355,37 +355,6 @@ static void free_logp(fr_log **log)
     }
 }
 
-/* Each folder of the path that is made is made durable in the one above it, and the last one in
- * any case: whoever made it may have been killed before he could. */
-static fr_status make_dir(fr_os *os, const char *dir, fr_error *err)
-{
-    char path[FR_PATH_MAX];
-    char parent[FR_PATH_MAX];
-    FR_TRY(fr_path(path, sizeof path, err, "%s", dir));
-    size_t size = strlen(path);
-    while (size > 1 && path[size - 1] == '/') {
-        path[--size] = '\0';
-    }
-    strcpy(parent, dir[0] == '/' ? "/" : ".");
-    for (size_t i = 1; i <= size; i++) {
-        char here = path[i];
-        if (here != '/' && here != '\0') {
-            continue;
-        }
-        path[i] = '\0';
-        bool made = !fr_os_is_dir(os, path);
-        if (made) {
-            FR_TRY(fr_os_mkdir(os, path, err));
-        }
-        if (made || i == size) {
-            FR_TRY(fr_os_sync_dir(os, parent, err));
-        }
-        memcpy(parent, path, i + 1);
-        path[i] = here;
-    }
-    return FR_OK;
-}
-
 fr_status fr_log_open(fr_log **out, fr_os *os, const char *dir, uint64_t segment_bytes,
                       fr_error *err)
 {
@@ -409,7 +378,7 @@ fr_status fr_log_open(fr_log **out, fr_os *os, const char *dir, uint64_t segment
         FR_TRY(log_recover(log, err));
     }
     if (log->active == NULL) {
-        FR_TRY(make_dir(os, dir, err));
+        FR_TRY(fr_os_mkdir_synced(os, dir, err));
         FR_TRY(fr_os_random(os, log->log_id, sizeof log->log_id, err));
         FR_TRY(log_begin_segment(log, 1, err));
     }

@@ -181,6 +181,35 @@ fr_status fr_os_mkdir(fr_os *os, const char *path, fr_error *err)
     return mkdir_one(os, prefix, err);
 }
 
+fr_status fr_os_mkdir_synced(fr_os *os, const char *dir, fr_error *err)
+{
+    char path[FR_PATH_MAX];
+    char parent[FR_PATH_MAX];
+    FR_TRY(fr_path(path, sizeof path, err, "%s", dir));
+    size_t size = strlen(path);
+    while (size > 1 && path[size - 1] == '/') {
+        path[--size] = '\0';
+    }
+    strcpy(parent, dir[0] == '/' ? "/" : ".");
+    for (size_t i = 1; i <= size; i++) {
+        char here = path[i];
+        if (here != '/' && here != '\0') {
+            continue;
+        }
+        path[i] = '\0';
+        bool made = !fr_os_is_dir(os, path);
+        if (made) {
+            FR_TRY(fr_os_mkdir(os, path, err));
+        }
+        if (made || i == size) {
+            FR_TRY(fr_os_sync_dir(os, parent, err));
+        }
+        memcpy(parent, path, i + 1);
+        path[i] = here;
+    }
+    return FR_OK;
+}
+
 fr_status fr_os_rename(fr_os *os, const char *from, const char *to, fr_error *err)
 {
     return os->room->rename(os, from, to, err);

@@ -197,7 +197,7 @@ static fr_status open_db(rocks_store *store, fr_error *err)
         return open_reader(store, err);
     }
     FR_TRY(fr_path(load, sizeof load, err, "%s/load", store->dir));
-    FR_TRY(fr_os_mkdir(fr_os_real(), store->dir, err));
+    FR_TRY(fr_os_mkdir_synced(fr_os_real(), store->dir, err));
     FR_TRY(fr_os_remove_tree(fr_os_real(), load, err));
     FR_TRY(fr_os_mkdir(fr_os_real(), load, err));
     store->db = rocksdb_open(store->options, store->dir, &message);

@@ -50,7 +50,7 @@ static fr_status begin(fr_saver *saver, const char *dir, const char *name, uint6
     FR_TRY(fr_path(saver->dir, sizeof saver->dir, err, "%s", dir));
     FR_TRY(fr_path(saver->path, sizeof saver->path, err, "%s/%s", dir, name));
     FR_TRY(fr_path(saver->temporary, sizeof saver->temporary, err, "%s/%s.tmp", dir, name));
-    FR_TRY(fr_os_mkdir(saver->os, dir, err));
+    FR_TRY(fr_os_mkdir_synced(saver->os, dir, err));
     FR_TRY(fr_file_open(&saver->file, saver->os, saver->temporary,
                         FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE, err));
     return write_header(saver, seq, digest, err);

@@ -102,6 +102,9 @@ FR_MUST_USE fr_status fr_file_lock(fr_file *file, fr_error *err);
 
 /* and its parents; present is fine */
 FR_MUST_USE fr_status fr_os_mkdir(fr_os *os, const char *path, fr_error *err);
+/** The same, and each folder that is made is durable in the one above it; the last one in any case:
+ *  whoever made it may have been killed before he could. */
+FR_MUST_USE fr_status fr_os_mkdir_synced(fr_os *os, const char *path, fr_error *err);
 FR_MUST_USE fr_status fr_os_rename(fr_os *os, const char *from, const char *to, fr_error *err);
 FR_MUST_USE fr_status fr_os_unlink(fr_os *os, const char *path, fr_error *err); /* absent is fine */
 FR_MUST_USE fr_status fr_os_remove_tree(fr_os *os, const char *path, fr_error *err);
