@@ -148,16 +148,6 @@ static fr_status rebuild(block_index *index, uint32_t capacity, bool rekey, fr_e
     return FR_OK;
 }
 
-/* 36 bytes as four words and a half: a call to memcmp costs more than they do. */
-static inline bool same_cid(const uint8_t *a, const uint8_t *b)
-{
-    uint64_t difference = (fr_load_u64le(a + 4) ^ fr_load_u64le(b + 4)) |
-                          (fr_load_u64le(a + 12) ^ fr_load_u64le(b + 12));
-    difference |= (fr_load_u64le(a + 20) ^ fr_load_u64le(b + 20)) |
-                  (fr_load_u64le(a + 28) ^ fr_load_u64le(b + 28));
-    return (difference | (fr_load_u32le(a) ^ fr_load_u32le(b))) == 0;
-}
-
 /* Slot of the CID, or the free one where it belongs; BLOCK_NONE past PROBES_MAX. */
 static uint32_t probe_slot(const block_index *index, uint64_t tag, const uint8_t *cid)
 {
@@ -167,7 +157,8 @@ static uint32_t probe_slot(const block_index *index, uint64_t tag, const uint8_t
         if (slot->tag == 0) {
             return at;
         }
-        if (slot->tag == tag && same_cid(index->input + block_offset(slot) - FR_CID_BYTES, cid)) {
+        if (slot->tag == tag &&
+            block_same_cid(index->input + block_offset(slot) - FR_CID_BYTES, cid)) {
             return at;
         }
     }
@@ -211,6 +202,20 @@ uint32_t block_index_find(const block_index *index, uint64_t tag, const uint8_t 
     }
     uint32_t at = probe_slot(index, tag, cid);
     return at == BLOCK_NONE || index->slots[at].tag == 0 ? BLOCK_NONE : at;
+}
+
+uint32_t block_index_guess(const block_index *index, uint64_t tag)
+{
+    uint32_t at = block_home(index, tag);
+    for (uint32_t probe = 0; probe < PROBES_MAX; probe++, at = (at + 1) & (index->capacity - 1)) {
+        if (index->slots[at].tag == tag) {
+            return at;
+        }
+        if (index->slots[at].tag == 0) {
+            return BLOCK_NONE;
+        }
+    }
+    return BLOCK_NONE;
 }
 
 void block_index_clear_flags(block_index *index)

@@ -81,22 +81,30 @@ FR_MUST_USE fr_status block_index_reset(block_index *index, fr_slice input, size
  *  CID is there already, and the first stays. */
 FR_MUST_USE fr_status block_index_add(block_index *index, uint64_t offset, uint32_t size,
                                       bool *fresh, fr_error *err);
-/** Asks for the line with the CID that the first slot of this tag names, so that a find right after
- *  need not wait. */
-static inline void block_prefetch_cid(const block_index *index, uint64_t tag)
+/** 36 bytes as four words and a half: a call to memcmp costs more than they do. */
+static inline bool block_same_cid(const uint8_t *a, const uint8_t *b)
 {
-    const block_slot *slot = &index->slots[block_home(index, tag)];
-    for (uint32_t probe = 0; probe < 4 && slot->tag != 0; probe++, slot++) {
-        if (slot->tag == tag) {
-            __builtin_prefetch(index->input + block_offset(slot) - FR_CID_BYTES);
-            return;
-        }
-        if (slot + 1 == index->slots + index->capacity) {
-            return;
-        }
-    }
+    uint64_t difference = (fr_load_u64le(a + 4) ^ fr_load_u64le(b + 4)) |
+                          (fr_load_u64le(a + 12) ^ fr_load_u64le(b + 12));
+    difference |= (fr_load_u64le(a + 20) ^ fr_load_u64le(b + 20)) |
+                  (fr_load_u64le(a + 28) ^ fr_load_u64le(b + 28));
+    return (difference | (fr_load_u32le(a) ^ fr_load_u32le(b))) == 0;
 }
+/** The first slot of this tag, which is a guess until block_index_settle compares, or BLOCK_NONE,
+ *  which is sure. Touches the table alone. */
+uint32_t block_index_guess(const block_index *index, uint64_t tag);
 /** Slot number, or BLOCK_NONE. */
 uint32_t block_index_find(const block_index *index, uint64_t tag, const uint8_t *cid);
+/** From a guess to what block_index_find says: the same slot, nearly always. */
+static inline uint32_t block_index_settle(const block_index *index, uint32_t guess,
+                                          const uint8_t *cid)
+{
+    if (FR_LIKELY(guess == BLOCK_NONE ||
+                  block_same_cid(index->input + block_offset(&index->slots[guess]) - FR_CID_BYTES,
+                                 cid))) {
+        return guess;
+    }
+    return block_index_find(index, block_tag(index, cid), cid);
+}
 /** Takes the flags of every slot away. */
 void block_index_clear_flags(block_index *index);

@@ -5,12 +5,13 @@
 //
 //      parent     [ e e e e ]                    its links are resolved: the children's slots are
 //                  / | | | \\                    known
-//      family     [..][..][..][..][..]           1. all their blocks are asked for
-//                                                2. each is read and checked, its keys' layers are
+//      family     [..][..][..][..][..]           1. each is read and checked, its keys' layers are
 //                                                   left for four lanes at a time
-//                  v v v v v v v v v v ...       3. all their links go through one queue:
-//                                                   slot asked for, 12 links later the CID that it
-//                                                   names, 12 later both are compared
+//                  v v v v v v v v v v ...       2. all their links go through one queue: the slot
+//                                                   is asked for, 16 links later it is a guess, and
+//                                                   the block that it names is asked for
+//
+// A guess is settled when the walk comes to it, a comparison with the CID before the block.
 //
 // This is haste, not judgement. A family stops before the first child that is not perfectly sound,
 // and all of it is dropped when a layer is wrong; the walk then comes to that child by the ordinary
@@ -23,58 +24,46 @@
 
 #define FAMILY_MAX 16
 #define FAMILY_ENTRIES 64
-#define PREFETCH_LINES 10
 
 /* ---- links ----------------------------------------------------------------------------------- */
 
 #define QUEUE 32
-#define CID_AFTER 12
-#define FIND_AFTER 24
+#define GUESS_AFTER 16
+#define NODE_LINES 6
 
 typedef struct {
     const block_index *index;
     size_t count;
     struct {
-        const uint8_t *cid;
         uint32_t *slot;
         uint64_t tag;
+        size_t lines; /* of the block that will be read */
     } links[QUEUE];
 } link_queue;
 
-static inline void ask_for_cid(link_queue *q, size_t i)
+static inline void guess_link(link_queue *q, size_t i)
 {
-    block_prefetch_cid(q->index, q->links[i % QUEUE].tag);
+    uint32_t at = block_index_guess(q->index, q->links[i % QUEUE].tag);
+    *q->links[i % QUEUE].slot = at;
+    if (FR_LIKELY(at != BLOCK_NONE)) {
+        const uint8_t *data = q->index->input + block_offset(&q->index->slots[at]);
+        __builtin_prefetch(data - FR_CID_BYTES);
+        for (size_t line = 0; line <= q->links[i % QUEUE].lines; line++) {
+            __builtin_prefetch(data + line * 64 - 1);
+        }
+    }
 }
 
-static inline void find_link(link_queue *q, size_t i)
-{
-    *q->links[i % QUEUE].slot =
-        block_index_find(q->index, q->links[i % QUEUE].tag, q->links[i % QUEUE].cid);
-}
-
-static inline void put_link(link_queue *q, const uint8_t *cid, uint32_t *slot)
+static inline void put_link(link_queue *q, const uint8_t *cid, uint32_t *slot, size_t lines)
 {
     size_t i = q->count++;
     uint64_t tag = block_tag(q->index, cid);
     block_prefetch(q->index, tag);
-    q->links[i % QUEUE].cid = cid;
     q->links[i % QUEUE].slot = slot;
     q->links[i % QUEUE].tag = tag;
-    if (i >= CID_AFTER) {
-        ask_for_cid(q, i - CID_AFTER);
-    }
-    if (i >= FIND_AFTER) {
-        find_link(q, i - FIND_AFTER);
-    }
-}
-
-static void drain_links(link_queue *q)
-{
-    for (size_t i = q->count - FR_MIN(q->count, (size_t)CID_AFTER); i < q->count; i++) {
-        ask_for_cid(q, i);
-    }
-    for (size_t i = q->count - FR_MIN(q->count, (size_t)FIND_AFTER); i < q->count; i++) {
-        find_link(q, i);
+    q->links[i % QUEUE].lines = lines;
+    if (i >= GUESS_AFTER) {
+        guess_link(q, i - GUESS_AFTER);
     }
 }
 
@@ -88,16 +77,18 @@ void family_resolve(fr_repo *repo, node_view *views, size_t count)
         const uint8_t *block = view->block.data;
         node_entry *entries = repo->entries.at + view->first;
         if (view->left_at != 0) {
-            put_link(&q, block + view->left_at, &view->left_slot);
+            put_link(&q, block + view->left_at, &view->left_slot, NODE_LINES);
         }
         for (uint32_t i = 0; i < view->count; i++) {
-            put_link(&q, block + entries[i].value_at, &entries[i].value_slot);
+            put_link(&q, block + entries[i].value_at, &entries[i].value_slot, 0);
             if (entries[i].right_at != 0) {
-                put_link(&q, block + entries[i].right_at, &entries[i].right_slot);
+                put_link(&q, block + entries[i].right_at, &entries[i].right_slot, NODE_LINES);
             }
         }
     }
-    drain_links(&q);
+    for (size_t i = q.count - FR_MIN(q.count, (size_t)GUESS_AFTER); i < q.count; i++) {
+        guess_link(&q, i);
+    }
 }
 
 /* ---- the family ------------------------------------------------------------------------------ */
@@ -127,17 +118,12 @@ static size_t gather(const fr_repo *repo, const walk_level *parent, uint32_t slo
         if (entries[i].right_at == 0) {
             continue;
         }
-        if (entries[i].right_slot == BLOCK_NONE) {
+        uint32_t right = block_index_settle(&repo->index, entries[i].right_slot,
+                                            parent->view.block.data + entries[i].right_at);
+        if (right == BLOCK_NONE) {
             break;
         }
-        slots[count++] = entries[i].right_slot;
-    }
-    for (size_t i = 0; i < count; i++) {
-        fr_slice block = repo_data(repo, &repo->index.slots[slots[i]]);
-        size_t bytes = FR_MIN(block.size, (size_t)PREFETCH_LINES * 64);
-        for (size_t at = 0; at < bytes; at += 64) {
-            __builtin_prefetch(block.data + at);
-        }
+        slots[count++] = right;
     }
     return count;
 }

@@ -236,7 +236,8 @@ static fr_status deliver_record(fr_repo *repo, walk_level *level, const node_ent
     item->record_code = NULL;
     item->record_offset = 0;
     repo->facts.records++;
-    if (entry->value_slot == BLOCK_NONE) {
+    uint32_t slot_at = block_index_settle(&repo->index, entry->value_slot, cid);
+    if (slot_at == BLOCK_NONE) {
         uint64_t link = level->base + entry->value_at - NODE_LINK_HEAD_BYTES;
         if (!repo->options.partial) {
             return fr_fail_code(err, FR_MALFORMED, link, "tree-missing-record",
@@ -248,7 +249,7 @@ static fr_status deliver_record(fr_repo *repo, walk_level *level, const node_ent
         repo->facts.missing_records++;
         return FR_OK;
     }
-    block_slot *slot = &repo->index.slots[entry->value_slot];
+    block_slot *slot = &repo->index.slots[slot_at];
     item->kind = FR_ITEM_RECORD;
     item->value = repo_data(repo, slot);
     item->offset = block_offset(slot);
@@ -259,7 +260,7 @@ static fr_status deliver_record(fr_repo *repo, walk_level *level, const node_ent
     /* Trees over foreign keys (any_key) may hold raw blocks, which claim no data model. */
     bool opaque = repo->options.any_key && !car_cid_is_cbor(cid);
     if (repo->options.check_records && !opaque) {
-        item->record_code = repo_record_fault(repo, entry->value_slot, &item->record_offset);
+        item->record_code = repo_record_fault(repo, slot_at, &item->record_offset);
         repo->facts.bad_records += item->record_code != NULL;
     }
     repo->facts.unique_records += first_time;
@@ -411,7 +412,7 @@ static fr_status push_member(fr_repo *repo, const node_view *view, uint32_t slot
     return FR_OK;
 }
 
-/* A child, or in a partial tree the range of keys that is not there. FR_OK: *delivered says whether
+/* A child, its slot a guess, or in a partial tree the range of keys that is not there. FR_OK: *delivered says whether
  * item was filled. */
 static fr_status enter_child(fr_repo *repo, walk_level *parent, uint32_t cid_at, uint32_t slot_at,
                              fr_slice lower, fr_slice upper, fr_repo_item *item, bool *delivered,
@@ -419,6 +420,7 @@ static fr_status enter_child(fr_repo *repo, walk_level *parent, uint32_t cid_at,
 {
     uint64_t link = parent->base + cid_at - NODE_LINK_HEAD_BYTES;
     *delivered = false;
+    slot_at = block_index_settle(&repo->index, slot_at, parent->view.block.data + cid_at);
     if (slot_at != BLOCK_NONE) {
         if (parent->family_at == parent->family_end) {
             family_read(repo, parent, slot_at, lower, upper);

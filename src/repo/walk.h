@@ -67,7 +67,8 @@ struct fr_repo {
  *  that the parent has come to. What is sound stands in parent->family_at .. family_end then, and
  *  may be nothing: who is left out is for push_node (walk.c) to judge. */
 void family_read(fr_repo *repo, walk_level *parent, uint32_t slot, fr_slice lower, fr_slice upper);
-/** Finds the places of all links of nodes that were read into repo->entries. */
+/** Guesses the slots of all links of nodes that were read into repo->entries
+ *  (block_index_settle). */
 void family_resolve(fr_repo *repo, node_view *views, size_t count);
 /** A node that is entered at the current depth: does it have what its place asks for? */
 FR_MUST_USE fr_status walk_check_shape(const node_view *view, uint64_t base, bool top,
