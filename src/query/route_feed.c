@@ -127,6 +127,16 @@ static bool read_hex16(fr_slice text, uint64_t *out)
     return text.size == 16;
 }
 
+/** A record that has no encoding and whose source named no CID stands under zeros. */
+static bool read_cid(fr_slice text, fr_cid *cid)
+{
+    const fr_cid none = {{0}};
+    char zeros[FR_CID_TEXT_BYTES];
+    fr_cid_format(&none, zeros);
+    *cid = none;
+    return fr_slice_equal(text, fr_slice_of(zeros, sizeof zeros)) || fr_cid_parse(text, cid);
+}
+
 static bool read_key(fr_slice text, fr_post_key *key)
 {
     size_t end = fr_slice_find(text, '_');
@@ -134,7 +144,7 @@ static bool read_key(fr_slice text, fr_post_key *key)
     *key = (fr_post_key){0};
     if (!read_decimal(fr_slice_sub(text, 0, end), &key->sort_ms) ||
         !fr_slice_starts_with(rest, FR_SLICE("__")) ||
-        !fr_cid_parse(fr_slice_sub(rest, 2, FR_CID_TEXT_BYTES), &key->cid)) {
+        !read_cid(fr_slice_sub(rest, 2, FR_CID_TEXT_BYTES), &key->cid)) {
         return false;
     }
     rest = fr_slice_from(rest, 2 + FR_CID_TEXT_BYTES);
