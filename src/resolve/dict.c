@@ -111,7 +111,7 @@ static const entry *find(const table *t, fr_slice text, uint64_t hash)
         }
         if ((slot & ~POINTER_BITS) == tag) {
             const entry *e = slot_entry(slot);
-            if (e->size == text.size && memcmp(e->bytes, text.data, text.size) == 0) {
+            if (fr_slice_equal(fr_slice_of(e->bytes, e->size), text)) {
                 return e;
             }
         }
