@@ -176,20 +176,18 @@ static fr_status delete_account(fr_resolver *r, uint32_t uid, uint64_t seq, fr_a
     return FR_OK;
 }
 
-static fr_status settle(fr_resolver *r, const fr_event *event, uint64_t seq, fr_fact *fact,
+static fr_status settle(fr_resolver *r, const account_body *body, uint64_t seq, fr_fact *fact,
                         fr_error *err)
 {
-    account_body body;
-    FR_TRY(read_body(r, event, &body, err));
     const fr_account *known = fr_accounts_find(r->accounts, fact->uid);
-    bool late = known != NULL && body.time_us < known->status_us;
-    fr_account_status wanted = wanted_status(&body, fact->status_before);
+    bool late = known != NULL && body->time_us < known->status_us;
+    fr_account_status wanted = wanted_status(body, fact->status_before);
     if (late) {
         return FR_OK;
     }
     fr_account *account = NULL;
     FR_TRY(fr_accounts_touch(r->accounts, fact->uid, &account, err));
-    account->status_us = body.time_us;
+    account->status_us = body->time_us;
     if (wanted == FR_ACCOUNT_DELETED && fact->status_before != FR_ACCOUNT_DELETED) {
         FR_TRY(delete_account(r, fact->uid, seq, account, err));
     }
@@ -245,13 +243,17 @@ fr_status fr_resolver_apply_account(fr_resolver *r, const fr_event *event, uint6
         *resolved = FR_RESOLVED_DUPLICATE;
         return FR_OK;
     }
+    account_body body = {0};
+    if (event->kind == FR_EVENT_ACCOUNT) { /* before ids are given: it can fail */
+        FR_TRY(read_body(r, event, &body, err));
+    }
     FR_TRY(fr_ids_intern_did(r->ids, event->did, &uid, err));
     fr_store_u32be(key, uid);
     FR_TRY(fr_resolver_key_add(r, key, err));
     fr_account_status now = status_of(r, uid);
     *fact = (fr_fact){.event = event, .uid = uid, .status_before = now, .status_after = now};
     if (event->kind == FR_EVENT_ACCOUNT) {
-        FR_TRY(settle(r, event, seq, fact, err));
+        FR_TRY(settle(r, &body, seq, fact, err));
     }
     *resolved = FR_RESOLVED_NEW;
     return FR_OK;

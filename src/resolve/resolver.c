@@ -196,6 +196,9 @@ static fr_status apply_commit(fr_resolver *r, const fr_event *event, uint64_t se
         *resolved = FR_RESOLVED_DUPLICATE;
         return FR_OK;
     }
+    if (event->kind == FR_EVENT_PUT && links == NULL) { /* before ids are given: it can fail */
+        FR_TRY(extract(r, event, &links, &link_count, err));
+    }
     *fact = (fr_fact){.event = event};
     FR_TRY(fr_ids_intern_ref(r->ids, event->did, event->collection, event->rkey, &fact->ref, err));
     fact->uid = fact->ref.uid;
@@ -204,13 +207,7 @@ static fr_status apply_commit(fr_resolver *r, const fr_event *event, uint64_t se
     fact->was_live = prior != NULL;
     fact->prior_seq = prior == NULL ? 0 : prior->seq;
     const fr_link *all = NULL;
-    size_t count = 0;
-    if (event->kind == FR_EVENT_PUT) {
-        if (links == NULL) {
-            FR_TRY(extract(r, event, &links, &link_count, err));
-        }
-        count = link_count;
-    }
+    size_t count = event->kind == FR_EVENT_PUT ? link_count : 0;
     FR_TRY(
         fr_resolver_diff_links(r, fact->ref.collection, links, count, prior, seq, fact, &all, err));
 
