@@ -217,6 +217,13 @@ static void test_connecting_fails_in_words(void **state)
     assert_null(net);
 }
 
+static void *stop_soon(void *stop)
+{
+    fr_sleep_ns(50000000);
+    __atomic_store_n((bool *)stop, true, __ATOMIC_RELEASE);
+    return NULL;
+}
+
 /* A listener whose backlog is full drops the handshake, so connecting has to wait, and to stop
  * waiting. */
 static void test_connecting_times_out(void **state)
@@ -234,6 +241,16 @@ static void test_connecting_times_out(void **state)
     }
     assert_int_equal(status, FR_AGAIN);
     assert_true(now_ns() - before >= 100000000);
+    fr_net *late = NULL;
+    fr_thread thread;
+    bool stop = false; /* and one with all the time there is can be given up */
+    assert_int_equal(fr_thread_start(&thread, "stop", stop_soon, &stop, NULL), FR_OK);
+    before = now_ns();
+    assert_int_equal(fr_net_connect_unless(&late, "127.0.0.1", s.port, 60 * SECOND_NS, &stop, NULL),
+                     FR_AGAIN);
+    assert_true(now_ns() - before < 5 * SECOND_NS);
+    assert_null(late);
+    fr_thread_join(thread);
     for (int i = 0; i < FILLERS; i++) {
         fr_net_close(fillers[i]);
     }
