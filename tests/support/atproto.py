@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""AT Protocol values for tests, written apart from the program: TIDs, canonical CBOR, CIDs, events in Jetstream's shape."""
+"""AT Protocol values for tests, written apart from the program: TIDs, canonical CBOR, CIDs, Jetstream's lines."""
 import base64
 import hashlib
 import json
