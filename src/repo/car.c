@@ -70,9 +70,29 @@ static fr_status read_roots(fr_slice map, uint64_t base, car_header *out, fr_err
     return FR_OK;
 }
 
+/* The header that nearly every file has, one root of dag-cbor, sha2-256. */
+static bool read_usual_header(fr_slice input, uint32_t bytes_max, car_header *out)
+{
+    static const char before[] = "\x3a\xa2\x65roots\x81\xd8\x2a\x58\x25\x00\x01\x71\x12\x20";
+    static const char after[] = "\x67version\x01";
+    enum { LINK_AT = 9, CID_AT = 14, SIZE = 1 + 58 };
+    if (input.size < SIZE || bytes_max < SIZE - 1 ||
+        memcmp(input.data, before, sizeof before - 1) != 0 ||
+        memcmp(input.data + CID_AT + FR_CID_BYTES, after, sizeof after - 1) != 0) {
+        return false;
+    }
+    *out = (car_header){
+        .root_count = 1, .roots_offset = LINK_AT, .root_offset = LINK_AT, .sections_offset = SIZE};
+    memcpy(out->root.bytes, input.data + CID_AT, FR_CID_BYTES);
+    return true;
+}
+
 fr_status car_header_read(fr_slice input, uint32_t bytes_max, car_header *out, fr_error *err)
 {
     uint64_t size = 0;
+    if (FR_LIKELY(read_usual_header(input, bytes_max, out))) {
+        return FR_OK;
+    }
     if (input.size == 0) {
         return fr_fail_code(err, FR_MALFORMED, 0, "car-empty", "car: no bytes");
     }

@@ -5,9 +5,11 @@
 #include <fr/codec.h>
 #include <fr/repo.h>
 
-#include "car.h"
+#include "hash.h"
+#include "walk.h"
 
 #define SIGNATURE_BYTES 64
+#define COMMIT_ROOM_BYTES 512
 
 typedef struct {
     fr_slice value;
@@ -142,22 +144,50 @@ static fr_status read_signature(const fields *f, fr_commit *out, fr_error *err)
     return FR_OK;
 }
 
-static fr_status digest_unsigned(fr_slice block, const fields *f, uint8_t out[32], fr_error *err)
+/* signed_digest and, when it is not given, the CID: two messages at once. */
+static void hash_commit(fr_slice block, fr_slice unsigned_block, const fr_cid *cid, fr_commit *out)
 {
+    hash_job jobs[2] = {{.data = unsigned_block.data, .size = unsigned_block.size},
+                        {.data = block.data, .size = block.size}};
+    hash_blocks(jobs, cid == NULL ? 2 : 1);
+    memcpy(out->signed_digest, jobs[0].digest, sizeof out->signed_digest);
+    if (cid != NULL) {
+        out->cid = *cid;
+        return;
+    }
+    static const uint8_t head[4] = {0x01, 0x71, 0x12, 0x20};
+    memcpy(out->cid.bytes, head, sizeof head);
+    memcpy(out->cid.bytes + sizeof head, jobs[1].digest, sizeof jobs[1].digest);
+}
+
+/* The block without its sig pair, one pair less in its head. Every real commit fits on the stack. */
+static fr_status digest_commit(fr_slice block, const fields *f, const fr_cid *cid, fr_commit *out,
+                               fr_error *err)
+{
+    size_t before = (size_t)(f->sig_pair_at - f->pairs_at);
+    fr_slice after = fr_slice_from(block, f->sig_pair_end);
+    uint8_t room[COMMIT_ROOM_BYTES];
+    if (FR_LIKELY(block.size <= sizeof room && f->pair_count <= 24)) {
+        room[0] = (uint8_t)(0xa0 + f->pair_count - 1);
+        memcpy(room + 1, block.data + f->pairs_at, before);
+        memcpy(room + 1 + before, after.data, after.size);
+        hash_commit(block, fr_slice_of(room, 1 + before + after.size), cid, out);
+        return FR_OK;
+    }
     fr_buffer bytes;
     fr_buffer_init(&bytes, block.size + 16);
     fr_cbor_put_map(&bytes, f->pair_count - 1);
-    fr_buffer_slice(&bytes, fr_slice_sub(block, f->pairs_at, f->sig_pair_at - f->pairs_at));
-    fr_buffer_slice(&bytes, fr_slice_from(block, f->sig_pair_end));
+    fr_buffer_slice(&bytes, fr_slice_sub(block, f->pairs_at, before));
+    fr_buffer_slice(&bytes, after);
     fr_status status = fr_buffer_status(&bytes, err);
     if (status == FR_OK) {
-        fr_sha256(fr_buffer_view(&bytes), out);
+        hash_commit(block, fr_buffer_view(&bytes), cid, out);
     }
     fr_buffer_done(&bytes);
     return status;
 }
 
-fr_status fr_commit_parse(fr_slice block, fr_commit *out, fr_error *err)
+fr_status commit_parse(fr_slice block, const fr_cid *cid, fr_commit *out, fr_error *err)
 {
     fr_cbor_check_options check = {.must_be_map = true};
     fr_error inner = {0};
@@ -173,10 +203,14 @@ fr_status fr_commit_parse(fr_slice block, fr_commit *out, fr_error *err)
     FR_TRY(read_rev(&f, &commit, err));
     FR_TRY(read_links(&f, &commit, err));
     FR_TRY(read_signature(&f, &commit, err));
-    FR_TRY(digest_unsigned(block, &f, commit.signed_digest, err));
-    fr_cid_of_block(block, &commit.cid);
+    FR_TRY(digest_commit(block, &f, cid, &commit, err));
     *out = commit;
     return FR_OK;
+}
+
+fr_status fr_commit_parse(fr_slice block, fr_commit *out, fr_error *err)
+{
+    return commit_parse(block, NULL, out, err);
 }
 
 fr_status fr_commit_verify(const fr_commit *commit, const fr_public_key *key, fr_error *err)

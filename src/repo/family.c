@@ -29,7 +29,7 @@
 
 #define QUEUE 32
 #define GUESS_AFTER 16
-#define NODE_LINES 6
+#define NODE_BYTES_SOON 512
 
 typedef struct {
     const block_index *index;
@@ -37,7 +37,7 @@ typedef struct {
     struct {
         uint32_t *slot;
         uint64_t tag;
-        size_t lines; /* of the block that will be read */
+        size_t bytes; /* of the block that will be read soon, at most */
     } links[QUEUE];
 } link_queue;
 
@@ -46,22 +46,25 @@ static inline void guess_link(link_queue *q, size_t i)
     uint32_t at = block_index_guess(q->index, q->links[i % QUEUE].tag);
     *q->links[i % QUEUE].slot = at;
     if (FR_LIKELY(at != BLOCK_NONE)) {
-        const uint8_t *data = q->index->input + block_offset(&q->index->slots[at]);
+        const block_slot *slot = &q->index->slots[at];
+        const uint8_t *data = q->index->input + block_offset(slot);
+        size_t bytes = FR_MIN((size_t)block_size(slot), q->links[i % QUEUE].bytes);
         __builtin_prefetch(data - FR_CID_BYTES);
-        for (size_t line = 0; line <= q->links[i % QUEUE].lines; line++) {
-            __builtin_prefetch(data + line * 64 - 1);
+        __builtin_prefetch(data - 1);
+        for (size_t from = 63; from < bytes; from += 64) {
+            __builtin_prefetch(data + from);
         }
     }
 }
 
-static inline void put_link(link_queue *q, const uint8_t *cid, uint32_t *slot, size_t lines)
+static inline void put_link(link_queue *q, const uint8_t *cid, uint32_t *slot, size_t bytes)
 {
     size_t i = q->count++;
     uint64_t tag = block_tag(q->index, cid);
     block_prefetch(q->index, tag);
     q->links[i % QUEUE].slot = slot;
     q->links[i % QUEUE].tag = tag;
-    q->links[i % QUEUE].lines = lines;
+    q->links[i % QUEUE].bytes = bytes;
     if (i >= GUESS_AFTER) {
         guess_link(q, i - GUESS_AFTER);
     }
@@ -77,12 +80,12 @@ void family_resolve(fr_repo *repo, node_view *views, size_t count)
         const uint8_t *block = view->block.data;
         node_entry *entries = repo->entries.at + view->first;
         if (view->left_at != 0) {
-            put_link(&q, block + view->left_at, &view->left_slot, NODE_LINES);
+            put_link(&q, block + view->left_at, &view->left_slot, NODE_BYTES_SOON);
         }
         for (uint32_t i = 0; i < view->count; i++) {
             put_link(&q, block + entries[i].value_at, &entries[i].value_slot, 0);
             if (entries[i].right_at != 0) {
-                put_link(&q, block + entries[i].right_at, &entries[i].right_slot, NODE_LINES);
+                put_link(&q, block + entries[i].right_at, &entries[i].right_slot, NODE_BYTES_SOON);
             }
         }
     }
@@ -188,9 +191,7 @@ void family_read(fr_repo *repo, walk_level *parent, uint32_t slot, fr_slice lowe
     size_t count = gather(repo, parent, slot, slots);
     node_rules rules = repo->rules;
     rules.later = &repo->later;
-    repo->later.count = 0;
-    repo->later.layer = layer;
-    repo->later.wrong = false;
+    node_keys_begin(&repo->later, layer);
     uint32_t at = parent->next;
     for (size_t i = 0; i < count && repo->entries.count < parent->entries_end + FAMILY_ENTRIES;
          i++) {

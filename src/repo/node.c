@@ -55,6 +55,17 @@ static fr_status reserve_entries(node_entries *entries, size_t more, fr_error *e
 
 uint32_t fr_mst_layer(fr_slice key)
 {
+    if (FR_LIKELY(key.size != 0 && key.size <= HASH_KEY_BYTES_MAX)) {
+        uint8_t bytes[64] = {0};
+        hash_key one;
+        uint64_t digest_head;
+        memcpy(bytes, key.data, key.size);
+        hash_key_set(&one, bytes, key.size);
+        hash_keys(&one, 1, &digest_head);
+        if (FR_LIKELY(digest_head != 0)) {
+            return (uint32_t)__builtin_clzll(digest_head) / 2;
+        }
+    }
     hash_job job = {.data = key.data, .size = key.size};
     hash_blocks(&job, 1);
     uint32_t zeros = 0;
@@ -250,6 +261,9 @@ static fr_status check_layer(node_reader *r, const uint8_t *key_at, fr_error *er
     int layer = (int)fr_mst_layer(fr_slice_of(r->key, r->key_size));
     if (r->layer < 0) {
         r->layer = layer;
+        if (r->rules->later != NULL && r->rules->later->count == 0) {
+            r->rules->later->layer = layer;
+        }
     }
     if (FR_UNLIKELY(layer != r->layer)) {
         return fr_fail_code(err, FR_MALFORMED, r->base + (uint64_t)(key_at - r->start),

@@ -53,8 +53,9 @@ typedef struct {
     uint32_t key_bytes_max;
     bool any_key;
     bool check_layers;
-    /* Not NULL: node_read may leave the layers of keys to it, where the layer is given and the same
-     * for all; the node is only sound when node_keys_check says so at the end. */
+    /* Not NULL: node_read may leave the layers of keys to it, those of its layer (when that is -1
+     * and nothing waits yet, the first key decides); the node is only sound when node_keys_check
+     * says so at the end, and an error may hide an earlier one. */
     node_keys *later;
 } node_rules;
 
@@ -84,6 +85,12 @@ FR_MUST_USE fr_status node_read(fr_slice block, uint64_t base, const node_rules 
                                 node_scratch *scratch, node_entries *entries, node_view *out,
                                 fr_error *err);
 
+static inline void node_keys_begin(node_keys *keys, int layer)
+{
+    keys->count = 0;
+    keys->layer = layer;
+    keys->wrong = false;
+}
 /** Hashes what waits. false: this or an earlier key belongs to another layer. */
 bool node_keys_check(node_keys *keys);
 

@@ -11,8 +11,7 @@
 //               <---- steps ----------------------------->
 //
 // A step is one compression (64 bytes) in every lane. All lanes run until the first of them comes
-// to the end of its data or tail; that lane goes on to its tail, or to the next message, and all
-// run again. `data` is read in place; the last 0 to 63 bytes and the padding make a tail of one or
+// to the end of its tail; that lane takes the next message, and all run again. `data` is read in place; the last 0 to 63 bytes and the padding make a tail of one or
 // two blocks, written when the lane is filled, long before it is read. Messages are taken in order
 // of their count of compressions, most first: lanes that start together end together, and the last
 // ones, when lanes stay empty, are the short ones.
@@ -52,9 +51,9 @@ bool sha_lanes_supported(void)
 
 typedef struct {
     __m128i abef, cdgh;
-    const uint8_t *at;  /* the next 64 bytes */
-    size_t steps;       /* compressions until `at` runs out, > 0 */
-    size_t tail_blocks; /* that follow then; 0: `at` is in the tail */
+    const uint8_t *at; /* the next 64 bytes */
+    size_t whole;      /* steps until the tail; wraps below 0 in it */
+    size_t steps;      /* until the end, > 0 */
     hash_job *job;
     uint8_t
         room[64 + 128 + 64]; /* the tail is in the middle; what is around it may be overwritten */
@@ -143,7 +142,7 @@ INLINE void run(int count, lane *const *on, size_t steps)
         compress(count, abef, cdgh, at);
         UNROLL
         for (int l = 0; l < count; l++) {
-            at[l] += 64;
+            at[l] = --on[l]->whole == 0 ? on[l]->room + 64 : at[l] + 64;
         }
     }
     UNROLL
@@ -151,6 +150,7 @@ INLINE void run(int count, lane *const *on, size_t steps)
         on[l]->abef = abef[l];
         on[l]->cdgh = cdgh[l];
         on[l]->at = at[l];
+        on[l]->steps -= steps;
     }
 }
 
@@ -213,14 +213,20 @@ INLINE void fill(lane *l, hash_job *job)
     l->cdgh = first_cdgh();
     l->job = job;
     l->at = whole != 0 ? job->data : tail;
-    l->steps = whole != 0 ? whole : blocks;
-    l->tail_blocks = whole != 0 ? blocks : 0;
+    l->whole = whole;
+    l->steps = whole + blocks;
 }
 
 /* Order of a window: by count of compressions, most first (a counting sort; all that have BUCKETS
  * or more are one bucket). */
 static void sort_jobs(const hash_job *jobs, size_t count, uint16_t *order)
 {
+    if (count <= LANES) {
+        for (size_t i = 0; i < count; i++) {
+            order[i] = (uint16_t)i;
+        }
+        return;
+    }
     uint8_t bucket[WINDOW_JOBS];
     uint16_t starts[BUCKETS + 1] = {0};
     for (size_t i = 0; i < count; i++) {
@@ -254,14 +260,7 @@ TARGET static void run_window(hash_job *jobs, size_t count)
         run_lanes(used, on, steps);
         for (size_t i = used; i-- > 0;) {
             lane *l = on[i];
-            l->steps -= steps;
             if (l->steps != 0) {
-                continue;
-            }
-            if (l->tail_blocks != 0) {
-                l->at = l->room + 64;
-                l->steps = l->tail_blocks;
-                l->tail_blocks = 0;
                 continue;
             }
             store_digest(l->abef, l->cdgh, l->job->digest);

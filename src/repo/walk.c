@@ -115,7 +115,7 @@ static fr_status open_commit(fr_repo *repo, fr_error *err)
     if (repo->options.level == FR_LEVEL_LAZY) {
         FR_TRY(walk_verify_hash(repo, slot, err));
     }
-    fr_status status = fr_commit_parse(repo_data(repo, slot), &repo->commit, err);
+    fr_status status = commit_parse(repo_data(repo, slot), &repo->header.root, &repo->commit, err);
     if (status != FR_OK) {
         if (err != NULL) {
             err->offset += block_offset(slot);
@@ -123,7 +123,6 @@ static fr_status open_commit(fr_repo *repo, fr_error *err)
         return status;
     }
     repo->commit.offset = block_offset(slot);
-    repo->commit.cid = repo->header.root;
     return check_commit(repo, err);
 }
 
@@ -375,6 +374,24 @@ static void enter_level(fr_repo *repo, walk_level *level, block_slot *slot)
     repo->depth++;
 }
 
+/* First with all keys hashed together; where that finds anything wrong, key by key, so that the
+ * first fault is the one that is told. */
+static fr_status read_node(fr_repo *repo, fr_slice block, uint64_t base, int layer, node_view *view,
+                           fr_error *err)
+{
+    size_t entries = repo->entries.count;
+    node_rules rules = repo->rules;
+    rules.later = &repo->later;
+    node_keys_begin(&repo->later, layer);
+    if (FR_LIKELY(node_read(block, base, &rules, layer, &repo->scratch, &repo->entries, view,
+                            NULL) == FR_OK &&
+                  node_keys_check(&repo->later))) {
+        return FR_OK;
+    }
+    repo->entries.count = entries;
+    return node_read(block, base, &repo->rules, layer, &repo->scratch, &repo->entries, view, err);
+}
+
 /* Puts the node in `slot_at` on the stack. */
 static fr_status push_node(fr_repo *repo, uint32_t slot_at, uint64_t link, int layer,
                            fr_slice lower, fr_slice upper, fr_error *err)
@@ -388,8 +405,7 @@ static fr_status push_node(fr_repo *repo, uint32_t slot_at, uint64_t link, int l
     level->base = block_offset(slot);
     level->lower = lower;
     level->upper = upper;
-    FR_TRY(node_read(repo_data(repo, slot), level->base, &repo->rules, layer, &repo->scratch,
-                     &repo->entries, &level->view, err));
+    FR_TRY(read_node(repo, repo_data(repo, slot), level->base, layer, &level->view, err));
     FR_TRY(walk_check_shape(&level->view, level->base, repo->depth == 0, err));
     FR_TRY(walk_check_bounds(repo, &level->view, level->base, lower, upper, err));
     family_resolve(repo, &level->view, 1);
