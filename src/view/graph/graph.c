@@ -161,8 +161,8 @@ static fr_status apply_commit(fr_graph *graph, const fr_fact *fact, fr_error *er
     }
     edge_value before =
         value_of(ids, kind, fact->uid, fact->gone, fact->gone_count, fact->kept, fact->kept_count);
-    edge_value after =
-        value_of(ids, kind, fact->uid, fact->fresh, fact->fresh_count, fact->kept, fact->kept_count);
+    edge_value after = value_of(ids, kind, fact->uid, fact->fresh, fact->fresh_count, fact->kept,
+                                fact->kept_count);
     if (same_value(&before, &after)) {
         return FR_OK;
     }
