@@ -73,7 +73,7 @@ typedef struct {
 
 /** What changed from `before` to `after`. Subtrees of one CID are skipped, read or not, present or
  *  not; so both may be partial as long as they hold what differs.
- *  errors   as a walk of the parts that differ; FR_MALFORMED tree-missing-node one of them is absent
+ *  errors   as a walk of the parts that differ; FR_MALFORMED tree-missing-node one is absent
  *  cost     nodes that differ and the paths to them; 36 bytes of memory for each */
 FR_MUST_USE fr_status fr_repo_diff(const fr_repo *before, const fr_repo *after,
                                    const fr_diff_visitor *visitor, fr_diff_facts *facts,
@@ -96,9 +96,10 @@ typedef struct {
     uint64_t nodes; /* on the path */
 } fr_proof;
 
-/** Checks such a CAR, or one of getRecord, alone: at level full and partial whatever `options` say,
- *  with their key, expect_did, any_key, bare and limits. options->partial: the record may be absent.
- *  FR_OK with *out present or not is the proof of it; extra blocks are hashed and otherwise ignored.
+/** Checks such a CAR, or one of getRecord, alone: at level full and partial whatever `options`
+ *  say, with their key, expect_did, any_key, bare and limits. options->partial: the record may be
+ *  absent.
+ *  FR_OK with *out present or not is the proof of it; extra blocks are hashed and else ignored.
  *  errors   FR_MALFORMED tree-missing-node the path is not complete, tree-missing-record, sig-*,
  *           and all else that opening and reading give */
 FR_MUST_USE fr_status fr_proof_check(fr_slice input, fr_slice key, const fr_repo_options *options,
