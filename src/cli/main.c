@@ -14,7 +14,7 @@ static const struct {
     {"serve", cli_serve, "answer over HTTP, and follow sources"},
     {"verify", cli_verify, "rebuild every view from the log and compare"},
     {"log", cli_log, "dump, stat: look at the log"},
-    {"repo", cli_repo, "ls, check: look at repositories in CAR files"},
+    {"repo", cli_repo, "ls, check, get, prove, diff, …: repositories in CAR files"},
     {"simulate", cli_simulate, "write a generated network"},
 };
 

@@ -1,21 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// freshet repo ls|check: repositories in CAR files.
-#include "cli.h"
+// freshet repo VERB: repositories in CAR files. Options and files for all verbs; ls and check.
+#include "repo.h"
 
-#include <fr/buffer.h>
-#include <fr/repo.h>
-#include <fr/repo_report.h>
-#include <stdio.h>
 #include <unistd.h>
-
-typedef struct {
-    fr_repo_options options;
-    fr_public_key key;
-    const char *collection;
-    bool count_only, keys_only, json;
-    char **files;
-    int file_count;
-} arguments;
 
 enum {
     OPTION_PARTIAL = 256,
@@ -24,7 +11,13 @@ enum {
     OPTION_JSON,
     OPTION_COUNT,
     OPTION_KEYS,
-    OPTION_DID
+    OPTION_DID,
+    OPTION_REVERSE,
+    OPTION_RAW,
+    OPTION_NDJSON,
+    OPTION_DID_DOCS,
+    OPTION_REPORT,
+    OPTION_REV,
 };
 
 static const struct argp_option OPTIONS[] = {
@@ -35,10 +28,17 @@ static const struct argp_option OPTIONS[] = {
     {"partial", OPTION_PARTIAL, NULL, 0, "absent blocks are no fault", 0},
     {"bare", OPTION_BARE, NULL, 0, "the root is a tree node, there is no commit", 0},
     {"any-key", OPTION_ANY_KEY, NULL, 0, "keys need not be collection/rkey", 0},
-    {"json", OPTION_JSON, NULL, 0, "check: one JSON object a file", 0},
-    {"collection", 'c', "NSID", 0, "ls: only this collection", 0},
+    {"json", OPTION_JSON, NULL, 0, "one JSON object for each file or answer", 0},
+    {"collection", 'c', "NSID", 0, "ls, unpack: only this collection", 0},
     {"count", OPTION_COUNT, NULL, 0, "ls: only the number of records", 0},
     {"keys", OPTION_KEYS, NULL, 0, "ls: only keys", 0},
+    {"reverse", OPTION_REVERSE, NULL, 0, "ls: last key first", 0},
+    {"raw", OPTION_RAW, NULL, 0, "get: the record's bytes instead of JSON", 0},
+    {"out", 'o', "FILE", 0, "prove, pack: write here instead of standard output", 0},
+    {"ndjson", OPTION_NDJSON, NULL, 0, "unpack: lines of {uri, cid, value} instead of files", 0},
+    {"rev", OPTION_REV, "TID", 0, "pack: revision of the commit where the input has none", 0},
+    {"did-docs", OPTION_DID_DOCS, "FILE", 0, "frames: JSON map of DID documents, for keys", 0},
+    {"report", OPTION_REPORT, NULL, 0, "frames: a verdict for each frame instead of events", 0},
     {0},
 };
 
@@ -54,7 +54,7 @@ static bool level_of(const char *word, fr_level *out)
     return false;
 }
 
-static void take_key(arguments *args, const char *value, struct argp_state *state)
+static void take_key(repo_args *args, const char *value, struct argp_state *state)
 {
     fr_slice text = fr_slice_text(value);
     if (fr_public_key_parse(text, &args->key, NULL) != FR_OK) {
@@ -65,7 +65,7 @@ static void take_key(arguments *args, const char *value, struct argp_state *stat
 
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
-    arguments *args = state->input;
+    repo_args *args = state->input;
     uint64_t bytes = 0;
     switch (key) {
         case 'l':
@@ -88,39 +88,45 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         case 'c': args->collection = value; return 0;
         case OPTION_COUNT: args->count_only = true; return 0;
         case OPTION_KEYS: args->keys_only = true; return 0;
+        case OPTION_REVERSE: args->reverse = true; return 0;
+        case OPTION_RAW: args->raw = true; return 0;
+        case 'o': args->out = value; return 0;
+        case OPTION_NDJSON: args->ndjson = true; return 0;
+        case OPTION_REV: args->rev = value; return 0;
+        case OPTION_DID_DOCS: args->did_docs = value; return 0;
+        case OPTION_REPORT: args->report = true; return 0;
         case ARGP_KEY_ARGS:
-            args->files = state->argv + state->next;
-            args->file_count = state->argc - state->next;
-            return 0;
-        case ARGP_KEY_END:
-            if (args->file_count == 0) {
-                argp_error(state, "at least one FILE is needed");
-            }
+            args->words = state->argv + state->next;
+            args->word_count = state->argc - state->next;
             return 0;
         default: return ARGP_ERR_UNKNOWN;
     }
 }
 
-/* ---- ls -------------------------------------------------------------------------------------- */
+/* ---- shared ---------------------------------------------------------------------------------- */
 
-typedef struct {
-    const arguments *args;
-    fr_buffer line;
-    uint64_t count;
-} listing;
-
-static bool is_listed(const arguments *args, fr_slice key)
+int repo_exit(fr_status status)
 {
-    if (args->collection == NULL) {
-        return true;
+    switch (status) {
+        case FR_OK:
+        case FR_END: return FR_REPO_EXIT_SOUND;
+        case FR_MALFORMED:
+        case FR_NOT_FOUND: return FR_REPO_EXIT_MALFORMED;
+        case FR_LIMIT: return FR_REPO_EXIT_LIMIT;
+        default: return FR_REPO_EXIT_SYSTEM;
     }
-    fr_slice collection = fr_slice_text(args->collection);
-    return fr_slice_starts_with(key, collection) && key.size > collection.size &&
-           key.data[collection.size] == '/';
 }
 
-/** Keys are checked before they are here, except with --any-key: control bytes are made safe. */
-static void put_key(fr_buffer *out, fr_slice key)
+int repo_fail(const char *path, fr_status status, const fr_error *error)
+{
+    fflush(stdout);
+    fprintf(stderr, "%s: offset %llu: %s: %s\n", path, (unsigned long long)error->offset,
+            error->code == NULL ? fr_status_name(status) : error->code,
+            error->text == NULL ? "" : error->text);
+    return repo_exit(status);
+}
+
+void repo_put_key(fr_buffer *out, fr_slice key)
 {
     for (size_t i = 0; i < key.size; i++) {
         if (key.data[i] < 0x20 || key.data[i] >= 0x7f) {
@@ -131,36 +137,91 @@ static void put_key(fr_buffer *out, fr_slice key)
     }
 }
 
+void repo_put_cid(fr_buffer *out, const fr_cid *cid)
+{
+    char text[FR_CID_TEXT_BYTES];
+    fr_cid_format(cid, text);
+    fr_buffer_append(out, text, sizeof text);
+}
+
+bool repo_print(const fr_buffer *out)
+{
+    return fr_buffer_status(out, NULL) == FR_OK &&
+           fwrite(out->data, 1, out->size, stdout) == out->size;
+}
+
+int repo_file_open(repo_file *file, const repo_args *args, const char *path)
+{
+    fr_error error = {0};
+    *file = (repo_file){.path = path};
+    fr_status status = cli_input_open(&file->input, path, &error);
+    if (status != FR_OK) {
+        error.status = status;
+        cli_fail_internal(path, &error);
+        return FR_REPO_EXIT_SYSTEM;
+    }
+    status = fr_repo_open(&file->repo, file->input.bytes, &args->options, &error);
+    return status == FR_OK ? FR_REPO_EXIT_SOUND : repo_fail(path, status, &error);
+}
+
+void repo_file_close(repo_file *file)
+{
+    fr_repo_close(file->repo);
+    cli_input_free(&file->input);
+}
+
+/* ---- ls -------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const repo_args *args;
+    fr_buffer line;
+    uint64_t count;
+} listing;
+
 static fr_status list_item(void *context, const fr_repo_item *item)
 {
     listing *list = context;
-    char cid[FR_CID_TEXT_BYTES];
-    if (item->kind != FR_ITEM_RECORD || !is_listed(list->args, item->key)) {
+    fr_buffer *line = &list->line;
+    if (item->kind != FR_ITEM_RECORD) {
         return FR_OK;
     }
     list->count++;
     if (list->args->count_only) {
         return FR_OK;
     }
-    fr_buffer_reset(&list->line);
-    put_key(&list->line, item->key);
+    fr_buffer_reset(line);
+    repo_put_key(line, item->key);
     if (!list->args->keys_only) {
-        fr_cid_format(&item->cid, cid);
-        fr_buffer_printf(&list->line, "\t%.*s\t%zu", FR_CID_TEXT_BYTES, cid, item->value.size);
+        fr_buffer_byte(line, '\t');
+        repo_put_cid(line, &item->cid);
+        fr_buffer_printf(line, "\t%zu", item->value.size);
     }
-    fr_buffer_byte(&list->line, '\n');
-    return fwrite(list->line.data, 1, list->line.size, stdout) == list->line.size ? FR_OK : FR_IO;
+    fr_buffer_byte(line, '\n');
+    return repo_print(line) ? FR_OK : FR_IO;
 }
 
-static int repo_exit(fr_status status)
+/* One collection, or backwards: only the nodes that it needs. */
+static fr_status list_part(listing *list, const fr_repo *repo, fr_error *err)
 {
-    return status == FR_OK          ? FR_REPO_EXIT_SOUND
-           : status == FR_MALFORMED ? FR_REPO_EXIT_MALFORMED
-           : status == FR_LIMIT     ? FR_REPO_EXIT_LIMIT
-                                    : FR_REPO_EXIT_SYSTEM;
+    const repo_args *args = list->args;
+    char prefix[FR_NSID_MAX_BYTES + 2] = "";
+    fr_cursor_options options = {.reverse = args->reverse,
+                                 .keys_only = args->keys_only || args->count_only};
+    fr_cleanup(fr_cursor_closep) fr_cursor *cursor = NULL;
+    fr_repo_item item;
+    fr_status status;
+    if (args->collection != NULL) {
+        snprintf(prefix, sizeof prefix, "%s/", args->collection);
+        options.prefix = fr_slice_text(prefix);
+    }
+    FR_TRY(fr_cursor_open(&cursor, repo, &options, err));
+    while ((status = fr_cursor_next(cursor, &item, err)) == FR_OK) {
+        FR_TRY(list_item(list, &item));
+    }
+    return status == FR_END ? FR_OK : status;
 }
 
-static int ls_file(const arguments *args, const char *path, fr_slice bytes)
+static int ls_file(const repo_args *args, const char *path, fr_slice bytes)
 {
     enum { LINE_MAX_BYTES = 16384 };
     fr_error error = {0};
@@ -168,23 +229,26 @@ static int ls_file(const arguments *args, const char *path, fr_slice bytes)
     fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
     fr_buffer_init(&list.line, LINE_MAX_BYTES);
     fr_status status = fr_repo_open(&repo, bytes, &args->options, &error);
-    status = status == FR_OK ? fr_repo_walk(repo, list_item, &list, &error) : status;
+    if (status == FR_OK) {
+        bool part = args->collection != NULL || args->reverse;
+        status =
+            part ? list_part(&list, repo, &error) : fr_repo_walk(repo, list_item, &list, &error);
+    }
     fr_buffer_done(&list.line);
     if (status == FR_OK && args->count_only) {
         printf("%llu\n", (unsigned long long)list.count);
     }
-    if (status != FR_OK) {
-        fflush(stdout);
-        fprintf(stderr, "%s: offset %llu: %s: %s\n", path, (unsigned long long)error.offset,
-                error.code == NULL ? fr_status_name(status) : error.code,
-                error.text == NULL ? "" : error.text);
-    }
-    return repo_exit(status);
+    return status == FR_OK ? FR_REPO_EXIT_SOUND : repo_fail(path, status, &error);
+}
+
+int repo_ls(const repo_args *args)
+{
+    return repo_each_file(args, ls_file);
 }
 
 /* ---- check ----------------------------------------------------------------------------------- */
 
-static int check_file(const arguments *args, const char *path, fr_slice bytes)
+static int check_file(const repo_args *args, const char *path, fr_slice bytes)
 {
     enum { OUT_MAX_BYTES = 64 << 20 };
     fr_buffer out;
@@ -203,42 +267,91 @@ static int check_file(const arguments *args, const char *path, fr_slice bytes)
 }
 
 /** Each file in the order given; the exit code is that of the first that is not sound. */
-static int each_file(const arguments *args, int (*run)(const arguments *, const char *, fr_slice))
+int repo_each_file(const repo_args *args,
+                   int (*run)(const repo_args *args, const char *path, fr_slice bytes))
 {
     int first = FR_REPO_EXIT_SOUND;
-    for (int i = 0; i < args->file_count; i++) {
+    for (int i = 0; i < args->word_count; i++) {
         cli_input input;
         fr_error error = {0};
-        fr_status status = cli_input_open(&input, args->files[i], &error);
+        fr_status status = cli_input_open(&input, args->words[i], &error);
         error.status = status;
         int code = status == FR_OK
-                       ? run(args, args->files[i], input.bytes)
-                       : (cli_fail_internal(args->files[i], &error), FR_REPO_EXIT_SYSTEM);
+                       ? run(args, args->words[i], input.bytes)
+                       : (cli_fail_internal(args->words[i], &error), FR_REPO_EXIT_SYSTEM);
         cli_input_free(&input);
         first = first == FR_REPO_EXIT_SOUND ? code : first;
     }
     return fflush(stdout) == 0 ? first : FR_REPO_EXIT_SYSTEM;
 }
 
+int repo_check(const repo_args *args)
+{
+    repo_args judged = *args;
+    judged.options.check_records = true;
+    return repo_each_file(&judged, check_file);
+}
+
+/* ---- verbs ----------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    int (*run)(const repo_args *args);
+    int words_min, words_max; /* max 0: any number */
+    const char *words;
+    const char *summary;
+} VERBS[] = {
+    {"ls", repo_ls, 1, 0, "FILE…", "key TAB cid TAB bytes a line"},
+    {"check", repo_check, 1, 0, "FILE…", "the verdict, and facts with --json"},
+    {"commit", repo_commit, 1, 0, "FILE…", "the commit and the state of its signature"},
+    {"get", repo_get, 2, 2, "KEY FILE", "one record as JSON; exit 1 when there is none"},
+    {"prove", repo_prove, 2, 2, "KEY FILE", "a CAR that shows that a record is there, or is not"},
+    {"verify-proof", repo_verify_proof, 2, 2, "KEY FILE", "checks such a CAR, or one of getRecord"},
+    {"stat", repo_stat, 1, 0, "FILE…", "the tree, its collections, and what is wasted"},
+    {"order", repo_order, 1, 0, "FILE…", "in which order the blocks lie"},
+    {"diff", repo_diff, 2, 2, "BEFORE AFTER", "records that changed; nodes too with --json"},
+    {"unpack", repo_unpack, 1, 2, "FILE DIR|--ndjson FILE", "records as JSON"},
+    {"pack", repo_pack, 1, 1, "DIR|FILE.ndjson", "a CAR again from what unpack wrote"},
+    {"frames", repo_frames, 1, 0, "FILE…", "frames of subscribeRepos as Jetstream lines"},
+};
+
+static int print_usage(FILE *out, int code)
+{
+    fprintf(out, "usage: freshet repo VERB [OPTION…] …\n\n");
+    for (size_t i = 0; i < FR_COUNT_OF(VERBS); i++) {
+        fprintf(out, "  %-12s %-24s %s\n", VERBS[i].name, VERBS[i].words, VERBS[i].summary);
+    }
+    fprintf(out, "\nfreshet repo VERB --help tells the options; - is standard input.\n");
+    return code;
+}
+
+static int run_verb(size_t verb, int argc, char **argv)
+{
+    repo_args args = {.options = {.level = FR_LEVEL_FULL}};
+    char name[32];
+    const struct argp argp = {OPTIONS, parse_option, VERBS[verb].words, VERBS[verb].summary, NULL,
+                              NULL,    NULL};
+    snprintf(name, sizeof name, "repo %s", VERBS[verb].name);
+    cli_parse(&argp, argc, argv, name, &args);
+    if (args.word_count < VERBS[verb].words_min ||
+        (VERBS[verb].words_max != 0 && args.word_count > VERBS[verb].words_max)) {
+        fprintf(stderr, "usage: freshet repo %s [OPTION…] %s\n", VERBS[verb].name,
+                VERBS[verb].words);
+        return EXIT_USAGE;
+    }
+    int code = VERBS[verb].run(&args);
+    return fflush(stdout) == 0 ? code : FR_REPO_EXIT_SYSTEM;
+}
+
 int cli_repo(int argc, char **argv)
 {
-    static const struct argp argp = {
-        OPTIONS,
-        parse_option,
-        "FILE…",
-        "ls: key TAB cid TAB bytes a line.  check: the verdict, and facts with --json.  "
-        "- is standard input.",
-        NULL,
-        NULL,
-        NULL};
-    arguments args = {.options = {.level = FR_LEVEL_FULL}};
-    bool is_ls = argc > 1 && strcmp(argv[1], "ls") == 0;
-    bool is_check = argc > 1 && strcmp(argv[1], "check") == 0;
-    if (!is_ls && !is_check) {
-        fprintf(stderr, "usage: freshet repo ls|check [OPTION…] FILE…\n");
-        return argc > 1 && strcmp(argv[1], "--help") == 0 ? EXIT_DONE : EXIT_USAGE;
+    if (argc > 1 && strcmp(argv[1], "--help") == 0) {
+        return print_usage(stdout, EXIT_DONE);
     }
-    cli_parse(&argp, argc - 1, argv + 1, is_ls ? "repo ls" : "repo check", &args);
-    args.options.check_records = is_check;
-    return each_file(&args, is_ls ? ls_file : check_file);
+    for (size_t i = 0; i < FR_COUNT_OF(VERBS) && argc > 1; i++) {
+        if (strcmp(argv[1], VERBS[i].name) == 0) {
+            return run_verb(i, argc - 1, argv + 1);
+        }
+    }
+    return print_usage(stderr, EXIT_USAGE);
 }

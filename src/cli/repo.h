@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/** What the verbs of `freshet repo` share: options, files, faults on one line, safe keys. */
+#pragma once
+
+#include "cli.h"
+
+#include <fr/buffer.h>
+#include <fr/repo_report.h>
+#include <fr/repo_stat.h>
+#include <stdio.h>
+
+#define REPO_LINE_BYTES_MAX (16u << 20) /* of one printed line: a record of 1 MiB as JSON */
+
+typedef struct {
+    fr_repo_options options;
+    fr_public_key key;
+    const char *collection;
+    const char *out;      /* --out */
+    const char *did_docs; /* --did-docs */
+    const char *rev;      /* pack */
+    bool count_only, keys_only, reverse, json, raw, ndjson, report;
+    char **words; /* what is left of the line */
+    int word_count;
+} repo_args;
+
+int repo_ls(const repo_args *args);
+int repo_check(const repo_args *args);
+int repo_commit(const repo_args *args);
+int repo_get(const repo_args *args);
+int repo_prove(const repo_args *args);
+int repo_verify_proof(const repo_args *args);
+int repo_stat(const repo_args *args);
+int repo_order(const repo_args *args);
+int repo_diff(const repo_args *args);
+int repo_unpack(const repo_args *args);
+int repo_pack(const repo_args *args);
+int repo_frames(const repo_args *args);
+
+/** Exit code for the status of a library call. */
+int repo_exit(fr_status status);
+/** Prints `FILE: offset N: code: text` on stderr and returns the exit code. */
+int repo_fail(const char *path, fr_status status, const fr_error *error);
+/** Appends the key with all but printable ASCII made safe. */
+void repo_put_key(fr_buffer *out, fr_slice key);
+void repo_put_cid(fr_buffer *out, const fr_cid *cid);
+/** Writes the buffer to standard output; false when that failed. */
+bool repo_print(const fr_buffer *out);
+/** Each word as a file, in order; the exit code is that of the first that is not sound. */
+int repo_each_file(const repo_args *args,
+                   int (*run)(const repo_args *args, const char *path, fr_slice bytes));
+
+/** An input and the repository in it. */
+typedef struct {
+    const char *path;
+    cli_input input;
+    fr_repo *repo;
+} repo_file;
+/** Opens by the options. The result is the exit code; a failure has been printed. */
+int repo_file_open(repo_file *file, const repo_args *args, const char *path);
+void repo_file_close(repo_file *file);

@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// freshet repo frames: u32 little-endian length and a frame, again and again, as Jetstream lines or
+// as verdicts.
+//
+// The last commit of each account that was not refused is remembered: what comes after it must say
+// so (rev above, `since` its rev, prevData its data), else the account is desynchronised. A frame
+// that is sound in itself is then what the next one is held against; a refused frame is as if it
+// had not come, so the one after it shows the hole.
+#include "repo.h"
+
+#include <fr/did_docs.h>
+#include <fr/json.h>
+#include <stdlib.h>
+
+/* ---- accounts -------------------------------------------------------------------------------- */
+
+typedef struct {
+    uint8_t *did; /* owned; NULL: a free slot */
+    size_t did_size;
+    uint64_t rev;
+    fr_cid data, commit;
+} account;
+
+typedef struct {
+    const repo_args *args;
+    const char *path;
+    fr_did_docs *docs;
+    fr_frame_reader *reader;
+    fr_buffer line;
+    account *accounts; /* open addressing */
+    size_t account_count, account_mask;
+    uint64_t number; /* of the frame, from 0 */
+    bool rejected, failed;
+} frames_run;
+
+static size_t slot_of(const frames_run *run, fr_slice did)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < did.size; i++) {
+        hash = (hash ^ did.data[i]) * UINT64_C(0x100000001b3);
+    }
+    size_t at = (size_t)(hash ^ hash >> 29) & run->account_mask;
+    while (run->accounts[at].did != NULL &&
+           !fr_slice_equal(fr_slice_of(run->accounts[at].did, run->accounts[at].did_size), did)) {
+        at = (at + 1) & run->account_mask;
+    }
+    return at;
+}
+
+static bool grow_accounts(frames_run *run)
+{
+    account *old = run->accounts;
+    size_t old_size = old == NULL ? 0 : run->account_mask + 1;
+    if (old != NULL && run->account_count * 2 < old_size) {
+        return true;
+    }
+    size_t size = FR_MAX(old_size * 2, (size_t)1024);
+    account *accounts = calloc(size, sizeof *accounts);
+    if (accounts == NULL) {
+        return false;
+    }
+    run->accounts = accounts;
+    run->account_mask = size - 1;
+    for (size_t i = 0; i < old_size; i++) {
+        if (old[i].did != NULL) {
+            accounts[slot_of(run, fr_slice_of(old[i].did, old[i].did_size))] = old[i];
+        }
+    }
+    free(old);
+    return true;
+}
+
+/* The account's slot, its did NULL when nothing came before; NULL without memory. */
+static account *find_account(frames_run *run, fr_slice did)
+{
+    return grow_accounts(run) ? &run->accounts[slot_of(run, did)] : NULL;
+}
+
+static bool remember(frames_run *run, account *a, const fr_frame *frame)
+{
+    if (a->did == NULL) {
+        a->did = malloc(frame->did.size);
+        if (a->did == NULL) {
+            return false;
+        }
+        memcpy(a->did, frame->did.data, frame->did.size);
+        a->did_size = frame->did.size;
+        run->account_count++;
+    }
+    a->rev = frame->rev;
+    a->data = frame->commit.data;
+    a->commit = frame->commit.cid;
+    return true;
+}
+
+/* ---- judging --------------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *signature, *inversion, *verdict;
+    const char *code; /* why it is refused */
+    const char *text;
+    uint64_t offset;
+} verdict;
+
+static const char *const TYPES[] = {"#commit", "#sync", "#identity", "#account",
+                                    "#info",   "error", "unknown"};
+
+static void refuse(verdict *v, const fr_error *error)
+{
+    if (strcmp(v->verdict, "reject") != 0) {
+        v->verdict = "reject";
+        v->code = error->code != NULL ? error->code : fr_status_name(error->status);
+        v->text = error->text;
+        v->offset = error->offset;
+    }
+}
+
+static void judge_signature(frames_run *run, const fr_frame *frame, verdict *v)
+{
+    fr_error error = {0};
+    const fr_public_key *key = run->args->options.key != NULL
+                                   ? run->args->options.key
+                                   : fr_did_docs_find(run->docs, frame->did);
+    if (key == NULL) {
+        v->signature = "no-key";
+    } else if (fr_commit_verify(&frame->commit, key, &error) == FR_OK) {
+        v->signature = "valid";
+    } else {
+        v->signature = "wrong";
+        refuse(v, &error);
+    }
+}
+
+static void judge_inversion(frames_run *run, const fr_frame *frame, verdict *v)
+{
+    fr_error error = {0};
+    fr_status status = fr_frame_invert(run->reader, frame, &error);
+    if (status == FR_NOT_FOUND) {
+        return;
+    }
+    v->inversion = status == FR_OK      ? "ok"
+                   : error.code != NULL ? error.code
+                                        : fr_status_name(status);
+    if (status != FR_OK) {
+        refuse(v, &error);
+    }
+}
+
+/* Every create and update comes with its record. */
+static void judge_records(const fr_frame *frame, verdict *v)
+{
+    for (size_t i = 0; i < frame->op_count; i++) {
+        const char *code = frame->ops[i].record_code;
+        if (code != NULL && strcmp(code, "tree-missing-record") == 0) {
+            fr_error error = {.code = code, .text = "frame: an op's record is absent"};
+            refuse(v, &error);
+        }
+    }
+}
+
+static const char *chain_verdict(const account *before, const fr_frame *frame)
+{
+    uint64_t since = 0;
+    if (before->did == NULL) {
+        return "ok";
+    }
+    if (frame->rev == before->rev && fr_cid_equal(&frame->commit.cid, &before->commit)) {
+        return "skip"; /* came already */
+    }
+    if (frame->rev <= before->rev) {
+        return "desync";
+    }
+    if (frame->type == FR_FRAME_SYNC) {
+        return fr_cid_equal(&frame->commit.data, &before->data) ? "ok" : "desync";
+    }
+    bool follows = fr_tid_parse(frame->since_text, &since) && since == before->rev &&
+                   frame->has_prev_data && fr_cid_equal(&frame->prev_data, &before->data);
+    return follows ? "ok" : "desync";
+}
+
+static void judge_commit(frames_run *run, const fr_frame *frame, verdict *v)
+{
+    if (frame->blocks.size == 0) {
+        v->verdict = "desync"; /* too big: nothing of it can be checked */
+        return;
+    }
+    judge_signature(run, frame, v);
+    if (frame->type == FR_FRAME_COMMIT) {
+        judge_inversion(run, frame, v);
+        judge_records(frame, v);
+    }
+    account *a = find_account(run, frame->did);
+    if (a == NULL) {
+        run->failed = true;
+        return;
+    }
+    if (strcmp(v->verdict, "ok") == 0) {
+        v->verdict = frame->too_big ? "desync" : chain_verdict(a, frame);
+        if (frame->rev > a->rev || a->did == NULL) {
+            run->failed |= !remember(run, a, frame);
+        }
+    }
+}
+
+static verdict judge(frames_run *run, const fr_frame *frame)
+{
+    verdict v = {.inversion = "not-given", .verdict = "ok", .signature = "no-key"};
+    switch (frame->type) {
+        case FR_FRAME_COMMIT:
+        case FR_FRAME_SYNC: judge_commit(run, frame, &v); break;
+        case FR_FRAME_IDENTITY:
+        case FR_FRAME_ACCOUNT: break;
+        case FR_FRAME_INFO:
+        case FR_FRAME_ERROR:
+        case FR_FRAME_UNKNOWN: v.verdict = "skip"; break;
+    }
+    run->rejected |= strcmp(v.verdict, "reject") == 0;
+    return v;
+}
+
+/* ---- printing -------------------------------------------------------------------------------- */
+
+static void put_string(fr_buffer *out, const char *name, fr_slice text)
+{
+    fr_buffer_printf(out, ",\"%s\":", name);
+    if (text.data == NULL) {
+        fr_buffer_text(out, "null");
+    } else {
+        fr_buffer_json_string(out, text);
+    }
+}
+
+static void put_report(frames_run *run, const fr_frame *frame, const verdict *v)
+{
+    fr_buffer *out = &run->line;
+    bool unknown = frame != NULL && frame->type == FR_FRAME_UNKNOWN && frame->type_text.size != 0;
+    fr_slice type = {0};
+    if (frame != NULL) {
+        type = unknown ? frame->type_text : fr_slice_text(TYPES[frame->type]);
+    }
+    fr_buffer_printf(out, "{\"frame\":%llu", (unsigned long long)run->number);
+    put_string(out, "type", type);
+    if (frame != NULL && frame->seq != 0) {
+        fr_buffer_printf(out, ",\"seq\":%llu", (unsigned long long)frame->seq);
+    } else {
+        fr_buffer_text(out, ",\"seq\":null");
+    }
+    put_string(out, "repo", frame == NULL ? (fr_slice){0} : frame->did);
+    put_string(out, "rev", frame == NULL ? (fr_slice){0} : frame->rev_text);
+    fr_buffer_printf(out, ",\"signature\":\"%s\",\"inversion\":\"%s\",\"verdict\":\"%s\"",
+                     v->signature, v->inversion, v->verdict);
+    if (v->code != NULL) {
+        fr_buffer_printf(out, ",\"code\":\"%s\",\"offset\":%llu", v->code,
+                         (unsigned long long)v->offset);
+    }
+    fr_buffer_text(out, "}\n");
+}
+
+static void put_head(fr_buffer *out, const fr_frame *frame, const char *kind)
+{
+    fr_buffer_text(out, "{\"did\":");
+    fr_buffer_json_string(out, frame->did);
+    fr_buffer_printf(out, ",\"time_us\":%llu,\"kind\":\"%s\",\"%s\":{",
+                     (unsigned long long)frame->time_us, kind, kind);
+}
+
+/* False: its record has no JSON. */
+static bool put_op(fr_buffer *out, const fr_frame *frame, const fr_frame_op *op)
+{
+    static const char *const ACTIONS[] = {"", "create", "update", "delete"};
+    size_t start = out->size;
+    put_head(out, frame, "commit");
+    fr_buffer_text(out, "\"rev\":");
+    fr_buffer_json_string(out, frame->rev_text);
+    fr_buffer_printf(out, ",\"operation\":\"%s\"", ACTIONS[op->action]);
+    put_string(out, "collection", op->collection);
+    put_string(out, "rkey", op->rkey);
+    if (op->action != FR_OP_DELETE) {
+        fr_buffer_text(out, ",\"record\":");
+        if (op->record_code != NULL || fr_cbor_to_json(op->record, out, NULL) != FR_OK) {
+            out->size = start;
+            return false;
+        }
+        fr_buffer_text(out, ",\"cid\":\"");
+        repo_put_cid(out, &op->cid);
+        fr_buffer_byte(out, '"');
+    }
+    fr_buffer_text(out, "}}\n");
+    return true;
+}
+
+static void put_account(fr_buffer *out, const fr_frame *frame)
+{
+    bool is_account = frame->type == FR_FRAME_ACCOUNT;
+    put_head(out, frame, is_account ? "account" : "identity");
+    if (is_account) {
+        fr_buffer_printf(out, "\"active\":%s,", frame->active ? "true" : "false");
+    }
+    fr_buffer_text(out, "\"did\":");
+    fr_buffer_json_string(out, frame->did);
+    if (!is_account && frame->handle.size != 0) {
+        put_string(out, "handle", frame->handle);
+    }
+    fr_buffer_printf(out, ",\"seq\":%llu", (unsigned long long)frame->seq);
+    if (is_account && frame->status.size != 0) {
+        put_string(out, "status", frame->status);
+    }
+    put_string(out, "time", frame->time_text);
+    fr_buffer_text(out, "}}\n");
+}
+
+static void complain(const frames_run *run, const char *code, uint64_t offset, const char *text)
+{
+    fflush(stdout);
+    fprintf(stderr, "%s: frame %llu: offset %llu: %s: %s\n", run->path,
+            (unsigned long long)run->number, (unsigned long long)offset, code, text);
+}
+
+static void put_events(frames_run *run, const fr_frame *frame)
+{
+    if (frame->type == FR_FRAME_IDENTITY || frame->type == FR_FRAME_ACCOUNT) {
+        put_account(&run->line, frame);
+    }
+    for (size_t i = 0; frame->type == FR_FRAME_COMMIT && i < frame->op_count; i++) {
+        const char *code = frame->ops[i].record_code;
+        if (!put_op(&run->line, frame, &frame->ops[i])) {
+            complain(run, code != NULL ? code : "record-json", 0, "an op's record is no event");
+        }
+    }
+}
+
+static void put_frame(frames_run *run, const fr_frame *frame, const verdict *v)
+{
+    if (run->args->report) {
+        put_report(run, frame, v);
+    } else if (strcmp(v->verdict, "reject") == 0) {
+        complain(run, v->code, v->offset, v->text == NULL ? "refused" : v->text);
+    } else if (frame->blocks.size == 0 && frame->type == FR_FRAME_COMMIT) {
+        complain(run, "frame-blocks", 0, "a commit without blocks; read the repository again");
+    } else if (strcmp(v->verdict, "skip") != 0) {
+        put_events(run, frame);
+    }
+}
+
+/* ---- frames ---------------------------------------------------------------------------------- */
+
+static bool take_frame(frames_run *run, fr_slice bytes, bool whole)
+{
+    fr_frame frame;
+    fr_error error = {.status = FR_MALFORMED, .code = "frame-cut", .text = "the file ends inside"};
+    fr_status status = FR_MALFORMED;
+    fr_buffer_reset(&run->line);
+    if (whole) {
+        error = (fr_error){0};
+        status = fr_frame_decode(run->reader, bytes, &frame, NULL, &error);
+    }
+    if (status == FR_NOMEM) {
+        return false;
+    }
+    verdict v = {.inversion = "not-given", .verdict = "ok", .signature = "no-key"};
+    if (status != FR_OK) {
+        refuse(&v, &error);
+        run->rejected = true;
+    } else {
+        v = judge(run, &frame);
+    }
+    put_frame(run, status == FR_OK ? &frame : NULL, &v);
+    run->number++;
+    return !run->failed && repo_print(&run->line);
+}
+
+static int take_file(frames_run *run, fr_slice rest)
+{
+    while (rest.size > 0) {
+        size_t size = rest.size < 4 ? SIZE_MAX : fr_load_u32le(rest.data);
+        bool whole = rest.size >= 4 && size <= rest.size - 4;
+        if (!take_frame(run, fr_slice_sub(rest, 4, size), whole)) {
+            return FR_REPO_EXIT_SYSTEM;
+        }
+        rest = whole ? fr_slice_from(rest, 4 + size) : (fr_slice){0};
+    }
+    return FR_REPO_EXIT_SOUND;
+}
+
+static int run_files(frames_run *run)
+{
+    const repo_args *args = run->args;
+    for (int i = 0; i < args->word_count; i++) {
+        cli_input input;
+        fr_error error = {0};
+        run->path = args->words[i];
+        error.status = cli_input_open(&input, run->path, &error);
+        if (error.status != FR_OK) {
+            cli_fail_internal(run->path, &error);
+            return FR_REPO_EXIT_SYSTEM;
+        }
+        int code = take_file(run, input.bytes);
+        cli_input_free(&input);
+        if (code != FR_REPO_EXIT_SOUND) {
+            return code;
+        }
+    }
+    return run->rejected ? FR_REPO_EXIT_MALFORMED : FR_REPO_EXIT_SOUND;
+}
+
+int repo_frames(const repo_args *args)
+{
+    enum { LINES_BYTES_MAX = 256 << 20 };
+    frames_run run = {.args = args};
+    fr_error error = {0};
+    const char *what = "frames";
+    fr_buffer_init(&run.line, LINES_BYTES_MAX);
+    fr_status status = fr_frame_reader_new(&run.reader, &error);
+    if (status == FR_OK && args->did_docs != NULL) {
+        what = args->did_docs;
+        status = fr_did_docs_open(&run.docs, args->did_docs, &error);
+    }
+    error.status = status;
+    int code = status == FR_OK ? run_files(&run) : cli_fail_internal(what, &error);
+    for (size_t i = 0; run.accounts != NULL && i <= run.account_mask; i++) {
+        free(run.accounts[i].did);
+    }
+    free(run.accounts);
+    fr_frame_reader_free(run.reader);
+    fr_did_docs_close(run.docs);
+    fr_buffer_done(&run.line);
+    return code;
+}

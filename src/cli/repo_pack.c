@@ -1,0 +1,633 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// freshet repo unpack, pack: a repository as JSON and back, to the same root CID.
+//
+//   DIR/.commit                     the commit as JSON
+//   DIR/collection/rkey.json        a record as JSON
+//   {"uri":"at://did/collection/rkey","cid":…,"value":…}    a line with --ndjson
+//
+// The commit travels in the first line, as a member "commit" beside the others; without a record it
+// is alone there. A block that JSON cannot give back byte by byte stands as {"$bytes":…}, which no
+// record can be. Keys become names through an alphabet of their own: all but letters, digits and
+// "-._:~" is %XX, as is a dot in front; a name too long for a folder goes on in a folder whose name
+// ends in %. So no key leads out of DIR, and each name leads back to one key.
+#include "repo.h"
+
+#include <fr/cbor.h>
+#include <fr/codec.h>
+#include <fr/json.h>
+#include <fr/os.h>
+#include <stdlib.h>
+
+#define CHUNK_BYTES 200 /* of a name, escaped; file systems take 255 */
+#define BLOCKS_BYTES_MAX ((size_t)64 << 30)
+#define TEXT_BYTES_MAX (16u << 20)
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+static bool is_plain(uint8_t byte)
+{
+    return (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
+           (byte >= 'a' && byte <= 'z') || (byte != 0 && strchr("-._:~", byte) != NULL);
+}
+
+static void put_name(fr_buffer *out, fr_slice part)
+{
+    size_t chunk = out->size;
+    for (size_t i = 0; i < part.size; i++) {
+        if (out->size - chunk >= CHUNK_BYTES) {
+            fr_buffer_text(out, "%/");
+            chunk = out->size;
+        }
+        uint8_t byte = part.data[i];
+        bool hides = byte == '.' && out->size == chunk;
+        if (is_plain(byte) && !hides) {
+            fr_buffer_byte(out, byte);
+        } else {
+            fr_buffer_printf(out, "%%%02X", byte);
+        }
+    }
+}
+
+/* DIR/collection/rkey.json; a key that does not begin with a collection is one name. */
+static void put_path(fr_buffer *out, const char *dir, fr_slice key)
+{
+    size_t slash = fr_slice_find(key, '/');
+    fr_buffer_reset(out);
+    fr_buffer_text(out, dir);
+    fr_buffer_byte(out, '/');
+    if (slash > 0 && slash < key.size) {
+        put_name(out, fr_slice_sub(key, 0, slash));
+        fr_buffer_byte(out, '/');
+        key = fr_slice_from(key, slash + 1);
+    }
+    put_name(out, key);
+    fr_buffer_text(out, ".json");
+    fr_buffer_byte(out, 0);
+}
+
+static int hex_of(char letter)
+{
+    const char *digits = "0123456789ABCDEF";
+    const char *at = letter == 0 ? NULL : strchr(digits, letter);
+    return at == NULL ? -1 : (int)(at - digits);
+}
+
+/* The key of a path below DIR; false when it is not one that put_path makes. */
+static bool key_of_path(const char *path, fr_buffer *key)
+{
+    size_t size = strlen(path);
+    fr_buffer_reset(key);
+    if (size < 5 || strcmp(path + size - 5, ".json") != 0) {
+        return false;
+    }
+    for (const char *at = path; at < path + size - 5; at++) {
+        if (at[0] == '%' && at[1] == '/') {
+            at++;
+        } else if (at[0] == '%') {
+            int high = hex_of(at[1]), low = high < 0 ? -1 : hex_of(at[2]);
+            if (low < 0) {
+                return false;
+            }
+            fr_buffer_byte(key, (uint8_t)(high << 4 | low));
+            at += 2;
+        } else {
+            fr_buffer_byte(key, (uint8_t)*at);
+        }
+    }
+    return true;
+}
+
+/* ---- unpack ---------------------------------------------------------------------------------- */
+
+typedef struct {
+    const repo_args *args;
+    const fr_repo *repo;
+    const char *dir; /* NULL: lines */
+    fr_json *json;
+    fr_buffer value, again, line, path, parent;
+    uint64_t count;
+} unpacker;
+
+static fr_status put_bytes(fr_buffer *out, fr_slice block)
+{
+    char *at;
+    fr_buffer_text(out, "{\"$bytes\":\"");
+    at = (char *)fr_buffer_reserve(out, (block.size * 4 + 2) / 3 + 1);
+    if (at == NULL) {
+        return fr_buffer_status(out, NULL);
+    }
+    out->size += fr_base64_encode(block, false, at);
+    fr_buffer_text(out, "\"}");
+    return fr_buffer_status(out, NULL);
+}
+
+/* The block's JSON in u->value, after it was read back and gave the same block. */
+static fr_status make_value(unpacker *u, fr_slice block)
+{
+    fr_json_value root;
+    fr_cbor_check_options check = {.must_be_map = true};
+    fr_buffer_reset(&u->value);
+    fr_buffer_reset(&u->again);
+    bool same = fr_cbor_check(block, &check, NULL) == FR_OK &&
+                fr_cbor_to_json(block, &u->value, NULL) == FR_OK &&
+                fr_json_parse(u->json, fr_buffer_view(&u->value), false, &root, NULL) == FR_OK &&
+                fr_json_to_cbor(root, 0, &u->again, NULL) == FR_OK &&
+                fr_slice_equal(fr_buffer_view(&u->again), block);
+    if (same) {
+        return FR_OK;
+    }
+    fr_buffer_reset(&u->value);
+    return put_bytes(&u->value, block);
+}
+
+static fr_status write_file(const char *path, fr_slice bytes, fr_error *err)
+{
+    fr_file *file = NULL;
+    unsigned flags = FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_EXCLUSIVE;
+    FR_TRY(fr_file_open(&file, fr_os_real(), path, flags, err));
+    fr_status status = fr_file_pwrite(file, bytes.data, bytes.size, 0, err);
+    fr_status closed = fr_file_close(file, status == FR_OK ? err : NULL);
+    return status == FR_OK ? closed : status;
+}
+
+/* Folders are made when they change: keys of one collection come together. */
+static fr_status write_record(unpacker *u, fr_slice key, fr_error *err)
+{
+    put_path(&u->path, u->dir, key);
+    FR_TRY(fr_buffer_status(&u->path, err));
+    const char *path = (const char *)u->path.data;
+    fr_slice parent = fr_slice_of(path, (size_t)(strrchr(path, '/') - path));
+    fr_slice known = fr_slice_sub(fr_buffer_view(&u->parent), 0, u->parent.size - 1);
+    if (u->parent.size == 0 || !fr_slice_equal(parent, known)) {
+        fr_buffer_reset(&u->parent);
+        fr_buffer_slice(&u->parent, parent);
+        fr_buffer_byte(&u->parent, 0);
+        FR_TRY(fr_buffer_status(&u->parent, err));
+        FR_TRY(fr_os_mkdir(fr_os_real(), (const char *)u->parent.data, err));
+    }
+    fr_buffer_byte(&u->value, '\n');
+    FR_TRY(fr_buffer_status(&u->value, err));
+    return write_file(path, fr_buffer_view(&u->value), err);
+}
+
+/* The commit as JSON, with `before` in front; nothing for a part of the tree or without one. */
+static fr_status put_commit(const unpacker *u, const char *before, fr_buffer *out, fr_error *err)
+{
+    const fr_commit *commit = fr_repo_commit(u->repo);
+    fr_slice block;
+    if (commit == NULL || u->args->collection != NULL) {
+        return FR_OK;
+    }
+    FR_TRY(fr_repo_block(u->repo, &commit->cid, &block));
+    fr_buffer_text(out, before);
+    return fr_cbor_to_json(block, out, err);
+}
+
+static fr_status print_record(unpacker *u, const fr_repo_item *item, fr_error *err)
+{
+    const fr_commit *commit = fr_repo_commit(u->repo);
+    fr_buffer *out = &u->line;
+    if (!fr_utf8_valid(item->key, NULL)) {
+        return fr_fail_code(err, FR_MALFORMED, item->offset, "key-syntax",
+                            "repo: a key is not UTF-8; unpack to a folder instead");
+    }
+    fr_buffer_reset(out);
+    fr_buffer_reset(&u->path);
+    if (commit != NULL) {
+        fr_buffer_printf(&u->path, "at://%.*s/", FR_SLICE_ARG(commit->did));
+    }
+    fr_buffer_slice(&u->path, item->key);
+    FR_TRY(fr_buffer_status(&u->path, err));
+    fr_buffer_text(out, "{\"uri\":");
+    fr_buffer_json_string(out, fr_buffer_view(&u->path));
+    fr_buffer_text(out, ",\"cid\":\"");
+    repo_put_cid(out, &item->cid);
+    fr_buffer_text(out, "\",\"value\":");
+    fr_buffer_slice(out, fr_buffer_view(&u->value));
+    if (u->count == 1) {
+        FR_TRY(put_commit(u, ",\"commit\":", out, err));
+    }
+    fr_buffer_text(out, "}\n");
+    FR_TRY(fr_buffer_status(out, err));
+    return repo_print(out) ? FR_OK : fr_fail(err, FR_IO, "standard output");
+}
+
+static fr_status unpack_records(unpacker *u, fr_error *err)
+{
+    char prefix[FR_NSID_MAX_BYTES + 2] = "";
+    fr_cursor_options options = {.reverse = u->args->reverse};
+    fr_cleanup(fr_cursor_closep) fr_cursor *cursor = NULL;
+    fr_repo_item item;
+    fr_status status;
+    if (u->args->collection != NULL) {
+        snprintf(prefix, sizeof prefix, "%s/", u->args->collection);
+        options.prefix = fr_slice_text(prefix);
+    }
+    FR_TRY(fr_cursor_open(&cursor, u->repo, &options, err));
+    while ((status = fr_cursor_next(cursor, &item, err)) == FR_OK) {
+        if (item.kind != FR_ITEM_RECORD) {
+            continue;
+        }
+        u->count++;
+        FR_TRY(make_value(u, item.value));
+        FR_TRY(u->dir != NULL ? write_record(u, item.key, err) : print_record(u, &item, err));
+        if (u->dir != NULL && u->count % 256 == 0) {
+            cli_progress("unpack", u->count, 0);
+        }
+    }
+    return status == FR_END ? FR_OK : status;
+}
+
+static fr_status not_empty(void *context, const char *name)
+{
+    (void)context;
+    (void)name;
+    return FR_INVALID;
+}
+
+/* DIR must be new, so that nothing is written through a link that lies there. */
+static fr_status make_dir(const unpacker *u, fr_error *err)
+{
+    if (fr_os_exists(fr_os_real(), u->dir) &&
+        fr_os_list(fr_os_real(), u->dir, not_empty, NULL, NULL) != FR_OK) {
+        return fr_fail(err, FR_INVALID, "the folder is not empty");
+    }
+    return fr_os_mkdir(fr_os_real(), u->dir, err);
+}
+
+static fr_status unpack_commit(unpacker *u, fr_error *err)
+{
+    fr_buffer *out = &u->value;
+    fr_buffer_reset(out);
+    if (u->dir == NULL) {
+        FR_TRY(u->count == 0 ? put_commit(u, "{\"commit\":", out, err) : FR_OK);
+        fr_buffer_text(out, out->size == 0 ? "" : "}\n");
+        return repo_print(out) ? FR_OK : fr_fail(err, FR_IO, "standard output");
+    }
+    FR_TRY(put_commit(u, "", out, err));
+    if (out->size == 0) {
+        return FR_OK;
+    }
+    fr_buffer_byte(out, '\n');
+    fr_buffer_reset(&u->path);
+    fr_buffer_printf(&u->path, "%s/.commit", u->dir);
+    fr_buffer_byte(&u->path, 0);
+    FR_TRY(fr_buffer_status(&u->path, err));
+    return write_file((const char *)u->path.data, fr_buffer_view(out), err);
+}
+
+static fr_status unpack(unpacker *u, fr_error *err)
+{
+    FR_TRY(fr_json_new(&u->json, err));
+    if (u->dir != NULL) {
+        FR_TRY(make_dir(u, err));
+    }
+    FR_TRY(unpack_records(u, err));
+    return unpack_commit(u, err);
+}
+
+static int unpack_file(const repo_args *args, const char *path, const char *dir)
+{
+    unpacker u = {.args = args, .dir = dir};
+    fr_error error = {0};
+    repo_file file;
+    int code = repo_file_open(&file, args, path);
+    fr_buffer *buffers[] = {&u.value, &u.again, &u.line, &u.path, &u.parent};
+    for (size_t i = 0; i < FR_COUNT_OF(buffers); i++) {
+        fr_buffer_init(buffers[i], 4 * (size_t)REPO_LINE_BYTES_MAX);
+    }
+    if (code == FR_REPO_EXIT_SOUND) {
+        u.repo = file.repo;
+        fr_status status = unpack(&u, &error);
+        cli_progress_end();
+        code = status == FR_OK        ? FR_REPO_EXIT_SOUND
+               : status == FR_INVALID ? (fprintf(stderr, "%s: %s\n", dir, error.text), EXIT_USAGE)
+                                      : repo_fail(path, status, &error);
+    }
+    for (size_t i = 0; i < FR_COUNT_OF(buffers); i++) {
+        fr_buffer_done(buffers[i]);
+    }
+    fr_json_free(u.json);
+    repo_file_close(&file);
+    return code;
+}
+
+int repo_unpack(const repo_args *args)
+{
+    if (args->ndjson != (args->word_count == 1)) {
+        fprintf(stderr, "usage: freshet repo unpack FILE DIR, or unpack --ndjson FILE\n");
+        return EXIT_USAGE;
+    }
+    if (args->ndjson) {
+        return unpack_file(args, args->words[0], NULL);
+    }
+    /* DIR FILE is understood as well: the one that is a file is FILE. */
+    fr_os *os = fr_os_real();
+    const char *a = args->words[0], *b = args->words[1];
+    bool a_is_file = strcmp(a, "-") == 0 || (fr_os_exists(os, a) && !fr_os_is_dir(os, a));
+    return a_is_file ? unpack_file(args, a, b) : unpack_file(args, b, a);
+}
+
+/* ---- pack ------------------------------------------------------------------------------------ */
+
+typedef struct {
+    const repo_args *args;
+    const char *path; /* for messages */
+    fr_mst *mst;
+    fr_json *json;
+    fr_buffer blocks; /* sections of records */
+    fr_buffer commit; /* the block that came, empty: none */
+    fr_buffer block, key;
+    char did[FR_DID_MAX_BYTES + 1];
+} packer;
+
+static fr_status bad_input(fr_error *err, const char *text)
+{
+    return fr_fail_code(err, FR_MALFORMED, 0, "pack-input", text);
+}
+
+static fr_status put_value(packer *p, fr_slice key, fr_json_value value, const fr_cid *expected,
+                           fr_error *err)
+{
+    fr_cid cid;
+    fr_buffer_reset(&p->block);
+    FR_TRY(fr_json_to_cbor(value, 0, &p->block, err));
+    fr_slice block = fr_buffer_view(&p->block);
+    if (block.size != 0 && block.data[0] >> 5 == 2) { /* {"$bytes"}: the block itself */
+        fr_cbor_reader reader;
+        fr_cbor_item item;
+        fr_cbor_reader_init(&reader, block);
+        FR_TRY(fr_cbor_next(&reader, &item, err));
+        block = item.bytes;
+    }
+    fr_cid_of_block(block, &cid);
+    if (expected != NULL && expected->bytes[1] == 0x55) {
+        cid.bytes[1] = 0x55; /* a raw block: the same digest */
+    }
+    if (expected != NULL && !fr_cid_equal(&cid, expected)) {
+        return bad_input(err, "pack: a value is not that of its cid");
+    }
+    fr_car_put_block(&p->blocks, &cid, block);
+    FR_TRY(fr_buffer_status(&p->blocks, err));
+    return fr_mst_put(p->mst, key, &cid, err);
+}
+
+static fr_status check_key(const packer *p, fr_slice key, fr_error *err)
+{
+    fr_slice collection, rkey;
+    bool valid = p->args->options.any_key || fr_repo_key_valid(key, &collection, &rkey);
+    return valid ? FR_OK
+                 : fr_fail_code(err, FR_MALFORMED, 0, "key-syntax",
+                                "pack: a key is not collection/rkey");
+}
+
+static fr_status take_commit(packer *p, fr_json_value value, fr_error *err)
+{
+    fr_buffer_reset(&p->commit);
+    return fr_json_to_cbor(value, 0, &p->commit, err);
+}
+
+/* at://did/key, or the key alone of a tree without commit. */
+static fr_status split_uri(packer *p, fr_slice uri, fr_slice *key, fr_error *err)
+{
+    fr_slice scheme = FR_SLICE("at://");
+    *key = uri;
+    if (!fr_slice_starts_with(uri, scheme)) {
+        return FR_OK;
+    }
+    fr_slice rest = fr_slice_from(uri, scheme.size);
+    size_t slash = fr_slice_find(rest, '/');
+    fr_slice did = fr_slice_sub(rest, 0, slash);
+    *key = fr_slice_from(rest, slash + 1);
+    if (!fr_did_valid(did) || (p->did[0] != 0 && !fr_slice_equal(did, fr_slice_text(p->did)))) {
+        return bad_input(err, "pack: a uri is not of one DID");
+    }
+    memcpy(p->did, did.data, did.size);
+    p->did[did.size] = 0;
+    return FR_OK;
+}
+
+static fr_status take_line(packer *p, fr_slice line, fr_error *err)
+{
+    fr_json_value root, value;
+    fr_slice uri, cid_text, key;
+    fr_cid cid;
+    FR_TRY(fr_json_parse(p->json, line, false, &root, err));
+    bool has_commit = fr_json_get(root, "commit", &value);
+    if (has_commit) {
+        FR_TRY(take_commit(p, value, err));
+    }
+    if (!fr_json_get_string(root, "uri", &uri) || !fr_json_get(root, "value", &value)) {
+        return has_commit ? FR_OK : bad_input(err, "pack: a line has no uri and value");
+    }
+    bool has_cid = fr_json_get_string(root, "cid", &cid_text);
+    if (has_cid && !fr_cid_parse(cid_text, &cid)) {
+        return bad_input(err, "pack: a cid is not one");
+    }
+    FR_TRY(split_uri(p, uri, &key, err));
+    FR_TRY(check_key(p, key, err));
+    return put_value(p, key, value, has_cid ? &cid : NULL, err);
+}
+
+static fr_status take_lines(packer *p, fr_slice rest, fr_error *err)
+{
+    uint64_t offset = 0;
+    while (rest.size > 0) {
+        size_t end = fr_slice_find(rest, '\n');
+        fr_slice line = fr_slice_sub(rest, 0, end);
+        fr_status status = line.size == 0 ? FR_OK : take_line(p, line, err);
+        if (status != FR_OK) {
+            err->offset += offset;
+            return status;
+        }
+        offset += end + 1;
+        rest = fr_slice_from(rest, end + 1);
+    }
+    return FR_OK;
+}
+
+/* ---- a folder -------------------------------------------------------------------------------- */
+
+typedef struct {
+    char **paths; /* below the folder; owned */
+    size_t count, capacity;
+    const char *parent;
+} todo_list;
+
+static fr_status add_path(void *context, const char *name)
+{
+    todo_list *list = context;
+    if (list->count == list->capacity) {
+        size_t capacity = FR_MAX(list->capacity * 2, (size_t)64);
+        char **paths = realloc(list->paths, capacity * sizeof *paths);
+        if (paths == NULL) {
+            return FR_NOMEM;
+        }
+        list->paths = paths;
+        list->capacity = capacity;
+    }
+    char *path = NULL;
+    bool top = list->parent[0] == 0;
+    if (asprintf(&path, "%s%s%s", list->parent, top ? "" : "/", name) < 0) {
+        return FR_NOMEM;
+    }
+    list->paths[list->count++] = path;
+    return FR_OK;
+}
+
+static fr_status take_json_file(packer *p, const char *full, const char *path, fr_error *err)
+{
+    uint8_t *text = NULL;
+    size_t size = 0;
+    fr_json_value root;
+    bool is_commit = strcmp(path, ".commit") == 0;
+    if (!is_commit && !key_of_path(path, &p->key)) {
+        return FR_OK; /* something else that lies there */
+    }
+    FR_TRY(fr_os_read_file(fr_os_real(), full, TEXT_BYTES_MAX, &text, &size, err));
+    fr_slice key = fr_buffer_view(&p->key);
+    fr_status status = fr_json_parse(p->json, fr_slice_of(text, size), false, &root, err);
+    if (status == FR_OK && is_commit) {
+        status = take_commit(p, root, err);
+    } else if (status == FR_OK) {
+        status = check_key(p, key, err);
+        status = status == FR_OK ? put_value(p, key, root, NULL, err) : status;
+    }
+    free(text);
+    return status;
+}
+
+static fr_status take_path(packer *p, const char *dir, todo_list *list, char *path, fr_error *err)
+{
+    char full[FR_PATH_MAX];
+    FR_TRY(fr_path(full, sizeof full, err, "%s/%s", dir, path));
+    if (!fr_os_is_dir(fr_os_real(), full)) {
+        fr_status status = take_json_file(p, full, path, err);
+        if (status != FR_OK) {
+            fprintf(stderr, "%s: refused\n", full);
+        }
+        return status;
+    }
+    list->parent = path;
+    return fr_os_list(fr_os_real(), full, add_path, list, err);
+}
+
+static fr_status take_folder(packer *p, const char *dir, fr_error *err)
+{
+    todo_list list = {.parent = ""};
+    fr_status status = fr_os_list(fr_os_real(), dir, add_path, &list, err);
+    while (status == FR_OK && list.count > 0) {
+        char *path = list.paths[--list.count];
+        status = take_path(p, dir, &list, path, err);
+        free(path);
+    }
+    while (list.count > 0) {
+        free(list.paths[--list.count]);
+    }
+    free(list.paths);
+    return status;
+}
+
+/* ---- the file -------------------------------------------------------------------------------- */
+
+/* The commit that came when it is of this tree; else a new one, not signed. */
+static fr_status make_commit(packer *p, const fr_cid *root, fr_cid *cid, fr_error *err)
+{
+    fr_commit came = {.rev = 0};
+    if (p->commit.size != 0) {
+        FR_TRY(fr_commit_parse(fr_buffer_view(&p->commit), &came, err));
+        if (fr_cid_equal(&came.data, root)) {
+            *cid = came.cid;
+            return FR_OK;
+        }
+        snprintf(p->did, sizeof p->did, "%.*s", FR_SLICE_ARG(came.did));
+    }
+    uint64_t now = fr_tid_make(fr_os_wall_us(fr_os_real()), 0);
+    uint64_t rev = FR_MAX(now, came.rev + 1);
+    if (p->args->rev != NULL && !fr_tid_parse(fr_slice_text(p->args->rev), &rev)) {
+        return fr_fail(err, FR_INVALID, "--rev is not a TID");
+    }
+    fprintf(stderr, "%s: the commit is new and not signed\n", p->path);
+    fr_buffer_reset(&p->commit);
+    return fr_commit_build(&p->commit, fr_slice_text(p->did), root, rev, NULL, cid, err);
+}
+
+static fr_status put_node(void *context, const fr_cid *cid, fr_slice block)
+{
+    fr_car_put_block(context, cid, block);
+    return fr_buffer_status(context, NULL);
+}
+
+/* All blocks in any order, then written again as they should lie. */
+static fr_status make_car(packer *p, fr_buffer *out, fr_error *err)
+{
+    fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
+    fr_repo_options options = {.level = FR_LEVEL_TRUSTED, .any_key = p->args->options.any_key};
+    fr_cid root, commit;
+    FR_TRY(fr_mst_root(p->mst, &root, err));
+    options.bare = p->did[0] == 0 && p->commit.size == 0;
+    commit = root;
+    if (!options.bare) {
+        FR_TRY(make_commit(p, &root, &commit, err));
+    }
+    fr_buffer all;
+    fr_buffer_init(&all, BLOCKS_BYTES_MAX);
+    fr_car_put_header(&all, &commit);
+    if (!options.bare) {
+        fr_car_put_block(&all, &commit, fr_buffer_view(&p->commit));
+    }
+    fr_status status = fr_mst_blocks(p->mst, 0, NULL, 0, put_node, &all, err);
+    fr_buffer_slice(&all, fr_buffer_view(&p->blocks));
+    status = status == FR_OK ? fr_buffer_status(&all, err) : status;
+    status = status == FR_OK ? fr_repo_open(&repo, fr_buffer_view(&all), &options, err) : status;
+    status = status == FR_OK ? fr_repo_write_streamable(repo, out, err) : status;
+    fr_buffer_done(&all);
+    return status;
+}
+
+static fr_status take_input(packer *p, fr_error *err)
+{
+    cli_input input;
+    FR_TRY(fr_json_new(&p->json, err));
+    FR_TRY(fr_mst_new(&p->mst, err));
+    if (fr_os_is_dir(fr_os_real(), p->path)) {
+        return take_folder(p, p->path, err);
+    }
+    FR_TRY(cli_input_open(&input, p->path, err));
+    fr_status status = take_lines(p, input.bytes, err);
+    cli_input_free(&input);
+    return status;
+}
+
+static fr_status write_car(const packer *p, const fr_buffer *car, fr_error *err)
+{
+    if (p->args->out != NULL) {
+        return fr_os_write_file_atomic(fr_os_real(), p->args->out, fr_buffer_view(car), err);
+    }
+    return repo_print(car) ? FR_OK : fr_fail(err, FR_IO, "standard output");
+}
+
+int repo_pack(const repo_args *args)
+{
+    packer p = {.args = args, .path = args->words[0]};
+    fr_error error = {0};
+    fr_buffer car;
+    fr_buffer_init(&car, BLOCKS_BYTES_MAX);
+    fr_buffer_init(&p.blocks, BLOCKS_BYTES_MAX);
+    fr_buffer_init(&p.commit, REPO_LINE_BYTES_MAX);
+    fr_buffer_init(&p.block, REPO_LINE_BYTES_MAX);
+    fr_buffer_init(&p.key, REPO_LINE_BYTES_MAX);
+    snprintf(p.did, sizeof p.did, "%.*s", FR_SLICE_ARG(args->options.expect_did));
+    fr_status status = take_input(&p, &error);
+    status = status == FR_OK ? make_car(&p, &car, &error) : status;
+    status = status == FR_OK ? write_car(&p, &car, &error) : status;
+    int code = status == FR_OK ? FR_REPO_EXIT_SOUND : repo_fail(p.path, status, &error);
+    fr_mst_free(p.mst);
+    fr_json_free(p.json);
+    fr_buffer_done(&car);
+    fr_buffer_done(&p.blocks);
+    fr_buffer_done(&p.commit);
+    fr_buffer_done(&p.block);
+    fr_buffer_done(&p.key);
+    return code;
+}

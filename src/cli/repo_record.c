@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// freshet repo commit, get, prove, verify-proof: the commit, and one record.
+#include "repo.h"
+
+#include <fr/json.h>
+#include <fr/os.h>
+
+/* ---- commit ---------------------------------------------------------------------------------- */
+
+static void put_text_member(fr_buffer *out, const char *name, fr_slice value)
+{
+    fr_buffer_printf(out, "\"%s\":", name);
+    fr_buffer_json_string(out, value);
+    fr_buffer_byte(out, ',');
+}
+
+static void put_cid_member(fr_buffer *out, const char *name, const fr_cid *cid)
+{
+    fr_buffer_printf(out, "\"%s\":\"", name);
+    repo_put_cid(out, cid);
+    fr_buffer_text(out, "\",");
+}
+
+static void put_hex(fr_buffer *out, fr_slice bytes)
+{
+    for (size_t i = 0; i < bytes.size; i++) {
+        fr_buffer_printf(out, "%02x", bytes.data[i]);
+    }
+}
+
+/* With a key the signature was verified when the file was opened, else the file is refused. */
+static void put_commit_json(const repo_args *args, const fr_commit *c, fr_buffer *out)
+{
+    char key[FR_DID_KEY_MAX_BYTES];
+    fr_buffer_byte(out, '{');
+    put_cid_member(out, "cid", &c->cid);
+    put_text_member(out, "did", c->did);
+    fr_buffer_printf(out, "\"version\":%lld,", (long long)c->version);
+    put_cid_member(out, "data", &c->data);
+    if (c->rev_text.size != 0) {
+        put_text_member(out, "rev", c->rev_text);
+    } else {
+        fr_buffer_text(out, "\"rev\":null,");
+    }
+    if (c->has_prev) {
+        put_cid_member(out, "prev", &c->prev);
+    } else {
+        fr_buffer_text(out, "\"prev\":null,");
+    }
+    fr_buffer_text(out, "\"sig\":\"");
+    put_hex(out, c->signature);
+    fr_buffer_text(out, "\",\"signed_sha256\":\"");
+    put_hex(out, fr_slice_of(c->signed_digest, sizeof c->signed_digest));
+    if (args->options.key == NULL) {
+        fr_buffer_text(out, "\",\"signature\":\"unchecked\",\"key\":null}\n");
+        return;
+    }
+    fr_public_key_format(args->options.key, key);
+    fr_buffer_printf(out, "\",\"signature\":\"valid\",\"key\":\"%s\"}\n", key);
+}
+
+static void put_commit_lines(const repo_args *args, const fr_commit *c, fr_buffer *out)
+{
+    char key[FR_DID_KEY_MAX_BYTES] = "no key given";
+    fr_buffer_text(out, "cid        ");
+    repo_put_cid(out, &c->cid);
+    fr_buffer_text(out, "\ndid        ");
+    repo_put_key(out, c->did);
+    fr_buffer_printf(out, "\nversion    %lld\ndata       ", (long long)c->version);
+    repo_put_cid(out, &c->data);
+    fr_buffer_printf(out, "\nrev        %.*s\nprev       ", FR_SLICE_ARG(c->rev_text));
+    if (c->has_prev) {
+        repo_put_cid(out, &c->prev);
+    }
+    fr_buffer_text(out, "\nsig        ");
+    put_hex(out, c->signature);
+    if (args->options.key != NULL) {
+        fr_public_key_format(args->options.key, key);
+    }
+    fr_buffer_printf(out, "\nsignature  %s, %s\n",
+                     args->options.key != NULL ? "valid" : "unchecked", key);
+}
+
+static int commit_file(const repo_args *args, const char *path, fr_slice bytes)
+{
+    fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
+    fr_error error = {0};
+    fr_buffer out;
+    fr_status status = fr_repo_open(&repo, bytes, &args->options, &error);
+    if (status != FR_OK) {
+        return repo_fail(path, status, &error);
+    }
+    if (fr_repo_commit(repo) == NULL) {
+        fprintf(stderr, "%s: --bare: there is no commit\n", path);
+        return EXIT_USAGE;
+    }
+    fr_buffer_init(&out, REPO_LINE_BYTES_MAX);
+    (args->json ? put_commit_json : put_commit_lines)(args, fr_repo_commit(repo), &out);
+    int code = repo_print(&out) ? FR_REPO_EXIT_SOUND : FR_REPO_EXIT_SYSTEM;
+    fr_buffer_done(&out);
+    return code;
+}
+
+int repo_commit(const repo_args *args)
+{
+    return repo_each_file(args, commit_file);
+}
+
+/* ---- one key --------------------------------------------------------------------------------- */
+
+typedef struct {
+    fr_slice key;
+    const char *path;
+} asked;
+
+/* KEY FILE; the other way round is understood where only the second word can be a key. */
+static asked words_of(const repo_args *args)
+{
+    fr_slice first = fr_slice_text(args->words[0]), second = fr_slice_text(args->words[1]);
+    fr_slice collection, rkey;
+    if (!fr_repo_key_valid(first, &collection, &rkey) &&
+        fr_repo_key_valid(second, &collection, &rkey)) {
+        return (asked){second, args->words[0]};
+    }
+    return (asked){first, args->words[1]};
+}
+
+static int not_there(const asked *a)
+{
+    fprintf(stderr, "%s: no such record\n", a->path);
+    return FR_REPO_EXIT_MALFORMED;
+}
+
+static fr_status put_record(const repo_args *args, fr_slice value, fr_buffer *out, fr_error *err)
+{
+    if (args->raw) {
+        fr_buffer_slice(out, value);
+        return fr_buffer_status(out, err);
+    }
+    FR_TRY(fr_cbor_to_json(value, out, err));
+    fr_buffer_byte(out, '\n');
+    return fr_buffer_status(out, err);
+}
+
+static int get(const repo_args *args, const asked *a, const fr_repo *repo)
+{
+    fr_repo_item item;
+    fr_error error = {0};
+    fr_buffer out;
+    fr_status status = fr_repo_get(repo, a->key, &item, &error);
+    if (status == FR_NOT_FOUND) {
+        return not_there(a);
+    }
+    if (status != FR_OK) {
+        return repo_fail(a->path, status, &error);
+    }
+    if (item.kind == FR_ITEM_MISSING_RECORD) {
+        fprintf(stderr, "%s: offset %llu: tree-missing-record: the record's block is absent\n",
+                a->path, (unsigned long long)item.offset);
+        return FR_REPO_EXIT_INCOMPLETE;
+    }
+    fr_buffer_init(&out, REPO_LINE_BYTES_MAX);
+    status = put_record(args, item.value, &out, &error);
+    int code = status != FR_OK    ? FR_REPO_EXIT_BAD_RECORDS
+               : repo_print(&out) ? FR_REPO_EXIT_SOUND
+                                  : FR_REPO_EXIT_SYSTEM;
+    if (status != FR_OK) {
+        error.offset += item.offset;
+        repo_fail(a->path, status, &error);
+    }
+    fr_buffer_done(&out);
+    return code;
+}
+
+int repo_get(const repo_args *args)
+{
+    asked a = words_of(args);
+    repo_file file;
+    int code = repo_file_open(&file, args, a.path);
+    code = code == FR_REPO_EXIT_SOUND ? get(args, &a, file.repo) : code;
+    repo_file_close(&file);
+    return code;
+}
+
+/* ---- proofs ---------------------------------------------------------------------------------- */
+
+static int write_out(const repo_args *args, const fr_buffer *bytes)
+{
+    fr_error error = {0};
+    if (args->out == NULL) {
+        return repo_print(bytes) ? FR_REPO_EXIT_SOUND : FR_REPO_EXIT_SYSTEM;
+    }
+    error.status = fr_os_write_file_atomic(fr_os_real(), args->out, fr_buffer_view(bytes), &error);
+    return error.status == FR_OK ? FR_REPO_EXIT_SOUND
+                                 : (cli_fail_internal(args->out, &error), FR_REPO_EXIT_SYSTEM);
+}
+
+static int prove(const repo_args *args, const asked *a, const fr_repo *repo)
+{
+    enum { PROOF_BYTES_MAX = 512 << 20 };
+    fr_buffer proof;
+    fr_error error = {0};
+    bool present = false;
+    fr_buffer_init(&proof, PROOF_BYTES_MAX);
+    fr_status status = fr_proof_make(repo, a->key, &proof, &present, &error);
+    int code = status == FR_OK ? write_out(args, &proof) : repo_fail(a->path, status, &error);
+    if (code == FR_REPO_EXIT_SOUND) {
+        fprintf(stderr, "%s, %zu bytes\n", present ? "present" : "absent", proof.size);
+    }
+    fr_buffer_done(&proof);
+    return code;
+}
+
+int repo_prove(const repo_args *args)
+{
+    asked a = words_of(args);
+    repo_file file;
+    int code = repo_file_open(&file, args, a.path);
+    code = code == FR_REPO_EXIT_SOUND ? prove(args, &a, file.repo) : code;
+    repo_file_close(&file);
+    return code;
+}
+
+static void put_proof(const repo_args *args, const asked *a, const fr_proof *proof, fr_buffer *out)
+{
+    if (!args->json) {
+        fr_buffer_text(out, proof->present ? "present\t" : "absent\t");
+        repo_put_key(out, a->key);
+        if (proof->present) {
+            fr_buffer_byte(out, '\t');
+            repo_put_cid(out, &proof->cid);
+        }
+        fr_buffer_byte(out, '\n');
+        return;
+    }
+    fr_buffer_byte(out, '{');
+    put_text_member(out, "key", a->key);
+    fr_buffer_printf(out, "\"present\":%s,", proof->present ? "true" : "false");
+    if (proof->present) {
+        put_cid_member(out, "cid", &proof->cid);
+    }
+    if (!args->options.bare) {
+        put_text_member(out, "did", proof->commit.did);
+        put_text_member(out, "rev", proof->commit.rev_text);
+        put_cid_member(out, "commit", &proof->commit.cid);
+    }
+    fr_buffer_printf(out, "\"nodes\":%llu,\"signature\":\"%s\"}\n",
+                     (unsigned long long)proof->nodes,
+                     args->options.key != NULL ? "valid" : "unchecked");
+}
+
+int repo_verify_proof(const repo_args *args)
+{
+    asked a = words_of(args);
+    cli_input input;
+    fr_error error = {0};
+    fr_proof proof;
+    fr_status status = cli_input_open(&input, a.path, &error);
+    if (status != FR_OK) {
+        error.status = status;
+        cli_fail_internal(a.path, &error);
+        return FR_REPO_EXIT_SYSTEM;
+    }
+    int code = FR_REPO_EXIT_SOUND;
+    status = fr_proof_check(input.bytes, a.key, &args->options, &proof, &error);
+    if (status != FR_OK) {
+        code = repo_fail(a.path, status, &error);
+    } else {
+        fr_buffer out;
+        fr_buffer_init(&out, REPO_LINE_BYTES_MAX);
+        put_proof(args, &a, &proof, &out);
+        code = repo_print(&out) ? FR_REPO_EXIT_SOUND : FR_REPO_EXIT_SYSTEM;
+        fr_buffer_done(&out);
+    }
+    cli_input_free(&input);
+    return code;
+}
