@@ -177,7 +177,10 @@ fr_status block_index_add(block_index *index, uint64_t offset, uint32_t size, bo
         FR_TRY(rebuild(index, index->capacity * 2, false, err));
     }
     uint64_t tag = block_tag(index, cid);
-    uint32_t at = probe_slot(index, tag, cid);
+    uint32_t at = block_home(index, tag);
+    if (FR_UNLIKELY(index->slots[at].tag != 0)) {
+        at = probe_slot(index, tag, cid);
+    }
     for (int attempt = 0; attempt < REKEY_MAX && at == BLOCK_NONE; attempt++) {
         FR_TRY(rebuild(index, index->capacity, true, err));
         tag = block_tag(index, cid);

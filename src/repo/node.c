@@ -272,9 +272,64 @@ static fr_status check_layer(node_reader *r, const uint8_t *key_at, fr_error *er
     return FR_OK;
 }
 
-static fr_status read_entry(node_reader *r, bool first, node_entry *entry, fr_error *err)
+/* The parts of an entry that are not the key's own matter, and where an error would point. */
+typedef struct {
+    const uint8_t *key_at, *prefix_at;
+    fr_slice suffix;
+    uint64_t prefix;
+} entry_parts;
+
+static inline bool usual_link(const uint8_t *at)
 {
-    uint64_t suffix_size = 0, prefix = 0;
+    return fr_load_u64le(at) == UINT64_C(0x1271010025582ad8) && at[8] == 0x20;
+}
+
+/* An entry as nearly all are: suffix below 256 bytes, prefix too, links to dag-cbor. Two checks of
+ * what is left, no calls. false: nothing was read, and nothing is said against the entry. */
+static inline bool read_usual_entry(node_reader *r, entry_parts *parts, node_entry *entry)
+{
+    enum { LINK = NODE_LINK_HEAD_BYTES + FR_CID_BYTES, NAME = 2 };
+    const uint8_t *at = r->at;
+    if (!left_at_least(r, NODE_ENTRY_BYTES_MIN) || fr_load_u32le(at) << 8 != 0x6b61a400) {
+        return false;
+    }
+    bool wide = at[3] == 0x58 && at[4] >= 24;
+    size_t size = wide ? at[4] : at[3] - 0x40u;
+    if (!wide && size >= 24) {
+        return false;
+    }
+    const uint8_t *suffix = at + 4 + wide;
+    if ((size_t)(r->end - suffix) < size + NAME + 2 + NAME + 1 + NAME + LINK) {
+        return false;
+    }
+    const uint8_t *p = suffix + size;
+    wide = p[2] == 0x18 && p[3] >= 24;
+    const uint8_t *t = p + NAME + 1 + wide;
+    if (p[0] != 0x61 || p[1] != 'p' || (!wide && p[2] >= 24) || t[0] != 0x61 || t[1] != 't') {
+        return false;
+    }
+    const uint8_t *v = t + NAME + 1;
+    bool right = t[2] != 0xf6;
+    if (right) {
+        v = t + NAME + LINK;
+        if ((size_t)(r->end - t) < 2 * (NAME + LINK) || !usual_link(t + NAME)) {
+            return false;
+        }
+    }
+    if (v[0] != 0x61 || v[1] != 'v' || !usual_link(v + NAME)) {
+        return false;
+    }
+    entry->right_at = right ? (uint32_t)(t + NAME + NODE_LINK_HEAD_BYTES - r->start) : 0;
+    entry->value_at = (uint32_t)(v + NAME + NODE_LINK_HEAD_BYTES - r->start);
+    *parts = (entry_parts){at + 3, p + NAME, {suffix, size}, wide ? p[3] : p[2]};
+    r->at = v + NAME + LINK;
+    return true;
+}
+
+/* Any entry up to its key. */
+static fr_status read_key_part(node_reader *r, entry_parts *parts, fr_error *err)
+{
+    uint64_t size = 0;
     if (FR_UNLIKELY(!left_at_least(r, NODE_ENTRY_BYTES_MIN) || *r->at != 0xa4)) {
         return shape_fail(r, r->at, err, "node: an entry is not a map of k, p, t, v");
     }
@@ -283,25 +338,26 @@ static fr_status read_entry(node_reader *r, bool first, node_entry *entry, fr_er
     if (FR_UNLIKELY(!read_name(r, 'k'))) {
         return shape_fail(r, item, err, "node: an entry does not begin with k");
     }
-    const uint8_t *key_at = r->at;
-    if (FR_UNLIKELY(!read_head(r, 2, &suffix_size) || !left_at_least(r, suffix_size))) {
-        return shape_fail(r, key_at, err, "node: k is not a byte string");
+    parts->key_at = r->at;
+    if (FR_UNLIKELY(!read_head(r, 2, &size) || !left_at_least(r, size))) {
+        return shape_fail(r, parts->key_at, err, "node: k is not a byte string");
     }
-    fr_slice suffix = fr_slice_of(r->at, (size_t)suffix_size);
-    r->at += suffix_size;
+    parts->suffix = fr_slice_of(r->at, (size_t)size);
+    r->at += size;
     item = r->at;
     if (FR_UNLIKELY(!read_name(r, 'p'))) {
         return shape_fail(r, item, err, "node: p does not follow k");
     }
-    item = r->at;
-    if (FR_UNLIKELY(!read_head(r, 0, &prefix))) {
-        return shape_fail(r, item, err, "node: p is not an unsigned integer");
+    parts->prefix_at = r->at;
+    if (FR_UNLIKELY(!read_head(r, 0, &parts->prefix))) {
+        return shape_fail(r, parts->prefix_at, err, "node: p is not an unsigned integer");
     }
-    FR_TRY(next_key(r, key_at, item, suffix, prefix, first, err));
-    if (!r->rules->any_key) {
-        FR_TRY(check_syntax(r, key_at, (size_t)prefix, err));
-    }
-    item = r->at;
+    return FR_OK;
+}
+
+static fr_status read_link_part(node_reader *r, node_entry *entry, fr_error *err)
+{
+    const uint8_t *item = r->at;
     if (FR_UNLIKELY(!read_name(r, 't') || !read_link_or_null(r, &entry->right_at))) {
         return shape_fail(r, item, err, "node: t is not null or a link to a node");
     }
@@ -309,11 +365,28 @@ static fr_status read_entry(node_reader *r, bool first, node_entry *entry, fr_er
     if (FR_UNLIKELY(!read_name(r, 'v') || !read_link(r, false, &entry->value_at))) {
         return shape_fail(r, item, err, "node: v is not a link");
     }
-    entry->suffix_at = (uint32_t)(suffix.data - r->start);
-    entry->suffix_size = (uint16_t)suffix_size;
-    entry->prefix_size = (uint16_t)prefix;
+    return FR_OK;
+}
+
+static fr_status read_entry(node_reader *r, bool first, node_entry *entry, fr_error *err)
+{
+    entry_parts parts;
+    bool usual = read_usual_entry(r, &parts, entry);
+    if (FR_UNLIKELY(!usual)) {
+        FR_TRY(read_key_part(r, &parts, err));
+    }
+    FR_TRY(next_key(r, parts.key_at, parts.prefix_at, parts.suffix, parts.prefix, first, err));
+    if (!r->rules->any_key) {
+        FR_TRY(check_syntax(r, parts.key_at, (size_t)parts.prefix, err));
+    }
+    if (FR_UNLIKELY(!usual)) {
+        FR_TRY(read_link_part(r, entry, err));
+    }
+    entry->suffix_at = (uint32_t)(parts.suffix.data - r->start);
+    entry->suffix_size = (uint16_t)parts.suffix.size;
+    entry->prefix_size = (uint16_t)parts.prefix;
     entry->right_slot = entry->value_slot = UINT32_MAX;
-    return r->rules->check_layers ? check_layer(r, key_at, err) : FR_OK;
+    return r->rules->check_layers ? check_layer(r, parts.key_at, err) : FR_OK;
 }
 
 /* a2 61'e' <array head>; the count is held against the bytes that are left, then against the
