@@ -113,6 +113,7 @@ int repo_exit(fr_status status)
         case FR_MALFORMED:
         case FR_NOT_FOUND: return FR_REPO_EXIT_MALFORMED;
         case FR_LIMIT: return FR_REPO_EXIT_LIMIT;
+        case FR_INVALID: return EXIT_USAGE;
         default: return FR_REPO_EXIT_SYSTEM;
     }
 }

@@ -67,7 +67,9 @@ static void put_histogram(fr_buffer *out, bool json, const char *name, const cha
                           const uint64_t *counts, size_t size)
 {
     const char *comma = "";
-    fr_buffer_printf(out, json ? ",\"%s\":{" : "", name);
+    if (json) {
+        fr_buffer_printf(out, ",\"%s\":{", name);
+    }
     for (size_t i = 0; i < size; i++) {
         if (counts[i] != 0) {
             if (json) {
