@@ -168,16 +168,116 @@ static void run(bool saved, uint64_t steps)
     free(w);
 }
 
+/* ---- tables that grow under their readers ---------------------------------------------------- */
+
+typedef struct {
+    fr_links *links;
+    const fr_ids *ids;
+    uint64_t seed;
+    uint32_t *stop;
+    bool wrong;
+} counter;
+
+static fr_slice target_text(uint64_t n, char room[40])
+{
+    return fr_slice_of(room, (size_t)snprintf(room, 40, "https://example.com/%u", (unsigned)n));
+}
+
+/** The event of sequence n links to target n: as of any pin that target has one link if it is
+ *  there. */
+static bool one_each(counter *c)
+{
+    char room[40];
+    fr_links_count count;
+    fr_target target;
+    fr_links_pin *pin = fr_links_pin_take(c->links);
+    if (pin == NULL) {
+        return false;
+    }
+    uint64_t seq = fr_links_pin_seq(pin);
+    uint64_t n = 1 + below(&c->seed, seq + 3);
+    bool sound = fr_ids_find_target(c->ids, target_text(n, room), &target) == FR_OK &&
+                 fr_links_count_of(pin, target, 1, &count, NULL) == FR_OK &&
+                 count.active == (n <= seq) && count.inactive == 0;
+    fr_links_pin_release(pin);
+    return sound;
+}
+
+static void *run_counter(void *context)
+{
+    counter *c = context;
+    fr_rcu_register_thread();
+    while (__atomic_load_n(c->stop, __ATOMIC_RELAXED) == 0) {
+        c->wrong = c->wrong || !one_each(c);
+    }
+    fr_rcu_unregister_thread();
+    return NULL;
+}
+
+static void write_targets(fr_resolver *resolver, void *links, uint64_t count)
+{
+    for (uint64_t seq = 1; seq <= count; seq++) {
+        char target[40];
+        char rkey[16];
+        fr_fact fact;
+        fr_resolved resolved;
+        fr_link_text link = {FR_SLICE(".a"), target_text(seq, target)};
+        snprintf(rkey, sizeof rkey, "r%u", (unsigned)seq);
+        fr_event event = {.kind = FR_EVENT_PUT,
+                          .seq = seq,
+                          .rev = seq,
+                          .did = FR_SLICE("did:web:a.example"),
+                          .collection = FR_SLICE("a.b.c"),
+                          .rkey = fr_slice_text(rkey)};
+        fr_resolver_begin(resolver);
+        assert_ok(
+            fr_resolver_apply(resolver, &event, seq, false, &link, 1, &resolved, &fact, NULL));
+        assert_ok(fr_links_ops.apply(links, &fact, 1, NULL));
+        fr_links_ops.publish(links, seq);
+    }
+}
+
+static void targets_grow(void **state)
+{
+    (void)state;
+    uint64_t seed = seed_of_run();
+    void *views[FR_VIEW_COUNT] = {0};
+    uint64_t at = 0;
+    uint32_t stop = 0;
+    fr_thread threads[READERS];
+    counter readers[READERS];
+    fr_resolver *resolver = NULL;
+    fr_resolver_options options = {0};
+    assert_ok(fr_resolver_open(&resolver, &options, NULL));
+    fr_view_context context = {
+        .os = fr_os_real(), .resolver = resolver, .ids = fr_resolver_ids(resolver), .views = views};
+    assert_ok(fr_identity_ops.open(&views[FR_VIEW_IDENTITY], &context, &at, NULL));
+    assert_ok(fr_links_ops.open(&views[FR_VIEW_LINKS], &context, &at, NULL));
+    for (unsigned i = 0; i < READERS; i++) {
+        readers[i] = (counter){views[FR_VIEW_LINKS], context.ids, seed + i, &stop, false};
+        assert_ok(fr_thread_start(&threads[i], "reader", run_counter, &readers[i], NULL));
+    }
+    write_targets(resolver, views[FR_VIEW_LINKS], 20000);
+    __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < READERS; i++) {
+        fr_thread_join(threads[i]);
+        assert_false(readers[i].wrong);
+    }
+    fr_links_ops.close(views[FR_VIEW_LINKS]);
+    fr_identity_ops.close(views[FR_VIEW_IDENTITY]);
+    fr_resolver_close(resolver);
+}
+
 static void in_memory(void **state)
 {
     (void)state;
-    run(false, steps_of(100000));
+    run(false, steps_of(40000));
 }
 
 static void with_checkpoints(void **state)
 {
     (void)state;
-    run(true, steps_of(30000));
+    run(true, steps_of(20000));
 }
 
 int main(void)
@@ -185,6 +285,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(in_memory),
         cmocka_unit_test(with_checkpoints),
+        cmocka_unit_test(targets_grow),
     };
     fr_rcu_register_thread();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
