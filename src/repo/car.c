@@ -210,12 +210,12 @@ fr_status car_scan(fr_slice input, const car_header *header, const fr_repo_optio
     w.count = 0;
     *counts = (car_counts){0};
     uint64_t ahead = 0;
+    fr_error fault = {0};
     for (uint64_t offset = header->sections_offset; offset < input.size;) {
         for (; ahead < offset + PREFETCH_BYTES && ahead < input.size; ahead += 64) {
             __builtin_prefetch(input.data + ahead);
         }
         car_section section;
-        fr_error fault = {0};
         fr_status status = car_section_read(input, offset, bytes_max, &section, &fault);
         if (FR_LIKELY(status == FR_OK) && FR_UNLIKELY(counts->blocks + w.count == blocks_max)) {
             status = fr_fail_code(&fault, FR_LIMIT, offset, "limit-blocks",

@@ -243,7 +243,8 @@ bool node_keys_check(node_keys *keys)
 static bool leave_layer(const node_reader *r)
 {
     node_keys *later = r->rules->later;
-    if (later == NULL || r->layer != later->layer || r->key_size > HASH_KEY_BYTES_MAX) {
+    if (later == NULL || r->layer < 0 || r->layer != later->layer ||
+        r->key_size > HASH_KEY_BYTES_MAX) {
         return false;
     }
     if (later->count == NODE_KEYS_LATER && !node_keys_check(later)) {

@@ -438,7 +438,7 @@ static fr_status enter_child(fr_repo *repo, walk_level *parent, uint32_t cid_at,
     *delivered = false;
     slot_at = block_index_settle(&repo->index, slot_at, parent->view.block.data + cid_at);
     if (slot_at != BLOCK_NONE) {
-        if (parent->family_at == parent->family_end) {
+        if (parent->family_at == parent->family_end && !repo->one_by_one) {
             family_read(repo, parent, slot_at, lower, upper);
         }
         if (FR_LIKELY(parent->family_at != parent->family_end)) {

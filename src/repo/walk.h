@@ -51,6 +51,7 @@ struct fr_repo {
         next_in_order; /* where the next new block begins while the file is in streamable order */
     bool in_order;
     bool any_top_key;
+    bool one_by_one; /* for tests: no node is read ahead */
     fr_slice top_key;
     size_t depth;
     uint8_t (*keys[KEY_CHUNKS_MAX])[2][NODE_KEY_BYTES_MAX];
