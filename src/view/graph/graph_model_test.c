@@ -212,14 +212,12 @@ static void read_some(test *t)
     uint64_t folded = t->w.log_count - t->w.batch_count;
     uint64_t seq =
         one_in(seed, 2) ? folded : folded - below(seed, FR_MIN(folded - first, UINT64_C(300)) + 1);
-    fr_rcu_read_lock();
     for (unsigned i = 0; i < 4; i++) {
         check_find(t, (fr_edge_kind)below(seed, 2), (unsigned)below(seed, NET_DIDS),
                    (unsigned)below(seed, NET_DIDS), seq);
     }
     check_out_and_in(t, (fr_edge_kind)below(seed, KINDS), (unsigned)below(seed, NET_DIDS), seq);
     check_members(t, NET_DIDS + (unsigned)below(seed, NET_RECORD_TARGETS), seq);
-    fr_rcu_read_unlock();
 }
 
 static void check_count(test *t)

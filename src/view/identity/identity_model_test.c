@@ -138,10 +138,8 @@ static void read_some(test *t)
     uint64_t folded = t->w.log_count - t->w.batch_count;
     uint64_t seq =
         one_in(seed, 2) ? folded : folded - below(seed, FR_MIN(folded - first, UINT64_C(300)) + 1);
-    fr_rcu_read_lock();
     check_account(t, (unsigned)below(seed, NET_DIDS), seq);
     check_handle(t, (unsigned)below(seed, NET_HANDLES + 1), seq);
-    fr_rcu_read_unlock();
 }
 
 static void check_count(test *t)
