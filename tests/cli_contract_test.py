@@ -437,7 +437,8 @@ def flip(path, at):
 
 def test_verify_finds_a_flipped_byte_in_saved_state():
     """Rows of a view, changed behind its back: a difference. State files are read whole, and so mended from the log at
-    the next open; a damaged sorted run is found by verify (or the read that meets it), and mended by deleting the view."""
+    the next open; a damaged sorted run is found by verify, or by the read that meets it, and mended by deleting the
+    view."""
     data = fr.scratch()
     fr.ingest(data, fr.simulate(30, 1500, 21))
     before = fr.digests(data)

@@ -10,15 +10,20 @@ typedef struct {
     const char *from;
     const char *did_docs;
     uint64_t memory_bytes;
+    uint64_t checkpoint_events;
     char **files;
     int file_count;
 } arguments;
+
+enum { OPTION_CHECKPOINT = 256 };
 
 static const struct argp_option OPTIONS[] = {
     {"data", 'd', "DIR", 0, "data directory, made when absent", 0},
     {"from", 'f', "FORMAT", 0, "jetstream, frames or car", 0},
     {"did-docs", 'k', "FILE", 0, "JSON map did -> DID document: keys for signatures", 0},
     {"mem", 'm', "BYTES", 0, "memory budget, with K, M or G (default 1G)", 0},
+    {"checkpoint-events", OPTION_CHECKPOINT, "N", 0,
+     "save views after so many events (default 2000000)", 0},
     {0},
 };
 
@@ -32,6 +37,11 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         case 'm':
             if (!cli_parse_bytes(value, &args->memory_bytes)) {
                 argp_error(state, "not a number of bytes: %s", value);
+            }
+            return 0;
+        case OPTION_CHECKPOINT:
+            if (!cli_parse_u64(value, &args->checkpoint_events)) {
+                argp_error(state, "not a number of events: %s", value);
             }
             return 0;
         case ARGP_KEY_ARGS:
@@ -133,7 +143,11 @@ int cli_ingest(int argc, char **argv)
     freshet_error error = {0};
     freshet_report report = {0};
     freshet_options options = {
-        .data_dir = args.data, .memory_bytes = args.memory_bytes, .on_progress = cli_on_progress};
+        .data_dir = args.data,
+        .memory_bytes = args.memory_bytes,
+        .checkpoint_events = args.checkpoint_events,
+        .on_progress = cli_on_progress,
+    };
     cli_catch_signals();
     uint64_t start_ns = fr_os_monotonic_ns(fr_os_real());
     if (freshet_open(&db, &options, &error) != FRESHET_OK) {

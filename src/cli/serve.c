@@ -187,7 +187,8 @@ enum {
     OPTION_LOG_FORMAT,
     OPTION_DICTIONARY,
     OPTION_RETENTION,
-    OPTION_STALL
+    OPTION_STALL,
+    OPTION_CHECKPOINT
 };
 
 static const struct argp_option OPTIONS[] = {
@@ -201,6 +202,8 @@ static const struct argp_option OPTIONS[] = {
     {"mem", 'm', "BYTES", 0, "memory budget, with K, M or G (default 1G)", 0},
     {"retention", OPTION_RETENTION, "SECONDS", 0,
      "posts older than this leave timelines (default: none do)", 0},
+    {"checkpoint-events", OPTION_CHECKPOINT, "N", 0,
+     "save views after so many events (default 2000000)", 0},
     {"log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "debug, info (default), warn or error", 0},
     {"log-format", OPTION_LOG_FORMAT, "FORMAT", 0, "text (default) or json", 0},
     {0},
@@ -259,6 +262,11 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         case 'm':
             if (!cli_parse_bytes(value, &daemon->db.memory_bytes)) {
                 argp_error(state, "not a number of bytes: %s", value);
+            }
+            return 0;
+        case OPTION_CHECKPOINT:
+            if (!cli_parse_u64(value, &daemon->db.checkpoint_events)) {
+                argp_error(state, "not a number of events: %s", value);
             }
             return 0;
         case OPTION_RETENTION:
