@@ -37,11 +37,15 @@ def compare(source, model, rng, lists, targets):
             if limit * 50 >= len(expected):
                 rows, total = walk(source, limit, **where)
                 assert (rows, total) == (expected, len(expected)), (where, limit)
+                rows, total = walk(source, limit, reverse="true", **where)
+                assert (rows, total) == (expected[::-1], len(expected)), (where, limit)
         if expected:
             dids = {rng.choice(expected)[0] for _ in range(rng.randrange(1, 5))}
             some = model.list(target, collection, path, dids)
             rows, total = walk(source, rng.randrange(1, 4), did=sorted(dids), **where)
             assert (rows, total) == (some, len(some)), (where, dids)
+            rows, total = walk(source, rng.randrange(1, 4), did=sorted(dids), reverse="true", **where)
+            assert (rows, total) == (some[::-1], len(some)), (where, dids)
     for target in targets:
         assert source.ok("/links/all/count", target=target)["links"] == model.all_count(target), target
 

@@ -841,7 +841,7 @@ def test_L20_nothing_gives_5xx():
         is_(w.count("A"), 5)
 
 
-def test_L71_many_links_of_one_list_over_restarts():
+def test_L25_order_across_saved_and_recent_parts():
     """Newest first across what is saved and what is recent; deletions on both sides."""
     with World() as w:
         w.feed.write(*[w.event("create", f"d{i % 37}/r{i}", {".abc.uri": "A"}) for i in range(1500)])

@@ -78,6 +78,21 @@ bool fr_param_limit(fr_request *request, uint64_t fallback, uint64_t most, uint6
     return true;
 }
 
+bool fr_param_bool(fr_request *request, const char *name, bool *out)
+{
+    fr_slice text;
+    bool given = false;
+    if (!fr_param_scalar(request, name, &text, &given)) {
+        return false;
+    }
+    *out = fr_slice_equal(text, FR_SLICE("true"));
+    if (given && !*out && !fr_slice_equal(text, FR_SLICE("false"))) {
+        fr_refuse_param(request, "neither true nor false", name);
+        return false;
+    }
+    return true;
+}
+
 bool fr_param_account(fr_request *request, const char *name, uint32_t *uid, fr_slice *did)
 {
     fr_slice text;

@@ -39,6 +39,8 @@ bool fr_param_required(fr_request *request, const char *name, fr_slice *out);
 bool fr_param_alias(fr_request *request, const char *name, const char *other, fr_slice *out,
                     bool *given);
 bool fr_param_limit(fr_request *request, uint64_t fallback, uint64_t most, uint64_t *out);
+/** Exactly "true" or "false"; false when absent. */
+bool fr_param_bool(fr_request *request, const char *name, bool *out);
 /** An account given by DID or handle: *uid 0 when nobody knows it. */
 bool fr_param_account(fr_request *request, const char *name, uint32_t *uid, fr_slice *did);
 

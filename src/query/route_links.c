@@ -22,6 +22,7 @@ typedef struct {
     bool known;      /* the target, in the form that is answered */
     bool inactive;   /* include=inactive */
     bool exact;      /* match=exact */
+    bool reverse;    /* oldest first */
 } list_request;
 
 /* ---- taking the request apart ---------------------------------------------------------------- */
@@ -342,9 +343,12 @@ enum { CURSOR_BYTES = 8 + 2 + 4 };
 static uint64_t binding_of(const fr_request *request, const list_request *list,
                            const did_filter *filter)
 {
-    uint64_t parts[5] = {fr_xxh3_64(request->path), fr_xxh3_64(list->subject),
-                         fr_xxh3_64(list->collection), fr_xxh3_64(list->path),
-                         filter->given ? filter->hash | 1 : 0};
+    uint64_t parts[6] = {fr_xxh3_64(request->path),
+                         fr_xxh3_64(list->subject),
+                         fr_xxh3_64(list->collection),
+                         fr_xxh3_64(list->path),
+                         filter->given ? filter->hash | 1 : 0,
+                         list->reverse};
     return fr_xxh3_64(fr_slice_of(parts, sizeof parts));
 }
 
@@ -418,7 +422,8 @@ static bool filtered_total(fr_request *request, const list_request *list, did_fi
 static void answer_page(fr_request *request, const list_request *list, did_filter *filter,
                         uint64_t limit)
 {
-    fr_links_page page = {.target = list->target, .source = list->source};
+    fr_links_page page = {
+        .target = list->target, .source = list->source, .oldest_first = list->reverse};
     uint64_t bound = binding_of(request, list, filter);
     fr_linker *linkers = fr_arena_take(request->arena, (limit + 1) * sizeof *linkers);
     size_t count = 0;
@@ -461,7 +466,7 @@ void fr_route_links(fr_request *request)
     uint64_t limit = 0;
     if (!read_subject(request, "target", "subject", &list) || !read_source(request, false, &list) ||
         !fr_param_limit(request, LIMIT_DEFAULT, LIMIT_MAX, &limit) ||
-        !read_filter(request, &filter)) {
+        !fr_param_bool(request, "reverse", &list.reverse) || !read_filter(request, &filter)) {
         return;
     }
     if (open_list(request, &list)) {

@@ -193,10 +193,13 @@ typedef struct {
     size_t kill_count;
 } page_walk;
 
+/** Beyond the cursor, in the page's own direction. */
 static bool is_before(const fr_links_page *page, uint64_t seq, uint16_t ordinal)
 {
-    return !page->has_before || seq < page->before.seq ||
-           (seq == page->before.seq && ordinal < page->before.ordinal);
+    if (!page->has_before || seq != page->before.seq) {
+        return !page->has_before || (seq < page->before.seq) != page->oldest_first;
+    }
+    return page->oldest_first ? ordinal > page->before.ordinal : ordinal < page->before.ordinal;
 }
 
 /** False when the page is full and it is known that more follow. */
@@ -206,6 +209,11 @@ static bool take(page_walk *walk, uint32_t uid, uint64_t rkey, uint64_t seq, uin
     const fr_links *links = walk->pin->version->links;
     if (!fr_identity_active(links->identity, uid, walk->pin->seq) ||
         (walk->page->keep != NULL && !walk->page->keep(walk->page->context, uid))) {
+        return true;
+    }
+    if (walk->page->oldest_first && walk->room != 0) { /* a ring: the last ones are the page */
+        size_t at = walk->count++ % walk->room;
+        walk->out[at] = (fr_linker){{uid, walk->collection, rkey}, {seq, ordinal, hint}};
         return true;
     }
     if (walk->count == walk->room) {
@@ -222,7 +230,7 @@ static uint32_t start_of(const page_walk *walk, const fr_link_list *list)
 {
     const fr_recent *recent = walk->pin->version->recent;
     const fr_links_page *page = walk->page;
-    if (page->has_before && page->before.hint < fr_recent_op_count(recent)) {
+    if (page->has_before && !page->oldest_first && page->before.hint < fr_recent_op_count(recent)) {
         const fr_link_op *op = fr_recent_op_at(recent, page->before.hint);
         if (op->kind == FR_LINK_BIRTH && op->seq == page->before.seq &&
             op->ordinal == page->before.ordinal && fr_recent_list_at(recent, op->list) == list) {
@@ -293,8 +301,9 @@ static fr_status walk_stored(page_walk *walk, fr_error *err)
     const fr_links_page *page = walk->page;
     uint8_t from[FR_LINK_ENTRY_KEY_BYTES];
     fr_store_iter *iter = NULL;
-    fr_links_entry_key(page->target, page->source, page->has_before ? page->before.seq : UINT64_MAX,
-                       page->has_before ? page->before.ordinal : UINT16_MAX, from);
+    bool below = page->has_before && !page->oldest_first;
+    fr_links_entry_key(page->target, page->source, below ? page->before.seq : UINT64_MAX,
+                       below ? page->before.ordinal : UINT16_MAX, from);
     fr_slice prefix = fr_slice_of(from, FR_LINK_HEAD_KEY_BYTES);
     FR_TRY(fr_store_iter_new(&iter, walk->pin->version->store, walk->pin->version->snapshot, prefix,
                              fr_slice_of(from, sizeof from), err));
@@ -308,6 +317,9 @@ static fr_status walk_stored(page_walk *walk, fr_error *err)
         }
         uint64_t seq = ~fr_load_u64be(key.data + FR_LINK_HEAD_KEY_BYTES);
         uint16_t ordinal = (uint16_t) ~(key.data[29] << 8 | key.data[30]);
+        if (page->oldest_first && !is_before(page, seq, ordinal)) {
+            break; /* only older ones follow */
+        }
         if (is_before(page, seq, ordinal) && !is_killed(walk, seq, ordinal) &&
             !take(walk, fr_load_u32le(value.data), fr_load_u64le(value.data + 4), seq, ordinal,
                   FR_RECENT_NONE)) {
@@ -316,6 +328,27 @@ static fr_status walk_stored(page_walk *walk, fr_error *err)
     }
     fr_store_iter_free(iter);
     return status == FR_END ? FR_OK : status;
+}
+
+static void swap_ends(fr_linker *linkers, size_t count)
+{
+    for (size_t i = 0; i < count / 2; i++) {
+        fr_linker kept = linkers[i];
+        linkers[i] = linkers[count - 1 - i];
+        linkers[count - 1 - i] = kept;
+    }
+}
+
+/** The ring, which ends at count % room, to a page with its oldest first: each half is turned round,
+ *  which leaves the newer half behind the older one. */
+static void unroll(page_walk *walk)
+{
+    size_t taken = walk->count;
+    walk->more = taken > walk->room;
+    walk->count = FR_MIN(taken, walk->room);
+    size_t end = walk->more ? taken % walk->room : walk->count;
+    swap_ends(walk->out, end);
+    swap_ends(walk->out + end, walk->count - end);
 }
 
 fr_status fr_links_list(fr_links_pin *pin, const fr_links_page *page, size_t limit, fr_linker *out,
@@ -334,6 +367,9 @@ fr_status fr_links_list(fr_links_pin *pin, const fr_links_page *page, size_t lim
     }
     free(walk.kills);
     FR_TRY(status);
+    if (page->oldest_first && limit != 0) {
+        unroll(&walk);
+    }
     *count = walk.count;
     *more = walk.more;
     return FR_OK;

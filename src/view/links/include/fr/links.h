@@ -53,12 +53,14 @@ typedef struct {
     fr_target target;
     uint32_t source;
     bool has_before;
-    fr_arrival before; /* only links that arrived before this */
+    fr_arrival before; /* only links that arrived before this; after it when oldest_first */
+    /* cost: O(links newer than `before`), for lists are kept newest first only */
+    bool oldest_first;
     /* NULL: all; inactive accounts are left out in any case */
     bool (*keep)(void *context, uint32_t uid);
     void *context;
 } fr_links_page;
-/** Up to `limit` linkers, newest first; *more says that at least one more follows. */
+/** Up to `limit` linkers in the page's order; *more says that at least one more follows. */
 FR_MUST_USE fr_status fr_links_list(fr_links_pin *pin, const fr_links_page *page, size_t limit,
                                     fr_linker *out, size_t *count, bool *more, fr_error *err);
 /** Text of a hashed target, appended to `out`; FR_NOT_FOUND. */
