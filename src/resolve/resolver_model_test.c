@@ -253,11 +253,11 @@ static void walk(test *t, uint64_t steps)
             net_event e = t->log[below(seed, t->log_count)];
             check_find(t, &e);
         }
-        if (t->dir[0] != 0 && one_in(seed, 1000)) {
+        if (t->dir[0] != 0 && one_in(seed, i < 400 ? 20 : 1000)) {
             assert_ok(fr_resolver_save(t->resolver, NULL));
             assert_true(fr_resolver_recent_bytes(t->resolver) < 1 << 20);
         }
-        if (t->dir[0] != 0 && one_in(seed, 2500)) {
+        if (t->dir[0] != 0 && one_in(seed, i < 400 ? 20 : 2500)) {
             come_back(t);
         }
     }

@@ -196,10 +196,10 @@ static void walk(test *t, uint64_t steps)
         if (one_in(seed, 500)) {
             world_check_digest(&t->w, FR_VIEW_IDENTITY, false, 0);
         }
-        if (saved && one_in(seed, 300)) {
+        if (saved && one_in(seed, i < 400 ? 20 : 300)) {
             world_save(&t->w, seed);
         }
-        if (saved && one_in(seed, 600)) {
+        if (saved && one_in(seed, i < 400 ? 20 : 600)) {
             world_close(&t->w);
             world_open(&t->w);
         }

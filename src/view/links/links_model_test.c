@@ -507,10 +507,10 @@ static void walk(test *t, uint64_t steps)
         if (one_in(seed, 2000)) {
             world_check_digest(&t->w, FR_VIEW_LINKS, false, 0);
         }
-        if (saved && one_in(seed, 1500)) {
+        if (saved && one_in(seed, i < 400 ? 20 : 1500)) {
             world_save(&t->w, seed);
         }
-        if (saved && one_in(seed, 4000)) {
+        if (saved && one_in(seed, i < 400 ? 20 : 4000)) {
             come_back(t);
         }
     }
