@@ -24,6 +24,21 @@ static int by_link(const void *a, const void *b)
     return compare(*(const fr_link *const *)a, *(const fr_link *const *)b);
 }
 
+/** A target whose record key is no TID is a text, and its parts have no ids. Views that follow a
+ *  strong reference to the record itself (a repost's subject) need them, whichever of the two comes
+ *  first; and ids are given here, in log order, or nowhere. */
+static fr_status intern_subject(fr_resolver *r, const fr_link_text *link, fr_error *err)
+{
+    fr_slice did;
+    fr_slice collection;
+    fr_slice rkey;
+    fr_ref ref;
+    bool names_record = fr_slice_equal(link->path, FR_SLICE(".subject.uri")) &&
+                        fr_at_uri_split(link->target, &did, &collection, &rkey) &&
+                        fr_did_valid(did);
+    return names_record ? fr_ids_intern_ref(r->ids, did, collection, rkey, &ref, err) : FR_OK;
+}
+
 static fr_status intern(fr_resolver *r, uint32_t collection, const fr_link_text *texts,
                         size_t count, uint64_t seq, fr_link *all, fr_error *err)
 {
@@ -31,6 +46,9 @@ static fr_status intern(fr_resolver *r, uint32_t collection, const fr_link_text 
         all[i] = (fr_link){.arrival_seq = seq, .arrival_ordinal = (uint16_t)i};
         FR_TRY(fr_ids_intern_source(r->ids, collection, texts[i].path, &all[i].source, err));
         FR_TRY(fr_ids_intern_target(r->ids, texts[i].target, &all[i].target, err));
+        if (fr_target_is_text(all[i].target)) {
+            FR_TRY(intern_subject(r, &texts[i], err));
+        }
     }
     return FR_OK;
 }

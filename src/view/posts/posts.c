@@ -277,14 +277,41 @@ static const fr_link *link_from(const fr_link *links, size_t count, uint32_t sou
     return NULL;
 }
 
-/** False when it points to no post, or to one whose name is outside the packed form. */
+/** Of a text target, whose record key is no TID: the resolver gave its parts ids. */
+static bool subject_by_text(fr_posts *posts, const fr_event *event, fr_ref *out)
+{
+    fr_slice uri;
+    fr_slice did;
+    fr_slice collection;
+    fr_slice rkey;
+    bool found;
+    if (event->body_format == FR_BODY_JSON) {
+        fr_json_value record;
+        fr_json_value subject;
+        found = fr_json_parse(posts->json, event->body, false, &record, NULL) == FR_OK &&
+                fr_json_get(record, "subject", &subject) &&
+                fr_json_get_string(subject, "uri", &uri);
+    } else {
+        fr_slice subject;
+        found = fr_cbor_get_map(event->body, "subject", &subject) == FR_OK &&
+                fr_cbor_get_text(subject, "uri", &uri) == FR_OK;
+    }
+    return found && fr_at_uri_split(uri, &did, &collection, &rkey) &&
+           fr_ids_find_ref(posts->context.ids, did, collection, rkey, out) == FR_OK &&
+           out->collection == post_id(posts);
+}
+
+/** False when it points to no post. */
 static bool subject_of(fr_posts *posts, const fr_fact *fact, fr_ref *out)
 {
     uint32_t source = subject_source(posts);
     const fr_link *link = link_from(fact->fresh, fact->fresh_count, source);
     link = link != NULL ? link : link_from(fact->kept, fact->kept_count, source);
-    if (link == NULL || source == 0 || !fr_target_is_record(link->target)) {
+    if (link == NULL || source == 0) {
         return false;
+    }
+    if (!fr_target_is_record(link->target)) {
+        return fr_target_is_text(link->target) && subject_by_text(posts, fact->event, out);
     }
     *out = fr_target_ref(link->target);
     return out->collection == post_id(posts);

@@ -230,8 +230,8 @@ static void put_step(model *m, bool repost)
         refused = pick(m, 12) == 0;
         uri_of(m, v.subject_author, v.subject_rkey, refused && pick(m, 2) == 0, subject);
         if (refused && strstr(subject, REPOST) == NULL) {
-            snprintf(subject, sizeof subject, "at://%s/" POST "/no-tid",
-                     m->dids[0]); /* outside the packed form */
+            snprintf(subject, sizeof subject, "at://%s/app.bsky.feed.generator/no-tid",
+                     m->dids[0]); /* no post, and not in packed form */
         }
         body = repost_body(&m->w.body, subject, created_at);
     } else {

@@ -118,12 +118,33 @@ static void test_time_beyond_the_row(void **state)
     close_world(&w);
 }
 
+/** A record key need not be a TID; which of the two comes first does not matter. */
+static void test_repost_of_any_record_key(void **state)
+{
+    (void)state;
+    world w;
+    fr_post page[2];
+    bool more = false;
+    fr_slice body;
+    open_world(&w, NULL, NULL, 0);
+    body = repost_body(&w.body, "at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/app.bsky.feed.post/no-tid",
+                       time_text(NOW_MS));
+    assert_true(give_put(&w, B, REPOST, rkey_text(0), NOW_US, body));
+    assert_int_equal(read_author(&w, B, 2, page, &more), 1);
+    body = post_body(&w.body, "t", NULL, false);
+    assert_true(give_put(&w, A, POST, "no-tid", NOW_US, body));
+    assert_int_equal(read_author(&w, B, 2, page, &more), 1);
+    assert_true(give_delete(&w, A, POST, "no-tid", NOW_US));
+    assert_int_equal(read_author(&w, B, 2, page, &more), 0);
+    close_world(&w);
+}
+
 static void test_reposts_refused(void **state)
 {
     (void)state;
     static const char *const subjects[] = {
         "at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/app.bsky.feed.repost/3mptbyospqk2i",
-        "at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/app.bsky.feed.post/not-a-tid",
+        "at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/app.bsky.feed.generator/not-a-tid",
         "at://handle.example/app.bsky.feed.post/3mptbyospqk2i",
         "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa",
         "https://example.com/",
@@ -550,6 +571,7 @@ int main(void)
         cmocka_unit_test(test_times),
         cmocka_unit_test(test_time_beyond_the_row),
         cmocka_unit_test(test_reposts_refused),
+        cmocka_unit_test(test_repost_of_any_record_key),
         cmocka_unit_test(test_ties_in_cursors),
         cmocka_unit_test(test_empty_questions),
         cmocka_unit_test(test_long_chains),
