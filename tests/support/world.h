@@ -108,6 +108,18 @@ static inline void world_open_view(world *w, unsigned i)
     assert_true(w->view_seq[i] <= w->log_count);
 }
 
+static inline fr_digest world_digest(world *w, unsigned view, bool deep)
+{
+    fr_digest digest = {0};
+    assert_ok(w->ops[view]->digest(w->views[view], deep, &digest, NULL));
+    return digest;
+}
+
+static inline bool same_digest(fr_digest a, fr_digest b)
+{
+    return a.lo == b.lo && a.hi == b.hi;
+}
+
 /** Opens what was saved and folds the rest of the log. */
 static inline void world_open(world *w)
 {
@@ -125,6 +137,11 @@ static inline void world_open(world *w)
         assert_int_equal(world_offer(w, &w->log[seq - 1], seq, false, NULL), FR_RESOLVED_NEW);
     }
     world_publish(w);
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) { /* caught up, what was saved adds up */
+        if (w->ops[i] != NULL) {
+            assert_true(same_digest(world_digest(w, i, false), world_digest(w, i, true)));
+        }
+    }
 }
 
 static inline void world_close(world *w)
@@ -159,18 +176,6 @@ static inline void world_done(world *w)
 {
     world_close(w);
     free(w->log);
-}
-
-static inline fr_digest world_digest(world *w, unsigned view, bool deep)
-{
-    fr_digest digest = {0};
-    assert_ok(w->ops[view]->digest(w->views[view], deep, &digest, NULL));
-    return digest;
-}
-
-static inline bool same_digest(fr_digest a, fr_digest b)
-{
-    return a.lo == b.lo && a.hi == b.hi;
 }
 
 /** The running digest is that of every row, and that of a scratch world fed the same events in
