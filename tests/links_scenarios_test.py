@@ -541,6 +541,10 @@ def test_X16_hostile_records():
         head = json.dumps(w.event("create", "asdf/deep", record={"uri": url("A")})).encode()
         at = head.index(b'"record": {') + len(b'"record": {')
         w.feed.write(head[:at] + b'"deep":' + deep + b"," + head[at:])
+        is_(w.count("A", ".uri"), 1)
+        abyss = b'"deep":' + b"[" * 100_000 + b"]" * 100_000 + b","
+        w.feed.write(head[:at].replace(b"asdf", b"abyss") + abyss + head[at:])
+        is_(w.count("A", ".uri"), 1)  # over the parser's bound: refused, named, and the rest goes on
         w.create("asdf/long", record={"uri": url("B"), "a": "https://x.example/" + "y" * 1_000_000})
         w.create("asdf/wide", record={"l": [f"x:{i}" for i in range(100_000)]})
         w.create("asdf/after", {".uri": "C"})
@@ -551,6 +555,10 @@ def test_X16_hostile_records():
         metrics = w.feed.metrics()
         assert metrics["freshet_links_dropped_total"] >= 90_000, metrics["freshet_links_dropped_total"]
         is_(w.feed.get("/health").status, 200)
+        w.feed.daemon.stop()
+        again = fr.scratch()
+        fr.ingest(again, "-", stdin=fr.run("log", "dump", "--data", w.feed.data).out)
+        is_(fr.digests(again), fr.digests(w.feed.data))
 
 
 def test_X17_bad_cursors():

@@ -6,7 +6,7 @@
 #include <fr/cbor.h>
 #include <fr/codec.h>
 
-#define LEVEL_MAX FR_JSON_DEPTH_MAX
+#define LEVEL_MAX FR_JSON_CBOR_DEPTH_MAX
 
 typedef struct {
     uint32_t owed; /* elements or pairs still to come */

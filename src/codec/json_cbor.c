@@ -47,7 +47,7 @@ typedef struct {
     uint32_t depth, depth_max;
     uint32_t member_count;
     fr_error *err;
-    level levels[FR_JSON_DEPTH_MAX];
+    level levels[FR_JSON_CBOR_DEPTH_MAX];
 } encoder;
 
 static fr_status refuse(const encoder *e, const char *code, const char *text)
@@ -381,7 +381,7 @@ fr_status fr_json_to_cbor(fr_json_value v, uint32_t depth_max, fr_buffer *out, f
     e.out = out;
     e.at = e.end = NULL;
     e.depth = e.member_count = 0;
-    e.depth_max = FR_MIN(depth_max, (uint32_t)FR_JSON_DEPTH_MAX);
+    e.depth_max = FR_MIN(depth_max, (uint32_t)FR_JSON_CBOR_DEPTH_MAX);
     e.err = err;
     fr_status status = grow(&e, 1) ? encode(&e, v.at) : fr_buffer_status(out, err);
     out->size = status == FR_OK ? (size_t)(e.at - out->data) : before;

@@ -177,18 +177,21 @@ static void bad_texts_are_refused(void **state)
 static void bounds_hold(void **state)
 {
     (void)state;
-    char text[2100];
+    enum { DEPTH = FR_JSON_DEPTH_MAX };
+    static char text[2 * (DEPTH + 1)];
     fr_json_value root;
-    memset(text, '[', 1024);
-    memset(text + 1024, ']', 1024);
-    assert_int_equal(fr_json_parse(json, fr_slice_of(text, 2048), false, &root, NULL), FR_OK);
+    memset(text, '[', DEPTH);
+    memset(text + DEPTH, ']', DEPTH);
+    assert_int_equal(fr_json_parse(json, fr_slice_of(text, DEPTH * 2U), false, &root, NULL), FR_OK);
     fr_json_print(root, &out);
-    assert_int_equal(out.size, 2048);
-    assert_memory_equal(out.data, text, 2048);
+    assert_int_equal(out.size, DEPTH * 2);
+    assert_memory_equal(out.data, text, DEPTH * 2);
     fr_buffer_reset(&out);
-    memset(text, '[', 1025);
-    memset(text + 1025, ']', 1025);
-    assert_int_equal(fr_json_parse(json, fr_slice_of(text, 2050), false, &root, NULL), FR_LIMIT);
+    assert_int_equal(fr_json_to_cbor(root, DEPTH, &out, NULL), FR_LIMIT);
+    memset(text, '[', DEPTH + 1);
+    memset(text + DEPTH + 1, ']', DEPTH + 1);
+    assert_int_equal(fr_json_parse(json, fr_slice_of(text, sizeof text), false, &root, NULL),
+                     FR_LIMIT);
     size_t size = FR_JSON_TEXT_MAX + 1;
     char *big = malloc(size + FR_JSON_PADDING);
     assert_non_null(big);

@@ -339,8 +339,8 @@ static void swap_ends(fr_linker *linkers, size_t count)
     }
 }
 
-/** The ring, which ends at count % room, to a page with its oldest first: each half is turned round,
- *  which leaves the newer half behind the older one. */
+/** The ring, which ends at count % room, to a page with its oldest first: each half is turned
+ *  round, which leaves the newer half behind the older one. */
 static void unroll(page_walk *walk)
 {
     size_t taken = walk->count;
