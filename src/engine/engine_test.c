@@ -393,6 +393,48 @@ static void feeds_refuse_what_is_no_page(void **state)
     close_world(w);
 }
 
+/** Ever new paths to one target: each record costs what it holds, not what came before it. */
+static void one_target_of_many_sources(void **state)
+{
+    enum { RECORDS = 6, PATHS = 5000, ROOM = 1 << 18 };
+    const uint64_t most_ns = UINT64_C(20000000000); /* it was minutes */
+    world *w = *state;
+    writer to;
+    char *line = malloc(ROOM);
+    assert_non_null(line);
+    uint64_t start_ns = fr_os_monotonic_ns(fr_os_real());
+    open_world(w, 0);
+    begin_writing(&to, w->db);
+    for (unsigned turn = 0; turn < 2; turn++) { /* then all of them again, half of the paths new */
+        for (unsigned r = 0; r < RECORDS; r++) {
+            char tid[FR_TID_BYTES + 1];
+            rev_text(1000 + turn * 100 + r, tid);
+            int size =
+                snprintf(line, ROOM,
+                         "{\"did\":\"did:web:a1.test\",\"time_us\":1700000000000000,"
+                         "\"kind\":\"commit\",\"commit\":{\"rev\":\"%s\",\"operation\":\"update\","
+                         "\"collection\":\"x.y.z\",\"rkey\":\"r%u\",\"record\":{\"n\":0",
+                         tid, r);
+            for (unsigned i = 0; i < PATHS; i++) {
+                size += snprintf(line + size, ROOM - (size_t)size, ",\"p%u_%u\":\"a:b\"", r,
+                                 i + turn * PATHS / 2);
+            }
+            snprintf(line + size, ROOM - (size_t)size, "}}}");
+            write_line(&to, line);
+        }
+    }
+    assert_ok(end_writing(&to, NULL));
+    free(line);
+    assert_true(fr_os_monotonic_ns(fr_os_real()) - start_ns < most_ns);
+    expect(w->db, "/links/count?target=a:b&collection=x.y.z&path=.p0_0", 200, "{\"total\":0}");
+    expect(w->db, "/links/count?target=a:b&collection=x.y.z&path=.p3_2500", 200, "{\"total\":1}");
+    expect(w->db, "/links/count?target=a:b&collection=x.y.z&path=.p5_7499", 200, "{\"total\":1}");
+    expect(w->db, "/links/count?target=a:b&collection=x.y.z&path=.p5_7500", 200, "{\"total\":0}");
+    expect(w->db, "/links?target=a:b&collection=x.y.z&path=.p5_7499", 200, "\"rkey\":\"r5\"");
+    close_world(w);
+    verify_world(w);
+}
+
 int main(int count, char **arguments)
 {
     if (count == 6 && strcmp(arguments[1], "die") == 0) {
@@ -405,6 +447,7 @@ int main(int count, char **arguments)
         cmocka_unit_test_setup_teardown(half_a_store_is_rebuilt, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failing_saves_are_not_retried_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(feeds_refuse_what_is_no_page, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_target_of_many_sources, set_up, tear_down),
         cmocka_unit_test_setup_teardown(verifying_beside_a_daemon_that_saves, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

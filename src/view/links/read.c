@@ -41,14 +41,8 @@ uint64_t fr_links_pin_seq(const fr_links_pin *pin)
 static const fr_link_list *recent_list(const fr_links_pin *pin, fr_target target, uint32_t source)
 {
     const fr_recent *recent = pin->version->recent;
-    for (uint32_t i = fr_recent_find(recent, target); i != FR_RECENT_NONE;) {
-        const fr_link_list *list = fr_recent_list_at(recent, i);
-        if (list->source == source) {
-            return list;
-        }
-        i = list->next;
-    }
-    return NULL;
+    uint32_t list = fr_recent_find_list(recent, target, source);
+    return list == FR_RECENT_NONE ? NULL : fr_recent_list_at(recent, list);
 }
 
 /** The newest step of the list at or below the pinned sequence. */

@@ -10,6 +10,9 @@
 // Every step carries the counters of its list after it, so "how many as of sequence S" is the first
 // step at or below S: no reader ever counts. A step is filled before the list's head is released to
 // it.
+//
+// Anybody can link to one target from ever new paths. Beyond WALK_MAX sources a target's lists are
+// in a second table too, over (target, source); the others need none.
 #include "recent.h"
 
 #include <fr/arena.h>
@@ -21,6 +24,7 @@ enum {
     PAGE_SIZE = 1 << PAGE_BITS,
     PAGES_MAX = 1 << 16,
     SLOTS_FIRST = 1 << 12,
+    WALK_MAX = 16,
     TEXT_BLOCK_BYTES = 1 << 18
 };
 
@@ -32,12 +36,14 @@ typedef struct {
 struct fr_recent {
     fr_link_op **op_pages;     /* atomic pointers */
     fr_link_list **list_pages; /* atomic pointers */
-    table *table;              /* rcu */
+    table *table;              /* rcu: targets */
+    table *pairs;              /* rcu: lists of targets with many; NULL until there is one */
     uint32_t op_count;         /* owned(writer), read with acquire */
     uint32_t list_count;
     uint32_t target_count;
+    uint32_t pair_count;
     fr_arena texts;
-    uint64_t bytes;
+    uint64_t bytes; /* atomic: pages and texts */
 };
 
 static uint64_t hash_target(fr_target t)
@@ -45,6 +51,12 @@ static uint64_t hash_target(fr_target t)
     uint64_t h = t.hi * UINT64_C(0x9E3779B97F4A7C15);
     h = (h ^ t.lo ^ (h >> 31)) * UINT64_C(0xBF58476D1CE4E5B9);
     return h ^ (h >> 29);
+}
+
+static uint64_t hash_pair(fr_target t, uint32_t source)
+{
+    uint64_t h = (hash_target(t) ^ source) * UINT64_C(0x9E3779B97F4A7C15);
+    return h ^ (h >> 32);
 }
 
 static table *table_new(uint64_t slots)
@@ -91,12 +103,15 @@ void fr_recent_free(fr_recent *recent)
     free(recent->op_pages);
     free(recent->list_pages);
     free(recent->table);
+    free(recent->pairs);
     free(recent);
 }
 
 uint64_t fr_recent_bytes(const fr_recent *recent)
 {
-    return recent->bytes + recent->texts.used_bytes + (recent->table->mask + 1) * sizeof(uint32_t);
+    const table *pairs = fr_rcu_load(&recent->pairs);
+    uint64_t slots = fr_rcu_load(&recent->table)->mask + 1 + (pairs == NULL ? 0 : pairs->mask + 1);
+    return __atomic_load_n(&recent->bytes, __ATOMIC_RELAXED) + slots * sizeof(uint32_t);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -145,6 +160,42 @@ uint32_t fr_recent_find(const fr_recent *recent, fr_target target)
     return list;
 }
 
+static uint32_t find_pair(const fr_recent *recent, const table *t, fr_target target,
+                          uint32_t source)
+{
+    for (uint64_t i = t == NULL ? 0 : hash_pair(target, source) & t->mask; t != NULL;
+         i = (i + 1) & t->mask) {
+        /* pairs with the release in place_pair */
+        uint32_t slot = __atomic_load_n(&t->slots[i], __ATOMIC_ACQUIRE);
+        const fr_link_list *list = slot == 0 ? NULL : fr_recent_list_at(recent, slot - 1);
+        if (list == NULL || (list->source == source && fr_target_equal(list->target, target))) {
+            return list == NULL ? FR_RECENT_NONE : slot - 1;
+        }
+    }
+    return FR_RECENT_NONE;
+}
+
+static bool has_many(const fr_recent *recent, uint32_t first)
+{
+    return first != FR_RECENT_NONE && fr_recent_list_at(recent, first)->depth >= WALK_MAX;
+}
+
+static uint32_t walk_to(const fr_recent *recent, uint32_t first, uint32_t source)
+{
+    uint32_t list = first;
+    while (list != FR_RECENT_NONE && fr_recent_list_at(recent, list)->source != source) {
+        list = fr_recent_list_at(recent, list)->next;
+    }
+    return list;
+}
+
+uint32_t fr_recent_find_list(const fr_recent *recent, fr_target target, uint32_t source)
+{
+    uint32_t first = fr_recent_find(recent, target);
+    return has_many(recent, first) ? find_pair(recent, fr_rcu_load(&recent->pairs), target, source)
+                                   : walk_to(recent, first, source);
+}
+
 /* ---- growing --------------------------------------------------------------------------------- */
 
 /** Puts the list at the head of its target's chain; false when the target is new there. */
@@ -178,6 +229,57 @@ static fr_status grow_table(fr_recent *recent, fr_error *err)
     return FR_OK;
 }
 
+static void place_pair(table *t, const fr_link_list *list, uint32_t index)
+{
+    uint64_t i = hash_pair(list->target, list->source) & t->mask;
+    while (t->slots[i] != 0) {
+        i = (i + 1) & t->mask;
+    }
+    __atomic_store_n(&t->slots[i], index + 1, __ATOMIC_RELEASE); /* pairs with find_pair */
+}
+
+/** Room for a target's lists so far and one more. */
+static fr_status reserve_pairs(fr_recent *recent, fr_error *err)
+{
+    table *old = recent->pairs;
+    uint64_t room = old == NULL ? 0 : old->mask + 1;
+    if ((uint64_t)(recent->pair_count + WALK_MAX + 1) * 5 <= room * 3) {
+        return FR_OK;
+    }
+    table *bigger = table_new(room == 0 ? SLOTS_FIRST : room * 2);
+    if (bigger == NULL) {
+        return fr_fail(err, FR_NOMEM, "recent links: table");
+    }
+    for (uint64_t i = 0; i < room; i++) {
+        if (old->slots[i] != 0) {
+            place_pair(bigger, fr_recent_list_at(recent, old->slots[i] - 1), old->slots[i] - 1);
+        }
+    }
+    fr_rcu_store(&recent->pairs, bigger);
+    if (old != NULL) {
+        fr_rcu_retire(old, free);
+    }
+    return FR_OK;
+}
+
+/** Notes a list of a target that has many; the first time, those before it too. Done before the
+ *  target's slot leads to it, so who sees its depth finds all of them. */
+static void note_pairs(fr_recent *recent, uint32_t index)
+{
+    const fr_link_list *list = fr_recent_list_at(recent, index);
+    bool first = list->depth == WALK_MAX;
+    for (uint32_t i = index; i != FR_RECENT_NONE; i = first ? list->next : FR_RECENT_NONE) {
+        list = fr_recent_list_at(recent, i);
+        place_pair(recent->pairs, list, i);
+        recent->pair_count++;
+    }
+}
+
+static void note_bytes(fr_recent *recent, size_t bytes)
+{
+    __atomic_store_n(&recent->bytes, recent->bytes + bytes, __ATOMIC_RELAXED);
+}
+
 static fr_status list_page(fr_recent *recent, uint32_t list, fr_link_list **out, fr_error *err)
 {
     fr_link_list **page = &recent->list_pages[list >> PAGE_BITS];
@@ -186,7 +288,7 @@ static fr_status list_page(fr_recent *recent, uint32_t list, fr_link_list **out,
         if (fresh == NULL) {
             return fr_fail(err, FR_NOMEM, "recent links: lists");
         }
-        recent->bytes += PAGE_SIZE * sizeof *fresh;
+        note_bytes(recent, PAGE_SIZE * sizeof *fresh);
         __atomic_store_n(page, fresh, __ATOMIC_RELEASE); /* pairs with fr_recent_list_at */
     }
     *out = &(*page)[list & (PAGE_SIZE - 1)];
@@ -201,7 +303,7 @@ static fr_status op_page(fr_recent *recent, uint32_t op, fr_link_op **out, fr_er
         if (fresh == NULL) {
             return fr_fail(err, FR_NOMEM, "recent links: steps");
         }
-        recent->bytes += PAGE_SIZE * sizeof *fresh;
+        note_bytes(recent, PAGE_SIZE * sizeof *fresh);
         __atomic_store_n(page, fresh, __ATOMIC_RELEASE); /* pairs with fr_recent_op_at */
     }
     *out = &(*page)[op & (PAGE_SIZE - 1)];
@@ -217,9 +319,14 @@ static fr_status add_list(fr_recent *recent, fr_target target, uint32_t source, 
     }
     fr_link_list *slot = NULL;
     fr_slice copy = {NULL, 0};
+    uint32_t depth = first == FR_RECENT_NONE ? 0 : fr_recent_list_at(recent, first)->depth + 1;
+    if (depth >= WALK_MAX) {
+        FR_TRY(reserve_pairs(recent, err));
+    }
     FR_TRY(list_page(recent, list, &slot, err));
     if (text.size != 0) {
         FR_TRY(fr_arena_copy(&recent->texts, text, &copy, err));
+        note_bytes(recent, text.size);
     }
     *slot = (fr_link_list){
         .target = target,
@@ -228,8 +335,12 @@ static fr_status add_list(fr_recent *recent, fr_target target, uint32_t source, 
         .source = source,
         .next = first,
         .head = FR_RECENT_NONE,
+        .depth = depth,
     };
     __atomic_store_n(&recent->list_count, list + 1, __ATOMIC_RELEASE);
+    if (depth >= WALK_MAX) {
+        note_pairs(recent, list);
+    }
     recent->target_count += !place(recent, recent->table, target, list);
     *out = list;
     return FR_OK;
@@ -239,12 +350,10 @@ fr_status fr_recent_list(fr_recent *recent, fr_target target, uint32_t source, f
                          uint32_t *out, fr_error *err)
 {
     uint32_t first = probe(recent, recent->table, target);
-    for (uint32_t list = first; list != FR_RECENT_NONE;
-         list = fr_recent_list_at(recent, list)->next) {
-        if (fr_recent_list_at(recent, list)->source == source) {
-            *out = list;
-            return FR_OK;
-        }
+    *out = has_many(recent, first) ? find_pair(recent, recent->pairs, target, source)
+                                   : walk_to(recent, first, source);
+    if (*out != FR_RECENT_NONE) {
+        return FR_OK;
     }
     if (first == FR_RECENT_NONE &&
         (uint64_t)(recent->target_count + 1) * 5 > (recent->table->mask + 1) * 3) {
@@ -284,24 +393,22 @@ fr_status fr_recent_step(fr_recent *recent, uint32_t list_index, fr_link_op step
 
 fr_link_op *fr_recent_birth(fr_recent *recent, uint32_t list, uint64_t seq, uint16_t ordinal)
 {
+    /* By (seq, births last, ordinal), the order in which an event's steps are made. */
     uint32_t low = 0;
     uint32_t high = recent->op_count;
-    while (low < high) { /* first step of the event */
+    while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (fr_recent_op_at(recent, middle)->seq < seq) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
+        const fr_link_op *at = fr_recent_op_at(recent, middle);
+        bool before =
+            at->seq != seq ? at->seq < seq : at->kind != FR_LINK_BIRTH || at->ordinal < ordinal;
+        low = before ? middle + 1 : low;
+        high = before ? high : middle;
     }
-    for (; low < recent->op_count; low++) {
-        fr_link_op *op = &recent->op_pages[low >> PAGE_BITS][low & (PAGE_SIZE - 1)];
-        if (op->seq != seq) {
-            return NULL;
-        }
-        if (op->kind == FR_LINK_BIRTH && op->list == list && op->ordinal == ordinal) {
-            return op;
-        }
+    if (low == recent->op_count) {
+        return NULL;
     }
-    return NULL;
+    fr_link_op *op = &recent->op_pages[low >> PAGE_BITS][low & (PAGE_SIZE - 1)];
+    bool found =
+        op->seq == seq && op->kind == FR_LINK_BIRTH && op->list == list && op->ordinal == ordinal;
+    return found ? op : NULL;
 }

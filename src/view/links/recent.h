@@ -39,6 +39,7 @@ typedef struct {
     uint32_t next;  /* list of the same target */
     uint32_t head;  /* atomic: newest step */
     uint32_t kills; /* atomic: how many kills there are */
+    uint32_t depth; /* lists of the target that came before */
 } fr_link_list;
 
 typedef struct fr_recent fr_recent;
@@ -58,6 +59,9 @@ fr_link_op *fr_recent_birth(fr_recent *recent, uint32_t list, uint64_t seq, uint
 /* ---- readers ---- */
 /** First list of a target, FR_RECENT_NONE when none; the others follow by `next`. */
 uint32_t fr_recent_find(const fr_recent *recent, fr_target target);
+/** The list of a target and a source, FR_RECENT_NONE. cost: a probe and a short walk, however many
+ *  sources the target has */
+uint32_t fr_recent_find_list(const fr_recent *recent, fr_target target, uint32_t source);
 const fr_link_list *fr_recent_list_at(const fr_recent *recent, uint32_t list);
 const fr_link_op *fr_recent_op_at(const fr_recent *recent, uint32_t op);
 uint32_t fr_recent_op_count(const fr_recent *recent);
