@@ -81,7 +81,7 @@ struct freshet {
     size_t chunk_count;
     uint64_t next_seq;
     uint64_t since_checkpoint;
-    uint64_t save_failed_ns; /* when the last save failed; 0: it did not */
+    uint64_t save_failed_ns;                   /* when the last save failed; 0: it did not */
     fr_log_cursor cursors[FR_LOG_CURSORS_MAX]; /* not yet written */
     size_t cursor_count;
     uint64_t cursor_written_ns;
@@ -146,4 +146,3 @@ int fr_engine_put_health(void *engine, fr_buffer *out);
 int fr_engine_put_metrics(void *engine, fr_buffer *out);
 
 void fr_engine_query_context(fr_engine *engine, fr_query_context *out);
-

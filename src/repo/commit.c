@@ -160,7 +160,8 @@ static void hash_commit(fr_slice block, fr_slice unsigned_block, const fr_cid *c
     memcpy(out->cid.bytes + sizeof head, jobs[1].digest, sizeof jobs[1].digest);
 }
 
-/* The block without its sig pair, one pair less in its head. Every real commit fits on the stack. */
+/* The block without its sig pair, one pair less in its head. Every real commit fits on the
+ * stack. */
 static fr_status digest_commit(fr_slice block, const fields *f, const fr_cid *cid, fr_commit *out,
                                fr_error *err)
 {

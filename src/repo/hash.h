@@ -18,7 +18,8 @@ void hash_blocks(hash_job *jobs, size_t count);
 /** The longest message that one compression takes. */
 #define HASH_KEY_BYTES_MAX 55
 
-/** A message of at most HASH_KEY_BYTES_MAX bytes with its padding: 80, zeros, its length in bits. */
+/** A message of at most HASH_KEY_BYTES_MAX bytes with its padding: 80, zeros, its length in
+ *  bits. */
 typedef struct {
     uint8_t block[64];
 } hash_key;

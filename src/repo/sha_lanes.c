@@ -11,10 +11,11 @@
 //               <---- steps ----------------------------->
 //
 // A step is one compression (64 bytes) in every lane. All lanes run until the first of them comes
-// to the end of its tail; that lane takes the next message, and all run again. `data` is read in place; the last 0 to 63 bytes and the padding make a tail of one or
-// two blocks, written when the lane is filled, long before it is read. Messages are taken in order
-// of their count of compressions, most first: lanes that start together end together, and the last
-// ones, when lanes stay empty, are the short ones.
+// to the end of its tail; that lane takes the next message, and all run again. `data` is read in
+// place; the last 0 to 63 bytes and the padding make a tail of one or two blocks, written when the
+// lane is filled, long before it is read. Messages are taken in order of their count of
+// compressions, most first: lanes that start together end together, and the last ones, when lanes
+// stay empty, are the short ones.
 //
 // In a lane the state is two registers, as the instructions want it, high word first:
 //

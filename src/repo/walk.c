@@ -428,8 +428,8 @@ static fr_status push_member(fr_repo *repo, const node_view *view, uint32_t slot
     return FR_OK;
 }
 
-/* A child, its slot a guess, or in a partial tree the range of keys that is not there. FR_OK: *delivered says whether
- * item was filled. */
+/* A child, its slot a guess, or in a partial tree the range of keys that is not there. FR_OK:
+ * *delivered says whether item was filled. */
 static fr_status enter_child(fr_repo *repo, walk_level *parent, uint32_t cid_at, uint32_t slot_at,
                              fr_slice lower, fr_slice upper, fr_repo_item *item, bool *delivered,
                              fr_error *err)

@@ -23,7 +23,7 @@ struct fr_resolver {
     size_t key_count, key_mask;
     uint64_t seq;
     uint64_t saved_seq;
-    uint32_t saved_ids[4]; /* entries of each dictionary that are in the store */
+    uint32_t saved_ids[4];  /* entries of each dictionary that are in the store */
     uint64_t links_dropped; /* atomic: read by anyone */
     bool read_only;
 };

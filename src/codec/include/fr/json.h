@@ -12,9 +12,9 @@
 #include <fr/base.h>
 #include <fr/buffer.h>
 
-#define FR_JSON_DEPTH_MAX 8192 /* the parser's bound; deeper text is FR_LIMIT */
+#define FR_JSON_DEPTH_MAX 8192      /* the parser's bound; deeper text is FR_LIMIT */
 #define FR_JSON_CBOR_DEPTH_MAX 1024 /* deepest that goes over into CBOR or comes from it */
-#define FR_JSON_PADDING 64     /* readable bytes wanted behind the text for the no-copy call */
+#define FR_JSON_PADDING 64          /* readable bytes wanted behind the text for the no-copy call */
 #define FR_JSON_TEXT_MAX (16U << 20) /* bytes of one text; longer is FR_LIMIT */
 
 typedef struct fr_json fr_json; /* a parser with its memory, reused for every text; thread: owned */
