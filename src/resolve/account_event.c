@@ -95,8 +95,14 @@ static fr_status read_body(fr_resolver *r, const fr_event *event, account_body *
     return FR_OK;
 }
 
-/** The status an account event asks for; desynchronized and throttled ask for none. */
-static fr_account_status wanted_status(const account_body *body, fr_account_status now)
+/** desynchronized and throttled speak of the relay's view of an account, not of its status. */
+static bool asks_nothing(const account_body *body)
+{
+    return !body->active && (fr_slice_equal(body->status, FR_SLICE("desynchronized")) ||
+                             fr_slice_equal(body->status, FR_SLICE("throttled")));
+}
+
+static fr_account_status wanted_status(const account_body *body)
 {
     static const struct {
         const char *text;
@@ -114,9 +120,7 @@ static fr_account_status wanted_status(const account_body *body, fr_account_stat
             return known[i].status;
         }
     }
-    bool no_change = fr_slice_equal(body->status, FR_SLICE("desynchronized")) ||
-                     fr_slice_equal(body->status, FR_SLICE("throttled"));
-    return no_change ? now : FR_ACCOUNT_DEACTIVATED;
+    return FR_ACCOUNT_DEACTIVATED;
 }
 
 static fr_status newest_rev(void *context, const fr_row *row)
@@ -181,8 +185,8 @@ static fr_status settle(fr_resolver *r, const account_body *body, uint64_t seq, 
 {
     const fr_account *known = fr_accounts_find(r->accounts, fact->uid);
     bool late = known != NULL && body->time_us < known->status_us;
-    fr_account_status wanted = wanted_status(body, fact->status_before);
-    if (late) {
+    fr_account_status wanted = wanted_status(body);
+    if (late || asks_nothing(body)) {
         return FR_OK;
     }
     fr_account *account = NULL;

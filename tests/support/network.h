@@ -327,14 +327,19 @@ static inline bool net_inner_is_new(net_account *account, const net_event *e)
     return true;
 }
 
-static inline fr_account_status net_wanted(const net_event *e, fr_account_status now)
+/** L48: says nothing of the status, neither now nor against a later event of an earlier time. */
+static inline bool net_asks_nothing(const net_event *e)
+{
+    const char *text = NET_STATUSES[e->status];
+    return !e->active && text != NULL &&
+           (strcmp(text, "throttled") == 0 || strcmp(text, "desynchronized") == 0);
+}
+
+static inline fr_account_status net_wanted(const net_event *e)
 {
     const char *text = NET_STATUSES[e->status];
     if (e->active) {
         return FR_ACCOUNT_ACTIVE;
-    }
-    if (text != NULL && (strcmp(text, "throttled") == 0 || strcmp(text, "desynchronized") == 0)) {
-        return now;
     }
     if (text != NULL && strcmp(text, "takendown") == 0) {
         return FR_ACCOUNT_TAKENDOWN;
@@ -365,11 +370,11 @@ static inline void net_apply_status(net_model *model, const net_event *e, net_ef
     net_account *account = &model->accounts[e->did];
     uint64_t time_us = e->has_inner_time ? e->inner_time_us : e->time_us;
     effect->before = effect->after = account->status;
-    if (time_us < account->status_us) {
-        return; /* late */
+    if (time_us < account->status_us || net_asks_nothing(e)) {
+        return; /* late, or about something else */
     }
     account->status_us = time_us;
-    effect->after = net_wanted(e, account->status);
+    effect->after = net_wanted(e);
     if (effect->after == FR_ACCOUNT_DELETED && account->status != FR_ACCOUNT_DELETED) {
         net_delete_account(model, e->did);
     }

@@ -8,7 +8,7 @@
 #include <fr/rcu.h>
 #include <stdlib.h>
 
-enum { SETS = 128, WAYS = 8, HALVE_EVERY = 1 << 20, STEP_MAX = 1024 };
+enum { SETS = 128, WAYS = 8, HALVE_EVERY = 1 << 20 };
 
 typedef struct {
     size_t count;
@@ -72,10 +72,10 @@ static int most_first(const void *a, const void *b)
 }
 
 /** Sorting a thousand cells for every small batch would cost more than the batch: the page may lag
- *  by a sixty-fourth of what came, at most by STEP_MAX links. */
+ *  by a sixty-fourth of what came, at most by FR_LINKS_TOP_LAG_MAX links. */
 static uint64_t publish_step(const fr_top *top)
 {
-    return FR_MIN(top->added / 64, (uint64_t)STEP_MAX);
+    return FR_MIN(top->added / 64, (uint64_t)FR_LINKS_TOP_LAG_MAX);
 }
 
 void fr_top_publish(fr_top *top)

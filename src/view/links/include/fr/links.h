@@ -68,8 +68,10 @@ FR_MUST_USE fr_status fr_links_target_text(fr_links_pin *pin, fr_target target, 
                                            fr_error *err);
 
 /** The most linked targets of recent events, most first: a set-associative space-saving sketch over
- *  links in arrival order. An estimate for the front page, not saved, not part of the digest. */
+ *  links in arrival order. An estimate for the front page, not saved, not part of the digest; it
+ *  lags by a sixty-fourth of the links that came, at most by FR_LINKS_TOP_LAG_MAX of them. */
 #define FR_LINKS_TOP_MAX 64
+#define FR_LINKS_TOP_LAG_MAX 1024
 typedef struct {
     fr_target target;
     uint32_t source;
