@@ -349,8 +349,8 @@ static void write_all(fr_log *log, uint64_t *seed)
     fr_event events[200];
     while (fr_log_last_seq(log) < BESIDE_EVENTS) {
         uint64_t next = fr_log_last_seq(log) + 1;
-        size_t count =
-            (size_t)FR_MIN(1 + below(seed, FR_COUNT_OF(events)), BESIDE_EVENTS + 1 - next);
+        uint64_t drawn = 1 + below(seed, FR_COUNT_OF(events)); /* FR_MIN would draw twice */
+        size_t count = (size_t)FR_MIN(drawn, BESIDE_EVENTS + 1 - next);
         for (size_t i = 0; i < count; i++) {
             events[i] = (fr_event){.kind = FR_EVENT_SYNC,
                                    .time_us = (next + i) * 1000,
