@@ -447,12 +447,19 @@ static inline void net_random_links(net_source *s, net_event *e)
     }
 }
 
+/** Less than `span` ticks ago, never before `least`; one draw (FR_MIN would make two). */
+static inline uint64_t net_ago(net_source *s, uint64_t span, uint64_t least)
+{
+    uint64_t ago = below(&s->seed, span);
+    return s->clock - FR_MIN(s->clock - least, ago);
+}
+
 /** Mostly now; also the same commit as the record's last, and long ago. */
 static inline uint64_t net_random_rev(net_source *s, const net_record *r)
 {
     switch (below(&s->seed, 10)) {
         case 0: return r->known ? r->rev : 1 + below(&s->seed, s->clock);
-        case 1: return s->clock - FR_MIN(s->clock - 1, below(&s->seed, 200));
+        case 1: return net_ago(s, 200, 1);
         case 2: return s->clock; /* a commit of several operations */
         default: return ++s->clock;
     }
@@ -479,7 +486,7 @@ static inline void net_random_inner(net_source *s, net_event *e)
     e->has_inner_seq = !one_in(&s->seed, 4);
     e->has_inner_time = !one_in(&s->seed, 4);
     e->inner_seq = one_in(&s->seed, 4) ? below(&s->seed, 20) : s->clock;
-    e->inner_time_us = s->clock - FR_MIN(s->clock, one_in(&s->seed, 3) ? below(&s->seed, 300) : 0);
+    e->inner_time_us = net_ago(s, one_in(&s->seed, 3) ? 300 : 1, 0);
     e->active = !one_in(&s->seed, 3);
     e->status = e->active ? 0 : (uint8_t)below(&s->seed, FR_COUNT_OF(NET_STATUSES));
     e->handle = e->kind == FR_EVENT_IDENTITY ? (uint8_t)below(&s->seed, NET_HANDLES) : 0;
@@ -496,7 +503,7 @@ static inline net_event net_random_event(net_source *s)
         net_random_inner(s, &e);
     } else if (one_in(&s->seed, 200)) {
         e.kind = FR_EVENT_SYNC;
-        e.rev = s->clock - FR_MIN(s->clock - 1, below(&s->seed, 400));
+        e.rev = net_ago(s, 400, 1);
     } else {
         net_random_commit(s, &e);
     }
