@@ -45,15 +45,53 @@ bool fr_engine_wants_save(const fr_engine *engine)
            FR_VIEWS[FR_VIEW_LINKS]->bytes(engine->views[FR_VIEW_LINKS]) > budget / 3;
 }
 
-fr_status fr_engine_save(fr_engine *engine, fr_error *err)
+static fr_status save_views(fr_engine *engine, fr_error *err)
 {
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-        if (engine->view_seq[i] <=
-            engine->seq) { /* else a replay has not reached it yet: what it saved stands */
+        /* beyond the sequence: a replay has not reached it yet, and what it saved stands */
+        if (engine->view_seq[i] <= engine->seq) {
             FR_TRY(FR_VIEWS[i]->checkpoint(engine->views[i], engine->seq, err));
         }
     }
-    FR_TRY(fr_resolver_save(engine->resolver, err));
+    return FR_OK;
+}
+
+typedef struct {
+    fr_resolver *resolver;
+    fr_status status;
+    fr_error error;
+} resolver_half;
+
+static void *begin_resolver(void *context)
+{
+    resolver_half *half = context;
+    half->status = fr_resolver_save_begin(half->resolver, &half->error);
+    return NULL;
+}
+
+/** The resolver is written beside the views by a second thread, and counts after them. */
+fr_status fr_engine_save(fr_engine *engine, fr_error *err)
+{
+    resolver_half half = {.resolver = engine->resolver};
+    fr_thread thread;
+    bool beside = fr_thread_start(&thread, "fr-save", begin_resolver, &half, NULL) == FR_OK;
+    fr_status status = save_views(engine, err);
+    if (beside) {
+        fr_thread_join(thread);
+    } else {
+        (void)begin_resolver(&half);
+    }
+    if (status == FR_OK && half.status != FR_OK) {
+        status = half.status;
+        if (err != NULL) {
+            *err = half.error;
+        }
+    }
+    if (status != FR_OK) {
+        fr_resolver_save_abort(engine->resolver);
+        return status;
+    }
+    FR_TRY(fr_resolver_save_commit(engine->resolver, err));
     engine->since_checkpoint = 0;
     __atomic_add_fetch(&engine->metrics.checkpoints, 1, __ATOMIC_RELAXED);
     __atomic_store_n(&engine->metrics.checkpoint_seq, engine->seq, __ATOMIC_RELAXED);

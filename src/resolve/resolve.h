@@ -10,6 +10,7 @@
 struct fr_resolver {
     fr_ids *ids;
     fr_store *store;
+    fr_store_load *pending; /* written, not yet committed */
     fr_rows *rows; /* recent: since the last save */
     fr_accounts *accounts;
     fr_extractor *extractor;

@@ -456,6 +456,10 @@ static fr_status save_rows(fr_resolver *r, fr_store_load *load, fr_error *err)
     fr_sort_keys(keys, keys + count, count);
     fr_status status = FR_OK;
     for (size_t i = 0; i < count && status == FR_OK; i++) {
+        enum { AHEAD = 8 }; /* rows lie in order of arrival: each is a cache miss */
+        if (i + AHEAD < count) {
+            __builtin_prefetch(fr_rows_at(r->rows, (uint32_t)keys[i + AHEAD].index));
+        }
         const fr_row *row = fr_rows_at(r->rows, (uint32_t)keys[i].index);
         uint8_t key[FR_ROW_KEY_BYTES];
         fr_row_key(row->ref, key);
@@ -469,22 +473,36 @@ static fr_status save_rows(fr_resolver *r, fr_store_load *load, fr_error *err)
     return status;
 }
 
-fr_status fr_resolver_save(fr_resolver *r, fr_error *err)
+fr_status fr_resolver_save_begin(fr_resolver *r, fr_error *err)
 {
     if (r->read_only || r->seq == r->saved_seq) {
         return FR_OK;
     }
-    fr_store_load *load = NULL;
-    FR_TRY(fr_store_load_begin(&load, r->store, err));
-    fr_status status = save_ids(r, load, err);
-    status = status == FR_OK ? save_accounts(r, load, err) : status;
-    status = status == FR_OK ? save_keys(r, load, err) : status;
-    status = status == FR_OK ? save_meta(r, load, err) : status;
-    status = status == FR_OK ? save_rows(r, load, err) : status;
+    FR_TRY(fr_store_load_begin(&r->pending, r->store, err));
+    fr_status status = save_ids(r, r->pending, err);
+    status = status == FR_OK ? save_accounts(r, r->pending, err) : status;
+    status = status == FR_OK ? save_keys(r, r->pending, err) : status;
+    status = status == FR_OK ? save_meta(r, r->pending, err) : status;
+    status = status == FR_OK ? save_rows(r, r->pending, err) : status;
     if (status != FR_OK) {
-        fr_store_load_abort(load);
-        return status;
+        fr_resolver_save_abort(r);
     }
+    return status;
+}
+
+void fr_resolver_save_abort(fr_resolver *r)
+{
+    fr_store_load_abort(r->pending);
+    r->pending = NULL;
+}
+
+fr_status fr_resolver_save_commit(fr_resolver *r, fr_error *err)
+{
+    if (r->pending == NULL) {
+        return FR_OK;
+    }
+    fr_store_load *load = r->pending;
+    r->pending = NULL;
     FR_TRY(fr_store_load_commit(load, err));
     r->saved_seq = r->seq;
     for (unsigned i = 0; i < 4; i++) {
@@ -496,4 +514,10 @@ fr_status fr_resolver_save(fr_resolver *r, fr_error *err)
     r->keys = NULL;
     r->key_count = r->key_mask = 0;
     return FR_OK;
+}
+
+fr_status fr_resolver_save(fr_resolver *r, fr_error *err)
+{
+    FR_TRY(fr_resolver_save_begin(r, err));
+    return fr_resolver_save_commit(r, err);
 }

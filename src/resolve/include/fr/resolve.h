@@ -109,3 +109,9 @@ uint64_t fr_resolver_links_dropped(const fr_resolver *resolver);
 /** Saves everything up to its sequence in one atomic step; durable on return. Views save before the
  *  resolver does. */
 FR_MUST_USE fr_status fr_resolver_save(fr_resolver *resolver, fr_error *err);
+
+/** The same in two halves, so that views may save meanwhile: `begin` writes everything beside the
+ *  store, from any one thread while nobody resolves; `commit` makes it count. */
+FR_MUST_USE fr_status fr_resolver_save_begin(fr_resolver *resolver, fr_error *err);
+FR_MUST_USE fr_status fr_resolver_save_commit(fr_resolver *resolver, fr_error *err);
+void fr_resolver_save_abort(fr_resolver *resolver); /* nothing begun is fine */
