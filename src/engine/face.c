@@ -222,7 +222,6 @@ void fr_engine_query_context(fr_engine *engine, fr_query_context *out)
 freshet_status freshet_query(freshet *engine, const char *target, size_t target_size,
                              const char *accept, freshet_answer *answer, freshet_error *err)
 {
-    enum { HEADERS_MAX_BYTES = 4096 };
     fr_error error = {0};
     fr_query_context context;
     (void)accept; /* every answer of today is JSON or text; the page for a person is the server's */
@@ -232,8 +231,7 @@ freshet_status freshet_query(freshet *engine, const char *target, size_t target_
         if (buffers == NULL) {
             return fr_status_export(fr_fail(&error, FR_NOMEM, "answer"), &error, err);
         }
-        fr_buffer_init(&buffers->body, FR_QUERY_BODY_MAX);
-        fr_buffer_init(&buffers->headers, HEADERS_MAX_BYTES);
+        fr_query_buffers_init(buffers);
         answer->memory = buffers;
     }
     register_reader();
@@ -252,8 +250,7 @@ void freshet_answer_free(freshet_answer *answer)
 {
     fr_query_answer_buffers *buffers = answer->memory;
     if (buffers != NULL) {
-        fr_buffer_done(&buffers->body);
-        fr_buffer_done(&buffers->headers);
+        fr_query_buffers_done(buffers);
         free(buffers);
     }
     *answer = (freshet_answer){0};

@@ -5,7 +5,7 @@
 #include <fr/rcu.h>
 #include <stdio.h>
 
-enum { ARENA_BUDGET_BYTES = 8 << 20, ARENA_BLOCK_BYTES = 16 << 10 };
+enum { HEADERS_MAX_BYTES = 4096, ARENA_BUDGET_BYTES = 8 << 20, ARENA_BLOCK_BYTES = 16 << 10 };
 
 static const struct {
     const char *path;
@@ -150,31 +150,45 @@ static void answer_route(fr_request *request, fr_slice query)
     }
 }
 
+void fr_query_buffers_init(fr_query_answer_buffers *buffers)
+{
+    fr_buffer_init(&buffers->body, FR_QUERY_BODY_MAX);
+    fr_buffer_init(&buffers->headers, HEADERS_MAX_BYTES);
+    fr_arena_init(&buffers->arena, ARENA_BUDGET_BYTES, ARENA_BLOCK_BYTES);
+}
+
+void fr_query_buffers_done(fr_query_answer_buffers *buffers)
+{
+    fr_buffer_done(&buffers->body);
+    fr_buffer_done(&buffers->headers);
+    fr_arena_done(&buffers->arena);
+}
+
 fr_status fr_query_answer(const fr_query_context *context, fr_slice target,
                           fr_query_answer_buffers *answer, fr_error *err)
 {
-    fr_arena arena;
-    fr_arena_init(&arena, ARENA_BUDGET_BYTES, ARENA_BLOCK_BYTES);
     size_t mark = fr_slice_find(target, '?');
     fr_request request;
     request.context = context;
     request.answer = answer;
     request.path = fr_slice_sub(target, 0, mark);
     request.param_count = 0;
-    request.arena = &arena;
+    request.arena = &answer->arena;
     request.seq = context->seq;
     request.err = NULL;
     fr_buffer_reset(&answer->body);
     fr_buffer_reset(&answer->headers);
+    fr_arena_reset(&answer->arena);
     answer->status = 0;
     answer->content_type = "application/json";
     answer_route(&request, fr_slice_from(target, mark + 1));
     answer->status = answer->status == 0 ? 200 : answer->status;
-    fr_buffer_printf(&answer->headers, "freshet-seq: %llu\r\n", (unsigned long long)request.seq);
+    fr_buffer_text(&answer->headers, "freshet-seq: ");
+    fr_buffer_u64_decimal(&answer->headers, request.seq);
+    fr_buffer_text(&answer->headers, "\r\n");
     if (answer->status == 503) {
         fr_buffer_text(&answer->headers, "retry-after: 1\r\n");
     }
-    fr_arena_done(&arena);
     FR_TRY(fr_buffer_status(&answer->headers, err));
     return fr_buffer_status(&answer->body, err);
 }

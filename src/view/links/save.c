@@ -203,8 +203,8 @@ static fr_status count_new_lists(fr_links *links, const fr_sort_key *keys, size_
     return status;
 }
 
-/** The list at a place in key order. Lists and their steps lie in order of arrival, so each would be
- *  a cache miss: those a little ahead are asked for. */
+/** The list at a place in key order. Lists and their steps lie in order of arrival, so each would
+ *  be a cache miss: those a little ahead are asked for. */
 static const fr_link_list *list_in_order(const fr_recent *recent, const fr_sort_key *keys,
                                          size_t count, size_t i)
 {

@@ -5,6 +5,7 @@
  *  thread   any registered RCU reader; the context is shared, the answer is the caller's */
 #pragma once
 
+#include <fr/arena.h>
 #include <fr/graph.h>
 #include <fr/identity.h>
 #include <fr/links.h>
@@ -32,9 +33,14 @@ typedef struct {
 typedef struct {
     int status;
     const char *content_type; /* static */
-    fr_buffer body;           /* init by the caller, reset here */
-    fr_buffer headers;        /* "name: value\r\n" lines */
+    fr_buffer body;
+    fr_buffer headers; /* "name: value\r\n" lines */
+    fr_arena arena;    /* of the request: emptied by the next one */
 } fr_query_answer_buffers;
+
+/** Buffers serve any number of requests, one after the other. */
+void fr_query_buffers_init(fr_query_answer_buffers *buffers);
+void fr_query_buffers_done(fr_query_answer_buffers *buffers);
 
 /** cost: see the views' headers; limits: page limits of each route, FR_QUERY_BODY_MAX of output */
 #define FR_QUERY_BODY_MAX (16u << 20)
