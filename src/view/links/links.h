@@ -32,6 +32,7 @@ struct fr_links {
     fr_links_totals totals;    /* fields atomic: written by the writer, read by anyone */
     fr_digest digest;
     uint64_t seq;     /* applied */
+    uint64_t bytes;   /* atomic: what fr_links_ops.bytes says */
     uint64_t *linked; /* one bit a uid: ever linked, and not deleted since */
     size_t linked_words;
     uint8_t *linked_touched; /* one byte a page of bits, since the last checkpoint */
@@ -58,6 +59,8 @@ void fr_links_list_key(char kind, fr_target target, uint32_t source, uint8_t *ou
 void fr_links_entry_key(fr_target target, uint32_t source, uint64_t seq, uint16_t ordinal,
                         uint8_t *out);
 
+/** Writer: sets the figure that fr_links_ops.bytes gives. */
+void fr_links_note_bytes(fr_links *links);
 FR_MUST_USE fr_status fr_links_version_new(fr_links_version **out, fr_links *links,
                                            uint64_t base_seq, fr_error *err);
 void fr_links_version_unref(void *version);

@@ -289,6 +289,7 @@ fr_status fr_links_save(fr_links *links, uint64_t seq, fr_error *err)
     links->saved_ahead = false;
     fr_rcu_store(&links->current, fresh);
     fr_rcu_retire(old, fr_links_version_unref);
+    fr_links_note_bytes(links);
     return FR_OK;
 }
 
