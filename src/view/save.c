@@ -263,3 +263,36 @@ bool fr_loader_at_end(const fr_loader *loader)
 {
     return loader->at == loader->data.size;
 }
+
+/* ---- views that are one file ----------------------------------------------------------------- */
+
+static const char STATE[] = "state";
+
+fr_status fr_state_save(const fr_view_context *context, uint64_t seq, const fr_digest *digest,
+                        fr_status (*put)(void *view, fr_saver *saver, fr_error *err), void *view,
+                        fr_error *err)
+{
+    fr_saver *saver = NULL;
+    if (context->dir == NULL || context->read_only) {
+        return FR_OK;
+    }
+    FR_TRY(fr_saver_begin(&saver, context->os, context->dir, STATE, seq, digest, err));
+    fr_status status = put(view, saver, err);
+    if (status != FR_OK) {
+        fr_saver_abort(saver);
+        return status;
+    }
+    return fr_saver_commit(saver, err);
+}
+
+fr_status fr_state_saved(const fr_view_context *context, fr_digest *out, uint64_t *seq,
+                         fr_error *err)
+{
+    fr_loader *loader = NULL;
+    if (context->dir == NULL) {
+        return FR_NOT_FOUND;
+    }
+    FR_TRY(fr_loader_open(&loader, context->os, context->dir, STATE, seq, out, err));
+    fr_loader_close(loader);
+    return FR_OK;
+}

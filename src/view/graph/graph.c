@@ -310,8 +310,9 @@ static fr_status save_row(fr_graph *graph, fr_saver *saver, const fr_edge_row *r
     return fr_saver_put(saver, bytes, list == NULL ? SAVED_BYTES : sizeof bytes, err);
 }
 
-static fr_status save_rows(fr_graph *graph, fr_saver *saver, fr_error *err)
+static fr_status save_rows(void *view, fr_saver *saver, fr_error *err)
 {
+    fr_graph *graph = view;
     for (uint32_t i = 0; i < fr_edges_count(graph->edges); i++) {
         const fr_edge_row *row = fr_edges_at(graph->edges, i);
         if (row->death == UINT64_MAX) {
@@ -324,18 +325,7 @@ static fr_status save_rows(fr_graph *graph, fr_saver *saver, fr_error *err)
 static fr_status graph_checkpoint(void *view, uint64_t seq, fr_error *err)
 {
     fr_graph *graph = view;
-    fr_saver *saver = NULL;
-    if (graph->context.dir == NULL || graph->context.read_only) {
-        return FR_OK;
-    }
-    FR_TRY(fr_saver_begin(&saver, graph->context.os, graph->context.dir, "state", seq,
-                          &graph->digest, err));
-    fr_status status = save_rows(graph, saver, err);
-    if (status != FR_OK) {
-        fr_saver_abort(saver);
-        return status;
-    }
-    return fr_saver_commit(saver, err);
+    return fr_state_save(&graph->context, seq, &graph->digest, save_rows, graph, err);
 }
 
 static fr_status load_row(fr_graph *graph, fr_loader *loader, fr_error *err)
@@ -389,18 +379,6 @@ static fr_status graph_digest(void *view, bool deep, fr_digest *out, fr_error *e
     return FR_OK;
 }
 
-static fr_status graph_saved(const fr_view_context *context, fr_digest *out, uint64_t *seq,
-                             fr_error *err)
-{
-    fr_loader *loader = NULL;
-    if (context->dir == NULL) {
-        return FR_NOT_FOUND;
-    }
-    FR_TRY(fr_loader_open(&loader, context->os, context->dir, "state", seq, out, err));
-    fr_loader_close(loader);
-    return FR_OK;
-}
-
 static uint64_t graph_bytes(void *view)
 {
     return fr_edges_bytes(((const fr_graph *)view)->edges);
@@ -447,6 +425,6 @@ const fr_view_ops fr_graph_ops = {
     .publish = graph_publish,
     .checkpoint = graph_checkpoint,
     .digest = graph_digest,
-    .saved = graph_saved,
+    .saved = fr_state_saved,
     .bytes = graph_bytes,
 };

@@ -316,8 +316,9 @@ static fr_status save_account(fr_identity *identity, fr_saver *saver, uint32_t u
     return fr_saver_put(saver, handle.data, handle.size, err);
 }
 
-static fr_status save_all(fr_identity *identity, fr_saver *saver, fr_error *err)
+static fr_status save_all(void *view, fr_saver *saver, fr_error *err)
 {
+    fr_identity *identity = view;
     for (uint32_t uid = 0; uid < identity->uid_end; uid++) {
         const cell *c = cell_at(identity, uid);
         if (c == NULL) {
@@ -332,18 +333,7 @@ static fr_status save_all(fr_identity *identity, fr_saver *saver, fr_error *err)
 static fr_status identity_checkpoint(void *view, uint64_t seq, fr_error *err)
 {
     fr_identity *identity = view;
-    fr_saver *saver = NULL;
-    if (identity->context.dir == NULL || identity->context.read_only) {
-        return FR_OK;
-    }
-    FR_TRY(fr_saver_begin(&saver, identity->context.os, identity->context.dir, "state", seq,
-                          &identity->digest, err));
-    fr_status status = save_all(identity, saver, err);
-    if (status != FR_OK) {
-        fr_saver_abort(saver);
-        return status;
-    }
-    return fr_saver_commit(saver, err);
+    return fr_state_save(&identity->context, seq, &identity->digest, save_all, identity, err);
 }
 
 typedef struct {
@@ -458,18 +448,6 @@ static fr_status identity_digest(void *view, bool deep, fr_digest *out, fr_error
     return deep ? deep_digest(identity, out) : FR_OK;
 }
 
-static fr_status identity_saved(const fr_view_context *context, fr_digest *out, uint64_t *seq,
-                                fr_error *err)
-{
-    fr_loader *loader = NULL;
-    if (context->dir == NULL) {
-        return FR_NOT_FOUND;
-    }
-    FR_TRY(fr_loader_open(&loader, context->os, context->dir, "state", seq, out, err));
-    fr_loader_close(loader);
-    return FR_OK;
-}
-
 static uint64_t identity_bytes(void *view)
 {
     const fr_identity *identity = view;
@@ -532,6 +510,6 @@ const fr_view_ops fr_identity_ops = {
     .publish = identity_publish,
     .checkpoint = identity_checkpoint,
     .digest = identity_digest,
-    .saved = identity_saved,
+    .saved = fr_state_saved,
     .bytes = identity_bytes,
 };

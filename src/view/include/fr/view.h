@@ -89,3 +89,15 @@ FR_MUST_USE fr_status fr_loader_get(fr_loader *loader, void *out, size_t size, f
 FR_MUST_USE fr_status fr_loader_view(fr_loader *loader, size_t size, fr_slice *out, fr_error *err);
 bool fr_loader_at_end(const fr_loader *loader);
 void fr_loader_close(fr_loader *loader);
+
+/* ---- views whose whole state is one such file, "state" in their folder ----------------------- */
+
+/** fr_view_ops.checkpoint of such a view: `put` writes the state. A scratch or read-only view has
+ *  nothing to save. */
+FR_MUST_USE fr_status fr_state_save(const fr_view_context *context, uint64_t seq,
+                                    const fr_digest *digest,
+                                    fr_status (*put)(void *view, fr_saver *saver, fr_error *err),
+                                    void *view, fr_error *err);
+/** fr_view_ops.saved of such a view. */
+FR_MUST_USE fr_status fr_state_saved(const fr_view_context *context, fr_digest *out, uint64_t *seq,
+                                     fr_error *err);
