@@ -28,3 +28,8 @@ FR_MUST_USE fr_status p256_verify(const uint8_t point[POINT_BYTES], const uint8_
                                   const uint8_t signature[64], fr_error *err);
 FR_MUST_USE fr_status k256_point_check(fr_slice encoded, fr_error *err);
 FR_MUST_USE fr_status p256_point_check(fr_slice encoded, fr_error *err);
+/** Deterministic (RFC 6979), low-S. errors: FR_INVALID a secret out of range; FR_NOMEM. */
+FR_MUST_USE fr_status p256_sign(const uint8_t secret[SCALAR_BYTES], const uint8_t digest[32],
+                                uint8_t out[64], fr_error *err);
+FR_MUST_USE fr_status p256_public_of_secret(const uint8_t secret[SCALAR_BYTES],
+                                            uint8_t point[POINT_BYTES], fr_error *err);

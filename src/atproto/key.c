@@ -92,3 +92,35 @@ void fr_public_key_format(const fr_public_key *key, char out[FR_DID_KEY_MAX_BYTE
                              FR_DID_KEY_MAX_BYTES - size - 1);
     out[size] = '\0';
 }
+
+static int hex_digit(uint8_t c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+fr_status fr_secret_key_parse(fr_slice text, fr_secret_key *out, fr_error *err)
+{
+    static const fr_slice k256 = {(const uint8_t *)"k256:", 5},
+                          p256 = {(const uint8_t *)"p256:", 5};
+    bool is_p256 = fr_slice_starts_with(text, p256);
+    fr_secret_key key = {.curve = is_p256 ? FR_CURVE_P256 : FR_CURVE_K256};
+    fr_public_key public;
+    if (is_p256 || fr_slice_starts_with(text, k256)) {
+        text = fr_slice_from(text, k256.size);
+    }
+    bool is_hex = text.size == 2 * sizeof key.scalar;
+    for (size_t i = 0; is_hex && i < sizeof key.scalar; i++) {
+        int high = hex_digit(text.data[2 * i]), low = hex_digit(text.data[2 * i + 1]);
+        is_hex = high >= 0 && low >= 0;
+        key.scalar[i] = (uint8_t)((unsigned)high << 4 | (unsigned)low);
+    }
+    if (!is_hex) {
+        return fr_fail(err, FR_INVALID, "key: a secret is 64 hexadecimal digits");
+    }
+    FR_TRY(fr_public_key_of_secret(&key, &public, err));
+    *out = key;
+    return FR_OK;
+}

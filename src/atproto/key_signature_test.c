@@ -350,6 +350,60 @@ static void signed_digests_verify(void **state)
     }
 }
 
+/* RFC 6979, A.2.5, message "sample"; s is there in the upper half, so ours is the order less it. */
+static void p256_signatures_are_those_of_the_rfc(void **state)
+{
+    (void)state;
+    fr_secret_key secret;
+    fr_public_key key, expected_key = {.curve = FR_CURVE_P256, .point = {3}};
+    uint8_t digest[32], signature[64], expected[64];
+    assert_int_equal(
+        fr_secret_key_parse(
+            FR_SLICE("p256:C9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721"),
+            &secret, NULL),
+        FR_OK);
+    from_hex("efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716", expected, 32);
+    from_hex("0834e36ad29a83bf2bc9385e491d6099c8fdf9d1ed67aa7ea5f51f93782857a9", expected + 32, 32);
+    from_hex("60fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6",
+             expected_key.point + 1, 32);
+    fr_sha256(FR_SLICE("sample"), digest);
+    assert_int_equal(fr_signature_sign(&secret, digest, signature, NULL), FR_OK);
+    assert_memory_equal(signature, expected, 64);
+    assert_int_equal(fr_public_key_of_secret(&secret, &key, NULL), FR_OK);
+    assert_same_key(&key, &expected_key);
+    assert_int_equal(fr_signature_verify(&key, digest, fr_slice_of(signature, 64), NULL), FR_OK);
+}
+
+static void secrets_of_both_curves(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "",
+        "p256:",
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "p256:ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551",
+        "k256:fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141",
+        "g111111111111111111111111111111111111111111111111111111111111111",
+        "11111111111111111111111111111111111111111111111111111111111111111"};
+    fr_secret_key secret = {0};
+    for (size_t i = 0; i < FR_COUNT_OF(bad); i++) {
+        assert_int_equal(fr_secret_key_parse(fr_slice_text(bad[i]), &secret, NULL), FR_INVALID);
+    }
+    for (uint64_t i = 0; i < 200; i++) {
+        uint8_t digest[32], signature[64], again[64];
+        fr_public_key key;
+        secret.curve = i % 2 == 0 ? FR_CURVE_P256 : FR_CURVE_K256;
+        fr_sha256(fr_slice_of(&i, sizeof i), secret.scalar);
+        fr_sha256(fr_slice_of(secret.scalar, 32), digest);
+        assert_int_equal(fr_public_key_of_secret(&secret, &key, NULL), FR_OK);
+        assert_int_equal(fr_signature_sign(&secret, digest, signature, NULL), FR_OK);
+        assert_int_equal(fr_signature_sign(&secret, digest, again, NULL), FR_OK);
+        assert_memory_equal(signature, again, 64);
+        assert_int_equal(fr_signature_verify(&key, digest, fr_slice_of(signature, 64), NULL),
+                         FR_OK);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -365,6 +419,8 @@ int main(void)
         cmocka_unit_test(deterministic_signature),
         cmocka_unit_test(bad_secrets),
         cmocka_unit_test(signed_digests_verify),
+        cmocka_unit_test(p256_signatures_are_those_of_the_rfc),
+        cmocka_unit_test(secrets_of_both_curves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

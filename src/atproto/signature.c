@@ -61,3 +61,21 @@ fr_status fr_signature_verify(const fr_public_key *key, const uint8_t digest[32]
     return key->curve == FR_CURVE_K256 ? k256_verify(key->point, digest, signature.data, err)
                                        : p256_verify(key->point, digest, signature.data, err);
 }
+
+fr_status fr_signature_sign(const fr_secret_key *secret, const uint8_t digest[32], uint8_t out[64],
+                            fr_error *err)
+{
+    return secret->curve == FR_CURVE_K256 ? fr_signature_sign_k256(secret->scalar, digest, out, err)
+                                          : p256_sign(secret->scalar, digest, out, err);
+}
+
+fr_status fr_public_key_of_secret(const fr_secret_key *secret, fr_public_key *out, fr_error *err)
+{
+    fr_public_key key = {.curve = secret->curve};
+    if (secret->curve == FR_CURVE_K256) {
+        return fr_public_key_of_k256_secret(secret->scalar, out, err);
+    }
+    FR_TRY(p256_public_of_secret(secret->scalar, key.point, err));
+    *out = key;
+    return FR_OK;
+}

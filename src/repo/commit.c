@@ -224,7 +224,7 @@ fr_status fr_commit_verify(const fr_commit *commit, const fr_public_key *key, fr
 }
 
 fr_status fr_commit_build(fr_buffer *out, fr_slice did, const fr_cid *data, uint64_t rev,
-                          const uint8_t *secret, fr_cid *cid, fr_error *err)
+                          const fr_secret_key *secret, fr_cid *cid, fr_error *err)
 {
     char rev_text[FR_TID_BYTES];
     fr_tid_format(rev, rev_text);
@@ -256,7 +256,7 @@ fr_status fr_commit_build(fr_buffer *out, fr_slice did, const fr_cid *data, uint
         if (secret != NULL) {
             uint8_t digest[32];
             fr_sha256(block, digest);
-            FR_TRY(fr_signature_sign_k256(secret, digest, signature, err));
+            FR_TRY(fr_signature_sign(secret, digest, signature, err));
         }
         out->size = start;
     }

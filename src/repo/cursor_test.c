@@ -356,7 +356,7 @@ static void test_faults_are_those_of_the_walk(void **state)
 
 /* ---- proofs ---------------------------------------------------------------------------------- */
 
-static const uint8_t SECRET[32] = {[31] = 7};
+static const fr_secret_key SECRET = {.curve = FR_CURVE_K256, .scalar = {[31] = 7}};
 
 static void check_minimal(fr_slice proof, fr_slice key, const fr_repo_options *options,
                           uint64_t blocks)
@@ -400,12 +400,12 @@ static void test_proofs(void **state)
     tree_random r = tree_seed();
     fr_public_key key;
     fixture f;
-    assert_int_equal(fr_public_key_of_k256_secret(SECRET, &key, NULL), FR_OK);
+    assert_int_equal(fr_public_key_of_secret(&SECRET, &key, NULL), FR_OK);
     fixture_open(&f, &r, 400, FR_LEVEL_FULL);
     fr_repo_close(f.repo);
     fr_repo_options options = {
         .level = FR_LEVEL_FULL, .key = &key, .expect_did = FR_SLICE(GROWN_DID)};
-    assert_int_equal(fr_repo_open(&f.repo, grown_car(&f.g, SECRET), &options, NULL), FR_OK);
+    assert_int_equal(fr_repo_open(&f.repo, grown_car(&f.g, &SECRET), &options, NULL), FR_OK);
     for (size_t i = 0; i < f.list.count; i += 5) {
         char other[GROWN_KEY_BYTES + 1];
         check_proof(&f, f.list.rows[i].key, &f.list.rows[i], &options);
@@ -432,7 +432,7 @@ static void test_proofs_of_something_else(void **state)
     fixture_open(&f, &r, 400, FR_LEVEL_FULL);
     fr_repo_close(f.repo);
     fr_repo_options options = {.level = FR_LEVEL_FULL};
-    assert_int_equal(fr_repo_open(&f.repo, grown_car(&f.g, SECRET), &options, NULL), FR_OK);
+    assert_int_equal(fr_repo_open(&f.repo, grown_car(&f.g, &SECRET), &options, NULL), FR_OK);
     fr_buffer_init(&proof, 1 << 20);
     fr_slice first = fr_slice_text(f.list.rows[0].key);
     assert_int_equal(fr_proof_make(f.repo, first, &proof, &present, NULL), FR_OK);
@@ -452,7 +452,7 @@ static void test_proofs_of_something_else(void **state)
     assert_int_equal(fr_proof_check(fr_buffer_view(&proof), first, &options, &found, NULL),
                      FR_MALFORMED);
     options.expect_did = (fr_slice){0};
-    assert_int_equal(fr_public_key_of_k256_secret(SECRET, &key, NULL), FR_OK);
+    assert_int_equal(fr_public_key_of_secret(&SECRET, &key, NULL), FR_OK);
     options.key = &key;
     for (size_t bit = 0; bit < proof.size * 8; bit++) {
         proof.data[bit / 8] ^= (uint8_t)(1u << (bit % 8));

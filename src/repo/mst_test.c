@@ -214,7 +214,7 @@ static void test_random_edits_equal_the_naive_tree(void **state)
 
 /* ---- writer and walker ----------------------------------------------------------------------- */
 
-static const uint8_t SECRET[32] = {[31] = 7};
+static const fr_secret_key SECRET = {.curve = FR_CURVE_K256, .scalar = {[31] = 7}};
 
 static fr_status put_block(void *context, const fr_cid *cid, fr_slice block)
 {
@@ -260,7 +260,7 @@ static void write_car(fr_mst *mst, const uint64_t *numbers, size_t count, fr_buf
     fr_buffer_init(&block, 1 << 20);
     assert_int_equal(fr_mst_root(mst, &root, NULL), FR_OK);
     assert_int_equal(fr_commit_build(&block, FR_SLICE("did:plc:ewvi7nxzyoun6zhxrhs64oiz"), &root,
-                                     fr_tid_make(1700000000000000, 3), SECRET, &commit, NULL),
+                                     fr_tid_make(1700000000000000, 3), &SECRET, &commit, NULL),
                      FR_OK);
     assert_int_equal(block.size, 188); /* 32-character did:plc, null prev */
     fr_car_put_header(car, &commit);
@@ -278,7 +278,7 @@ static void write_car(fr_mst *mst, const uint64_t *numbers, size_t count, fr_buf
 static void walk_car(fr_slice car, const model *m, fr_level level)
 {
     fr_public_key key;
-    assert_int_equal(fr_public_key_of_k256_secret(SECRET, &key, NULL), FR_OK);
+    assert_int_equal(fr_public_key_of_secret(&SECRET, &key, NULL), FR_OK);
     fr_repo_options options = {.level = level,
                                .key = &key,
                                .check_records = true,
@@ -449,7 +449,7 @@ static void build_frame(fr_mst *mst, uint64_t since, bool proof, const edit *edi
     fr_buffer_init(&block, 1 << 20);
     assert_int_equal(fr_mst_root(mst, &root, NULL), FR_OK);
     assert_int_equal(fr_commit_build(&block, FR_SLICE("did:plc:ewvi7nxzyoun6zhxrhs64oiz"), &root,
-                                     tid, SECRET, &commit, NULL),
+                                     tid, &SECRET, &commit, NULL),
                      FR_OK);
     fr_car_put_header(&car, &commit);
     fr_car_put_block(&car, &commit, fr_buffer_view(&block));

@@ -88,7 +88,7 @@ static inline fr_status grown_node(void *context, const fr_cid *cid, fr_slice bl
 }
 
 /* The file: commit, nodes, records. */
-static inline fr_slice grown_car(grown *g, const uint8_t *secret)
+static inline fr_slice grown_car(grown *g, const fr_secret_key *secret)
 {
     fr_cid root, commit;
     fr_buffer block;

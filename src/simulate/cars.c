@@ -210,6 +210,7 @@ static fr_status build_car(fr_gen_cars *cars, fr_mst *tree, uint32_t account, si
     fr_cid data, commit, cid;
     fr_story_account_at(cars->story, account, &a);
     fr_story_secret(cars->story, account, secret);
+    fr_secret_key key = fr_secret_key_k256(secret);
     for (size_t i = 0; i < count; i++) {
         fr_cid_of_block(cars->finals[i].record, &cid);
         FR_TRY(fr_mst_put(tree, cars->finals[i].key, &cid, err));
@@ -218,7 +219,7 @@ static fr_status build_car(fr_gen_cars *cars, fr_mst *tree, uint32_t account, si
     /* An account that never wrote has an empty repository from the moment it joined. */
     uint64_t rev = a.rev != 0 ? a.rev : fr_tid_make(a.joined_us, 0);
     fr_buffer_reset(&cars->commit);
-    FR_TRY(fr_commit_build(&cars->commit, a.did, &data, rev, secret, &commit, err));
+    FR_TRY(fr_commit_build(&cars->commit, a.did, &data, rev, &key, &commit, err));
     fr_buffer_reset(&cars->car);
     fr_car_put_header(&cars->car, &commit);
     fr_car_put_block(&cars->car, &commit, fr_buffer_view(&cars->commit));

@@ -218,7 +218,8 @@ static fr_status put_commit(fr_gen_frames *frames, const fr_story_step *step, fr
     FR_TRY(fr_mst_root(tree, &data, err));
     fr_buffer_reset(&frames->commit);
     fr_story_secret(frames->story, step->account, secret);
-    FR_TRY(fr_commit_build(&frames->commit, step->did, &data, step->rev, secret, &commit, err));
+    fr_secret_key key = fr_secret_key_k256(secret);
+    FR_TRY(fr_commit_build(&frames->commit, step->did, &data, step->rev, &key, &commit, err));
     fr_buffer_reset(&frames->blocks);
     fr_car_put_header(&frames->blocks, &commit);
     fr_car_put_block(&frames->blocks, &commit, fr_buffer_view(&frames->commit));

@@ -71,8 +71,9 @@ static void put_car(fr_buffer *out, const made_repo *repo, fr_cid *root)
         assert_int_equal(fr_mst_put(tree, fr_slice_text(key), &cid, NULL), FR_OK);
     }
     assert_int_equal(fr_mst_root(tree, &data, NULL), FR_OK);
-    assert_int_equal(
-        fr_commit_build(&commit, FR_SLICE(DID), &data, repo->rev, repo->secret, root, NULL), FR_OK);
+    fr_secret_key key = fr_secret_key_k256(repo->secret);
+    assert_int_equal(fr_commit_build(&commit, FR_SLICE(DID), &data, repo->rev, &key, root, NULL),
+                     FR_OK);
     fr_car_put_header(out, root);
     fr_car_put_block(out, root, fr_buffer_view(&commit));
     assert_int_equal(fr_mst_blocks(tree, 0, NULL, 0, put_node, out, NULL), FR_OK);

@@ -123,8 +123,29 @@ FR_MUST_USE fr_status fr_did_doc_parse(fr_slice json, fr_did_doc *out, fr_error 
  *  cost     K-256 ~50 us, P-256 ~105 us (measured on a busy 2-core machine) */
 FR_MUST_USE fr_status fr_signature_verify(const fr_public_key *key, const uint8_t digest[32],
                                           fr_slice signature, fr_error *err);
-/** Deterministic (RFC 6979) K-256 signature, low-S. secret: 32 bytes. For generated repositories.
- *  errors   FR_INVALID a secret that is 0 or not below the group order; FR_NOMEM. cost: ~35 us */
+/** A scalar on its curve. */
+typedef struct {
+    fr_curve curve;
+    uint8_t scalar[32]; /* big-endian, 1 .. order - 1; checked when it is used */
+} fr_secret_key;
+
+static inline fr_secret_key fr_secret_key_k256(const uint8_t scalar[32])
+{
+    fr_secret_key key = {.curve = FR_CURVE_K256};
+    memcpy(key.scalar, scalar, sizeof key.scalar);
+    return key;
+}
+/** 64 hexadecimal digits, with "k256:" (the default) or "p256:" in front. errors: FR_INVALID; the
+ *  text is never part of them */
+FR_MUST_USE fr_status fr_secret_key_parse(fr_slice text, fr_secret_key *out, fr_error *err);
+/** Deterministic (RFC 6979) signature, low-S. For generated and re-signed repositories.
+ *  errors   FR_INVALID a secret that is 0 or not below the group order; FR_NOMEM
+ *  cost     K-256 ~35 us */
+FR_MUST_USE fr_status fr_signature_sign(const fr_secret_key *secret, const uint8_t digest[32],
+                                        uint8_t out[64], fr_error *err);
+FR_MUST_USE fr_status fr_public_key_of_secret(const fr_secret_key *secret, fr_public_key *out,
+                                              fr_error *err);
+/** The same for K-256 alone. */
 FR_MUST_USE fr_status fr_signature_sign_k256(const uint8_t secret[32], const uint8_t digest[32],
                                              uint8_t out[64], fr_error *err);
 FR_MUST_USE fr_status fr_public_key_of_k256_secret(const uint8_t secret[32], fr_public_key *out,

@@ -219,5 +219,5 @@ void fr_car_put_block(fr_buffer *out, const fr_cid *cid, fr_slice block);
 /** Encodes and signs a version 3 commit; *cid is its CID, out gets the block. secret NULL: 64 zero
  *  bytes. */
 FR_MUST_USE fr_status fr_commit_build(fr_buffer *out, fr_slice did, const fr_cid *data,
-                                      uint64_t rev, const uint8_t *secret, fr_cid *cid,
+                                      uint64_t rev, const fr_secret_key *secret, fr_cid *cid,
                                       fr_error *err);
