@@ -189,6 +189,101 @@ FRESHET_API FRESHET_MUST_USE freshet_status freshet_query(freshet *db, const cha
 /** Frees what an answer holds; the struct may then be reused. */
 FRESHET_API void freshet_answer_free(freshet_answer *answer);
 
+/* ---- events: reading the past and following -------------------------------------------------- */
+
+typedef enum {
+    FRESHET_PUT = 1, /* a record was created or updated */
+    FRESHET_DELETE = 2,
+    FRESHET_ACCOUNT = 3,
+    FRESHET_IDENTITY = 4,
+    FRESHET_SYNC = 5, /* a repository was taken in whole */
+} freshet_kind;
+
+/** Not NUL-terminated. */
+typedef struct {
+    const char *data;
+    size_t size;
+} freshet_text;
+
+typedef struct {
+    uint64_t seq, time_us; /* the source's time, in microseconds */
+    freshet_kind kind;
+    bool update; /* a put that its source called an update */
+    freshet_text did;
+    freshet_text collection, rkey; /* puts and deletes; else empty */
+    freshet_text json; /* the line that `freshet log dump` prints, without newline */
+    uint64_t missed;   /* events right before this one that the log no longer holds */
+} freshet_event;
+
+/** Which events are wanted: those that pass all of these. */
+typedef struct {
+    /* whole ("app.bsky.feed.post") or a beginning ("app.bsky.feed.*"); none: all. Events that have
+     * no collection pass: an account that goes takes its records along */
+    const char *const *collections;
+    size_t collection_count;
+    const char *const *dids; /* or handles, which become DIDs here; none: all */
+    size_t did_count;
+    uint32_t kinds; /* 1u << FRESHET_PUT | …; 0: all */
+} freshet_filter_options;
+
+typedef struct freshet_filter freshet_filter;
+#define FRESHET_FILTER_COLLECTIONS_MAX 100
+#define FRESHET_FILTER_DIDS_MAX 10000
+
+/** Compiles a filter; it never changes afterwards and any number of readers and threads may share
+ *  it. `db` knows the handles; NULL: DIDs only.
+ *  errors  FRESHET_INVALID not a collection, DID or handle, FRESHET_NOT_FOUND nobody holds the
+ *          handle, FRESHET_LIMIT too many: err->offset is the place in its list */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_filter_new(
+    freshet_filter **out, freshet *db, const freshet_filter_options *options, freshet_error *err);
+FRESHET_API void freshet_filter_free(freshet_filter *filter); /* NULL is fine */
+/** cost: one hash of the DID if DIDs are named, a comparison for each collection */
+FRESHET_API bool freshet_filter_passes(const freshet_filter *filter, freshet_kind kind,
+                                       freshet_text did, freshet_text collection);
+
+#define FRESHET_LIVE UINT64_MAX
+
+typedef struct {
+    /* follows what a handle of this process publishes (one opened for reading only publishes
+     * nothing new) … */
+    freshet *db;
+    /* … or, without a db, the files of a directory, beside a daemon or without one: then an event
+     * may be seen one sync before it is acknowledged, as in `freshet log dump` */
+    const char *data_dir;
+    /* the first sequence wanted; 0: from the beginning; FRESHET_LIVE: what comes from now on */
+    uint64_t from_seq;
+    /* not 0: begin with the first event of this source time or a later one, whatever from_seq says
+     */
+    uint64_t from_time_us;
+    uint64_t to_seq;              /* the last sequence wanted; 0: go on for ever */
+    const freshet_filter *filter; /* borrowed until close; NULL: everything */
+    bool without_json;            /* leave freshet_event.json empty */
+} freshet_reader_options;
+
+/** Reads events in order of their sequence, first those that are there, then those that come: none
+ *  left out, none twice. Any number of them beside the writer, which never waits for one.
+ *  thread  one at a time; closed before its db */
+typedef struct freshet_reader freshet_reader;
+
+/** errors  FRESHET_INVALID neither db nor data_dir; FRESHET_NOT_FOUND no log there; FRESHET_NOMEM;
+ *          FRESHET_IO */
+FRESHET_API FRESHET_MUST_USE freshet_status
+freshet_reader_open(freshet_reader **out, const freshet_reader_options *options,
+                    freshet_error *err);
+/** The next event that passes the filter; its texts are valid until the next call.
+ *  errors  FRESHET_AGAIN none came in timeout_ms; with 0 also when FRESHET_READER_SCAN_MAX events
+ *          were looked at and none passed. FRESHET_END to_seq is reached. FRESHET_CORRUPT damage in
+ *          the log, also from then on. FRESHET_NOMEM, FRESHET_IO
+ *  cost    an event that does not pass is neither hashed nor printed */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_reader_next(freshet_reader *reader,
+                                                                uint32_t timeout_ms,
+                                                                freshet_event *event,
+                                                                freshet_error *err);
+#define FRESHET_READER_SCAN_MAX 4096
+/** Everything up to here was given or did not pass: resume with from_seq one above. */
+FRESHET_API uint64_t freshet_reader_seq(const freshet_reader *reader);
+FRESHET_API void freshet_reader_close(freshet_reader *reader); /* NULL is fine */
+
 /* ---- progress and upkeep --------------------------------------------------------------------- */
 
 typedef struct {
@@ -198,10 +293,6 @@ typedef struct {
     bool poisoned;    /* a write failed: reads go on, writes do not */
 } freshet_progress;
 FRESHET_API void freshet_progress_of(freshet *db, freshet_progress *out);
-/** Calls `on_change` from the writer's thread each time answers move on; it must return quickly.
- *  One subscriber; NULL ends it. */
-FRESHET_API void freshet_subscribe(
-    freshet *db, void (*on_change)(void *context, const freshet_progress *progress), void *context);
 /** Saves every view now. */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_checkpoint(freshet *db, freshet_error *err);
 

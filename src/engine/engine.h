@@ -103,8 +103,10 @@ struct freshet {
     uint64_t checkpoints_wanted, checkpoints_done;
     fr_status checkpoint_status;
     fr_error checkpoint_error;
-    void (*on_change)(void *context, const freshet_progress *progress);
-    void *change_context;
+
+    /* readers that wait for more: reader.c */
+    fr_mutex follow_lock;
+    fr_cond follow_changed;
 
     /* sources */
     fr_mutex source_lock;
@@ -140,6 +142,12 @@ bool fr_engine_wants_save(const fr_engine *engine);
 /* ---- writing: writer.c ---- */
 FR_MUST_USE fr_status fr_engine_start(fr_engine *engine, fr_error *err);
 void fr_engine_stop(fr_engine *engine);
+
+/* ---- reading the past: reader.c ---- */
+/** The calling thread may read views: registered on first use, until it ends. */
+void fr_engine_register_reader(void);
+/** Wakes the readers that wait for what was published. */
+void fr_engine_wake_readers(fr_engine *engine);
 
 /* ---- telling: health.c ---- */
 int fr_engine_put_health(void *engine, fr_buffer *out);

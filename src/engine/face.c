@@ -66,6 +66,8 @@ static void set_options(fr_engine *engine, const freshet_options *options)
     fr_mutex_init(&engine->request_lock);
     fr_cond_init(&engine->request_changed);
     fr_mutex_init(&engine->source_lock);
+    fr_mutex_init(&engine->follow_lock);
+    fr_cond_init(&engine->follow_changed);
 }
 
 static fr_status make_batches(fr_engine *engine, fr_error *err)
@@ -100,6 +102,8 @@ static void free_engine(fr_engine *engine)
     fr_mutex_done(&engine->request_lock);
     fr_cond_done(&engine->request_changed);
     fr_mutex_done(&engine->source_lock);
+    fr_mutex_done(&engine->follow_lock);
+    fr_cond_done(&engine->follow_changed);
     free(engine);
 }
 
@@ -188,8 +192,7 @@ static void make_reader_key(void)
     (void)pthread_key_create(&reader_key, unregister_reader);
 }
 
-/** A caller may be any thread: registered on first use, until the thread ends. */
-static void register_reader(void)
+void fr_engine_register_reader(void)
 {
     static _Thread_local bool registered;
     if (!registered) {
@@ -234,7 +237,7 @@ freshet_status freshet_query(freshet *engine, const char *target, size_t target_
         fr_query_buffers_init(buffers);
         answer->memory = buffers;
     }
-    register_reader();
+    fr_engine_register_reader();
     fr_engine_query_context(engine, &context);
     fr_status status = fr_query_answer(&context, fr_slice_of(target, target_size), buffers, &error);
     answer->status = buffers->status;
@@ -264,16 +267,6 @@ void freshet_progress_of(freshet *engine, freshet_progress *out)
     out->time_us = __atomic_load_n(&engine->time_us, __ATOMIC_ACQUIRE);
     out->ready = __atomic_load_n(&engine->ready, __ATOMIC_ACQUIRE);
     out->poisoned = __atomic_load_n(&engine->poisoned, __ATOMIC_ACQUIRE);
-}
-
-void freshet_subscribe(freshet *engine,
-                       void (*on_change)(void *context, const freshet_progress *progress),
-                       void *context)
-{
-    fr_mutex_lock(&engine->request_lock);
-    engine->on_change = on_change;
-    engine->change_context = context;
-    fr_mutex_unlock(&engine->request_lock);
 }
 
 freshet_status freshet_checkpoint(freshet *engine, freshet_error *err)

@@ -46,19 +46,6 @@ static void settle_sink(fr_engine *engine, const fr_ack *ack, uint64_t seq)
     fr_mutex_unlock(&sink->lock);
 }
 
-static void tell_change(fr_engine *engine)
-{
-    fr_mutex_lock(&engine->request_lock);
-    void (*on_change)(void *, const freshet_progress *) = engine->on_change;
-    void *context = engine->change_context;
-    fr_mutex_unlock(&engine->request_lock);
-    if (on_change != NULL) {
-        freshet_progress progress;
-        freshet_progress_of(engine, &progress);
-        on_change(context, &progress);
-    }
-}
-
 static bool is_slow(const fr_engine *engine, uint64_t ns)
 {
     enum { SLOW_MS_DEFAULT = 500, NS_PER_MS = 1000000 };
@@ -87,7 +74,7 @@ static void finish_group(fr_engine *engine, fr_group *group)
 {
     if (!engine->poisoned && group->seq > engine->seq) {
         fr_engine_publish(engine, group->seq, group->time_us);
-        tell_change(engine);
+        fr_engine_wake_readers(engine);
     }
     for (size_t i = 0; i < group->ack_count; i++) {
         settle_sink(engine, &group->acks[i], engine->seq);
