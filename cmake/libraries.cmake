@@ -6,7 +6,7 @@ find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 set(FR_PC_REQUIRES "")
 foreach(library uv=libuv urcu=liburcu simdjson=simdjson xxhash=libxxhash crypto=libcrypto ssl=libssl
-                secp256k1=libsecp256k1 zstd=libzstd zlib=zlib rocksdb=rocksdb)
+                secp256k1=libsecp256k1 zstd=libzstd zlib=zlib curl=libcurl rocksdb=rocksdb)
   string(REPLACE "=" ";" pair ${library})
   list(GET pair 0 name)
   list(GET pair 1 module)

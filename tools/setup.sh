@@ -5,7 +5,7 @@
 set -euo pipefail
 
 build=(build-essential cmake ninja-build pkg-config librocksdb-dev libsimdjson-dev liburcu-dev libuv1-dev libwslay-dev
-       libsecp256k1-dev libzstd-dev libxxhash-dev libcmocka-dev libssl-dev zlib1g-dev)
+       libsecp256k1-dev libzstd-dev libxxhash-dev libcmocka-dev libssl-dev zlib1g-dev libcurl4-openssl-dev)
 test=(python3 curl zstd binutils)
 clang=(clang lld libclang-rt-14-dev)
 style=(clang-format clang-tidy)

@@ -199,11 +199,25 @@ void did_keys_close(did_keys *keys)
     }
 }
 
+static bool read_document(const key_slot *slot, fr_did_doc *out)
+{
+    return fr_did_doc_parse(slot->document, out, NULL) == FR_OK &&
+           fr_slice_equal(fr_slice_text(out->did), slot->did);
+}
+
+bool did_keys_read(const did_keys *keys, fr_slice did, fr_did_doc *out)
+{
+    if (keys == NULL || keys->slots == NULL) {
+        return false;
+    }
+    const key_slot *slot = slot_of(keys->slots, keys->mask, did);
+    return slot->did.size != 0 && read_document(slot, out);
+}
+
 static void read_key(key_slot *slot)
 {
     fr_did_doc document;
-    bool usable = fr_did_doc_parse(slot->document, &document, NULL) == FR_OK &&
-                  fr_slice_equal(fr_slice_text(document.did), slot->did);
+    bool usable = read_document(slot, &document);
     slot->state = usable ? KEY_USABLE : KEY_NONE;
     if (usable) {
         slot->key = document.key;

@@ -16,6 +16,8 @@ FR_MUST_USE fr_status did_keys_open(did_keys **out, const char *path, fr_error *
 void did_keys_close(did_keys *keys); /* NULL is fine */
 /** NULL: no document, or none that is of this DID and has a usable key. `keys` may be NULL. */
 const fr_public_key *did_keys_find(did_keys *keys, fr_slice did);
+/** The whole document, read anew each time; false as above. thread: any */
+bool did_keys_read(const did_keys *keys, fr_slice did, fr_did_doc *out);
 /** The splitter alone, for its tests: calls `each` with every DID and its document. */
 FR_MUST_USE fr_status did_keys_split(fr_slice json,
                                      fr_status (*each)(void *context, fr_slice did,

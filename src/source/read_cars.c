@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// A CAR is walked twice: once to check all of it, once to hand it on, so that a bad one changes
-// nothing. Then the engine is told every key it has, and what is live without one of them goes.
-//
 // A folder is listed first, without recursion, so that the total is known when reading begins.
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <fr/codec.h>
 #include <fr/os.h>
 
 #include "bytes.h"
+#include "one_car.h"
 #include "readers.h"
 
 /* ---- one CAR --------------------------------------------------------------------------------- */
@@ -23,81 +20,12 @@ typedef struct {
 /** Everything that can be wrong with the whole of it. */
 static fr_status check_car(car_reader *cars, fr_slice input, bool *unverified, fr_error *why)
 {
-    const fr_repo_options options = {.level = FR_LEVEL_FULL, .check_records = true};
-    FR_TRY(cars->repo == NULL ? fr_repo_open(&cars->repo, input, &options, why)
-                              : fr_repo_reopen(cars->repo, input, &options, why));
+    const fr_repo_options demand = {0};
+    FR_TRY(one_car_check(&cars->repo, input, &demand, why));
     const fr_commit *commit = fr_repo_commit(cars->repo);
     const fr_public_key *key = did_keys_find(cars->keys, commit->did);
     *unverified = key == NULL;
-    if (key != NULL) {
-        FR_TRY(fr_commit_verify(commit, key, why));
-    }
-    if (commit->rev == 0) {
-        return fr_fail_code(why, FR_MALFORMED, commit->offset, "commit-rev",
-                            "a version 2 commit without rev: there is nothing to order it by");
-    }
-    fr_repo_item item;
-    fr_status status = FR_OK;
-    while (status == FR_OK) {
-        status = fr_repo_next(cars->repo, &item, why);
-    }
-    return status == FR_END ? FR_OK : status;
-}
-
-static fr_event event_of(const fr_commit *commit, fr_event_kind kind)
-{
-    return (fr_event){.kind = kind,
-                      .time_us = fr_tid_time_us(commit->rev),
-                      .partition_key = fr_xxh3_64(commit->did),
-                      .rev = commit->rev,
-                      .did = commit->did};
-}
-
-static void reject_record(feeder *f, const feeder_place *place, const fr_repo_item *item)
-{
-    fr_error why = {0};
-    (void)!fr_fail_code(&why, FR_MALFORMED, item->record_offset, item->record_code,
-                        "a record breaks the data model");
-    feeder_reject(f, place, 1, &why);
-}
-
-static fr_status hand_on_item(car_reader *cars, const char *name, const fr_repo_item *item,
-                              fr_key_set *keys, fr_error *err)
-{
-    feeder_place place = {name, item->record_code != NULL ? item->record_offset : item->offset,
-                          false};
-    fr_event event = event_of(fr_repo_commit(cars->repo), FR_EVENT_PUT);
-    size_t slash = fr_slice_find(item->key, '/');
-    event.collection = fr_slice_sub(item->key, 0, slash);
-    event.rkey = fr_slice_from(item->key, slash + 1);
-    event.body = item->value;
-    event.cid = item->cid;
-    /* a bad record is there as well */
-    FR_TRY(fr_key_set_add(keys, event.collection, event.rkey, err));
-    if (item->record_code != NULL) {
-        reject_record(cars->feed, &place, item);
-        return FR_OK;
-    }
-    return feeder_event(cars->feed, &event, true, &place, err);
-}
-
-static fr_status hand_on(car_reader *cars, const char *name, fr_key_set *keys, fr_error *err)
-{
-    fr_repo_item item;
-    fr_repo_rewind(cars->repo);
-    for (;;) {
-        fr_status status = fr_repo_next(cars->repo, &item, err);
-        if (status == FR_END) {
-            break;
-        }
-        FR_TRY(status);
-        if (feeder_stopped(cars->feed)) {
-            return fr_fail(err, FR_AGAIN, "stopped");
-        }
-        FR_TRY(hand_on_item(cars, name, &item, keys, err));
-    }
-    fr_event sync = event_of(fr_repo_commit(cars->repo), FR_EVENT_SYNC);
-    return feeder_car_end(cars->feed, &sync, keys, err);
+    return key == NULL ? FR_OK : fr_commit_verify(commit, key, why);
 }
 
 static fr_status take_car(car_reader *cars, fr_slice input, const char *name, fr_error *err)
@@ -115,10 +43,7 @@ static fr_status take_car(car_reader *cars, fr_slice input, const char *name, fr
         return FR_OK;
     }
     cars->feed->unverified += unverified;
-    fr_key_set keys = {0};
-    status = hand_on(cars, name, &keys, err);
-    fr_key_set_done(&keys);
-    return status;
+    return one_car_hand_on(cars->feed, cars->repo, name, err);
 }
 
 /* ---- from where ------------------------------------------------------------------------------ */
