@@ -35,6 +35,17 @@ typedef struct {
     bool wrote;
 } fr_group;
 
+/** What an engine stands on. The real one: threads, RocksDB. A simulated one (os/sim.c, the memory
+ *  room) has no threads: whoever opened it takes the writer's turns, so that a seed decides what
+ *  happens, and when. */
+typedef struct {
+    fr_os *os;
+    fr_store_room room;     /* 0: rocksdb */
+    uint64_t segment_bytes; /* of the log; 0: its default */
+    bool stepwise;          /* no threads: fr_engine_turn is called by whoever opened it */
+    bool sync_late;         /* stepwise: a sync happens when its end is awaited, not when begun */
+} fr_engine_world;
+
 typedef struct {
     void (*stop)(void *source);
     void *source;
@@ -49,8 +60,9 @@ typedef struct {
 
 struct freshet {
     freshet_options options;
+    fr_engine_world world;
     char dir[FR_PATH_MAX];
-    fr_os *os;
+    fr_os *os; /* world.os */
     fr_file *lock;
     fr_log *log;
     fr_resolver *resolver;
@@ -86,6 +98,8 @@ struct freshet {
     size_t cursor_count;
     uint64_t cursor_written_ns;
     fr_group groups[2];
+    unsigned which;    /* the group that is being filled */
+    fr_group *syncing; /* the other one, or NULL */
 
     /* hand-over to the syncer */
     fr_thread syncer;
@@ -139,7 +153,18 @@ FR_MUST_USE fr_status fr_engine_save(fr_engine *engine, fr_error *err);
 /** Is it time? By memory and by events. */
 bool fr_engine_wants_save(const fr_engine *engine);
 
+/** freshet_open in a world of one's own. */
+FR_MUST_USE fr_status fr_engine_open_in(fr_engine **out, const freshet_options *options,
+                                        const fr_engine_world *world, fr_error *err);
+/** Frees a stepwise engine whose disk is gone: nothing is saved, nothing is written. */
+void fr_engine_abandon(fr_engine *engine);
+
 /* ---- writing: writer.c ---- */
+/** One turn of the writer: takes the batches that wait (the first for up to wait_ns), finishes the
+ *  group before (its sync is awaited, then it is published and acknowledged), begins the sync of
+ *  this one, saves when it is time. False: the queue is closed and everything taken is
+ *  acknowledged. thread: the writer */
+bool fr_engine_turn(fr_engine *engine, uint64_t wait_ns);
 FR_MUST_USE fr_status fr_engine_start(fr_engine *engine, fr_error *err);
 void fr_engine_stop(fr_engine *engine);
 

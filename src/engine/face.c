@@ -49,7 +49,8 @@ const char *freshet_formats(void)
 
 /* ---- opening and closing --------------------------------------------------------------------- */
 
-static void set_options(fr_engine *engine, const freshet_options *options)
+static void set_options(fr_engine *engine, const freshet_options *options,
+                        const fr_engine_world *world)
 {
     engine->options = *options;
     freshet_options *o = &engine->options;
@@ -57,7 +58,8 @@ static void set_options(fr_engine *engine, const freshet_options *options)
     o->checkpoint_events =
         o->checkpoint_events == 0 ? FR_CHECKPOINT_EVENTS_DEFAULT : o->checkpoint_events;
     o->batch_events = o->batch_events == 0 ? FR_GROUP_EVENTS_DEFAULT : o->batch_events;
-    engine->os = fr_os_real();
+    engine->world = *world;
+    engine->os = world->os;
     engine->opened_us = fr_os_wall_us(engine->os);
     fr_mutex_init(&engine->pool_lock);
     fr_cond_init(&engine->pool_free);
@@ -120,27 +122,41 @@ static fr_status open_engine(fr_engine *engine, fr_error *err)
     return FR_OK;
 }
 
-freshet_status freshet_open(freshet **out, const freshet_options *options, freshet_error *err)
+fr_status fr_engine_open_in(fr_engine **out, const freshet_options *options,
+                            const fr_engine_world *world, fr_error *err)
 {
-    fr_error error = {0};
     freshet *engine = calloc(1, sizeof *engine);
     if (engine == NULL) {
-        return fr_status_export(fr_fail(&error, FR_NOMEM, "engine"), &error, err);
+        return fr_fail(err, FR_NOMEM, "engine");
     }
-    set_options(engine, options);
-    fr_rcu_register_thread();
-    fr_status status = open_engine(engine, &error);
-    fr_rcu_unregister_thread();
+    set_options(engine, options, world);
+    fr_status status = open_engine(engine, err);
     if (status != FR_OK) {
         if (engine->queue != NULL) {
             fr_engine_stop(engine);
         }
         fr_engine_close_state(engine, NULL);
         free_engine(engine);
-        return fr_status_export(status, &error, err);
+        return status;
     }
     *out = engine;
-    return FRESHET_OK;
+    return FR_OK;
+}
+
+freshet_status freshet_open(freshet **out, const freshet_options *options, freshet_error *err)
+{
+    fr_error error = {0};
+    const fr_engine_world real = {.os = fr_os_real()};
+    fr_rcu_register_thread();
+    fr_status status = fr_engine_open_in(out, options, &real, &error);
+    fr_rcu_unregister_thread();
+    return fr_status_export(status, &error, err);
+}
+
+void fr_engine_abandon(fr_engine *engine)
+{
+    fr_engine_close_state(engine, NULL);
+    free_engine(engine);
 }
 
 static void stop_sources(fr_engine *engine)

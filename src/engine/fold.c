@@ -74,7 +74,8 @@ fr_status fr_engine_save(fr_engine *engine, fr_error *err)
 {
     resolver_half half = {.resolver = engine->resolver};
     fr_thread thread;
-    bool beside = fr_thread_start(&thread, "fr-save", begin_resolver, &half, NULL) == FR_OK;
+    bool beside = !engine->world.stepwise &&
+                  fr_thread_start(&thread, "fr-save", begin_resolver, &half, NULL) == FR_OK;
     fr_status status = save_views(engine, err);
     if (beside) {
         fr_thread_join(thread);

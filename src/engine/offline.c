@@ -100,6 +100,7 @@ static void open_saved(fr_engine *engine, saved_views *saved)
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
         fr_view_context context = {
             .os = engine->os,
+            .room = engine->world.room,
             .dir = engine->view_dirs[i],
             .resolver = engine->resolver,
             .ids = fr_resolver_ids(engine->resolver),
@@ -215,7 +216,8 @@ freshet_status freshet_verify(const freshet_options *options,
     engine->options.checkpoint_events = UINT64_MAX;
     engine->options.memory_bytes =
         options->memory_bytes == 0 ? UINT64_C(1) << 30 : options->memory_bytes;
-    engine->os = fr_os_real();
+    engine->world = (fr_engine_world){.os = fr_os_real()};
+    engine->os = engine->world.os;
     *different = 0;
     fr_rcu_register_thread();
     fr_status status = verify(engine, each, context, different, &error);

@@ -77,6 +77,8 @@ static fr_status open_resolver(fr_engine *engine, bool scratch, fr_error *err)
     char path[FR_PATH_MAX];
     FR_TRY(fr_path(path, sizeof path, err, "%s/resolver", engine->dir));
     fr_resolver_options options = {
+        .os = engine->os,
+        .room = engine->world.room,
         .dir = scratch ? NULL : path,
         .cache_bytes = engine->options.memory_bytes / 16,
         .read_only = engine->options.read_only,
@@ -97,6 +99,7 @@ static fr_status open_view(fr_engine *engine, unsigned i, bool scratch, fr_error
     FR_TRY(fr_path(path, sizeof engine->view_dirs[i], err, "%s/%s", engine->dir, name));
     fr_view_context context = {
         .os = engine->os,
+        .room = engine->world.room,
         .dir = scratch ? NULL : path,
         .resolver = engine->resolver,
         .ids = fr_resolver_ids(engine->resolver),
@@ -216,7 +219,7 @@ fr_status fr_engine_open(fr_engine *engine, fr_error *err)
     FR_TRY(check_version(engine, err));
     FR_TRY(fr_path(path, sizeof path, err, "%s/log", engine->dir));
     if (!engine->options.read_only) {
-        FR_TRY(fr_log_open(&engine->log, engine->os, path, FR_LOG_SEGMENT_BYTES, err));
+        FR_TRY(fr_log_open(&engine->log, engine->os, path, engine->world.segment_bytes, err));
     }
     FR_TRY(fr_engine_open_views(engine, err));
     engine->metrics.checkpoint_seq = fr_resolver_seq(engine->resolver);

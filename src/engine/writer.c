@@ -87,6 +87,24 @@ static void finish_group(fr_engine *engine, fr_group *group)
 
 /* ---- the syncer ------------------------------------------------------------------------------ */
 
+/** Makes durable what was appended until now; the syncer's work, whichever thread does it. */
+static void sync_log(fr_engine *engine)
+{
+    fr_error error = {0};
+    uint64_t start = fr_os_monotonic_ns(engine->os);
+    fr_status status = fr_log_sync(engine->log, &error);
+    uint64_t took_ns = fr_os_monotonic_ns(engine->os) - start;
+    fr_histogram_add(&engine->metrics.sync_ns, took_ns);
+    fr_mutex_lock(&engine->sync_lock);
+    engine->sync_took_ns = took_ns;
+    engine->sync_status = status;
+    engine->sync_error = error;
+    engine->sync_wanted = false;
+    engine->sync_done = true;
+    fr_cond_broadcast(&engine->sync_changed);
+    fr_mutex_unlock(&engine->sync_lock);
+}
+
 static void *syncer_run(void *context)
 {
     fr_engine *engine = context;
@@ -97,18 +115,8 @@ static void *syncer_run(void *context)
             continue;
         }
         fr_mutex_unlock(&engine->sync_lock);
-        fr_error error = {0};
-        uint64_t start = fr_os_monotonic_ns(engine->os);
-        fr_status status = fr_log_sync(engine->log, &error);
-        uint64_t took_ns = fr_os_monotonic_ns(engine->os) - start;
-        fr_histogram_add(&engine->metrics.sync_ns, took_ns);
+        sync_log(engine);
         fr_mutex_lock(&engine->sync_lock);
-        engine->sync_took_ns = took_ns;
-        engine->sync_status = status;
-        engine->sync_error = error;
-        engine->sync_wanted = false;
-        engine->sync_done = true;
-        fr_cond_broadcast(&engine->sync_changed);
     }
     fr_mutex_unlock(&engine->sync_lock);
     return NULL;
@@ -121,10 +129,16 @@ static void begin_sync(fr_engine *engine)
     engine->sync_done = false;
     fr_cond_broadcast(&engine->sync_changed);
     fr_mutex_unlock(&engine->sync_lock);
+    if (engine->world.stepwise && !engine->world.sync_late) {
+        sync_log(engine);
+    }
 }
 
 static void await_sync(fr_engine *engine, fr_group *group)
 {
+    if (engine->world.stepwise && engine->sync_wanted) {
+        sync_log(engine);
+    }
     fr_mutex_lock(&engine->sync_lock);
     while (!engine->sync_done) {
         fr_cond_wait(&engine->sync_changed, &engine->sync_lock);
@@ -393,39 +407,42 @@ static bool save_is_due(fr_engine *engine)
     return asked || (!engine->poisoned && !waits && fr_engine_wants_save(engine));
 }
 
-/** Runs until the queue is closed and empty; on return everything taken is durable and
- *  acknowledged. */
+/** The group whose sync is under way, if any: awaits it, shows and acknowledges it. */
+static void finish_syncing(fr_engine *engine)
+{
+    fr_group *group = engine->syncing;
+    if (group != NULL) {
+        engine->syncing = NULL;
+        await_sync(engine, group);
+        finish_group(engine, group);
+    }
+}
+
+bool fr_engine_turn(fr_engine *engine, uint64_t wait_ns)
+{
+    fr_group *group = &engine->groups[engine->which];
+    bool open = fill_group(engine, group, engine->syncing != NULL ? 0 : wait_ns);
+    finish_syncing(engine);
+    if (group->wrote && !engine->poisoned) {
+        begin_sync(engine);
+        engine->syncing = group;
+        engine->which ^= 1;
+    } else {
+        finish_group(engine, group);
+    }
+    if (save_is_due(engine)) {
+        finish_syncing(engine);
+        save(engine);
+    }
+    return open || engine->syncing != NULL;
+}
+
 static void *writer_run(void *context)
 {
     enum { IDLE_NS = 20000000 };
     fr_engine *engine = context;
-    fr_group *syncing = NULL;
-    unsigned which = 0;
-    bool open = true;
     fr_rcu_register_thread();
-    while (open || syncing != NULL) {
-        fr_group *group = &engine->groups[which];
-        open = fill_group(engine, group, syncing != NULL ? 0 : IDLE_NS);
-        if (syncing != NULL) {
-            await_sync(engine, syncing);
-            finish_group(engine, syncing);
-            syncing = NULL;
-        }
-        if (group->wrote && !engine->poisoned) {
-            begin_sync(engine);
-            syncing = group;
-            which ^= 1;
-        } else {
-            finish_group(engine, group);
-        }
-        if (save_is_due(engine)) {
-            if (syncing != NULL) {
-                await_sync(engine, syncing);
-                finish_group(engine, syncing);
-                syncing = NULL;
-            }
-            save(engine);
-        }
+    while (fr_engine_turn(engine, IDLE_NS)) {
     }
     fr_rcu_unregister_thread();
     return NULL;
@@ -435,6 +452,9 @@ static void *writer_run(void *context)
 
 fr_status fr_engine_start(fr_engine *engine, fr_error *err)
 {
+    if (engine->world.stepwise) {
+        return FR_OK;
+    }
     FR_TRY(fr_thread_start(&engine->syncer, "fr-sync", syncer_run, engine, err));
     engine->syncer_runs = true;
     FR_TRY(fr_thread_start(&engine->writer, "fr-writer", writer_run, engine, err));
@@ -454,8 +474,13 @@ static void write_last_cursors(fr_engine *engine)
 void fr_engine_stop(fr_engine *engine)
 {
     fr_queue_close(engine->queue);
-    if (engine->writer_runs) {
-        fr_thread_join(engine->writer);
+    bool stepwise = engine->world.stepwise && engine->ready;
+    while (stepwise && fr_engine_turn(engine, 0)) {
+    }
+    if (engine->writer_runs || stepwise) {
+        if (engine->writer_runs) {
+            fr_thread_join(engine->writer);
+        }
         write_last_cursors(engine);
         save(engine);
         engine->writer_runs = false;

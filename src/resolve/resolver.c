@@ -332,7 +332,8 @@ fr_status fr_resolver_open(fr_resolver **out, const fr_resolver_options *options
     fr_buffer_init(&r->value, VALUE_MAX_BYTES);
     fr_buffer_init(&r->encode, VALUE_MAX_BYTES);
     fr_store_options store = {
-        .room = options->dir == NULL ? FR_STORE_MEMORY : FR_STORE_ROCKSDB,
+        .room = options->room,
+        .os = options->os,
         .dir = options->dir,
         .cache_bytes = options->cache_bytes,
         .read_only = options->read_only,

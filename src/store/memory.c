@@ -2,6 +2,9 @@
 // The memory room: a load merges its run with the state into a new sorted array, which a count
 // keeps alive as long as the store or a snapshot names it. For tests, the simulated world and
 // scratch rebuilds that never load; a load costs the whole state, which those can pay.
+//
+// With a folder the state is also DIR/rows, written anew and put in place of the old one before a
+// load counts: {key size u32, value size u32, key, value} for each row, by key.
 #include "room.h"
 
 #include <fr/arena.h>
@@ -22,7 +25,9 @@ typedef struct {
 
 typedef struct {
     fr_store base;
-    fr_mutex lock; /* guards `now` for the length of a count */
+    fr_os *os;
+    char dir[FR_PATH_MAX]; /* empty: nothing is kept */
+    fr_mutex lock;         /* guards `now` for the length of a count */
     state *now;
 } memory_store;
 
@@ -85,9 +90,98 @@ static state *state_ref(memory_store *store, const fr_store_snapshot *snapshot)
     return s;
 }
 
+static void memory_close(fr_store *base)
+{
+    memory_store *store = (memory_store *)(void *)base;
+    state_unref(store->now);
+    fr_mutex_done(&store->lock);
+    free(store);
+}
+
+/* ---- the file ---- */
+
+enum { FILE_MAX_BYTES = 1 << 30, ROW_HEAD_BYTES = 8 };
+
+static fr_status save_state(const memory_store *store, const state *s, fr_error *err)
+{
+    char path[FR_PATH_MAX];
+    fr_cleanup(fr_buffer_done) fr_buffer bytes;
+    fr_buffer_init(&bytes, FILE_MAX_BYTES);
+    if (store->dir[0] == 0) {
+        return FR_OK;
+    }
+    for (size_t i = 0; i < s->count; i++) {
+        uint8_t head[ROW_HEAD_BYTES];
+        fr_store_u32le(head, (uint32_t)s->rows[i].key.size);
+        fr_store_u32le(head + 4, (uint32_t)s->rows[i].value.size);
+        fr_buffer_append(&bytes, head, sizeof head);
+        fr_buffer_slice(&bytes, s->rows[i].key);
+        fr_buffer_slice(&bytes, s->rows[i].value);
+    }
+    FR_TRY(fr_buffer_status(&bytes, err));
+    FR_TRY(fr_path(path, sizeof path, err, "%s/rows", store->dir));
+    FR_TRY(fr_os_mkdir_synced(store->os, store->dir, err));
+    return fr_os_write_file_atomic(store->os, path, fr_buffer_view(&bytes), err);
+}
+
+/** The next row of what is left of the file. */
+static fr_status read_row(fr_slice *left, row *out, fr_error *err)
+{
+    const uint8_t *at = left->data;
+    if (left->size < ROW_HEAD_BYTES ||
+        (uint64_t)fr_load_u32le(at) + fr_load_u32le(at + 4) > left->size - ROW_HEAD_BYTES) {
+        return fr_fail(err, FR_CORRUPT, "store: rows cut short");
+    }
+    out->key = fr_slice_of(at + ROW_HEAD_BYTES, fr_load_u32le(at));
+    out->value = fr_slice_of(out->key.data + out->key.size, fr_load_u32le(at + 4));
+    size_t size = ROW_HEAD_BYTES + out->key.size + out->value.size;
+    *left = fr_slice_of(at + size, left->size - size);
+    return FR_OK;
+}
+
+static fr_status add_row(state *s, fr_slice key, fr_slice value, fr_error *err)
+{
+    row *fresh = &s->rows[s->count];
+    FR_TRY(fr_arena_copy(&s->bytes, key, &fresh->key, err));
+    FR_TRY(fr_arena_copy(&s->bytes, value, &fresh->value, err));
+    s->count++;
+    return FR_OK;
+}
+
+static fr_status read_rows(state *s, fr_slice bytes, fr_error *err)
+{
+    s->rows = malloc((bytes.size / ROW_HEAD_BYTES + 1) * sizeof *s->rows);
+    if (s->rows == NULL) {
+        return fr_fail(err, FR_NOMEM, "store");
+    }
+    while (bytes.size != 0) {
+        row next;
+        FR_TRY(read_row(&bytes, &next, err));
+        FR_TRY(add_row(s, next.key, next.value, err));
+    }
+    return FR_OK;
+}
+
+static fr_status load_state(memory_store *store, bool must_be, fr_error *err)
+{
+    char path[FR_PATH_MAX];
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    if (store->dir[0] == 0) {
+        return FR_OK;
+    }
+    FR_TRY(fr_path(path, sizeof path, err, "%s/rows", store->dir));
+    if (!fr_os_exists(store->os, path)) {
+        return must_be ? FR_NOT_FOUND : FR_OK;
+    }
+    FR_TRY(fr_os_read_file(store->os, path, FILE_MAX_BYTES, &bytes, &size, err));
+    fr_status status = read_rows(store->now, fr_slice_of(bytes, size), err);
+    free(bytes);
+    return status;
+}
+
 fr_status fr_store_memory_open(fr_store **out, const fr_store_options *options, fr_error *err)
 {
-    (void)options;
     memory_store *store = calloc(1, sizeof *store);
     state *empty = state_new();
     if (store == NULL || empty == NULL) {
@@ -96,18 +190,19 @@ fr_status fr_store_memory_open(fr_store **out, const fr_store_options *options, 
         return fr_fail(err, FR_NOMEM, "store");
     }
     store->base.ops = &MEMORY_OPS;
+    store->os = options->os;
     store->now = empty;
     fr_mutex_init(&store->lock);
+    fr_status status = options->dir == NULL
+                           ? FR_OK
+                           : fr_path(store->dir, sizeof store->dir, err, "%s", options->dir);
+    status = status == FR_OK ? load_state(store, options->read_only, err) : status;
+    if (status != FR_OK) {
+        memory_close(&store->base);
+        return status;
+    }
     *out = &store->base;
     return FR_OK;
-}
-
-static void memory_close(fr_store *base)
-{
-    memory_store *store = (memory_store *)(void *)base;
-    state_unref(store->now);
-    fr_mutex_done(&store->lock);
-    free(store);
 }
 
 /* ---- loading ---- */
@@ -153,15 +248,6 @@ static fr_status memory_load_row(fr_store_load *base, int kind, fr_slice key, fr
     FR_TRY(fr_arena_copy(&load->bytes, key, &fresh->key, err));
     FR_TRY(fr_arena_copy(&load->bytes, value, &fresh->value, err));
     load->count++;
-    return FR_OK;
-}
-
-static fr_status add_row(state *s, fr_slice key, fr_slice value, fr_error *err)
-{
-    row *fresh = &s->rows[s->count];
-    FR_TRY(fr_arena_copy(&s->bytes, key, &fresh->key, err));
-    FR_TRY(fr_arena_copy(&s->bytes, value, &fresh->value, err));
-    s->count++;
     return FR_OK;
 }
 
@@ -214,6 +300,7 @@ static fr_status memory_load_commit(fr_store_load *base, fr_error *err)
         status = fresh->rows == NULL ? fr_fail(err, FR_NOMEM, "store load")
                                      : merge(old, load, fresh, err);
     }
+    status = status == FR_OK ? save_state(store, fresh, err) : status;
     if (status == FR_OK) {
         fr_mutex_lock(&store->lock);
         store->now = fresh;

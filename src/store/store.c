@@ -6,8 +6,9 @@ enum { SUM_COUNTERS_MAX = 16 };
 
 fr_status fr_store_open(fr_store **out, const fr_store_options *options, fr_error *err)
 {
-    return options->room == FR_STORE_MEMORY ? fr_store_memory_open(out, options, err)
-                                            : fr_store_rocksdb_open(out, options, err);
+    bool memory = options->room == FR_STORE_MEMORY || options->dir == NULL;
+    return memory ? fr_store_memory_open(out, options, err)
+                  : fr_store_rocksdb_open(out, options, err);
 }
 
 void fr_store_close(fr_store *store)

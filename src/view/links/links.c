@@ -322,7 +322,8 @@ static void links_close(void *view)
 static fr_store_options store_options(const fr_view_context *context)
 {
     return (fr_store_options){
-        .room = context->dir == NULL ? FR_STORE_MEMORY : FR_STORE_ROCKSDB,
+        .room = context->room,
+        .os = context->os,
         .dir = context->dir,
         .cache_bytes = context->memory_bytes / 4,
         .read_only = context->read_only,

@@ -61,7 +61,9 @@ typedef struct {
 typedef struct fr_resolver fr_resolver;
 
 typedef struct {
-    const char *dir; /* of its store; NULL: memory room (scratch) */
+    fr_os *os;
+    fr_store_room room; /* of its store; 0: rocksdb */
+    const char *dir;    /* NULL: scratch, in memory */
     uint64_t cache_bytes;
     bool read_only;
 } fr_resolver_options;

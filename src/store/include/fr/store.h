@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** One key-value door, two rooms: `memory` (sorted runs in memory) and `rocksdb` (its own log off:
- *  ours is the truth).
+/** One key-value door, two rooms: `memory` (one sorted run, with a folder also a file of its `os`)
+ *  and `rocksdb` (its own log off: ours is the truth).
  *
  *  Built for views that keep what is recent themselves and now and then hand over everything at
  *  once: a *load* is one sorted run of puts, deletes and sums that becomes visible, and durable, in
@@ -20,8 +20,9 @@ typedef struct fr_store_iter fr_store_iter;
 typedef enum { FR_STORE_MEMORY = 1, FR_STORE_ROCKSDB = 2 } fr_store_room;
 
 typedef struct {
-    fr_store_room room;
-    const char *dir;      /* rocksdb only */
+    fr_store_room room;   /* 0: rocksdb */
+    fr_os *os;            /* the memory room's, simulated or real; rocksdb knows only the real one */
+    const char *dir;      /* NULL: nothing is kept, and the room is memory whatever `room` says */
     uint64_t cache_bytes; /* block cache, with filters and indexes inside it */
     /* works beside the process that owns it, on its last load; absent: FR_NOT_FOUND */
     bool read_only;

@@ -28,6 +28,7 @@ void fr_digest_format(const fr_digest *digest, char out[FR_DIGEST_TEXT_BYTES + 1
 
 typedef struct {
     fr_os *os;
+    fr_store_room room;    /* of what lies in a store; 0: rocksdb */
     const char *dir;       /* DIR/views/NAME, borrowed until close; NULL: scratch, never saved */
     fr_resolver *resolver; /* borrowed */
     fr_ids *ids;           /* borrowed */
