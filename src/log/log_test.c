@@ -394,6 +394,56 @@ static void readers_live_beside_a_writer(void **state)
 
 /* ---- odd arguments --------------------------------------------------------------------------- */
 
+/* ---- a time ---------------------------------------------------------------------------------- */
+
+/* Appends `count` frames of 1 to 4 events whose times jump about a rising middle; newest[i] is
+ * the newest time of a frame, first[i] its first sequence. */
+static void append_times(fr_log *log, uint64_t *seed, size_t count, uint64_t *newest,
+                         uint64_t *first)
+{
+    for (size_t i = 0; i < count; i++) {
+        fr_event events[4];
+        size_t size = 1 + below(seed, 4);
+        newest[i] = 0;
+        for (size_t j = 0; j < size; j++) {
+            events[j] = (fr_event){.kind = FR_EVENT_SYNC,
+                                   .rev = 1,
+                                   .did = FR_SLICE("did:plc:a"),
+                                   .time_us = 1000 + i * 10 + below(seed, 60)};
+            newest[i] = FR_MAX(newest[i], events[j].time_us);
+        }
+        assert_ok(fr_log_append(log, events, size, NULL, 0, NULL));
+        first[i] = events[0].seq;
+    }
+}
+
+static void a_time_is_found(void **state)
+{
+    (void)state;
+    enum { FRAMES = 200 };
+    uint64_t newest[FRAMES], first[FRAMES];
+    uint64_t seed = seed_of_run();
+    uint64_t seq = 0;
+    fr_os *os = new_sim(seed, false, false);
+    fr_log *log = NULL;
+    assert_int_equal(fr_log_seq_of_time(os, "log", 0, &seq, NULL), FR_NOT_FOUND);
+    assert_ok(fr_log_open(&log, os, "log", 600, NULL));
+    assert_ok(fr_log_seq_of_time(os, "log", 0, &seq, NULL));
+    assert_int_equal(seq, 1);
+    append_times(log, &seed, FRAMES, newest, first);
+    assert_ok(fr_log_sync(log, NULL));
+    for (uint64_t time_us = 990; time_us < 1000 + FRAMES * 10 + 70; time_us++) {
+        size_t i = 0;
+        while (i < FRAMES && newest[i] < time_us) {
+            i++;
+        }
+        assert_ok(fr_log_seq_of_time(os, "log", time_us, &seq, NULL));
+        assert_int_equal(seq, i < FRAMES ? first[i] : fr_log_last_seq(log) + 1);
+    }
+    assert_ok(fr_log_close(log, NULL));
+    fr_sim_free(os);
+}
+
 static void what_is_not_there_is_said(void **state)
 {
     (void)state;
@@ -433,6 +483,7 @@ int main(void)
         cmocka_unit_test(cursors_are_remembered),
         cmocka_unit_test(too_many_cursors_are_refused),
         cmocka_unit_test(readers_live_beside_a_writer),
+        cmocka_unit_test(a_time_is_found),
         cmocka_unit_test(what_is_not_there_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -291,6 +291,49 @@ fr_status fr_log_reader_next(fr_log_reader *reader, bool lazy_cid, fr_event *out
     return fail_as(err, &why);
 }
 
+/* ---- a time ---------------------------------------------------------------------------------- */
+
+static fr_status frame_reaches(fr_log_reader *reader, uint64_t time_us, bool *reaches,
+                               fr_error *err)
+{
+    fr_error why = {0};
+    fr_event event = {0};
+    const fr_frame *frame = &reader->frame;
+    *reaches = false;
+    for (uint32_t i = 0; i < frame->head.event_count && !*reaches; i++) {
+        if (fr_frame_event(frame, i, true, &reader->event_at, &event, &why) != FR_OK) {
+            return bad_event(reader, &why, err);
+        }
+        *reaches = event.time_us >= time_us;
+    }
+    return FR_OK;
+}
+
+static fr_status find_time(fr_log_reader *reader, uint64_t time_us, uint64_t *seq, fr_error *err)
+{
+    fr_status status;
+    bool reaches = false;
+    while ((status = load_frame(reader, err)) == FR_OK) {
+        FR_TRY(frame_reaches(reader, time_us, &reaches, err));
+        if (reaches) {
+            *seq = reader->frame.head.first_seq;
+            return FR_OK;
+        }
+    }
+    *seq = FR_MAX(reader->expected.seq, UINT64_C(1)); /* 0: not even a first segment */
+    return status == FR_END ? FR_OK : status;
+}
+
+fr_status fr_log_seq_of_time(fr_os *os, const char *dir, uint64_t time_us, uint64_t *seq,
+                             fr_error *err)
+{
+    fr_log_reader *reader = NULL;
+    FR_TRY(fr_log_reader_open(&reader, os, dir, 0, err));
+    fr_status status = find_time(reader, time_us, seq, err);
+    fr_log_reader_close(reader);
+    return status;
+}
+
 /* ---- facts ----------------------------------------------------------------------------------- */
 
 static fr_status stat_headers(fr_log_reader *reader, fr_segment_range range, fr_log_stat *out,

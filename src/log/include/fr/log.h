@@ -91,6 +91,13 @@ FR_MUST_USE fr_status fr_log_reader_next(fr_log_reader *reader, bool lazy_cid, f
                                          fr_error *err);
 /** "FILE: offset N" of the frame read last, or that is damaged. */
 const char *fr_log_reader_place(const fr_log_reader *reader);
+/** Where to begin to read in order to miss nothing from a time on: the first sequence of the first
+ *  frame that has an event of that time or a later one; the sequence behind the last event when no
+ *  frame has. (Times in a log are nearly, not quite, in order: a reader skips what is older.)
+ *  errors   FR_NOT_FOUND no such folder, FR_CORRUPT
+ *  cost     reads raw segments up to there in whole */
+FR_MUST_USE fr_status fr_log_seq_of_time(fr_os *os, const char *dir, uint64_t time_us,
+                                         uint64_t *seq, fr_error *err);
 /** Facts of a directory without a writer: headers of all segments, the last one in full.
  *  cut_bytes and cut_place tell what an open would cut. errors: FR_NOT_FOUND no such folder,
  *  FR_CORRUPT */
