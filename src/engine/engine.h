@@ -18,6 +18,8 @@
 #define FR_ENGINE_CHUNK 1024      /* events folded together */
 #define FR_ENGINE_CHUNK_ROOM 1280 /* and the rest of a commit */
 #define FR_ENGINE_CLOSERS_MAX 64  /* running sources */
+/* events after which a checkpoint is due, unless the options say otherwise */
+#define FR_CHECKPOINT_EVENTS 2000000
 
 typedef struct {
     fr_sink *sink;
@@ -46,6 +48,24 @@ typedef struct {
     bool sync_late;         /* stepwise: a sync happens when its end is awaited, not when begun */
 } fr_engine_world;
 
+/** A checkpoint under way: checkpoint.c. The writer freezes and settles, the saver writes. */
+typedef enum { FR_SAVE_IDLE = 0, FR_SAVE_FROZEN = 1, FR_SAVE_WRITTEN = 2 } fr_save_phase;
+typedef struct {
+    fr_mutex lock;
+    fr_cond changed;
+    fr_thread saver;
+    bool saver_runs, stop;
+    fr_save_phase
+        phase; /* locked; what follows belongs to the saver while FROZEN, else to the writer */
+    bool frozen[FR_VIEW_COUNT], written[FR_VIEW_COUNT], resolver_written;
+    fr_status status;
+    fr_error error;
+    /* owned(writer) */
+    uint64_t seq, events, asked;
+    uint64_t began_ns, pause_ns, took_ns;
+    uint64_t failed_ns; /* when the last one failed; 0: it did not */
+} fr_checkpoint;
+
 typedef struct {
     void (*stop)(void *source);
     void *source;
@@ -55,7 +75,7 @@ typedef struct {
     uint64_t appended, duplicate, cid_unverified, batches, checkpoints, checkpoint_failures,
         replay_skipped;
     uint64_t checkpoint_seq;
-    fr_histogram sync_ns, apply_ns, group_ns;
+    fr_histogram sync_ns, apply_ns, group_ns, checkpoint_ns, pause_ns;
 } fr_engine_metrics;
 
 struct freshet {
@@ -93,7 +113,6 @@ struct freshet {
     size_t chunk_count;
     uint64_t next_seq;
     uint64_t since_checkpoint;
-    uint64_t save_failed_ns;                   /* when the last save failed; 0: it did not */
     fr_log_cursor cursors[FR_LOG_CURSORS_MAX]; /* not yet written */
     size_t cursor_count;
     uint64_t cursor_written_ns;
@@ -110,6 +129,8 @@ struct freshet {
     fr_status sync_status;
     uint64_t sync_took_ns;
     fr_error sync_error;
+
+    fr_checkpoint checkpoint;
 
     /* requests to the writer */
     fr_mutex request_lock;
@@ -147,11 +168,20 @@ FR_MUST_USE fr_status fr_engine_fold(fr_engine *engine, fr_error *err);
  *  it. */
 FR_MUST_USE fr_status fr_engine_replay(fr_engine *engine, uint64_t to, fr_error *err);
 void fr_engine_publish(fr_engine *engine, uint64_t seq, uint64_t time_us);
-/** Saves views, then the resolver. Everything up to engine->seq must be durable and nothing beyond
- *  it folded. */
-FR_MUST_USE fr_status fr_engine_save(fr_engine *engine, fr_error *err);
-/** Is it time? By memory and by events. */
-bool fr_engine_wants_save(const fr_engine *engine);
+/* ---- saving: checkpoint.c ---- */
+void fr_checkpoint_init(fr_engine *engine);
+void fr_checkpoint_done(fr_engine *engine);
+FR_MUST_USE fr_status fr_checkpoint_start(fr_engine *engine, fr_error *err);
+/** Waits for what is under way. */
+void fr_checkpoint_stop(fr_engine *engine);
+/** Between two batches: settles a checkpoint that is written. Waits for one where memory has no
+ *  room for more beside it. True when it is time to begin one. */
+bool fr_checkpoint_turn(fr_engine *engine);
+/** Begins one: everything up to engine->seq is durable, nothing beyond it folded, none under way.
+ *  Without a saver it ends here too. */
+void fr_checkpoint_begin(fr_engine *engine);
+/** One from begin to end; its status is engine->checkpoint_status. */
+void fr_checkpoint_now(fr_engine *engine);
 
 /** freshet_open in a world of one's own. */
 FR_MUST_USE fr_status fr_engine_open_in(fr_engine **out, const freshet_options *options,
@@ -165,6 +195,8 @@ void fr_engine_abandon(fr_engine *engine);
  *  this one, saves when it is time. False: the queue is closed and everything taken is
  *  acknowledged. thread: the writer */
 bool fr_engine_turn(fr_engine *engine, uint64_t wait_ns);
+/** Longer than what on_slow is to be told of? */
+bool fr_engine_is_slow(const fr_engine *engine, uint64_t ns);
 FR_MUST_USE fr_status fr_engine_start(fr_engine *engine, fr_error *err);
 void fr_engine_stop(fr_engine *engine);
 

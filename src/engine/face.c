@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #define FR_MEMORY_DEFAULT (UINT64_C(1) << 30)
-#define FR_CHECKPOINT_EVENTS_DEFAULT 2000000
 #define FR_GROUP_EVENTS_DEFAULT 8192
 #define FR_BATCH_LINKS_BUDGET_BYTES (256u << 20)
 
@@ -55,8 +54,6 @@ static void set_options(fr_engine *engine, const freshet_options *options,
     engine->options = *options;
     freshet_options *o = &engine->options;
     o->memory_bytes = o->memory_bytes == 0 ? FR_MEMORY_DEFAULT : o->memory_bytes;
-    o->checkpoint_events =
-        o->checkpoint_events == 0 ? FR_CHECKPOINT_EVENTS_DEFAULT : o->checkpoint_events;
     o->batch_events = o->batch_events == 0 ? FR_GROUP_EVENTS_DEFAULT : o->batch_events;
     engine->world = *world;
     engine->os = world->os;
@@ -68,6 +65,7 @@ static void set_options(fr_engine *engine, const freshet_options *options,
     fr_mutex_init(&engine->request_lock);
     fr_cond_init(&engine->request_changed);
     fr_mutex_init(&engine->source_lock);
+    fr_checkpoint_init(engine);
     fr_mutex_init(&engine->follow_lock);
     fr_cond_init(&engine->follow_changed);
 }
@@ -104,6 +102,7 @@ static void free_engine(fr_engine *engine)
     fr_mutex_done(&engine->request_lock);
     fr_cond_done(&engine->request_changed);
     fr_mutex_done(&engine->source_lock);
+    fr_checkpoint_done(engine);
     fr_mutex_done(&engine->follow_lock);
     fr_cond_done(&engine->follow_changed);
     free(engine);

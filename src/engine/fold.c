@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// From facts to views, the same way live, at catch-up and in `verify`. The order of saving is the
-// invariant that makes every crash harmless: views first, the resolver last. So at the next open no
-// view is behind the resolver; replay starts at the resolver, and each view skips what it has.
+// From facts to views, the same way live, at catch-up and in `verify`: replay starts at the
+// resolver, and each view skips what it has.
 #include "engine.h"
 
 const fr_view_ops *const FR_VIEWS[FR_VIEW_COUNT] = {
@@ -35,68 +34,6 @@ void fr_engine_publish(fr_engine *engine, uint64_t seq, uint64_t time_us)
     __atomic_store_n(&engine->time_us, time_us, __ATOMIC_RELEASE);
     /* pairs with freshet_progress_of and queries */
     __atomic_store_n(&engine->seq, seq, __ATOMIC_RELEASE);
-}
-
-bool fr_engine_wants_save(const fr_engine *engine)
-{
-    uint64_t budget = engine->options.memory_bytes;
-    return engine->since_checkpoint >= engine->options.checkpoint_events ||
-           fr_resolver_recent_bytes(engine->resolver) > budget / 4 ||
-           FR_VIEWS[FR_VIEW_LINKS]->bytes(engine->views[FR_VIEW_LINKS]) > budget / 3;
-}
-
-static fr_status save_views(fr_engine *engine, fr_error *err)
-{
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-        /* beyond the sequence: a replay has not reached it yet, and what it saved stands */
-        if (engine->view_seq[i] <= engine->seq) {
-            FR_TRY(FR_VIEWS[i]->checkpoint(engine->views[i], engine->seq, err));
-        }
-    }
-    return FR_OK;
-}
-
-typedef struct {
-    fr_resolver *resolver;
-    fr_status status;
-    fr_error error;
-} resolver_half;
-
-static void *begin_resolver(void *context)
-{
-    resolver_half *half = context;
-    half->status = fr_resolver_save_begin(half->resolver, &half->error);
-    return NULL;
-}
-
-/** The resolver is written beside the views by a second thread, and counts after them. */
-fr_status fr_engine_save(fr_engine *engine, fr_error *err)
-{
-    resolver_half half = {.resolver = engine->resolver};
-    fr_thread thread;
-    bool beside = !engine->world.stepwise &&
-                  fr_thread_start(&thread, "fr-save", begin_resolver, &half, NULL) == FR_OK;
-    fr_status status = save_views(engine, err);
-    if (beside) {
-        fr_thread_join(thread);
-    } else {
-        (void)begin_resolver(&half);
-    }
-    if (status == FR_OK && half.status != FR_OK) {
-        status = half.status;
-        if (err != NULL) {
-            *err = half.error;
-        }
-    }
-    if (status != FR_OK) {
-        fr_resolver_save_abort(engine->resolver);
-        return status;
-    }
-    FR_TRY(fr_resolver_save_commit(engine->resolver, err));
-    engine->since_checkpoint = 0;
-    __atomic_add_fetch(&engine->metrics.checkpoints, 1, __ATOMIC_RELAXED);
-    __atomic_store_n(&engine->metrics.checkpoint_seq, engine->seq, __ATOMIC_RELAXED);
-    return FR_OK;
 }
 
 /* ---- replay ---------------------------------------------------------------------------------- */
@@ -133,13 +70,6 @@ static void tell_progress(const fr_engine *engine, uint64_t seq, uint64_t last)
     }
 }
 
-/** Live, a save follows a sync; here all that is read is durable. */
-static fr_status replay_save(fr_engine *engine, uint64_t seq, uint64_t time_us, fr_error *err)
-{
-    fr_engine_publish(engine, seq, time_us);
-    return engine->options.read_only ? FR_OK : fr_engine_save(engine, err);
-}
-
 static fr_status replay_all(fr_engine *engine, fr_log_reader *reader, uint64_t to, fr_arena *bodies,
                             fr_error *err)
 {
@@ -154,8 +84,9 @@ static fr_status replay_all(fr_engine *engine, fr_log_reader *reader, uint64_t t
         FR_TRY(replay_one(engine, &event, bodies, err));
         seq = event.seq;
         time_us = event.time_us;
-        if (engine->chunk_count == 0 && fr_engine_wants_save(engine)) {
-            FR_TRY(replay_save(engine, seq, time_us, err));
+        if (engine->chunk_count == 0 && !engine->options.read_only && fr_checkpoint_turn(engine)) {
+            fr_engine_publish(engine, seq, time_us); /* all that is read is durable */
+            fr_checkpoint_begin(engine);
         }
         if (seq % TELL_EVERY == 0) {
             tell_progress(engine, seq, last);

@@ -184,6 +184,10 @@ int fr_engine_put_metrics(void *context, fr_buffer *out)
     put_histogram(out, "freshet_fold_seconds", "time to fold a chunk into all views", &m->apply_ns);
     put_histogram(out, "freshet_group_seconds",
                   "time from the first batch of a group to its acknowledgement", &m->group_ns);
+    put_histogram(out, "freshet_checkpoint_seconds", "time from freezing a checkpoint to its end",
+                  &m->checkpoint_ns);
+    put_histogram(out, "freshet_checkpoint_pause_seconds",
+                  "time a checkpoint held the writer up, freezing and settling", &m->pause_ns);
     put_source_metrics(engine, out);
     return 200;
 }

@@ -223,6 +223,7 @@ fr_status fr_engine_open(fr_engine *engine, fr_error *err)
     }
     FR_TRY(fr_engine_open_views(engine, err));
     engine->metrics.checkpoint_seq = fr_resolver_seq(engine->resolver);
+    FR_TRY(fr_checkpoint_start(engine, err));
     FR_TRY(fr_engine_replay(engine, UINT64_MAX, err));
     FR_TRY(recall_time(engine, err));
     /* not the resolver's: a replay may have skipped what an older version took for new */
@@ -232,6 +233,7 @@ fr_status fr_engine_open(fr_engine *engine, fr_error *err)
 
 void fr_engine_close_state(fr_engine *engine, fr_error *err)
 {
+    fr_checkpoint_stop(engine);
     close_views(engine);
     if (engine->log != NULL) {
         (void)!fr_log_close(engine->log, err);

@@ -46,7 +46,7 @@ static void settle_sink(fr_engine *engine, const fr_ack *ack, uint64_t seq)
     fr_mutex_unlock(&sink->lock);
 }
 
-static bool is_slow(const fr_engine *engine, uint64_t ns)
+bool fr_engine_is_slow(const fr_engine *engine, uint64_t ns)
 {
     enum { SLOW_MS_DEFAULT = 500, NS_PER_MS = 1000000 };
     uint32_t slow_ms = engine->options.slow_ms == 0 ? SLOW_MS_DEFAULT : engine->options.slow_ms;
@@ -64,7 +64,7 @@ static void tell_slow(const fr_engine *engine, const fr_group *group, uint64_t t
         .fold_us = group->fold_ns / 1000,
         .sync_us = group->sync_ns / 1000,
     };
-    if (is_slow(engine, total_ns)) {
+    if (fr_engine_is_slow(engine, total_ns)) {
         engine->options.on_slow(engine->options.slow_context, &slow);
     }
 }
@@ -372,41 +372,6 @@ static bool fill_group(fr_engine *engine, fr_group *group, uint64_t wait_ns)
     return status != FR_END;
 }
 
-static void save(fr_engine *engine)
-{
-    fr_error error = {0};
-    uint64_t start_ns = fr_os_monotonic_ns(engine->os);
-    fr_status status = engine->poisoned ? engine->poison_status : fr_engine_save(engine, &error);
-    uint64_t took_ns = fr_os_monotonic_ns(engine->os) - start_ns;
-    if (is_slow(engine, took_ns)) {
-        freshet_slow slow = {.what = "checkpoint", .total_us = took_ns / 1000};
-        engine->options.on_slow(engine->options.slow_context, &slow);
-    }
-    engine->save_failed_ns = status == FR_OK ? 0 : fr_os_monotonic_ns(engine->os);
-    if (status != FR_OK) {
-        __atomic_add_fetch(&engine->metrics.checkpoint_failures, 1, __ATOMIC_RELAXED);
-    }
-    fr_mutex_lock(&engine->request_lock);
-    engine->checkpoint_status = status;
-    engine->checkpoint_error = error;
-    engine->checkpoints_done = engine->checkpoints_wanted;
-    fr_cond_broadcast(&engine->request_changed);
-    fr_mutex_unlock(&engine->request_lock);
-}
-
-/** After a save that failed the log still has everything: the next attempt, which writes whole
- *  views, can wait, however full the memory is. Whoever asks is served at once. */
-static bool save_is_due(fr_engine *engine)
-{
-    const uint64_t retry_ns = UINT64_C(10000000000);
-    fr_mutex_lock(&engine->request_lock);
-    bool asked = engine->checkpoints_done < engine->checkpoints_wanted;
-    fr_mutex_unlock(&engine->request_lock);
-    bool waits = engine->save_failed_ns != 0 &&
-                 fr_os_monotonic_ns(engine->os) - engine->save_failed_ns < retry_ns;
-    return asked || (!engine->poisoned && !waits && fr_engine_wants_save(engine));
-}
-
 /** The group whose sync is under way, if any: awaits it, shows and acknowledges it. */
 static void finish_syncing(fr_engine *engine)
 {
@@ -430,9 +395,9 @@ bool fr_engine_turn(fr_engine *engine, uint64_t wait_ns)
     } else {
         finish_group(engine, group);
     }
-    if (save_is_due(engine)) {
+    if (fr_checkpoint_turn(engine)) {
         finish_syncing(engine);
-        save(engine);
+        fr_checkpoint_begin(engine);
     }
     return open || engine->syncing != NULL;
 }
@@ -482,7 +447,7 @@ void fr_engine_stop(fr_engine *engine)
             fr_thread_join(engine->writer);
         }
         write_last_cursors(engine);
-        save(engine);
+        fr_checkpoint_now(engine);
         engine->writer_runs = false;
     }
     fr_mutex_lock(&engine->sync_lock);

@@ -10,19 +10,25 @@
 
 enum { KEY_BYTES = 20, KEYS_FIRST = 1 << 8 };
 
-static size_t key_slot(uint8_t (*keys)[KEY_BYTES], size_t mask, const uint8_t key[KEY_BYTES])
+static size_t key_slot(uint8_t (*slots)[KEY_BYTES], size_t mask, const uint8_t key[KEY_BYTES])
 {
     size_t i = fr_load_u64le(key + 8) & mask;
-    while (fr_load_u32be(keys[i]) != 0 && memcmp(keys[i], key, KEY_BYTES) != 0) {
+    while (fr_load_u32be(slots[i]) != 0 && memcmp(slots[i], key, KEY_BYTES) != 0) {
         i = (i + 1) & mask;
     }
     return i;
 }
 
+bool fr_event_keys_have(const fr_event_keys *keys, const uint8_t key[KEY_BYTES])
+{
+    return keys->slots != NULL &&
+           fr_load_u32be(keys->slots[key_slot(keys->slots, keys->mask, key)]) != 0;
+}
+
 fr_status fr_resolver_key_seen(fr_resolver *r, const uint8_t key[KEY_BYTES], bool *seen,
                                fr_error *err)
 {
-    *seen = r->keys != NULL && fr_load_u32be(r->keys[key_slot(r->keys, r->key_mask, key)]) != 0;
+    *seen = fr_event_keys_have(&r->keys, key) || fr_event_keys_have(&r->frozen.keys, key);
     if (*seen || r->saved_seq == 0) {
         return FR_OK;
     }
@@ -34,31 +40,32 @@ fr_status fr_resolver_key_seen(fr_resolver *r, const uint8_t key[KEY_BYTES], boo
     return status == FR_NOT_FOUND ? FR_OK : status;
 }
 
-static fr_status grow_keys(fr_resolver *r, fr_error *err)
+static fr_status grow_keys(fr_event_keys *keys, fr_error *err)
 {
-    size_t slots = r->keys == NULL ? KEYS_FIRST : (r->key_mask + 1) * 2;
-    uint8_t(*bigger)[KEY_BYTES] = calloc(slots, sizeof *bigger);
+    size_t room = keys->slots == NULL ? KEYS_FIRST : (keys->mask + 1) * 2;
+    uint8_t(*bigger)[KEY_BYTES] = calloc(room, sizeof *bigger);
     if (bigger == NULL) {
         return fr_fail(err, FR_NOMEM, "resolver: event keys");
     }
-    for (size_t i = 0; r->keys != NULL && i <= r->key_mask; i++) {
-        if (fr_load_u32be(r->keys[i]) != 0) {
-            memcpy(bigger[key_slot(bigger, slots - 1, r->keys[i])], r->keys[i], KEY_BYTES);
+    for (size_t i = 0; keys->slots != NULL && i <= keys->mask; i++) {
+        if (fr_load_u32be(keys->slots[i]) != 0) {
+            memcpy(bigger[key_slot(bigger, room - 1, keys->slots[i])], keys->slots[i], KEY_BYTES);
         }
     }
-    free(r->keys);
-    r->keys = bigger;
-    r->key_mask = slots - 1;
+    free(keys->slots);
+    keys->slots = bigger;
+    keys->mask = room - 1;
     return FR_OK;
 }
 
 fr_status fr_resolver_key_add(fr_resolver *r, const uint8_t key[KEY_BYTES], fr_error *err)
 {
-    if (r->keys == NULL || (r->key_count + 1) * 5 > (r->key_mask + 1) * 3) {
-        FR_TRY(grow_keys(r, err));
+    fr_event_keys *keys = &r->keys;
+    if (keys->slots == NULL || (keys->count + 1) * 5 > (keys->mask + 1) * 3) {
+        FR_TRY(grow_keys(keys, err));
     }
-    memcpy(r->keys[key_slot(r->keys, r->key_mask, key)], key, KEY_BYTES);
-    r->key_count++;
+    memcpy(keys->slots[key_slot(keys->slots, keys->mask, key)], key, KEY_BYTES);
+    keys->count++;
     return FR_OK;
 }
 
@@ -130,17 +137,34 @@ static fr_status newest_rev(void *context, const fr_row *row)
     return FR_OK;
 }
 
-/** Calls `each` for every row of the account, tombstones included; recent rows go before stored
- *  ones. */
+static bool is_newer_known(fr_resolver *r, const fr_rows *than, fr_ref ref)
+{
+    return fr_rows_find(r->rows, ref) != NULL ||
+           (than == NULL && r->frozen.rows != NULL && fr_rows_find(r->frozen.rows, ref) != NULL);
+}
+
+/** Those in one part of the memory that no newer part has. */
+static fr_status each_in(fr_resolver *r, const fr_rows *rows, uint32_t uid,
+                         fr_status (*each)(void *context, const fr_row *row), void *context)
+{
+    for (uint32_t i = rows == NULL ? FR_ROW_NONE : fr_rows_first_of(rows, uid); i != FR_ROW_NONE;) {
+        const fr_row *row = fr_rows_at(rows, i);
+        i = row->next_of_account;
+        if (rows == r->rows || !is_newer_known(r, rows, row->ref)) {
+            FR_TRY(each(context, row));
+        }
+    }
+    return FR_OK;
+}
+
+/** Calls `each` for every row of the account, tombstones included; the newest version of each: from
+ *  the recent part, then from what is being saved, then from the store. */
 static fr_status each_row(fr_resolver *r, uint32_t uid,
                           fr_status (*each)(void *context, const fr_row *row), void *context,
                           fr_error *err)
 {
-    for (uint32_t i = fr_rows_first_of(r->rows, uid); i != FR_ROW_NONE;) {
-        const fr_row *row = fr_rows_at(r->rows, i);
-        i = row->next_of_account;
-        FR_TRY(each(context, row));
-    }
+    FR_TRY(each_in(r, r->rows, uid, each, context));
+    FR_TRY(each_in(r, r->frozen.rows, uid, each, context));
     if (r->saved_seq == 0) {
         return FR_OK;
     }
@@ -156,7 +180,7 @@ static fr_status each_row(fr_resolver *r, uint32_t uid,
         fr_row row;
         fr_arena_reset(&r->scratch);
         status = fr_row_decode(key, value, &row, &r->scratch, err);
-        if (status == FR_OK && fr_rows_find(r->rows, row.ref) == NULL) {
+        if (status == FR_OK && !is_newer_known(r, NULL, row.ref)) {
             status = each(context, &row);
         }
         if (status != FR_OK) {

@@ -7,27 +7,48 @@
 
 #include <fr/arena.h>
 
+/** Keys of events since the last save: uid, then 16 bytes; open addressing. */
+typedef struct {
+    uint8_t (*slots)[20];
+    size_t count, mask;
+} fr_event_keys;
+
+/** What a save writes: everything up to `seq` that the store lacks. Immutable while it exists;
+ *  looked up between the recent part and the store. A save that failed leaves it for the next. */
+typedef struct {
+    fr_rows *rows; /* NULL: nothing is frozen */
+    fr_event_keys keys;
+    uint32_t *uids; /* accounts that changed, and their rows */
+    uint8_t (*accounts)[FR_ACCOUNT_BYTES];
+    size_t account_count;
+    uint64_t seq;
+    uint32_t ids[4]; /* entries of each dictionary */
+} fr_resolver_frozen;
+
 struct fr_resolver {
     fr_ids *ids;
     fr_store *store;
-    fr_store_load *pending; /* written, not yet committed */
-    fr_rows *rows; /* recent: since the last save */
+    fr_rows *rows; /* recent: since the last freeze */
     fr_accounts *accounts;
     fr_extractor *extractor;
     fr_json *json;    /* for bodies kept as JSON */
     fr_arena batch;   /* facts of this batch */
     fr_arena scratch; /* one row read from the store */
     fr_buffer value;
-    fr_buffer encode;
-    /* identity keys since the last save: uid, then 16 bytes; open addressing */
-    uint8_t (*keys)[20];
-    size_t key_count, key_mask;
+    fr_event_keys keys; /* since the last freeze */
+    fr_resolver_frozen frozen;
     uint64_t seq;
     uint64_t saved_seq;
     uint32_t saved_ids[4];  /* entries of each dictionary that are in the store */
     uint64_t links_dropped; /* atomic: read by anyone */
     bool read_only;
 };
+
+enum { FR_RESOLVER_META_BYTES = 4 + 8 + 16, FR_RESOLVER_META_VERSION = 1 };
+/** The four dictionaries in the order of their saved rows. */
+fr_dict *fr_resolver_dict(const fr_ids *ids, unsigned which);
+/** Frees what is frozen. */
+void fr_resolver_thaw(fr_resolver *r);
 
 /** The row of a Ref from memory or the store: *out is NULL when there is none. A row from the store
  *  lives in the scratch arena until the next call. */
@@ -40,6 +61,7 @@ bool fr_resolver_row_live(const fr_resolver *r, const fr_row *row, uint64_t befo
 /** Has this identity or account event been seen? */
 FR_MUST_USE fr_status fr_resolver_key_seen(fr_resolver *r, const uint8_t key[20], bool *seen,
                                            fr_error *err);
+bool fr_event_keys_have(const fr_event_keys *keys, const uint8_t key[20]);
 FR_MUST_USE fr_status fr_resolver_key_add(fr_resolver *r, const uint8_t key[20], fr_error *err);
 
 /** Settles an account, identity or sync event (uid may be 0: not known yet). */

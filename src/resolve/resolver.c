@@ -8,7 +8,6 @@
 // so that they follow from the log alone.
 #include "resolve.h"
 
-#include <fr/sort.h>
 #include <stdlib.h>
 
 enum { OP_CREATE = 1, OP_UPDATE = 2, OP_DELETE = 4 };
@@ -45,7 +44,10 @@ fr_status fr_resolver_row(fr_resolver *r, fr_ref ref, fr_row **out, bool *recent
 {
     *out = fr_rows_find(r->rows, ref);
     *recent = *out != NULL;
-    if (*recent || r->saved_seq == 0) {
+    if (*out == NULL && r->frozen.rows != NULL) {
+        *out = fr_rows_find(r->frozen.rows, ref);
+    }
+    if (*out != NULL || r->saved_seq == 0) {
         return FR_OK;
     }
     uint8_t key[FR_ROW_KEY_BYTES];
@@ -239,7 +241,7 @@ fr_status fr_resolver_apply(fr_resolver *r, const fr_event *event, uint64_t seq,
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static fr_dict *dictionary(const fr_ids *ids, unsigned which)
+fr_dict *fr_resolver_dict(const fr_ids *ids, unsigned which)
 {
     fr_dict *all[4] = {ids->dids, ids->collections, ids->rkeys, ids->sources};
     return all[which];
@@ -258,7 +260,7 @@ static fr_status load_ids(fr_resolver *r, fr_error *err)
             status = fr_fail(err, FR_CORRUPT, "resolver: dictionary row");
             break;
         }
-        status = fr_dict_intern(dictionary(r->ids, key.data[1]), value, &id, err);
+        status = fr_dict_intern(fr_resolver_dict(r->ids, key.data[1]), value, &id, err);
         if (status == FR_OK && id != fr_load_u32be(key.data + 2)) {
             status = fr_fail(err, FR_CORRUPT, "resolver: dictionary out of order");
         }
@@ -294,8 +296,6 @@ static fr_status load_accounts(fr_resolver *r, fr_error *err)
     return status == FR_END ? FR_OK : status;
 }
 
-enum { META_BYTES = 4 + 8 + 16, META_VERSION = 1 };
-
 static fr_status load(fr_resolver *r, fr_error *err)
 {
     fr_status status = fr_store_get(r->store, NULL, FR_SLICE("m"), &r->value, err);
@@ -303,16 +303,16 @@ static fr_status load(fr_resolver *r, fr_error *err)
         return FR_OK;
     }
     FR_TRY(status);
-    if (r->value.size != META_BYTES || fr_load_u32le(r->value.data) != META_VERSION) {
+    if (r->value.size != FR_RESOLVER_META_BYTES || fr_load_u32le(r->value.data) != FR_RESOLVER_META_VERSION) {
         return fr_fail(err, FR_CORRUPT, "resolver: saved state of another version");
     }
-    uint8_t meta[META_BYTES];
+    uint8_t meta[FR_RESOLVER_META_BYTES];
     memcpy(meta, r->value.data, sizeof meta);
     FR_TRY(load_ids(r, err));
     FR_TRY(load_accounts(r, err));
     for (unsigned i = 0; i < 4; i++) {
         r->saved_ids[i] = fr_load_u32le(meta + 12 + 4 * i);
-        if (r->saved_ids[i] != fr_dict_count(dictionary(r->ids, i))) {
+        if (r->saved_ids[i] != fr_dict_count(fr_resolver_dict(r->ids, i))) {
             return fr_fail(err, FR_CORRUPT, "resolver: dictionary incomplete");
         }
     }
@@ -330,7 +330,6 @@ fr_status fr_resolver_open(fr_resolver **out, const fr_resolver_options *options
     fr_arena_init(&r->batch, SIZE_MAX, BATCH_BLOCK_BYTES);
     fr_arena_init(&r->scratch, SIZE_MAX, SCRATCH_BLOCK_BYTES);
     fr_buffer_init(&r->value, VALUE_MAX_BYTES);
-    fr_buffer_init(&r->encode, VALUE_MAX_BYTES);
     fr_store_options store = {
         .room = options->room,
         .os = options->os,
@@ -367,158 +366,7 @@ void fr_resolver_close(fr_resolver *r)
     fr_arena_done(&r->batch);
     fr_arena_done(&r->scratch);
     fr_buffer_done(&r->value);
-    fr_buffer_done(&r->encode);
-    free(r->keys);
+    free(r->keys.slots);
+    fr_resolver_thaw(r);
     free(r);
-}
-
-/* ---- saving ---------------------------------------------------------------------------------- */
-
-static fr_status save_ids(fr_resolver *r, fr_store_load *load, fr_error *err)
-{
-    for (unsigned which = 0; which < 4; which++) {
-        const fr_dict *dict = dictionary(r->ids, which);
-        uint8_t key[6] = {'D', (uint8_t)which};
-        for (uint32_t id = r->saved_ids[which] + 1; id <= fr_dict_count(dict); id++) {
-            fr_store_u32be(key + 2, id);
-            FR_TRY(
-                fr_store_load_put(load, fr_slice_of(key, sizeof key), fr_dict_text(dict, id), err));
-        }
-    }
-    return FR_OK;
-}
-
-static fr_status save_accounts(fr_resolver *r, fr_store_load *load, fr_error *err)
-{
-    size_t count = 0;
-    const uint32_t *touched = fr_accounts_touched(r->accounts, &count);
-    for (size_t i = 0; i < count; i++) {
-        uint8_t key[5] = {'a'};
-        uint8_t value[FR_ACCOUNT_BYTES];
-        fr_store_u32be(key + 1, touched[i]);
-        fr_account_encode(fr_accounts_find(r->accounts, touched[i]), value);
-        FR_TRY(fr_store_load_put(load, fr_slice_of(key, sizeof key),
-                                 fr_slice_of(value, sizeof value), err));
-    }
-    return FR_OK;
-}
-
-static int by_bytes(const void *a, const void *b)
-{
-    return memcmp(a, b, 20);
-}
-
-static fr_status save_keys(fr_resolver *r, fr_store_load *load, fr_error *err)
-{
-    uint8_t(*sorted)[20] = malloc((r->key_count + 1) * sizeof *sorted);
-    if (sorted == NULL) {
-        return fr_fail(err, FR_NOMEM, "resolver: save");
-    }
-    size_t count = 0;
-    for (size_t i = 0; r->keys != NULL && i <= r->key_mask; i++) {
-        if (fr_load_u32be(r->keys[i]) != 0) {
-            memcpy(sorted[count++], r->keys[i], sizeof *sorted);
-        }
-    }
-    qsort(sorted, count, sizeof *sorted, by_bytes);
-    fr_status status = FR_OK;
-    for (size_t i = 0; i < count && status == FR_OK; i++) {
-        uint8_t key[21] = {'k'};
-        memcpy(key + 1, sorted[i], sizeof *sorted);
-        status = fr_store_load_put(load, fr_slice_of(key, sizeof key), FR_SLICE(""), err);
-    }
-    free(sorted);
-    return status;
-}
-
-static fr_status save_meta(fr_resolver *r, fr_store_load *load, fr_error *err)
-{
-    uint8_t meta[META_BYTES];
-    fr_store_u32le(meta, META_VERSION);
-    fr_store_u64le(meta + 4, r->seq);
-    for (unsigned i = 0; i < 4; i++) {
-        fr_store_u32le(meta + 12 + 4 * i, fr_dict_count(dictionary(r->ids, i)));
-    }
-    return fr_store_load_put(load, FR_SLICE("m"), fr_slice_of(meta, sizeof meta), err);
-}
-
-static fr_status save_rows(fr_resolver *r, fr_store_load *load, fr_error *err)
-{
-    size_t count = fr_rows_count(r->rows);
-    fr_sort_key *keys = malloc((2 * count + 1) * sizeof *keys);
-    if (keys == NULL) {
-        return fr_fail(err, FR_NOMEM, "resolver: save");
-    }
-    for (size_t i = 0; i < count; i++) {
-        const fr_row *row = fr_rows_at(r->rows, (uint32_t)i);
-        keys[i] =
-            (fr_sort_key){(uint64_t)row->ref.uid << 32 | row->ref.collection, row->ref.rkey, i};
-    }
-    fr_sort_keys(keys, keys + count, count);
-    fr_status status = FR_OK;
-    for (size_t i = 0; i < count && status == FR_OK; i++) {
-        enum { AHEAD = 8 }; /* rows lie in order of arrival: each is a cache miss */
-        if (i + AHEAD < count) {
-            __builtin_prefetch(fr_rows_at(r->rows, (uint32_t)keys[i + AHEAD].index));
-        }
-        const fr_row *row = fr_rows_at(r->rows, (uint32_t)keys[i].index);
-        uint8_t key[FR_ROW_KEY_BYTES];
-        fr_row_key(row->ref, key);
-        fr_buffer_reset(&r->encode);
-        status = fr_row_encode(row, &r->encode, err);
-        status = status == FR_OK ? fr_store_load_put(load, fr_slice_of(key, sizeof key),
-                                                     fr_buffer_view(&r->encode), err)
-                                 : status;
-    }
-    free(keys);
-    return status;
-}
-
-fr_status fr_resolver_save_begin(fr_resolver *r, fr_error *err)
-{
-    if (r->read_only || r->seq == r->saved_seq) {
-        return FR_OK;
-    }
-    FR_TRY(fr_store_load_begin(&r->pending, r->store, err));
-    fr_status status = save_ids(r, r->pending, err);
-    status = status == FR_OK ? save_accounts(r, r->pending, err) : status;
-    status = status == FR_OK ? save_keys(r, r->pending, err) : status;
-    status = status == FR_OK ? save_meta(r, r->pending, err) : status;
-    status = status == FR_OK ? save_rows(r, r->pending, err) : status;
-    if (status != FR_OK) {
-        fr_resolver_save_abort(r);
-    }
-    return status;
-}
-
-void fr_resolver_save_abort(fr_resolver *r)
-{
-    fr_store_load_abort(r->pending);
-    r->pending = NULL;
-}
-
-fr_status fr_resolver_save_commit(fr_resolver *r, fr_error *err)
-{
-    if (r->pending == NULL) {
-        return FR_OK;
-    }
-    fr_store_load *load = r->pending;
-    r->pending = NULL;
-    FR_TRY(fr_store_load_commit(load, err));
-    r->saved_seq = r->seq;
-    for (unsigned i = 0; i < 4; i++) {
-        r->saved_ids[i] = fr_dict_count(dictionary(r->ids, i));
-    }
-    fr_accounts_saved(r->accounts);
-    fr_rows_reset(r->rows);
-    free(r->keys);
-    r->keys = NULL;
-    r->key_count = r->key_mask = 0;
-    return FR_OK;
-}
-
-fr_status fr_resolver_save(fr_resolver *r, fr_error *err)
-{
-    FR_TRY(fr_resolver_save_begin(r, err));
-    return fr_resolver_save_commit(r, err);
 }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // Rows lie in pages that never move; a table of 32-bit indexes finds them by Ref, a second one
 // heads a chain for each account that has recent rows (account deletion and deactivation walk it).
-// Links lie in an arena; an update leaves its old ones behind until the next save empties
-// everything.
+// Links lie in an arena; an update leaves its old ones behind as long as the rows exist.
 #include "rows.h"
 
 #include <fr/codec.h>
@@ -53,19 +52,6 @@ static fr_status start(fr_rows *rows, fr_error *err)
     return FR_OK;
 }
 
-static void stop(fr_rows *rows)
-{
-    for (uint32_t i = 0; i * (uint64_t)PAGE_ROWS < rows->count; i++) {
-        free(rows->pages[i]);
-    }
-    free(rows->pages);
-    free(rows->slots);
-    free(rows->heads);
-    fr_arena_done(&rows->links);
-    memset(rows, 0, sizeof *rows);
-    fr_arena_init(&rows->links, SIZE_MAX, LINK_BLOCK_BYTES);
-}
-
 fr_status fr_rows_new(fr_rows **out, fr_error *err)
 {
     fr_rows *rows = calloc(1, sizeof *rows);
@@ -84,22 +70,20 @@ fr_status fr_rows_new(fr_rows **out, fr_error *err)
 
 void fr_rows_free(fr_rows *rows)
 {
-    if (rows != NULL) {
-        stop(rows);
-        free(rows);
+    if (rows == NULL) {
+        return;
     }
+    for (uint32_t i = 0; i * (uint64_t)PAGE_ROWS < rows->count; i++) {
+        free(rows->pages[i]);
+    }
+    free(rows->pages);
+    free(rows->slots);
+    free(rows->heads);
+    fr_arena_done(&rows->links);
+    free(rows);
 }
 
-void fr_rows_reset(fr_rows *rows)
-{
-    stop(rows);
-    /* Without its first tables a row is not found and cannot be added: fr_rows_add tries again. */
-    if (start(rows, NULL) != FR_OK) {
-        stop(rows);
-    }
-}
-
-fr_row *fr_rows_at(fr_rows *rows, uint32_t index)
+fr_row *fr_rows_at(const fr_rows *rows, uint32_t index)
 {
     return &rows->pages[index / PAGE_ROWS][index % PAGE_ROWS];
 }
@@ -119,9 +103,9 @@ static bool same_ref(fr_ref a, fr_ref b)
     return a.rkey == b.rkey && a.uid == b.uid && a.collection == b.collection;
 }
 
-fr_row *fr_rows_find(fr_rows *rows, fr_ref ref)
+fr_row *fr_rows_find(const fr_rows *rows, fr_ref ref)
 {
-    for (uint64_t i = hash_ref(ref) & rows->mask; rows->slots != NULL && rows->slots[i] != 0;
+    for (uint64_t i = hash_ref(ref) & rows->mask; rows->slots[i] != 0;
          i = (i + 1) & rows->mask) {
         fr_row *row = fr_rows_at(rows, rows->slots[i] - 1);
         if (same_ref(row->ref, ref)) {
@@ -207,9 +191,6 @@ static fr_status grow_pages(fr_rows *rows, fr_error *err)
 
 fr_status fr_rows_add(fr_rows *rows, fr_ref ref, fr_row **out, fr_error *err)
 {
-    if (rows->slots == NULL) {
-        FR_TRY(start(rows, err));
-    }
     if ((uint64_t)(rows->count + 1) * 5 > (rows->mask + 1) * 3) {
         FR_TRY(grow_slots(rows, err));
     }
@@ -235,9 +216,6 @@ fr_status fr_rows_add(fr_rows *rows, fr_ref ref, fr_row **out, fr_error *err)
 
 uint32_t fr_rows_first_of(const fr_rows *rows, uint32_t uid)
 {
-    if (rows->heads == NULL) {
-        return FR_ROW_NONE;
-    }
     const head *of = head_of(rows->heads, rows->head_mask, uid);
     return of->uid == uid ? of->first : FR_ROW_NONE;
 }

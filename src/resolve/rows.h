@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** The resolver's recent part: rows since the last save, by Ref, in memory. thread:
- *  owned(writer) */
+/** The resolver's recent part: rows since the last save, by Ref, in memory. thread: owned(writer);
+ *  once nothing is added or changed any more, any */
 #pragma once
 
 #include <fr/arena.h>
@@ -28,10 +28,8 @@ typedef struct {
 typedef struct fr_rows fr_rows;
 FR_MUST_USE fr_status fr_rows_new(fr_rows **out, fr_error *err);
 void fr_rows_free(fr_rows *rows);
-/** Empties, and gives back all but a little memory. */
-void fr_rows_reset(fr_rows *rows);
-/** NULL when the Ref is not recent. The pointer is valid until the rows are reset. */
-fr_row *fr_rows_find(fr_rows *rows, fr_ref ref);
+/** NULL when the Ref is not recent. The pointer is valid as long as the rows. */
+fr_row *fr_rows_find(const fr_rows *rows, fr_ref ref);
 /** A fresh row for a Ref that is not there yet. */
 FR_MUST_USE fr_status fr_rows_add(fr_rows *rows, fr_ref ref, fr_row **out, fr_error *err);
 /** Copies links into the rows' memory. */
@@ -39,7 +37,7 @@ FR_MUST_USE fr_status fr_rows_keep_links(fr_rows *rows, const fr_link *links, si
                                          const fr_link **out, fr_error *err);
 /** Rows of one account: fr_rows_first_of, then next_of_account, FR_ROW_NONE at the end. */
 uint32_t fr_rows_first_of(const fr_rows *rows, uint32_t uid);
-fr_row *fr_rows_at(fr_rows *rows, uint32_t index);
+fr_row *fr_rows_at(const fr_rows *rows, uint32_t index);
 uint32_t fr_rows_count(const fr_rows *rows);
 uint64_t fr_rows_bytes(const fr_rows *rows);
 

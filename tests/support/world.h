@@ -164,7 +164,7 @@ static inline void world_save(world *w, uint64_t *seed)
     world_publish(w);
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
         if (w->ops[i] != NULL && (all || one_in(seed, 2))) {
-            assert_ok(w->ops[i]->checkpoint(w->views[i], w->log_count, NULL));
+            assert_ok(fr_view_checkpoint(w->ops[i], w->views[i], w->log_count, NULL));
         }
     }
     if (all) {

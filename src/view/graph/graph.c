@@ -26,7 +26,9 @@ struct fr_graph {
     edge_ids ids[FR_COUNT_OF(COLLECTIONS)];
     fr_digest digest;
     uint64_t seq;
-    uint64_t live; /* atomic */
+    fr_frozen frozen;
+    uint32_t frozen_rows; /* how many there were at that time */
+    uint64_t live;        /* atomic */
     fr_buffer row;
 };
 
@@ -313,19 +315,28 @@ static fr_status save_row(fr_graph *graph, fr_saver *saver, const fr_edge_row *r
 static fr_status save_rows(void *view, fr_saver *saver, fr_error *err)
 {
     fr_graph *graph = view;
-    for (uint32_t i = 0; i < fr_edges_count(graph->edges); i++) {
+    for (uint32_t i = 0; i < graph->frozen_rows; i++) {
         const fr_edge_row *row = fr_edges_at(graph->edges, i);
-        if (row->death == UINT64_MAX) {
+        if (fr_edge_row_lives(row, graph->frozen.seq)) {
             FR_TRY(save_row(graph, saver, row, err));
         }
     }
     return FR_OK;
 }
 
-static fr_status graph_checkpoint(void *view, uint64_t seq, fr_error *err)
+static fr_status graph_freeze(void *view, uint64_t seq, fr_error *err)
 {
     fr_graph *graph = view;
-    return fr_state_save(&graph->context, seq, &graph->digest, save_rows, graph, err);
+    (void)err;
+    graph->frozen = (fr_frozen){seq, graph->digest};
+    graph->frozen_rows = fr_edges_count(graph->edges);
+    return FR_OK;
+}
+
+static fr_status graph_write(void *view, fr_error *err)
+{
+    fr_graph *graph = view;
+    return fr_state_save(&graph->context, &graph->frozen, save_rows, graph, err);
 }
 
 static fr_status load_row(fr_graph *graph, fr_loader *loader, fr_error *err)
@@ -423,7 +434,8 @@ const fr_view_ops fr_graph_ops = {
     .close = graph_close,
     .apply = graph_apply,
     .publish = graph_publish,
-    .checkpoint = graph_checkpoint,
+    .freeze = graph_freeze,
+    .write = graph_write,
     .digest = graph_digest,
     .saved = fr_state_saved,
     .bytes = graph_bytes,

@@ -43,8 +43,10 @@ struct fr_identity {
     fr_dict *handles;
     fr_digest digest;
     uint64_t seq;
-    uint64_t accounts; /* atomic */
-    uint64_t bytes;    /* atomic */
+    fr_frozen frozen;
+    uint32_t frozen_end; /* uid_end at that time */
+    uint64_t accounts;   /* atomic */
+    uint64_t bytes;      /* atomic */
     fr_buffer row;
 };
 
@@ -297,12 +299,10 @@ static void identity_publish(void *view, uint64_t seq)
 
 enum { ROW_BYTES = 4 + 4 + 8 + 8 + 8 + 2, NO_STATUS = 0xff };
 
-static fr_status save_account(fr_identity *identity, fr_saver *saver, uint32_t uid, const cell *c,
-                              fr_error *err)
+static fr_status save_account(fr_identity *identity, fr_saver *saver, uint32_t uid,
+                              const version *status, const version *held, fr_error *err)
 {
     uint8_t row[ROW_BYTES] = {0};
-    const version *status = c->status == 0 ? NULL : version_at(identity, c->status);
-    const version *held = c->handle == 0 ? NULL : version_at(identity, c->handle);
     fr_slice handle =
         held == NULL ? (fr_slice){NULL, 0} : fr_dict_text(identity->handles, held->value);
     fr_store_u32le(row, uid);
@@ -319,21 +319,35 @@ static fr_status save_account(fr_identity *identity, fr_saver *saver, uint32_t u
 static fr_status save_all(void *view, fr_saver *saver, fr_error *err)
 {
     fr_identity *identity = view;
-    for (uint32_t uid = 0; uid < identity->uid_end; uid++) {
+    uint64_t seq = identity->frozen.seq;
+    for (uint32_t uid = 0; uid < identity->frozen_end; uid++) {
         const cell *c = cell_at(identity, uid);
         if (c == NULL) {
             uid |= PAGE_SIZE - 1;
-        } else if (c->status != 0 || c->handle != 0) {
-            FR_TRY(save_account(identity, saver, uid, c, err));
+            continue;
+        }
+        const version *status = as_of(identity, &c->status, seq);
+        const version *held = as_of(identity, &c->handle, seq);
+        if (status != NULL || held != NULL) {
+            FR_TRY(save_account(identity, saver, uid, status, held, err));
         }
     }
     return FR_OK;
 }
 
-static fr_status identity_checkpoint(void *view, uint64_t seq, fr_error *err)
+static fr_status identity_freeze(void *view, uint64_t seq, fr_error *err)
 {
     fr_identity *identity = view;
-    return fr_state_save(&identity->context, seq, &identity->digest, save_all, identity, err);
+    (void)err;
+    identity->frozen = (fr_frozen){seq, identity->digest};
+    identity->frozen_end = identity->uid_end;
+    return FR_OK;
+}
+
+static fr_status identity_write(void *view, fr_error *err)
+{
+    fr_identity *identity = view;
+    return fr_state_save(&identity->context, &identity->frozen, save_all, identity, err);
 }
 
 typedef struct {
@@ -508,7 +522,8 @@ const fr_view_ops fr_identity_ops = {
     .close = identity_close,
     .apply = identity_apply,
     .publish = identity_publish,
-    .checkpoint = identity_checkpoint,
+    .freeze = identity_freeze,
+    .write = identity_write,
     .digest = identity_digest,
     .saved = fr_state_saved,
     .bytes = identity_bytes,

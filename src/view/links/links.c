@@ -56,20 +56,35 @@ static void count_links(fr_links *links, int by)
                      __ATOMIC_RELAXED);
 }
 
+static fr_status step(fr_links_version *version, fr_target target, uint32_t source, fr_slice text,
+                      fr_link_op op, int active, int inactive, fr_error *err)
+{
+    uint32_t list = 0;
+    FR_TRY(fr_recent_list(version->recent, target, source, text, &list, err));
+    return fr_recent_step(version->recent, list, op, active, inactive, err);
+}
+
+/** The same in the version that a checkpoint prepares. */
+static fr_status step_both(fr_links *links, const fr_link *link, fr_slice text, fr_link_op op,
+                           int active, int inactive, fr_error *err)
+{
+    FR_TRY(step(links->current, link->target, link->source, text, op, active, inactive, err));
+    return links->next == NULL
+               ? FR_OK
+               : step(links->next, link->target, link->source, text, op, active, inactive, err);
+}
+
 static fr_status born(fr_links *links, const fr_fact *fact, size_t i, bool active, fr_error *err)
 {
     const fr_link *link = &fact->fresh[i];
-    fr_recent *recent = links->current->recent;
-    uint32_t list = 0;
-    FR_TRY(fr_recent_list(recent, link->target, link->source, fact->fresh_texts[i], &list, err));
-    fr_link_op step = {
+    fr_link_op op = {
         .seq = fact->event->seq,
         .rkey = fact->ref.rkey,
         .uid = fact->uid,
         .ordinal = link->arrival_ordinal,
         .kind = FR_LINK_BIRTH,
     };
-    FR_TRY(fr_recent_step(recent, list, step, active, !active, err));
+    FR_TRY(step_both(links, link, fact->fresh_texts[i], op, active, !active, err));
     fr_links_row(links, fact->ref, link->target, link->source, link->arrival_seq,
                  link->arrival_ordinal, &links->row);
     fr_digest_add(&links->digest, fr_buffer_view(&links->row));
@@ -78,25 +93,36 @@ static fr_status born(fr_links *links, const fr_fact *fact, size_t i, bool activ
     return FR_OK;
 }
 
-static fr_status died(fr_links *links, const fr_link *link, fr_ref record, uint64_t seq,
-                      bool active, fr_error *err)
+/** In one version: a kill of what its store has, the death of what is recent in it. */
+static fr_status died_in(fr_links_version *version, const fr_link *link, uint32_t uid, uint64_t seq,
+                         bool active, fr_error *err)
 {
-    fr_recent *recent = links->current->recent;
     uint32_t list = 0;
-    FR_TRY(fr_recent_list(recent, link->target, link->source, (fr_slice){NULL, 0}, &list, err));
-    fr_link_op step = {.seq = seq, .uid = record.uid, .kind = FR_LINK_COUNT};
-    if (link->arrival_seq <= links->current->base_seq) {
-        step.kind = FR_LINK_KILL;
-        step.rkey = link->arrival_seq;
-        step.ordinal = link->arrival_ordinal;
+    FR_TRY(fr_recent_list(version->recent, link->target, link->source, (fr_slice){NULL, 0}, &list,
+                          err));
+    fr_link_op op = {.seq = seq, .uid = uid, .kind = FR_LINK_COUNT};
+    if (link->arrival_seq <= version->base_seq) {
+        op.kind = FR_LINK_KILL;
+        op.rkey = link->arrival_seq;
+        op.ordinal = link->arrival_ordinal;
     } else {
-        fr_link_op *birth = fr_recent_birth(recent, list, link->arrival_seq, link->arrival_ordinal);
+        fr_link_op *birth =
+            fr_recent_birth(version->recent, list, link->arrival_seq, link->arrival_ordinal);
         if (birth == NULL) {
             return fr_fail(err, FR_CORRUPT, "links: a link to remove is not in its list");
         }
         __atomic_store_n(&birth->death, seq, __ATOMIC_RELEASE); /* pairs with fr_recent_death */
     }
-    FR_TRY(fr_recent_step(recent, list, step, -(int)active, -(int)!active, err));
+    return fr_recent_step(version->recent, list, op, -(int)active, -(int)!active, err);
+}
+
+static fr_status died(fr_links *links, const fr_link *link, fr_ref record, uint64_t seq,
+                      bool active, fr_error *err)
+{
+    FR_TRY(died_in(links->current, link, record.uid, seq, active, err));
+    if (links->next != NULL) {
+        FR_TRY(died_in(links->next, link, record.uid, seq, active, err));
+    }
     fr_links_row(links, record, link->target, link->source, link->arrival_seq,
                  link->arrival_ordinal, &links->row);
     fr_digest_subtract(&links->digest, fr_buffer_view(&links->row));
@@ -148,11 +174,8 @@ typedef struct {
 static fr_status recount(fr_links *links, const fr_link *link, uint32_t uid, uint64_t seq,
                          bool active, fr_error *err)
 {
-    uint32_t list = 0;
-    fr_recent *recent = links->current->recent;
-    FR_TRY(fr_recent_list(recent, link->target, link->source, (fr_slice){NULL, 0}, &list, err));
-    fr_link_op step = {.seq = seq, .uid = uid, .kind = FR_LINK_COUNT};
-    return fr_recent_step(recent, list, step, active ? 1 : -1, active ? -1 : 1, err);
+    fr_link_op op = {.seq = seq, .uid = uid, .kind = FR_LINK_COUNT};
+    return step_both(links, link, (fr_slice){NULL, 0}, op, active ? 1 : -1, active ? -1 : 1, err);
 }
 
 static fr_status change_record(void *context, fr_ref ref, uint64_t seq, uint64_t rev,
@@ -216,6 +239,7 @@ void fr_links_note_bytes(fr_links *links)
 {
     uint64_t bytes =
         fr_recent_bytes(links->current->recent) + links->linked_words * sizeof *links->linked;
+    bytes += links->next == NULL ? 0 : fr_recent_bytes(links->next->recent);
     __atomic_store_n(&links->bytes, bytes, __ATOMIC_RELAXED);
 }
 
@@ -242,12 +266,10 @@ static void links_publish(void *view, uint64_t seq)
     fr_links *links = view;
     /* pairs with fr_links_pin_take */
     __atomic_store_n(&links->current->published_seq, seq, __ATOMIC_RELEASE);
+    if (links->next != NULL) {
+        links->next->published_seq = seq; /* nobody sees it yet */
+    }
     fr_top_publish(links->top);
-}
-
-static fr_status links_checkpoint(void *view, uint64_t seq, fr_error *err)
-{
-    return fr_links_save(view, seq, err);
 }
 
 static fr_status links_digest(void *view, bool deep, fr_digest *out, fr_error *err)
@@ -282,8 +304,6 @@ fr_status fr_links_version_new(fr_links_version **out, fr_links *links, uint64_t
     version->published_seq = base_seq;
     fr_status status = fr_recent_new(&version->recent, err);
     status = status == FR_OK ? fr_stored_counts_new(&version->stored, err) : status;
-    status =
-        status == FR_OK ? fr_store_snapshot_new(&version->snapshot, links->store, err) : status;
     if (status != FR_OK) {
         fr_links_version_unref(version);
         return status;
@@ -292,13 +312,20 @@ fr_status fr_links_version_new(fr_links_version **out, fr_links *links, uint64_t
     return FR_OK;
 }
 
+fr_status fr_links_version_snapshot(fr_links_version *version, fr_error *err)
+{
+    return fr_store_snapshot_new(&version->snapshot, version->store, err);
+}
+
 void fr_links_version_unref(void *pointer)
 {
     fr_links_version *version = pointer;
     if (version != NULL && __atomic_sub_fetch(&version->refs, 1, __ATOMIC_ACQ_REL) == 0) {
         fr_recent_free(version->recent);
         fr_stored_counts_free(version->stored);
-        fr_store_snapshot_free(version->snapshot);
+        if (version->snapshot != NULL) {
+            fr_store_snapshot_free(version->snapshot);
+        }
         free(version);
     }
 }
@@ -310,6 +337,7 @@ static void links_close(void *view)
         return;
     }
     fr_rcu_barrier(); /* versions that were replaced hold snapshots of the store */
+    fr_links_settle(links, false);
     fr_links_version_unref(links->current);
     fr_store_close(links->store);
     fr_top_free(links->top);
@@ -346,6 +374,7 @@ static fr_status links_open(void **view, const fr_view_context *context, uint64_
     status = status == FR_OK ? fr_links_load(links, err) : status;
     status =
         status == FR_OK ? fr_links_version_new(&links->current, links, links->seq, err) : status;
+    status = status == FR_OK ? fr_links_version_snapshot(links->current, err) : status;
     if (status != FR_OK) {
         links_close(links);
         return status;
@@ -377,7 +406,9 @@ const fr_view_ops fr_links_ops = {
     .close = links_close,
     .apply = links_apply,
     .publish = links_publish,
-    .checkpoint = links_checkpoint,
+    .freeze = fr_links_freeze,
+    .write = fr_links_write,
+    .settle = fr_links_settle,
     .digest = links_digest,
     .saved = links_saved,
     .bytes = links_bytes,

@@ -12,7 +12,7 @@
 typedef struct {
     fr_recent *recent;
     fr_store *store;
-    fr_store_snapshot *snapshot;
+    fr_store_snapshot *snapshot; /* NULL in a version that waits for its run to be written */
     fr_stored_counts *stored;
     uint64_t base_seq;      /* everything up to here is in the store */
     uint64_t published_seq; /* atomic */
@@ -24,11 +24,27 @@ typedef struct {
     uint64_t dids, targetables_stored, linking_records, links;
 } fr_links_totals;
 
+/** What a checkpoint writes while the writer goes on: the steps of `current` up to a sequence. */
+typedef struct {
+    fr_frozen at;
+    fr_links_totals totals;
+    uint32_t lists;       /* of the recent part, at that time */
+    uint64_t fresh_lists; /* of them, not in the store before: counted by write */
+    uint32_t *pages;      /* of account bits that changed */
+    uint64_t *words;      /* their bits, FR_LINKED_PAGE_WORDS each */
+    size_t page_count;
+    bool loaded; /* the run is in the store */
+} fr_links_frozen;
+
 struct fr_links {
     fr_view_context context;
     const fr_identity *identity;
     fr_store *store;
     fr_links_version *current; /* rcu */
+    /* owned(writer): begun by freeze over what will be stored, fed beside `current`, and in its
+     * place once the run is written; NULL: no checkpoint is under way */
+    fr_links_version *next;
+    fr_links_frozen frozen;
     fr_links_totals totals;    /* fields atomic: written by the writer, read by anyone */
     fr_digest digest;
     uint64_t seq;     /* applied */
@@ -63,12 +79,15 @@ void fr_links_entry_key(fr_target target, uint32_t source, uint64_t seq, uint16_
 void fr_links_note_bytes(fr_links *links);
 FR_MUST_USE fr_status fr_links_version_new(fr_links_version **out, fr_links *links,
                                            uint64_t base_seq, fr_error *err);
+FR_MUST_USE fr_status fr_links_version_snapshot(fr_links_version *version, fr_error *err);
 void fr_links_version_unref(void *version);
 
 /** One logical row of the digest. */
 void fr_links_row(const fr_links *links, fr_ref record, fr_target target, uint32_t source,
                   uint64_t seq, uint16_t ordinal, fr_buffer *out);
-FR_MUST_USE fr_status fr_links_save(fr_links *links, uint64_t seq, fr_error *err);
+FR_MUST_USE fr_status fr_links_freeze(void *view, uint64_t seq, fr_error *err);
+FR_MUST_USE fr_status fr_links_write(void *view, fr_error *err);
+void fr_links_settle(void *view, bool written);
 FR_MUST_USE fr_status fr_links_load(fr_links *links, fr_error *err);
 FR_MUST_USE fr_status fr_links_deep_digest(fr_links *links, fr_digest *out, fr_error *err);
 FR_MUST_USE fr_status fr_links_meta(fr_store *store, uint64_t *seq, fr_digest *digest,

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// A checkpoint turns the recent part into one sorted run: entries (births that live, deaths of
-// stored ones), counters as sums, meta with watermark and digest, texts, account bits; all visible,
-// and durable, in one step. Then a new recent part begins over a new snapshot; readers of the old
-// pair keep it until they let go.
+// A checkpoint turns the recent part as of sequence S into one sorted run: entries (births that
+// live, deaths of stored ones), counters as sums, meta with watermark and digest, texts, account
+// bits; durable in one step. It is written beside the writer, which meanwhile feeds the recent part
+// that begins at S too (links.c); then that one takes over, above a new snapshot. Readers of the
+// old pair keep it until they let go.
 #include "links.h"
 
 #include <fr/sort.h>
@@ -37,10 +38,9 @@ static int by_source(const void *a, const void *b)
 }
 
 /** Indexes of all lists by (target, source); in index: source << 32 | list. */
-static fr_status sorted_lists(const fr_recent *recent, fr_sort_key **out, size_t *count_out,
+static fr_status sorted_lists(const fr_recent *recent, size_t count, fr_sort_key **out,
                               fr_error *err)
 {
-    size_t count = fr_recent_list_count(recent);
     fr_sort_key *keys = malloc((2 * count + 1) * sizeof *keys);
     if (keys == NULL) {
         return fr_fail(err, FR_NOMEM, "links: save");
@@ -61,7 +61,6 @@ static fr_status sorted_lists(const fr_recent *recent, fr_sort_key **out, size_t
         from = to;
     }
     *out = keys;
-    *count_out = count;
     return FR_OK;
 }
 
@@ -82,18 +81,38 @@ static int newest_first(const void *a, const void *b)
     return (left->ordinal < right->ordinal) - (left->ordinal > right->ordinal);
 }
 
-static fr_status save_kills(fr_store_load *load, const fr_recent *recent, const fr_link_list *list,
+/** One run: of the steps up to a sequence. */
+typedef struct {
+    const fr_links *links;
+    const fr_links_frozen *frozen;
+    const fr_recent *recent;
+    fr_store_load *load;
+    fr_sort_key *keys; /* lists in key order */
+    size_t count;
+} run;
+
+/** The newest step of the list that belongs to the run. */
+static uint32_t newest_step(const run *r, const fr_link_list *list)
+{
+    uint32_t i = fr_recent_head(list);
+    while (i != FR_RECENT_NONE && fr_recent_op_at(r->recent, i)->seq > r->frozen->at.seq) {
+        i = fr_recent_op_at(r->recent, i)->prev;
+    }
+    return i;
+}
+
+static fr_status save_kills(const run *r, const fr_link_list *list, uint32_t newest, size_t count,
                             fr_error *err)
 {
-    arrival *kills = malloc(list->kills * sizeof *kills);
+    arrival *kills = malloc(count * sizeof *kills);
     if (kills == NULL) {
         return fr_fail(err, FR_NOMEM, "links: save");
     }
-    size_t count = 0;
-    for (uint32_t i = list->head; i != FR_RECENT_NONE; i = fr_recent_op_at(recent, i)->prev) {
-        const fr_link_op *op = fr_recent_op_at(recent, i);
+    size_t at = 0;
+    for (uint32_t i = newest; i != FR_RECENT_NONE; i = fr_recent_op_at(r->recent, i)->prev) {
+        const fr_link_op *op = fr_recent_op_at(r->recent, i);
         if (op->kind == FR_LINK_KILL) {
-            kills[count++] = (arrival){op->rkey, op->ordinal};
+            kills[at++] = (arrival){op->rkey, op->ordinal};
         }
     }
     qsort(kills, count, sizeof *kills, newest_first);
@@ -101,7 +120,7 @@ static fr_status save_kills(fr_store_load *load, const fr_recent *recent, const 
     for (size_t i = 0; i < count && status == FR_OK; i++) {
         uint8_t key[FR_LINK_ENTRY_KEY_BYTES];
         fr_links_entry_key(list->target, list->source, kills[i].seq, kills[i].ordinal, key);
-        status = fr_store_load_delete(load, fr_slice_of(key, sizeof key), err);
+        status = fr_store_load_delete(r->load, fr_slice_of(key, sizeof key), err);
     }
     free(kills);
     return status;
@@ -109,13 +128,15 @@ static fr_status save_kills(fr_store_load *load, const fr_recent *recent, const 
 
 /** Births are newer than everything stored, so the list's own order, then its kills, is key
  *  order. */
-static fr_status save_entries(fr_store_load *load, const fr_recent *recent,
-                              const fr_link_list *list, fr_error *err)
+static fr_status save_entries(const run *r, const fr_link_list *list, fr_error *err)
 {
-    for (uint32_t i = list->head; i != FR_RECENT_NONE;) {
-        const fr_link_op *op = fr_recent_op_at(recent, i);
+    uint32_t newest = newest_step(r, list);
+    size_t kills = 0;
+    for (uint32_t i = newest; i != FR_RECENT_NONE;) {
+        const fr_link_op *op = fr_recent_op_at(r->recent, i);
         i = op->prev;
-        if (op->kind != FR_LINK_BIRTH || op->death != UINT64_MAX) {
+        kills += op->kind == FR_LINK_KILL;
+        if (op->kind != FR_LINK_BIRTH || fr_recent_death(op) <= r->frozen->at.seq) {
             continue;
         }
         uint8_t key[FR_LINK_ENTRY_KEY_BYTES];
@@ -123,37 +144,38 @@ static fr_status save_entries(fr_store_load *load, const fr_recent *recent,
         fr_links_entry_key(list->target, list->source, op->seq, op->ordinal, key);
         fr_store_u32le(value, op->uid);
         fr_store_u64le(value + 4, op->rkey);
-        FR_TRY(fr_store_load_put(load, fr_slice_of(key, sizeof key),
+        FR_TRY(fr_store_load_put(r->load, fr_slice_of(key, sizeof key),
                                  fr_slice_of(value, sizeof value), err));
     }
-    return list->kills == 0 ? FR_OK : save_kills(load, recent, list, err);
+    return kills == 0 ? FR_OK : save_kills(r, list, newest, kills, err);
 }
 
-static fr_status save_counters(fr_store_load *load, const fr_recent *recent,
-                               const fr_link_list *list, fr_error *err)
+static fr_status save_counters(const run *r, const fr_link_list *list, fr_error *err)
 {
-    if (list->head == FR_RECENT_NONE) {
+    uint32_t newest = newest_step(r, list);
+    if (newest == FR_RECENT_NONE) {
         return FR_OK;
     }
     uint8_t key[FR_LINK_HEAD_KEY_BYTES];
-    const fr_link_op *last = fr_recent_op_at(recent, list->head);
+    const fr_link_op *last = fr_recent_op_at(r->recent, newest);
     int64_t counters[2] = {last->active, last->inactive};
     fr_links_list_key('h', list->target, list->source, key);
-    return fr_store_load_sum(load, fr_slice_of(key, sizeof key), counters, 2, err);
+    return fr_store_load_sum(r->load, fr_slice_of(key, sizeof key), counters, 2, err);
 }
 
-static fr_status save_meta(fr_links *links, fr_store_load *load, uint64_t seq, fr_error *err)
+static fr_status save_meta(const run *r, fr_error *err)
 {
     uint8_t meta[META_BYTES];
+    const fr_links_frozen *frozen = r->frozen;
     fr_store_u32le(meta, META_VERSION);
-    fr_store_u64le(meta + 4, seq);
-    fr_store_u64le(meta + 12, links->digest.lo);
-    fr_store_u64le(meta + 20, links->digest.hi);
-    fr_store_u64le(meta + 28, links->totals.dids);
-    fr_store_u64le(meta + 36, links->totals.targetables_stored);
-    fr_store_u64le(meta + 44, links->totals.linking_records);
-    fr_store_u64le(meta + 52, links->totals.links);
-    return fr_store_load_put(load, FR_SLICE("m"), fr_slice_of(meta, sizeof meta), err);
+    fr_store_u64le(meta + 4, frozen->at.seq);
+    fr_store_u64le(meta + 12, frozen->at.digest.lo);
+    fr_store_u64le(meta + 20, frozen->at.digest.hi);
+    fr_store_u64le(meta + 28, frozen->totals.dids);
+    fr_store_u64le(meta + 36, frozen->totals.targetables_stored + frozen->fresh_lists);
+    fr_store_u64le(meta + 44, frozen->totals.linking_records);
+    fr_store_u64le(meta + 52, frozen->totals.links);
+    return fr_store_load_put(r->load, FR_SLICE("m"), fr_slice_of(meta, sizeof meta), err);
 }
 
 static fr_status save_text(fr_store_load *load, const fr_link_list *list, fr_error *err)
@@ -165,36 +187,32 @@ static fr_status save_text(fr_store_load *load, const fr_link_list *list, fr_err
                              fr_slice_of(list->text, list->text_size), err);
 }
 
-static fr_status save_linked(fr_links *links, fr_store_load *load, fr_error *err)
+static fr_status save_linked(const run *r, fr_error *err)
 {
-    for (size_t page = 0; page < links->linked_words / FR_LINKED_PAGE_WORDS; page++) {
-        if (links->linked_touched[page]) {
-            uint8_t key[5] = {'u'};
-            fr_store_u32be(key + 1, (uint32_t)page);
-            const uint64_t *words = links->linked + page * FR_LINKED_PAGE_WORDS;
-            FR_TRY(fr_store_load_put(load, fr_slice_of(key, sizeof key),
-                                     fr_slice_of(words, FR_LINKED_PAGE_WORDS * sizeof *words),
-                                     err));
-        }
+    for (size_t i = 0; i < r->frozen->page_count; i++) {
+        uint8_t key[5] = {'u'};
+        fr_store_u32be(key + 1, r->frozen->pages[i]);
+        fr_slice words = fr_slice_of(r->frozen->words + i * FR_LINKED_PAGE_WORDS,
+                                     FR_LINKED_PAGE_WORDS * sizeof(uint64_t));
+        FR_TRY(fr_store_load_put(r->load, fr_slice_of(key, sizeof key), words, err));
     }
     return FR_OK;
 }
 
 /** How many of the lists are not in the store yet: one filter probe each. */
-static fr_status count_new_lists(fr_links *links, const fr_sort_key *keys, size_t count,
-                                 uint64_t *fresh, fr_error *err)
+static fr_status count_new_lists(const run *r, uint64_t *fresh, fr_error *err)
 {
-    const fr_links_version *version = links->current;
+    const fr_links_version *version = r->links->current;
     fr_buffer value;
     fr_buffer_init(&value, 4096);
     fr_status status = FR_OK;
     *fresh = 0;
-    for (size_t i = 0; i < count && status == FR_OK; i++) {
-        const fr_link_list *list = fr_recent_list_at(version->recent, (uint32_t)keys[i].index);
+    for (size_t i = 0; i < r->count && status == FR_OK; i++) {
+        const fr_link_list *list = fr_recent_list_at(r->recent, (uint32_t)r->keys[i].index);
         uint8_t key[FR_LINK_HEAD_KEY_BYTES];
         fr_links_list_key('h', list->target, list->source, key);
         status = version->base_seq == 0 ? FR_NOT_FOUND
-                                        : fr_store_get(links->store, version->snapshot,
+                                        : fr_store_get(version->store, version->snapshot,
                                                        fr_slice_of(key, sizeof key), &value, err);
         *fresh += status == FR_NOT_FOUND;
         status = status == FR_NOT_FOUND ? FR_OK : status;
@@ -205,92 +223,169 @@ static fr_status count_new_lists(fr_links *links, const fr_sort_key *keys, size_
 
 /** The list at a place in key order. Lists and their steps lie in order of arrival, so each would
  *  be a cache miss: those a little ahead are asked for. */
-static const fr_link_list *list_in_order(const fr_recent *recent, const fr_sort_key *keys,
-                                         size_t count, size_t i)
+static const fr_link_list *list_in_order(const run *r, size_t i)
 {
     enum { LIST_AHEAD = 16, STEP_AHEAD = 8 };
-    if (i + LIST_AHEAD < count) {
-        __builtin_prefetch(fr_recent_list_at(recent, (uint32_t)keys[i + LIST_AHEAD].index));
+    if (i + LIST_AHEAD < r->count) {
+        __builtin_prefetch(fr_recent_list_at(r->recent, (uint32_t)r->keys[i + LIST_AHEAD].index));
     }
-    if (i + STEP_AHEAD < count) {
-        const fr_link_list *soon = fr_recent_list_at(recent, (uint32_t)keys[i + STEP_AHEAD].index);
-        if (soon->head != FR_RECENT_NONE) {
-            __builtin_prefetch(fr_recent_op_at(recent, soon->head));
+    if (i + STEP_AHEAD < r->count) {
+        const fr_link_list *soon =
+            fr_recent_list_at(r->recent, (uint32_t)r->keys[i + STEP_AHEAD].index);
+        uint32_t head = fr_recent_head(soon);
+        if (head != FR_RECENT_NONE) {
+            __builtin_prefetch(fr_recent_op_at(r->recent, head));
         }
     }
-    return fr_recent_list_at(recent, (uint32_t)keys[i].index);
+    return fr_recent_list_at(r->recent, (uint32_t)r->keys[i].index);
 }
 
-static fr_status save_all(fr_links *links, fr_store_load *load, const fr_sort_key *keys,
-                          size_t count, uint64_t seq, fr_error *err)
+static fr_status save_texts(const run *r, fr_error *err)
 {
-    const fr_recent *recent = links->current->recent;
-    for (size_t i = 0; i < count; i++) {
-        FR_TRY(save_entries(load, recent, list_in_order(recent, keys, count, i), err));
-    }
-    for (size_t i = 0; i < count; i++) {
-        FR_TRY(save_counters(load, recent, list_in_order(recent, keys, count, i), err));
-    }
-    FR_TRY(save_meta(links, load, seq, err));
+    const fr_sort_key *keys = r->keys;
     size_t texts = 0; /* hashed targets, which alone have one, sort last */
-    while (texts < count && keys[texts].hi >> 63 == 0) {
+    while (texts < r->count && keys[texts].hi >> 63 == 0) {
         texts++;
     }
-    for (size_t i = texts; i < count; i++) {
-        const fr_link_list *list = fr_recent_list_at(recent, (uint32_t)keys[i].index);
+    for (size_t i = texts; i < r->count; i++) {
+        const fr_link_list *list = fr_recent_list_at(r->recent, (uint32_t)keys[i].index);
         bool again = i != 0 && keys[i].hi == keys[i - 1].hi && keys[i].lo == keys[i - 1].lo;
-        while (list->text == NULL && again == false && i + 1 < count &&
+        while (list->text == NULL && again == false && i + 1 < r->count &&
                keys[i + 1].hi == keys[i].hi && keys[i + 1].lo == keys[i].lo) {
             /* any list of the target knows the text */
-            list = fr_recent_list_at(recent, (uint32_t)keys[++i].index);
+            list = fr_recent_list_at(r->recent, (uint32_t)keys[++i].index);
         }
         if (list->text != NULL && !again) {
-            FR_TRY(save_text(load, list, err));
+            FR_TRY(save_text(r->load, list, err));
         }
     }
-    return save_linked(links, load, err);
+    return FR_OK;
 }
 
-fr_status fr_links_save(fr_links *links, uint64_t seq, fr_error *err)
+static fr_status save_all(const run *r, fr_error *err)
 {
-    fr_links_version *old = links->current;
-    if (links->context.dir == NULL || links->context.read_only || seq == old->base_seq) {
+    for (size_t i = 0; i < r->count; i++) {
+        FR_TRY(save_entries(r, list_in_order(r, i), err));
+    }
+    for (size_t i = 0; i < r->count; i++) {
+        FR_TRY(save_counters(r, list_in_order(r, i), err));
+    }
+    FR_TRY(save_meta(r, err));
+    FR_TRY(save_texts(r, err));
+    return save_linked(r, err);
+}
+
+/* ---- the three steps ------------------------------------------------------------------------- */
+
+static void forget_frozen(fr_links *links)
+{
+    free(links->frozen.pages);
+    free(links->frozen.words);
+    links->frozen = (fr_links_frozen){0};
+}
+
+/** Copies the pages of account bits that changed. */
+static fr_status freeze_linked(fr_links *links, fr_error *err)
+{
+    fr_links_frozen *frozen = &links->frozen;
+    size_t pages = links->linked_words / FR_LINKED_PAGE_WORDS;
+    size_t count = 0;
+    for (size_t page = 0; page < pages; page++) {
+        count += links->linked_touched[page];
+    }
+    frozen->pages = malloc((count + 1) * sizeof *frozen->pages);
+    frozen->words = malloc((count + 1) * FR_LINKED_PAGE_WORDS * sizeof *frozen->words);
+    if (frozen->pages == NULL || frozen->words == NULL) {
+        return fr_fail(err, FR_NOMEM, "links: save");
+    }
+    for (size_t page = 0; page < pages; page++) {
+        if (links->linked_touched[page]) {
+            memcpy(frozen->words + frozen->page_count * FR_LINKED_PAGE_WORDS,
+                   links->linked + page * FR_LINKED_PAGE_WORDS,
+                   FR_LINKED_PAGE_WORDS * sizeof *links->linked);
+            frozen->pages[frozen->page_count++] = (uint32_t)page;
+            links->linked_touched[page] = 0;
+        }
+    }
+    return FR_OK;
+}
+
+fr_status fr_links_freeze(void *view, uint64_t seq, fr_error *err)
+{
+    fr_links *links = view;
+    if (links->context.dir == NULL || links->context.read_only || seq == links->current->base_seq) {
         return FR_OK;
     }
     if (links->saved_ahead) { /* a second load of the same steps would count them twice */
         return fr_fail(err, FR_NOMEM, "links: no memory for a new recent part: reopen to save");
     }
-    fr_sort_key *keys = NULL;
-    size_t count = 0;
-    uint64_t fresh_lists = 0;
-    fr_store_load *load = NULL;
-    FR_TRY(sorted_lists(old->recent, &keys, &count, err));
-    fr_status status = count_new_lists(links, keys, count, &fresh_lists, err);
-    status = status == FR_OK ? fr_store_load_begin(&load, links->store, err) : status;
-    uint64_t stored = links->totals.targetables_stored;
-    __atomic_store_n(&links->totals.targetables_stored, stored + fresh_lists, __ATOMIC_RELAXED);
-    status = status == FR_OK ? save_all(links, load, keys, count, seq, err) : status;
-    free(keys);
-    if (status == FR_OK) {
-        status = fr_store_load_commit(load, err);
-    } else {
-        fr_store_load_abort(load);
-    }
+    links->frozen = (fr_links_frozen){
+        .at = {seq, links->digest},
+        .totals = links->totals,
+        .lists = fr_recent_list_count(links->current->recent),
+    };
+    fr_links_version *next = NULL;
+    fr_status status = fr_links_version_new(&next, links, seq, err);
+    status = status == FR_OK ? freeze_linked(links, err) : status;
     if (status != FR_OK) {
-        __atomic_store_n(&links->totals.targetables_stored, stored, __ATOMIC_RELAXED);
+        fr_links_version_unref(next);
+        forget_frozen(links);
         return status;
     }
-    if (links->linked_words != 0) {
-        memset(links->linked_touched, 0, links->linked_words / FR_LINKED_PAGE_WORDS);
-    }
-    fr_links_version *fresh = NULL;
-    links->saved_ahead = true;
-    FR_TRY(fr_links_version_new(&fresh, links, seq, err));
-    links->saved_ahead = false;
-    fr_rcu_store(&links->current, fresh);
-    fr_rcu_retire(old, fr_links_version_unref);
-    fr_links_note_bytes(links);
+    links->next = next;
     return FR_OK;
+}
+
+fr_status fr_links_write(void *view, fr_error *err)
+{
+    fr_links *links = view;
+    if (links->next == NULL) { /* nothing was frozen */
+        return FR_OK;
+    }
+    run r = {.links = links,
+             .frozen = &links->frozen,
+             .recent = links->current->recent,
+             .count = links->frozen.lists};
+    FR_TRY(sorted_lists(r.recent, r.count, &r.keys, err));
+    fr_status status = count_new_lists(&r, &links->frozen.fresh_lists, err);
+    status = status == FR_OK ? fr_store_load_begin(&r.load, links->store, err) : status;
+    if (status == FR_OK) {
+        status = save_all(&r, err);
+        if (status == FR_OK) {
+            status = fr_store_load_commit(r.load, err);
+        } else {
+            fr_store_load_abort(r.load);
+        }
+    }
+    free(r.keys);
+    FR_TRY(status);
+    links->frozen.loaded = true;
+    return fr_links_version_snapshot(links->next, err);
+}
+
+void fr_links_settle(void *view, bool written)
+{
+    fr_links *links = view;
+    fr_links_version *old = links->current;
+    if (links->next == NULL) {
+        return;
+    }
+    if (written) {
+        __atomic_store_n(&links->totals.targetables_stored,
+                         links->totals.targetables_stored + links->frozen.fresh_lists,
+                         __ATOMIC_RELAXED);
+        fr_rcu_store(&links->current, links->next);
+        fr_rcu_retire(old, fr_links_version_unref);
+    } else {
+        for (size_t i = 0; i < links->frozen.page_count; i++) {
+            links->linked_touched[links->frozen.pages[i]] = 1;
+        }
+        links->saved_ahead = links->frozen.loaded;
+        fr_links_version_unref(links->next);
+    }
+    links->next = NULL;
+    forget_frozen(links);
+    fr_links_note_bytes(links);
 }
 
 /* ---- loading --------------------------------------------------------------------------------- */

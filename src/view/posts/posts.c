@@ -426,13 +426,6 @@ static void posts_publish(void *view, uint64_t seq)
     (void)seq;
 }
 
-static fr_status posts_checkpoint(void *view, uint64_t seq, fr_error *err)
-{
-    fr_posts *posts = view;
-    bool scratch = posts->context.dir == NULL || posts->context.read_only;
-    return scratch ? FR_OK : fr_posts_save(posts, seq, err);
-}
-
 static uint64_t posts_bytes(void *view)
 {
     const fr_posts *posts = view;
@@ -510,7 +503,8 @@ const fr_view_ops fr_posts_ops = {
     .close = posts_close,
     .apply = posts_apply,
     .publish = posts_publish,
-    .checkpoint = posts_checkpoint,
+    .freeze = fr_posts_freeze,
+    .write = fr_posts_write,
     .digest = fr_posts_digest,
     .saved = fr_posts_saved,
     .bytes = posts_bytes,

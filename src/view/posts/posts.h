@@ -17,6 +17,14 @@ typedef struct fr_posts_floors {
     fr_posts_floor at[];
 } fr_posts_floors;
 
+/** The state that a checkpoint writes while the writer goes on. */
+typedef struct {
+    fr_frozen at;
+    uint32_t end; /* rows below it */
+    uint32_t post_id, repost_id;
+    uint64_t floor_ms, newest_ms;
+} fr_posts_frozen;
+
 struct fr_posts {
     fr_view_context context;
     const fr_identity *identity;
@@ -29,6 +37,7 @@ struct fr_posts {
     uint32_t post_id, repost_id; /* collections, 0: not known yet */
     uint32_t subject_source;     /* ".subject.uri" of reposts */
     fr_digest digest;
+    fr_posts_frozen frozen;
     fr_json *json;
     fr_buffer row_text;
     fr_posts_counts counts; /* each field atomic */
@@ -41,7 +50,8 @@ FR_MUST_USE fr_status fr_posts_set_floor(fr_posts *posts, uint64_t seq, uint64_t
 /** Adds the row to the sum, or takes it out. */
 void fr_posts_sum(fr_posts *posts, uint32_t row, bool more, fr_digest *digest);
 
-FR_MUST_USE fr_status fr_posts_save(fr_posts *posts, uint64_t seq, fr_error *err);
+FR_MUST_USE fr_status fr_posts_freeze(void *view, uint64_t seq, fr_error *err);
+FR_MUST_USE fr_status fr_posts_write(void *view, fr_error *err);
 /** FR_NOT_FOUND when there is nothing, or what there is was made with another retention. */
 FR_MUST_USE fr_status fr_posts_load(fr_posts *posts, fr_error *err);
 FR_MUST_USE fr_status fr_posts_saved(const fr_view_context *context, fr_digest *out, uint64_t *seq,

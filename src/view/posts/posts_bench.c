@@ -219,7 +219,7 @@ static void read_newest(bench *b)
 static void save_and_restore(bench *b, const char *dir)
 {
     uint64_t start_ns = fr_os_monotonic_ns(b->os);
-    must(fr_posts_ops.checkpoint(b->views[FR_VIEW_POSTS], b->seq, NULL));
+    must(fr_view_checkpoint(&fr_posts_ops, b->views[FR_VIEW_POSTS], b->seq, NULL));
     printf("save      %6.2f s\n", seconds_since(b, start_ns));
     fr_posts_ops.close(b->views[FR_VIEW_POSTS]);
     start_ns = fr_os_monotonic_ns(b->os);

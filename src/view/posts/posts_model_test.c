@@ -313,7 +313,7 @@ static void restart_step(model *m)
     fr_digest saved;
     uint64_t saved_seq = 0;
     uint64_t live = fr_posts_count(posts_of(&m->w));
-    assert_ok(fr_posts_ops.checkpoint(m->w.views[FR_VIEW_POSTS], m->w.seq, NULL));
+    assert_ok(fr_view_checkpoint(&fr_posts_ops, m->w.views[FR_VIEW_POSTS], m->w.seq, NULL));
     assert_ok(fr_posts_ops.saved(&context, &saved, &saved_seq, NULL));
     assert_true(saved_seq == m->w.seq && saved.lo == before.lo && saved.hi == before.hi);
     fr_posts_ops.close(m->w.views[FR_VIEW_POSTS]);

@@ -373,7 +373,7 @@ static void test_long_chains(void **state)
         }
         uint64_t left = ROWS - (ROWS + 2) / 3;
         check_pages(&w, left);
-        assert_ok(fr_posts_ops.checkpoint(w.views[FR_VIEW_POSTS], w.seq, NULL));
+        assert_ok(fr_view_checkpoint(&fr_posts_ops, w.views[FR_VIEW_POSTS], w.seq, NULL));
         fr_posts_ops.close(w.views[FR_VIEW_POSTS]);
         assert_int_equal(open_posts(&w), w.seq);
         check_chain(&w, uid_of(&w, A), left);
@@ -415,7 +415,7 @@ static void test_holes_in_the_numbers(void **state)
         assert_int_equal(page[5].key.sort_ms, NOW_MS - 6);
         assert_int_equal(page[5].seq, 5 + (UINT64_C(2) << 33));
         (void)checked_digest(&w);
-        assert_ok(fr_posts_ops.checkpoint(w.views[FR_VIEW_POSTS], w.seq, NULL));
+        assert_ok(fr_view_checkpoint(&fr_posts_ops, w.views[FR_VIEW_POSTS], w.seq, NULL));
         fr_posts_ops.close(w.views[FR_VIEW_POSTS]);
         assert_int_equal(open_posts(&w), w.seq);
     }
@@ -454,11 +454,11 @@ static void test_a_failing_checkpoint_leaves_the_old(void **state)
         assert_ok(fr_os_sync_dir(os, "/", NULL)); /* the folder itself is the engine's to keep */
         fr_digest first = checked_digest(&w);
         uint64_t first_seq = w.seq;
-        assert_ok(fr_posts_ops.checkpoint(w.views[FR_VIEW_POSTS], w.seq, NULL));
+        assert_ok(fr_view_checkpoint(&fr_posts_ops, w.views[FR_VIEW_POSTS], w.seq, NULL));
         fill_world(&w, 10, 20);
         fr_digest second = checked_digest(&w);
         fr_sim_set_faults(os, n, 1);
-        failed = fr_posts_ops.checkpoint(w.views[FR_VIEW_POSTS], w.seq, NULL) != FR_OK;
+        failed = fr_view_checkpoint(&fr_posts_ops, w.views[FR_VIEW_POSTS], w.seq, NULL) != FR_OK;
         fr_sim_set_faults(os, UINT64_MAX, 0);
         fr_posts_ops.close(w.views[FR_VIEW_POSTS]);
         fr_sim_crash(os);
@@ -509,7 +509,7 @@ static void test_a_wrong_checkpoint_is_refused(void **state)
     assert_ok(fr_sim_new(&os, &options, NULL));
     open_world(&w, os, "/posts", 0);
     fill_world(&w, 0, 8);
-    assert_ok(fr_posts_ops.checkpoint(w.views[FR_VIEW_POSTS], w.seq, NULL));
+    assert_ok(fr_view_checkpoint(&fr_posts_ops, w.views[FR_VIEW_POSTS], w.seq, NULL));
     fr_loader *loader = NULL;
     fr_digest digest;
     uint64_t seq = 0;
@@ -549,7 +549,7 @@ static void test_another_retention_starts_over(void **state)
     fr_posts_counts counts;
     fr_posts_counters(posts_of(&w), &counts);
     assert_int_equal(counts.too_old, 1);
-    assert_ok(fr_posts_ops.checkpoint(w.views[FR_VIEW_POSTS], w.seq, NULL));
+    assert_ok(fr_view_checkpoint(&fr_posts_ops, w.views[FR_VIEW_POSTS], w.seq, NULL));
     fr_posts_ops.close(w.views[FR_VIEW_POSTS]);
     w.retention_s = 0;
     assert_int_equal(open_posts(&w), 0);

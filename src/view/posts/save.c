@@ -95,37 +95,60 @@ fr_status fr_posts_digest(void *view, bool deep, fr_digest *out, fr_error *err)
 
 /* ---- saving ---------------------------------------------------------------------------------- */
 
+/* Everything here runs beside the writer and sees rows as of the frozen sequence: those below its
+ * end, alive until after it. Chains have newer rows between them by now, which are passed over. */
+
 typedef struct {
-    fr_posts *posts;
+    const fr_posts *posts;
+    const fr_posts_frozen *frozen;
     fr_saver *saver;
     uint32_t *numbers; /* row -> its number in the file, 0: left out */
+    fr_chain_start *chains;
     saved_head head;
 } save;
 
-/** The newest version of a deleted post. */
-static bool is_tombstone(const fr_posts *posts, uint32_t row, const fr_post_row *r)
+static bool was_live(const save *s, uint32_t row)
 {
-    return r->uid != 0 && (r->when & FR_ROW_REPOST) == 0 && fr_post_ms(r) >= posts->floor_ms &&
-           fr_post_find_row(&posts->rows, r->uid, r->rkey, false) == row;
+    const fr_post_rows *rows = &s->posts->rows;
+    const fr_post_row *r = row < s->frozen->end ? fr_post_at(rows, row) : NULL;
+    return r != NULL && r->uid != 0 && fr_post_ms(r) >= s->frozen->floor_ms &&
+           fr_post_death(rows, r) > s->frozen->at.seq;
+}
+
+/** The newest version of a deleted post. */
+static bool was_tombstone(const save *s, uint32_t row)
+{
+    const fr_post_rows *rows = &s->posts->rows;
+    const fr_post_row *r = fr_post_at(rows, row);
+    if (r->uid == 0 || (r->when & FR_ROW_REPOST) != 0 || fr_post_ms(r) < s->frozen->floor_ms) {
+        return false;
+    }
+    fr_rcu_read_lock(); /* the index may be replaced */
+    uint32_t newest = fr_post_find_row(rows, r->uid, r->rkey, false);
+    fr_rcu_read_unlock();
+    while (newest >= s->frozen->end) {
+        const fr_post_note *note = fr_post_note_of(rows, fr_post_at(rows, newest));
+        newest = note == NULL ? 0 : note->older;
+    }
+    return newest == row;
 }
 
 static void number_rows(save *s)
 {
-    const fr_posts *posts = s->posts;
-    for (uint32_t row = 1; row < posts->rows.end; row++) {
-        const fr_post_row *r = fr_post_at(&posts->rows, row);
-        bool live = is_live(posts, r);
-        if (live || is_tombstone(posts, row, r)) {
+    for (uint32_t row = 1; row < s->frozen->end; row++) {
+        bool live = was_live(s, row);
+        if (live || was_tombstone(s, row)) {
             s->numbers[row] = ++s->head.row_count;
-            s->head.note_count += !live || (r->when & FR_ROW_REPOST) != 0;
+            s->head.note_count +=
+                !live || (fr_post_at(&s->posts->rows, row)->when & FR_ROW_REPOST) != 0;
         }
     }
 }
 
-/** From a row of a chain down to the first that is live; its number. */
+/** From a row of a chain down to the first that was live; its number. */
 static uint32_t next_saved(const save *s, uint32_t row)
 {
-    while (row != 0 && !is_live(s->posts, fr_post_at(&s->posts->rows, row))) {
+    while (row != 0 && !was_live(s, row)) {
         row = fr_post_prev(fr_post_at(&s->posts->rows, row));
     }
     return row == 0 ? 0 : s->numbers[row];
@@ -135,10 +158,10 @@ static fr_status save_rows(const save *s, saved_row piece[ROWS_A_PIECE], fr_erro
 {
     const fr_post_rows *rows = &s->posts->rows;
     size_t filled = 0;
-    for (uint32_t row = 1; row < rows->end; row++) {
+    for (uint32_t row = 1; row < s->frozen->end; row++) {
         if (s->numbers[row] != 0) {
             const fr_post_row *r = fr_post_at(rows, row);
-            uint32_t prev = is_live(s->posts, r) ? next_saved(s, r->prev) : 0;
+            uint32_t prev = was_live(s, row) ? next_saved(s, fr_post_prev(r)) : 0;
             piece[filled] = (saved_row){.when = r->when,
                                         .rkey = r->rkey,
                                         .birth = fr_post_birth(rows, row),
@@ -146,7 +169,7 @@ static fr_status save_rows(const save *s, saved_row piece[ROWS_A_PIECE], fr_erro
                                         .prev = prev};
             memcpy(piece[filled++].digest, fr_post_digest(rows, row), FR_POSTS_DIGEST_BYTES);
         }
-        if (filled == ROWS_A_PIECE || row + 1 == rows->end) {
+        if (filled == ROWS_A_PIECE || row + 1 == s->frozen->end) {
             FR_TRY(fr_saver_put(s->saver, piece, filled * sizeof piece[0], err));
             filled = 0;
         }
@@ -157,49 +180,52 @@ static fr_status save_rows(const save *s, saved_row piece[ROWS_A_PIECE], fr_erro
 static fr_status save_notes(const save *s, fr_error *err)
 {
     const fr_post_rows *rows = &s->posts->rows;
-    for (uint32_t row = 1; row < rows->end; row++) {
+    for (uint32_t row = 1; row < s->frozen->end; row++) {
         const fr_post_row *r = fr_post_at(rows, row);
-        const fr_post_note *note = s->numbers[row] == 0 ? NULL : fr_post_note_of(rows, r);
-        if (note != NULL && (note->death != FR_POSTS_ALIVE || (r->when & FR_ROW_REPOST) != 0)) {
-            saved_note out = {note->subject_rkey, note->death, s->numbers[row], note->subject_uid};
+        bool live = was_live(s, row);
+        if (s->numbers[row] != 0 && (!live || (r->when & FR_ROW_REPOST) != 0)) {
+            const fr_post_note *note = fr_post_note_of(rows, r);
+            saved_note out = {note->subject_rkey, live ? FR_POSTS_ALIVE : fr_post_death(rows, r),
+                              s->numbers[row], note->subject_uid};
             FR_TRY(fr_saver_put(s->saver, &out, sizeof out, err));
         }
     }
     return FR_OK;
 }
 
-/** The heads; or only how many there are, for the head of the file. */
-static fr_status save_chains(save *s, bool count_only, fr_error *err)
+/** The heads, taken in one read section: the table that holds them may be replaced. */
+static fr_status gather_chains(save *s, fr_error *err)
 {
-    const fr_chain_table *table = s->posts->chains.table;
-    for (uint64_t i = 0; i < table->slots; i++) {
-        fr_chain_start out = {table->at[i].uid, next_saved(s, table->at[i].head)};
-        if (out.uid == 0 || out.head == 0) {
-            continue;
-        }
-        if (count_only) {
-            s->head.chain_count++;
-        } else {
-            FR_TRY(fr_saver_put(s->saver, &out, sizeof out, err));
+    fr_rcu_read_lock();
+    const fr_chain_table *table = fr_rcu_load(&s->posts->chains.table);
+    s->chains = malloc((table->slots + 1) * sizeof *s->chains);
+    for (uint64_t i = 0; s->chains != NULL && i < table->slots; i++) {
+        /* pairs with own_chain */
+        uint32_t uid = __atomic_load_n(&table->at[i].uid, __ATOMIC_ACQUIRE);
+        uint32_t head = uid == 0 ? 0 : next_saved(s, fr_chain_head(&table->at[i]));
+        if (head != 0) {
+            s->chains[s->head.chain_count++] = (fr_chain_start){uid, head};
         }
     }
-    return FR_OK;
+    fr_rcu_read_unlock();
+    return s->chains == NULL ? fr_fail(err, FR_NOMEM, "posts: checkpoint") : FR_OK;
 }
 
-static fr_status save_all(save *s, fr_error *err)
+static fr_status put_all(void *context, fr_saver *saver, fr_error *err)
 {
-    const fr_posts *posts = s->posts;
+    save *s = context;
+    s->saver = saver;
     s->head = (saved_head){
         .version = VERSION,
-        .post_id = posts->post_id,
-        .repost_id = posts->repost_id,
-        .retention_s = posts->context.retention_s,
-        .floor_ms = posts->floor_ms,
-        .newest_ms = posts->newest_ms,
+        .post_id = s->frozen->post_id,
+        .repost_id = s->frozen->repost_id,
+        .retention_s = s->posts->context.retention_s,
+        .floor_ms = s->frozen->floor_ms,
+        .newest_ms = s->frozen->newest_ms,
     };
     number_rows(s);
-    FR_TRY(save_chains(s, true, err));
-    FR_TRY(fr_saver_put(s->saver, &s->head, sizeof s->head, err));
+    FR_TRY(gather_chains(s, err));
+    FR_TRY(fr_saver_put(saver, &s->head, sizeof s->head, err));
     saved_row *piece = malloc(ROWS_A_PIECE * sizeof *piece);
     if (piece == NULL) {
         return fr_fail(err, FR_NOMEM, "posts: checkpoint");
@@ -208,25 +234,37 @@ static fr_status save_all(save *s, fr_error *err)
     free(piece);
     FR_TRY(status);
     FR_TRY(save_notes(s, err));
-    return save_chains(s, false, err);
+    return fr_saver_put(saver, s->chains, s->head.chain_count * sizeof *s->chains, err);
 }
 
-fr_status fr_posts_save(fr_posts *posts, uint64_t seq, fr_error *err)
+fr_status fr_posts_freeze(void *view, uint64_t seq, fr_error *err)
 {
-    save s = {.posts = posts, .numbers = calloc(posts->rows.end, sizeof(uint32_t))};
-    if (s.numbers == NULL) {
-        return fr_fail(err, FR_NOMEM, "posts: checkpoint");
+    fr_posts *posts = view;
+    (void)err;
+    posts->frozen = (fr_posts_frozen){
+        .at = {seq, posts->digest},
+        .end = posts->rows.end,
+        .post_id = posts->post_id,
+        .repost_id = posts->repost_id,
+        .floor_ms = posts->floor_ms,
+        .newest_ms = posts->newest_ms,
+    };
+    return FR_OK;
+}
+
+fr_status fr_posts_write(void *view, fr_error *err)
+{
+    fr_posts *posts = view;
+    if (posts->context.dir == NULL || posts->context.read_only) {
+        return FR_OK;
     }
-    fr_status status = fr_saver_begin(&s.saver, posts->context.os, posts->context.dir, "state", seq,
-                                      &posts->digest, err);
-    if (status == FR_OK) {
-        status = save_all(&s, err);
-        if (status == FR_OK) {
-            status = fr_saver_commit(s.saver, err);
-        } else {
-            fr_saver_abort(s.saver);
-        }
-    }
+    save s = {.posts = posts,
+              .frozen = &posts->frozen,
+              .numbers = calloc(posts->frozen.end, sizeof(uint32_t))};
+    fr_status status = s.numbers == NULL
+                           ? fr_fail(err, FR_NOMEM, "posts: checkpoint")
+                           : fr_state_save(&posts->context, &s.frozen->at, put_all, &s, err);
+    free(s.chains);
     free(s.numbers);
     return status;
 }

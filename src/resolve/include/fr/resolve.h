@@ -104,16 +104,20 @@ FR_MUST_USE fr_status fr_resolver_each_record(fr_resolver *resolver, uint32_t ui
 /** Is this Ref live, with which rev? For CAR imports. */
 FR_MUST_USE fr_status fr_resolver_find(fr_resolver *resolver, fr_ref ref, bool *live, uint64_t *rev,
                                        fr_error *err);
-/** Bytes held in memory by recent rows: when to save. */
+/** Bytes held in memory by rows that no save has begun to write: when to save. */
 uint64_t fr_resolver_recent_bytes(const fr_resolver *resolver);
 /** Links that the bounds of extraction left out, since it was opened. */
 uint64_t fr_resolver_links_dropped(const fr_resolver *resolver);
-/** Saves everything up to its sequence in one atomic step; durable on return. Views save before the
- *  resolver does. */
-FR_MUST_USE fr_status fr_resolver_save(fr_resolver *resolver, fr_error *err);
 
-/** The same in two halves, so that views may save meanwhile: `begin` writes everything beside the
- *  store, from any one thread while nobody resolves; `commit` makes it count. */
-FR_MUST_USE fr_status fr_resolver_save_begin(fr_resolver *resolver, fr_error *err);
-FR_MUST_USE fr_status fr_resolver_save_commit(fr_resolver *resolver, fr_error *err);
-void fr_resolver_save_abort(fr_resolver *resolver); /* nothing begun is fine */
+/** A save in three steps, as of a view (view.h): `freeze` sets aside what there is, which is looked
+ *  up still and not changed any more; `write` saves it in one atomic step, durable on return, from
+ *  any one thread while the writer goes on; `settle` lets it go. What a failed write left is frozen
+ *  still, and the next save begins with it: then the saved sequence is that of the first freeze.
+ *  The views save before the resolver does, so that none is behind it. */
+FR_MUST_USE fr_status fr_resolver_freeze(fr_resolver *resolver, fr_error *err);
+FR_MUST_USE fr_status fr_resolver_write(fr_resolver *resolver, fr_error *err);
+void fr_resolver_settle(fr_resolver *resolver, bool written);
+/** Everything up to this sequence is saved. */
+uint64_t fr_resolver_saved_seq(const fr_resolver *resolver);
+/** The three in a row. */
+FR_MUST_USE fr_status fr_resolver_save(fr_resolver *resolver, fr_error *err);

@@ -7,7 +7,12 @@
  *  sees exactly the rows with birth <= S < death, while the writer is already further on. Nothing
  *  that a reader may hold is freed before a grace period.
  *
- *  thread   apply, checkpoint, restore, digest: the one writer. Reads: any thread, inside an RCU
+ *  A checkpoint is three steps, so that the writer goes on while it is written: `freeze` notes what
+ *  the state at this moment is, in next to no time; `write` saves it, reading rows as of that
+ *  sequence like any reader; `settle` takes over what was written.
+ *
+ *  thread   apply, freeze, settle, restore, digest: the one writer. write: any one registered RCU
+ *           reader, between freeze and settle, beside the writer. Reads: any thread, inside an RCU
  *           read section */
 #pragma once
 
@@ -57,8 +62,14 @@ typedef struct {
     /** Makes what was applied visible at `seq`: called after it is durable. Readers compare births
      *  and deaths with it. */
     void (*publish)(void *view, uint64_t seq);
-    /** Saves state, watermark and digest in one atomic step; durable on return. */
-    fr_status (*checkpoint)(void *view, uint64_t seq, fr_error *err);
+    /** Notes the state, which is that at `seq`, as the one to save. cost: a few copies, never a step
+     *  for each row. FR_NOMEM: nothing was frozen. */
+    fr_status (*freeze)(void *view, uint64_t seq, fr_error *err);
+    /** Saves the frozen state, watermark and digest in one atomic step; durable on return. What was
+     *  saved before stays beside it, as DIR/previous. */
+    fr_status (*write)(void *view, fr_error *err);
+    /** Ends what freeze began; `written`: write went well. NULL: nothing to do. */
+    void (*settle)(void *view, bool written);
     /** Digest of the state: `deep` recomputes it from every row, else the running sum. */
     fr_status (*digest)(void *view, bool deep, fr_digest *out, fr_error *err);
     /** The digest and sequence that the last checkpoint recorded; FR_NOT_FOUND. */
@@ -68,10 +79,21 @@ typedef struct {
     uint64_t (*bytes)(void *view);
 } fr_view_ops;
 
+/** The three steps in a row; a registered RCU reader. */
+FR_MUST_USE fr_status fr_view_checkpoint(const fr_view_ops *ops, void *view, uint64_t seq,
+                                         fr_error *err);
+
+/** What a view that lives in memory notes of a frozen state; rows it reads as of `seq`. */
+typedef struct {
+    uint64_t seq;
+    fr_digest digest;
+} fr_frozen;
+
 /* ---- saving a view that lives in memory ------------------------------------------------------ */
 
-/** A checkpoint file: header {magic, version, seq, digest}, blocks with CRC-32C, end mark; replaced
- *  atomically.
+/** A checkpoint file: header {magic, version, seq, digest}, blocks with CRC-32C, end mark. A commit
+ *  reads back and checks what was written before it takes the place of the file that was there,
+ *  which becomes DIR/previous/NAME.
  *  format: docs/format.md section 3 */
 typedef struct fr_saver fr_saver;
 FR_MUST_USE fr_status fr_saver_begin(fr_saver **out, fr_os *os, const char *dir, const char *name,
@@ -81,8 +103,8 @@ FR_MUST_USE fr_status fr_saver_commit(fr_saver *saver, fr_error *err); /* frees 
 void fr_saver_abort(fr_saver *saver);
 
 typedef struct fr_loader fr_loader;
-/** FR_NOT_FOUND when there is no checkpoint; FR_CORRUPT when it does not check (it is read in whole
- *  and checked first). */
+/** DIR/NAME, or where there is none DIR/previous/NAME. FR_NOT_FOUND when there is no checkpoint;
+ *  FR_CORRUPT when it does not check (it is read in whole and checked first). */
 FR_MUST_USE fr_status fr_loader_open(fr_loader **out, fr_os *os, const char *dir, const char *name,
                                      uint64_t *seq, fr_digest *digest, fr_error *err);
 /** Exactly `size` bytes, else FR_CORRUPT. */
@@ -93,10 +115,9 @@ void fr_loader_close(fr_loader *loader);
 
 /* ---- views whose whole state is one such file, "state" in their folder ----------------------- */
 
-/** fr_view_ops.checkpoint of such a view: `put` writes the state. A scratch or read-only view has
+/** fr_view_ops.write of such a view: `put` writes the frozen state. A scratch or read-only view has
  *  nothing to save. */
-FR_MUST_USE fr_status fr_state_save(const fr_view_context *context, uint64_t seq,
-                                    const fr_digest *digest,
+FR_MUST_USE fr_status fr_state_save(const fr_view_context *context, const fr_frozen *frozen,
                                     fr_status (*put)(void *view, fr_saver *saver, fr_error *err),
                                     void *view, fr_error *err);
 /** fr_view_ops.saved of such a view. */

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// Checkpoints beside the writer:
+//
+//   writer   ... fold | freeze S | fold  fold  fold ........ | settle | fold ...
+//   saver              | write each view as of S, then the resolver |
+//
+// Freeze and settle move a few pointers; rows are read as of S, like by any reader. The order of
+// writing is the invariant that makes every crash harmless: views first, the resolver last, and a
+// mark of the log before all of them (marks.c). So at the next open no view is behind the resolver,
+// and replay starts at the resolver.
+#include "engine.h"
+
+/* ---- when ------------------------------------------------------------------------------------ */
+
+/* Replaying an event costs about so much; a save that takes longer than the replay it would spare
+ * can wait. So the bytes written stay in proportion to the events, however large the views are. */
+enum { REPLAY_NS = 2500 };
+
+static bool pays(const fr_engine *engine)
+{
+    return engine->since_checkpoint * REPLAY_NS >= engine->checkpoint.took_ns;
+}
+
+/** A resolver's budget is a quarter, that of links a third, and half while both its recent parts
+ *  are kept. */
+static bool memory_is_full(const fr_engine *engine, bool writing)
+{
+    uint64_t budget = engine->options.memory_bytes;
+    return fr_resolver_recent_bytes(engine->resolver) > budget / 4 ||
+           FR_VIEWS[FR_VIEW_LINKS]->bytes(engine->views[FR_VIEW_LINKS]) >
+               (writing ? budget / 2 : budget / 3);
+}
+
+/** A number of events that was asked for is kept to; without one it is time, events and cost. */
+static bool is_due(const fr_engine *engine)
+{
+    const uint64_t every_ns = UINT64_C(60000000000);
+    uint64_t events = engine->options.checkpoint_events;
+    if (engine->since_checkpoint == 0) {
+        return false;
+    }
+    if (memory_is_full(engine, false) || (events != 0 && engine->since_checkpoint >= events)) {
+        return true;
+    }
+    bool long_ago = fr_os_monotonic_ns(engine->os) - engine->checkpoint.began_ns >= every_ns;
+    return events == 0 && pays(engine) &&
+           (long_ago || engine->since_checkpoint >= FR_CHECKPOINT_EVENTS);
+}
+
+static bool is_asked_for(fr_engine *engine)
+{
+    fr_mutex_lock(&engine->request_lock);
+    bool asked = engine->checkpoints_done < engine->checkpoints_wanted;
+    fr_mutex_unlock(&engine->request_lock);
+    return asked;
+}
+
+/** After a save that failed the log still has everything: the next attempt, which writes whole
+ *  views, can wait, however full the memory is. Whoever asks is served at once. */
+static bool is_wanted(fr_engine *engine)
+{
+    const uint64_t retry_ns = UINT64_C(10000000000);
+    uint64_t failed_ns = engine->checkpoint.failed_ns;
+    bool waits = failed_ns != 0 && fr_os_monotonic_ns(engine->os) - failed_ns < retry_ns;
+    return is_asked_for(engine) || (!engine->poisoned && !waits && is_due(engine));
+}
+
+/* ---- the three steps ------------------------------------------------------------------------- */
+
+static fr_status freeze(fr_engine *engine, fr_error *err)
+{
+    fr_checkpoint *c = &engine->checkpoint;
+    if (engine->poisoned) {
+        *err = engine->poison_error;
+        return engine->poison_status;
+    }
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        /* beyond the sequence: a replay has not reached it yet, and what it saved stands */
+        if (engine->view_seq[i] <= c->seq) {
+            FR_TRY(FR_VIEWS[i]->freeze(engine->views[i], c->seq, err));
+            c->frozen[i] = true;
+        }
+    }
+    return fr_resolver_freeze(engine->resolver, err);
+}
+
+static fr_status write_all(fr_engine *engine, fr_error *err)
+{
+    fr_checkpoint *c = &engine->checkpoint;
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        if (c->frozen[i]) {
+            FR_TRY(FR_VIEWS[i]->write(engine->views[i], err));
+            c->written[i] = true;
+        }
+    }
+    FR_TRY(fr_resolver_write(engine->resolver, err));
+    c->resolver_written = true;
+    return FR_OK;
+}
+
+static void settle(fr_engine *engine)
+{
+    fr_checkpoint *c = &engine->checkpoint;
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        if (c->frozen[i] && FR_VIEWS[i]->settle != NULL) {
+            FR_VIEWS[i]->settle(engine->views[i], c->written[i]);
+        }
+    }
+    fr_resolver_settle(engine->resolver, c->resolver_written);
+}
+
+static void answer(fr_engine *engine, uint64_t asked, fr_status status, const fr_error *error)
+{
+    fr_mutex_lock(&engine->request_lock);
+    engine->checkpoint_status = status;
+    engine->checkpoint_error = *error;
+    engine->checkpoints_done = asked;
+    fr_cond_broadcast(&engine->request_changed);
+    fr_mutex_unlock(&engine->request_lock);
+}
+
+static void end(fr_engine *engine, fr_status status, const fr_error *error)
+{
+    fr_checkpoint *c = &engine->checkpoint;
+    uint64_t start_ns = fr_os_monotonic_ns(engine->os);
+    settle(engine);
+    uint64_t now_ns = fr_os_monotonic_ns(engine->os);
+    c->took_ns = now_ns - c->began_ns;
+    c->failed_ns = status == FR_OK ? 0 : now_ns;
+    fr_histogram_add(&engine->metrics.pause_ns, c->pause_ns + now_ns - start_ns);
+    fr_histogram_add(&engine->metrics.checkpoint_ns, c->took_ns);
+    if (status == FR_OK) {
+        engine->since_checkpoint -= c->events;
+        __atomic_add_fetch(&engine->metrics.checkpoints, 1, __ATOMIC_RELAXED);
+        __atomic_store_n(&engine->metrics.checkpoint_seq, c->seq, __ATOMIC_RELAXED);
+    } else {
+        __atomic_add_fetch(&engine->metrics.checkpoint_failures, 1, __ATOMIC_RELAXED);
+    }
+    if (fr_engine_is_slow(engine, c->took_ns)) {
+        freshet_slow slow = {
+            .what = "checkpoint", .events = c->events, .total_us = c->took_ns / 1000};
+        engine->options.on_slow(engine->options.slow_context, &slow);
+    }
+    answer(engine, c->asked, status, error);
+}
+
+/** False when it ended there: nothing could be frozen. */
+static bool begin(fr_engine *engine)
+{
+    fr_checkpoint *c = &engine->checkpoint;
+    fr_error error = {0};
+    fr_mutex_lock(&engine->request_lock);
+    c->asked = engine->checkpoints_wanted;
+    fr_mutex_unlock(&engine->request_lock);
+    c->began_ns = fr_os_monotonic_ns(engine->os);
+    c->seq = engine->seq;
+    c->events = engine->since_checkpoint;
+    c->resolver_written = false;
+    memset(c->frozen, 0, sizeof c->frozen);
+    memset(c->written, 0, sizeof c->written);
+    fr_status status = freeze(engine, &error);
+    c->pause_ns = fr_os_monotonic_ns(engine->os) - c->began_ns;
+    if (status != FR_OK) {
+        end(engine, status, &error);
+    }
+    return status == FR_OK;
+}
+
+/* ---- the saver ------------------------------------------------------------------------------- */
+
+static void write_frozen(fr_engine *engine)
+{
+    fr_checkpoint *c = &engine->checkpoint;
+    fr_error error = {0};
+    fr_status status = write_all(engine, &error);
+    fr_mutex_lock(&c->lock);
+    c->status = status;
+    c->error = error;
+    c->phase = FR_SAVE_WRITTEN;
+    fr_cond_broadcast(&c->changed);
+    fr_mutex_unlock(&c->lock);
+}
+
+static void *saver_run(void *context)
+{
+    fr_engine *engine = context;
+    fr_checkpoint *c = &engine->checkpoint;
+    fr_rcu_register_thread();
+    fr_mutex_lock(&c->lock);
+    while (!c->stop) {
+        if (c->phase != FR_SAVE_FROZEN) {
+            fr_cond_wait(&c->changed, &c->lock);
+            continue;
+        }
+        fr_mutex_unlock(&c->lock);
+        write_frozen(engine);
+        fr_mutex_lock(&c->lock);
+    }
+    fr_mutex_unlock(&c->lock);
+    fr_rcu_unregister_thread();
+    return NULL;
+}
+
+/** Settles what is written; waits for it where memory has no room for more. True when nothing is
+ *  under way afterwards. */
+static bool finish(fr_engine *engine, bool wait)
+{
+    fr_checkpoint *c = &engine->checkpoint;
+    fr_mutex_lock(&c->lock);
+    while (wait && c->phase == FR_SAVE_FROZEN) {
+        fr_cond_wait(&c->changed, &c->lock);
+    }
+    fr_save_phase phase = c->phase;
+    c->phase = phase == FR_SAVE_WRITTEN ? FR_SAVE_IDLE : phase;
+    fr_mutex_unlock(&c->lock);
+    if (phase == FR_SAVE_WRITTEN) {
+        end(engine, c->status, &c->error);
+    }
+    return phase != FR_SAVE_FROZEN;
+}
+
+bool fr_checkpoint_turn(fr_engine *engine)
+{
+    return finish(engine, memory_is_full(engine, true)) && is_wanted(engine);
+}
+
+void fr_checkpoint_begin(fr_engine *engine)
+{
+    fr_checkpoint *c = &engine->checkpoint;
+    if (!begin(engine)) {
+        return;
+    }
+    fr_mutex_lock(&c->lock);
+    c->phase = FR_SAVE_FROZEN;
+    fr_cond_broadcast(&c->changed);
+    fr_mutex_unlock(&c->lock);
+    if (!c->saver_runs) {
+        fr_rcu_register_thread();
+        write_frozen(engine);
+        fr_rcu_unregister_thread();
+        (void)finish(engine, false);
+    }
+}
+
+void fr_checkpoint_now(fr_engine *engine)
+{
+    (void)finish(engine, true);
+    fr_checkpoint_begin(engine);
+    (void)finish(engine, true);
+}
+
+/* ---- starting and stopping ------------------------------------------------------------------- */
+
+void fr_checkpoint_init(fr_engine *engine)
+{
+    fr_mutex_init(&engine->checkpoint.lock);
+    fr_cond_init(&engine->checkpoint.changed);
+    engine->checkpoint.began_ns = fr_os_monotonic_ns(engine->os);
+}
+
+void fr_checkpoint_done(fr_engine *engine)
+{
+    fr_cond_done(&engine->checkpoint.changed);
+    fr_mutex_done(&engine->checkpoint.lock);
+}
+
+fr_status fr_checkpoint_start(fr_engine *engine, fr_error *err)
+{
+    if (engine->world.stepwise || engine->options.read_only) {
+        return FR_OK; /* whoever takes the writer's turns writes, too */
+    }
+    FR_TRY(fr_thread_start(&engine->checkpoint.saver, "fr-save", saver_run, engine, err));
+    engine->checkpoint.saver_runs = true;
+    return FR_OK;
+}
+
+void fr_checkpoint_stop(fr_engine *engine)
+{
+    fr_checkpoint *c = &engine->checkpoint;
+    if (!c->saver_runs) {
+        return;
+    }
+    (void)finish(engine, true);
+    fr_mutex_lock(&c->lock);
+    c->stop = true;
+    fr_cond_broadcast(&c->changed);
+    fr_mutex_unlock(&c->lock);
+    fr_thread_join(c->saver);
+    c->saver_runs = false;
+}
