@@ -348,6 +348,49 @@ static void frames_with_a_dictionary(void **state)
     assert_int_equal(fr_zstd_dict_new(&dict, FR_SLICE("not a dictionary"), NULL), FR_MALFORMED);
 }
 
+static void what_is_written_is_read(void **state)
+{
+    (void)state;
+    size_t sizes[PLAIN_BYTES / 400];
+    fr_cleanup(fr_zstd_freep) fr_zstd *zstd = NULL;
+    fr_buffer trained, out, back;
+    fr_buffer_init(&trained, 8192);
+    fr_buffer_init(&out, sizeof packed);
+    fr_buffer_init(&back, sizeof packed);
+    for (size_t i = 0; i < PLAIN_BYTES / 400; i++) {
+        sizes[i] = 400;
+    }
+    assert_int_equal(fr_zstd_new(&zstd, NULL), FR_OK);
+    assert_int_equal(fr_zstd_train(fr_slice_of(plain, PLAIN_BYTES), sizes, PLAIN_BYTES / 400, 4096,
+                                   &trained, NULL),
+                     FR_OK);
+    assert_in_range(trained.size, 1, 4096);
+    for (int with = 0; with < 2; with++) {
+        fr_cleanup(fr_zstd_writer_freep) fr_zstd_writer *writer = NULL;
+        fr_cleanup(fr_zstd_dict_freep) fr_zstd_dict *dict = NULL;
+        fr_slice bytes = with == 0 ? (fr_slice){0} : fr_buffer_view(&trained);
+        assert_int_equal(fr_zstd_writer_new(&writer, 3, bytes, NULL), FR_OK);
+        if (with == 1) {
+            assert_int_equal(fr_zstd_dict_new(&dict, bytes, NULL), FR_OK);
+        }
+        for (size_t size = 1; size <= PLAIN_BYTES; size = size * 3 + 1) {
+            fr_buffer_reset(&out);
+            fr_buffer_reset(&back);
+            assert_int_equal(fr_zstd_compress(writer, fr_slice_of(plain, size), &out, NULL), FR_OK);
+            assert_int_equal(
+                fr_zstd_decompress(zstd, fr_buffer_view(&out), dict, size, &back, NULL), FR_OK);
+            assert_int_equal(back.size, size);
+            assert_memory_equal(back.data, plain, size);
+        }
+    }
+    size_t one = 7;
+    assert_int_equal(fr_zstd_train(fr_slice_of(plain, 7), &one, 1, 4096, &trained, NULL),
+                     FR_NOT_FOUND);
+    fr_buffer_done(&trained);
+    fr_buffer_done(&out);
+    fr_buffer_done(&back);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -362,6 +405,7 @@ int main(void)
         cmocka_unit_test(single_frames),
         cmocka_unit_test(a_bomb_is_a_limit),
         cmocka_unit_test(frames_with_a_dictionary),
+        cmocka_unit_test(what_is_written_is_read),
     };
     return cmocka_run_group_tests_name("compress", tests, set_up, NULL);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** Decompression of what others compressed: input files (gzip, zstd) as streams that are fed and
+/** Compression of our own blocks (at the end), and decompression of what others compressed: input files (gzip, zstd) as streams that are fed and
  *  drained, and single zstd frames (Jetstream's compressed messages, with its dictionary). No input
  *  or output here: bytes to bytes.
  *
@@ -79,3 +79,23 @@ void fr_zstd_freep(fr_zstd **zstd);
  *           what a header says */
 FR_MUST_USE fr_status fr_zstd_decompress(fr_zstd *zstd, fr_slice frame, const fr_zstd_dict *dict,
                                          size_t content_bytes_max, fr_buffer *out, fr_error *err);
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+/** Compresses blocks into single frames, each on its own. thread: owned(thread) */
+typedef struct fr_zstd_writer fr_zstd_writer;
+/** `dict` is copied and may be empty; level as in zstd, 1 .. 19. errors: FR_NOMEM */
+FR_MUST_USE fr_status fr_zstd_writer_new(fr_zstd_writer **out, int level, fr_slice dict,
+                                         fr_error *err);
+void fr_zstd_writer_free(fr_zstd_writer *writer);
+void fr_zstd_writer_freep(fr_zstd_writer **writer);
+/** Appends one frame that fr_zstd_decompress turns back into `content`; the same library, level
+ *  and dictionary give the same bytes. errors: FR_NOMEM, FR_LIMIT *out is full */
+FR_MUST_USE fr_status fr_zstd_compress(fr_zstd_writer *writer, fr_slice content, fr_buffer *out,
+                                       fr_error *err);
+/** Appends a dictionary of at most `dict_bytes` made from samples that lie end to end, `count` of
+ *  them with sizes[i] bytes each.
+ *  errors   FR_NOT_FOUND too few samples, or none alike: do without; FR_NOMEM, FR_LIMIT
+ *  cost     about 0.5 s for 4 MiB of samples */
+FR_MUST_USE fr_status fr_zstd_train(fr_slice samples, const size_t *sizes, size_t count,
+                                    size_t dict_bytes, fr_buffer *out, fr_error *err);
