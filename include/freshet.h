@@ -291,6 +291,7 @@ typedef struct {
     uint64_t time_us; /* source time of that event */
     bool ready;       /* caught up, takes writes */
     bool poisoned;    /* a write failed: reads go on, writes do not */
+    bool backfilling; /* accounts are still being loaded: answers may lack them */
 } freshet_progress;
 FRESHET_API void freshet_progress_of(freshet *db, freshet_progress *out);
 /** Saves every view now. */

@@ -146,6 +146,8 @@ struct freshet {
     /* sources */
     fr_mutex source_lock;
     fr_source_state *sources;
+    fr_backfill_note *backfills;
+    bool backfilling; /* atomic: one of them is not done */
     fr_closer closers[FR_ENGINE_CLOSERS_MAX];
     size_t closer_count;
 
@@ -209,5 +211,9 @@ void fr_engine_wake_readers(fr_engine *engine);
 /* ---- telling: health.c ---- */
 int fr_engine_put_health(void *engine, fr_buffer *out);
 int fr_engine_put_metrics(void *engine, fr_buffer *out);
+
+/* ---- backfills: backfills.c ---- */
+void fr_engine_put_backfills(fr_engine *engine, fr_buffer *out);
+void fr_engine_put_backfill_metrics(fr_engine *engine, fr_buffer *out);
 
 void fr_engine_query_context(fr_engine *engine, fr_query_context *out);

@@ -166,6 +166,7 @@ static void stop_sources(fr_engine *engine)
     fr_mutex_unlock(&engine->pool_lock);
     fr_mutex_lock(&engine->source_lock);
     engine->sources = NULL; /* their stop functions free the states */
+    engine->backfills = NULL;
     fr_mutex_unlock(&engine->source_lock);
     for (size_t i = engine->closer_count; i-- > 0;) {
         engine->closers[i].stop(engine->closers[i].source);
@@ -231,6 +232,7 @@ void fr_engine_query_context(fr_engine *engine, fr_query_context *out)
         .now_us = fr_os_wall_us(engine->os),
         .seq = __atomic_load_n(&engine->seq, __ATOMIC_ACQUIRE),
         .time_us = __atomic_load_n(&engine->time_us, __ATOMIC_ACQUIRE),
+        .backfilling = __atomic_load_n(&engine->backfilling, __ATOMIC_ACQUIRE),
         .put_health = fr_engine_put_health,
         .put_metrics = fr_engine_put_metrics,
         .context = engine,
@@ -282,6 +284,7 @@ void freshet_progress_of(freshet *engine, freshet_progress *out)
     out->time_us = __atomic_load_n(&engine->time_us, __ATOMIC_ACQUIRE);
     out->ready = __atomic_load_n(&engine->ready, __ATOMIC_ACQUIRE);
     out->poisoned = __atomic_load_n(&engine->poisoned, __ATOMIC_ACQUIRE);
+    out->backfilling = __atomic_load_n(&engine->backfilling, __ATOMIC_ACQUIRE);
 }
 
 freshet_status freshet_checkpoint(freshet *engine, freshet_error *err)

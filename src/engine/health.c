@@ -75,6 +75,8 @@ int fr_engine_put_health(void *context, fr_buffer *out)
     fr_buffer_printf(out, "},\"lag_ms\":%llu,\"sources\":[", (unsigned long long)(lag_us / 1000));
     fr_buffer_slice(out, fr_buffer_view(&sources));
     fr_buffer_done(&sources);
+    fr_buffer_text(out, "],\"backfills\":[");
+    fr_engine_put_backfills(engine, out);
     fr_buffer_text(out, "],\"views\":[");
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
         fr_buffer_printf(out, "%s{\"name\":\"%s\",\"seq\":%llu}", i == 0 ? "" : ",",
@@ -189,5 +191,6 @@ int fr_engine_put_metrics(void *context, fr_buffer *out)
     put_histogram(out, "freshet_checkpoint_pause_seconds",
                   "time a checkpoint held the writer up, freezing and settling", &m->pause_ns);
     put_source_metrics(engine, out);
+    fr_engine_put_backfill_metrics(engine, out);
     return 200;
 }

@@ -186,6 +186,9 @@ fr_status fr_query_answer(const fr_query_context *context, fr_slice target,
     fr_buffer_text(&answer->headers, "freshet-seq: ");
     fr_buffer_u64_decimal(&answer->headers, request.seq);
     fr_buffer_text(&answer->headers, "\r\n");
+    if (context->backfilling) { /* invariant 7 */
+        fr_buffer_text(&answer->headers, "freshet-incomplete: backfill\r\n");
+    }
     if (answer->status == 503) {
         fr_buffer_text(&answer->headers, "retry-after: 1\r\n");
     }

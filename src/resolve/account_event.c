@@ -198,7 +198,7 @@ static fr_status delete_account(fr_resolver *r, uint32_t uid, uint64_t seq, fr_a
 {
     uint64_t newest = account->floor_rev;
     FR_TRY(each_row(r, uid, newest_rev, &newest, err));
-    account->floor_rev = newest;
+    fr_account_set_floor(account, newest);
     account->deleted_seq_before = account->deleted_seq;
     account->deleted_seq = seq;
     return FR_OK;
@@ -224,6 +224,11 @@ static fr_status settle(fr_resolver *r, const account_body *body, uint64_t seq, 
     return FR_OK;
 }
 
+uint64_t fr_resolver_floor(const fr_resolver *r, fr_slice did)
+{
+    return fr_accounts_floor(r->accounts, fr_ids_find_did(r->ids, did));
+}
+
 /* ---- the events ------------------------------------------------------------------------------ */
 
 static fr_account_status status_of(const fr_resolver *r, uint32_t uid)
@@ -244,7 +249,7 @@ static fr_status apply_sync(fr_resolver *r, const fr_event *event, fr_resolved *
     fr_account *account = NULL;
     FR_TRY(fr_ids_intern_did(r->ids, event->did, &uid, err));
     FR_TRY(fr_accounts_touch(r->accounts, uid, &account, err));
-    account->floor_rev = event->rev;
+    fr_account_set_floor(account, event->rev);
     *fact = (fr_fact){.event = event,
                       .uid = uid,
                       .status_before = account->status,

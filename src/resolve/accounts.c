@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // Pages by uid, made when first needed: most accounts never have an entry, and a network whose
-// every account came as a CAR has them densely.
+// every account came as a CAR has them densely. Pages never move, and the list of them is replaced
+// whole, so that other threads may look up a floor while the writer adds accounts.
 #include "accounts.h"
 
+#include <fr/rcu.h>
 #include <stdlib.h>
 
 enum { PAGE_ACCOUNTS = 256 };
 
+typedef struct {
+    size_t room;
+    fr_account *pages[]; /* rcu: NULL, or published for good */
+} page_list;
+
 struct fr_accounts {
-    fr_account **pages;
-    size_t page_room;
+    page_list *list; /* rcu */
     uint32_t *touched;
     size_t touched_count, touched_room;
 };
@@ -25,45 +31,55 @@ void fr_accounts_free(fr_accounts *accounts)
     if (accounts == NULL) {
         return;
     }
-    for (size_t i = 0; i < accounts->page_room; i++) {
-        free(accounts->pages[i]);
+    for (size_t i = 0; accounts->list != NULL && i < accounts->list->room; i++) {
+        free(accounts->list->pages[i]);
     }
-    free(accounts->pages);
+    free(accounts->list);
     free(accounts->touched);
     free(accounts);
 }
 
 const fr_account *fr_accounts_find(const fr_accounts *accounts, uint32_t uid)
 {
-    size_t page = uid / PAGE_ACCOUNTS;
-    return page >= accounts->page_room || accounts->pages[page] == NULL
-               ? NULL
-               : &accounts->pages[page][uid % PAGE_ACCOUNTS];
+    size_t number = uid / PAGE_ACCOUNTS;
+    const page_list *list = fr_rcu_load(&accounts->list);
+    const fr_account *page =
+        list == NULL || number >= list->room ? NULL : fr_rcu_load(&list->pages[number]);
+    return page == NULL ? NULL : &page[uid % PAGE_ACCOUNTS];
 }
 
 static fr_status make_page(fr_accounts *accounts, size_t page, fr_error *err)
 {
-    if (page >= accounts->page_room) {
-        size_t room = FR_MAX(page + 1, accounts->page_room * 2);
-        fr_account **bigger = realloc(accounts->pages, room * sizeof(fr_account *));
+    page_list *list = accounts->list;
+    if (list == NULL || page >= list->room) {
+        size_t old = list == NULL ? 0 : list->room, room = FR_MAX(page + 1, old * 2);
+        page_list *bigger = calloc(1, sizeof *bigger + room * sizeof(fr_account *));
         if (bigger == NULL) {
             return fr_fail(err, FR_NOMEM, "accounts");
         }
-        memset(bigger + accounts->page_room, 0,
-               (room - accounts->page_room) * sizeof(fr_account *));
-        accounts->pages = bigger;
-        accounts->page_room = room;
+        bigger->room = room;
+        memcpy(bigger->pages, list == NULL ? bigger->pages : list->pages,
+               old * sizeof(fr_account *));
+        fr_rcu_store(&accounts->list, bigger);
+        if (list != NULL) {
+            fr_rcu_retire(list, free);
+        }
+        list = bigger;
     }
-    if (accounts->pages[page] == NULL) {
-        accounts->pages[page] = calloc(PAGE_ACCOUNTS, sizeof(fr_account));
+    if (list->pages[page] == NULL) {
+        fr_account *made = calloc(PAGE_ACCOUNTS, sizeof(fr_account));
+        if (made == NULL) {
+            return fr_fail(err, FR_NOMEM, "accounts");
+        }
+        fr_rcu_store(&list->pages[page], made);
     }
-    return accounts->pages[page] == NULL ? fr_fail(err, FR_NOMEM, "accounts") : FR_OK;
+    return FR_OK;
 }
 
 fr_status fr_accounts_touch(fr_accounts *accounts, uint32_t uid, fr_account **out, fr_error *err)
 {
     FR_TRY(make_page(accounts, uid / PAGE_ACCOUNTS, err));
-    fr_account *account = &accounts->pages[uid / PAGE_ACCOUNTS][uid % PAGE_ACCOUNTS];
+    fr_account *account = &accounts->list->pages[uid / PAGE_ACCOUNTS][uid % PAGE_ACCOUNTS];
     if (!account->touched) {
         if (accounts->touched_count == accounts->touched_room) {
             size_t room = FR_MAX((size_t)64, accounts->touched_room * 2);
@@ -101,9 +117,21 @@ void fr_accounts_saved(fr_accounts *accounts)
 {
     for (size_t i = 0; i < accounts->touched_count; i++) {
         uint32_t uid = accounts->touched[i];
-        accounts->pages[uid / PAGE_ACCOUNTS][uid % PAGE_ACCOUNTS].touched = false;
+        accounts->list->pages[uid / PAGE_ACCOUNTS][uid % PAGE_ACCOUNTS].touched = false;
     }
     accounts->touched_count = 0;
+}
+
+void fr_account_set_floor(fr_account *account, uint64_t rev)
+{
+    /* pairs with fr_accounts_floor; a figure alone, and so relaxed */
+    __atomic_store_n(&account->floor_rev, rev, __ATOMIC_RELAXED);
+}
+
+uint64_t fr_accounts_floor(const fr_accounts *accounts, uint32_t uid)
+{
+    const fr_account *account = fr_accounts_find(accounts, uid);
+    return account == NULL ? 0 : __atomic_load_n(&account->floor_rev, __ATOMIC_RELAXED);
 }
 
 void fr_account_encode(const fr_account *account, uint8_t out[FR_ACCOUNT_BYTES])

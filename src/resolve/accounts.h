@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /** What the resolver remembers of accounts that had more than records: a status, a complete CAR, a
  *  deletion.
- *  thread: owned(writer) */
+ *  thread: owned(writer), but for fr_accounts_floor */
 #pragma once
 
 #include <fr/resolve.h>
@@ -27,6 +27,10 @@ FR_MUST_USE fr_status fr_accounts_touch(fr_accounts *accounts, uint32_t uid, fr_
 /** Touched accounts in ascending order; the notes are forgotten by fr_accounts_saved. */
 const uint32_t *fr_accounts_touched(fr_accounts *accounts, size_t *count);
 void fr_accounts_saved(fr_accounts *accounts);
+
+void fr_account_set_floor(fr_account *account, uint64_t rev);
+/** 0 when nothing is remembered. thread: any, inside an RCU read section */
+uint64_t fr_accounts_floor(const fr_accounts *accounts, uint32_t uid);
 
 enum { FR_ACCOUNT_BYTES = 25 };
 void fr_account_encode(const fr_account *account, uint8_t out[FR_ACCOUNT_BYTES]);

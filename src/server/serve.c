@@ -150,7 +150,8 @@ static void answer_ready(exchange *x)
         freshet_progress_of(attached(server), &progress);
     }
     if (progress.ready) {
-        answer_json(x, 200, "{\"ready\":true,\"seq\":%" PRIu64 "}", progress.seq);
+        answer_json(x, 200, "{\"ready\":true,\"seq\":%" PRIu64 "%s}", progress.seq,
+                    progress.backfilling ? ",\"incomplete\":\"backfill\"" : "");
         x->reply.headers = FR_SLICE("cache-control: no-store\r\n");
         return;
     }

@@ -24,7 +24,14 @@
 #define RESULTS_OF_ACCOUNT_MAX 3
 #define RESULTS_SPARE 4096
 
-enum { RECORD_BEGIN = 1, RECORD_PAGE = 2, RECORD_HOST = 3, RECORD_RESULT = 4, RECORD_RETRY = 5 };
+enum {
+    RECORD_BEGIN = 1,
+    RECORD_PAGE = 2,
+    RECORD_HOST = 3,
+    RECORD_RESULT = 4,
+    RECORD_RETRY = 5,
+    RECORD_ANCHOR = 6
+};
 
 typedef struct {
     uint32_t first; /* ordinal */
@@ -56,6 +63,7 @@ struct backfill_state {
     size_t cursor_size;
     backfill_figures figures;
     uint64_t results; /* records of that type */
+    uint64_t anchor;
     uint64_t second_of[SPEED_SECONDS];
     uint32_t done_in[SPEED_SECONDS];
     fr_buffer record; /* being written, or rows being read */
@@ -164,6 +172,7 @@ static void forget(backfill_state *state)
     state->group_count = 0;
     state->cursor_size = 0;
     state->results = 0;
+    state->anchor = 0;
     state->size = 0;
     state->begun = false;
 }
@@ -320,6 +329,14 @@ static fr_status take_retry(backfill_state *state, take *t, bool *good)
     return FR_OK;
 }
 
+static fr_status take_anchor(backfill_state *state, take *t, bool *good)
+{
+    uint64_t live = take_number(t, 8);
+    *good = !t->bad && t->left.size == 0 && live != 0;
+    state->anchor = *good ? live : state->anchor;
+    return FR_OK;
+}
+
 /** `end`: where in the file the record ends. */
 static fr_status take_record(backfill_state *state, fr_slice payload, uint64_t end, bool *good,
                              fr_error *err)
@@ -336,6 +353,7 @@ static fr_status take_record(backfill_state *state, fr_slice payload, uint64_t e
         case RECORD_HOST: return take_host(state, &t, good, err);
         case RECORD_RESULT: return take_result(state, &t, good);
         case RECORD_RETRY: return take_retry(state, &t, good);
+        case RECORD_ANCHOR: return take_anchor(state, &t, good);
         default: *good = false; return FR_OK;
     }
 }
@@ -502,6 +520,16 @@ fr_status backfill_state_retry(backfill_state *state, fr_error *err)
     return fr_file_sync(state->file, err);
 }
 
+fr_status backfill_state_anchor(backfill_state *state, uint64_t live, fr_error *err)
+{
+    fr_buffer_reset(&state->record);
+    begin_record(&state->record, RECORD_ANCHOR);
+    put_number(&state->record, live, 8);
+    end_record(&state->record, 0);
+    FR_TRY(append(state, err));
+    return fr_file_sync(state->file, err);
+}
+
 /* ---- a new file -------------------------------------------------------------------------------- */
 
 /** `bytes` becomes the journal, in one step. */
@@ -654,6 +682,11 @@ void backfill_state_close(backfill_state *state)
 const char *backfill_state_url(const backfill_state *state)
 {
     return state->url;
+}
+
+uint64_t backfill_state_anchored(const backfill_state *state)
+{
+    return state->anchor;
 }
 
 fr_slice backfill_state_cursor(const backfill_state *state)

@@ -7,7 +7,8 @@
  *  over the file, where its DID is read again when its turn comes.
  *
  *      DIR/backfill/URLHASH.journal    docs/format.md section 7
- *      BEGIN url | PAGE cursor accounts… | HOST url | RESULT ordinal mark bytes time | RETRY | …
+ *      BEGIN url | PAGE cursor accounts… | HOST url | RESULT ordinal mark bytes time | RETRY |
+ *      ANCHOR live | …
  *
  *  A torn tail is cut when the file is opened, so is all behind a record that does not check: what
  *  is lost so is listed or tried once more. When most results are superseded, opening writes the
@@ -115,6 +116,11 @@ FR_MUST_USE fr_status backfill_state_result(backfill_state *state, uint32_t ordi
                                             backfill_mark mark, uint64_t bytes, fr_error *err);
 /** All that failed are pending again. */
 FR_MUST_USE fr_status backfill_state_retry(backfill_state *state, fr_error *err);
+/** Notes that the live sources of this hash followed since before the listing began, and that their
+ *  cursors are durable: whatever happens from now on, nothing falls between. */
+FR_MUST_USE fr_status backfill_state_anchor(backfill_state *state, uint64_t live, fr_error *err);
+/** 0: none noted since the listing began. */
+uint64_t backfill_state_anchored(const backfill_state *state);
 /** Forgets everything but the URL: the next listing starts from the beginning. */
 FR_MUST_USE fr_status backfill_state_restart(backfill_state *state, fr_error *err);
 

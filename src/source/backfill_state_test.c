@@ -26,7 +26,7 @@ typedef struct {
     uint32_t host_count;
     char cursor[32];
     bool complete;
-    uint64_t bytes;
+    uint64_t anchor;
 } model;
 
 static fr_os *new_disk(void)
@@ -56,6 +56,7 @@ static void check(backfill_state *state, const model *m, uint64_t *seed)
     assert_int_equal(f.listed, m->count);
     assert_int_equal(f.complete, m->complete);
     assert_int_equal(f.hosts, m->host_count);
+    assert_true(backfill_state_anchored(state) == m->anchor);
     assert_string_equal(backfill_state_url(state), URL);
     assert_true(fr_slice_equal(backfill_state_cursor(state), fr_slice_text(m->cursor)));
     for (uint32_t i = 0; i < m->count; i++) {
@@ -158,6 +159,14 @@ static fr_status retry(backfill_state *state, model *m)
     return FR_OK;
 }
 
+static fr_status anchor(backfill_state *state, model *m, uint64_t *seed)
+{
+    uint64_t live = next_random(seed) | 1;
+    FR_TRY(backfill_state_anchor(state, live, NULL));
+    m->anchor = live;
+    return FR_OK;
+}
+
 static fr_status restart(backfill_state *state, model *m)
 {
     FR_TRY(backfill_state_restart(state, NULL));
@@ -171,6 +180,7 @@ static fr_status random_step(backfill_state *state, model *m, uint64_t *seed)
     return dice < 60                        ? add_page(state, m, one_in(seed, 4) ? 300 : 5, seed)
            : dice < 100                     ? add_host(state, m, seed)
            : dice < 102                     ? retry(state, m)
+           : dice == 103                    ? anchor(state, m, seed)
            : dice == 102 && m->count > 3000 ? restart(state, m)
                                             : add_result(state, m, seed);
 }
@@ -243,6 +253,7 @@ static void make_history(fr_os *os, history *h, uint64_t *seed)
             model *m = &h->states[i + 1];
             fr_status status = i % 8 == 0   ? add_page(state, m, 5, seed)
                                : i % 8 == 1 ? add_host(state, m, seed)
+                               : i == 20    ? anchor(state, m, seed)
                                : i == 37    ? retry(state, m)
                                             : add_result(state, m, seed);
             assert_ok(status);

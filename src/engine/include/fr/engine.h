@@ -99,6 +99,9 @@ FR_MUST_USE fr_status fr_batch_extract(fr_batch *batch, fr_extractor *extractor,
 /** The cursor saved last for a source. FR_NOT_FOUND */
 FR_MUST_USE fr_status fr_engine_cursor(fr_engine *engine, const char *source, uint64_t *out);
 fr_os *fr_engine_os(fr_engine *engine);
+const char *fr_engine_dir(const fr_engine *engine);
+/** fr_resolver_floor from any thread: is a repository at this rev known already? */
+uint64_t fr_engine_floor(fr_engine *engine, fr_slice did);
 
 /* ---- sources that run for long --------------------------------------------------------------- */
 
@@ -123,6 +126,35 @@ enum {
 };
 
 void fr_engine_source_add(fr_engine *engine, fr_source_state *state);
+/** How the live sources stand: do all of them follow now, is the cursor of each durable, and a hash of
+ *  their names (0: there are none). */
+typedef struct {
+    bool streaming, resumable;
+    uint64_t names;
+} fr_live_sources;
+fr_live_sources fr_engine_live_sources(fr_engine *engine);
+
+/** A backfill as /health and /metrics show it. Until it is complete, answers say that they are not.
+ *  Owned by the backfill, which frees it in its stop function. */
+typedef struct fr_backfill_note {
+    char url[FR_LOG_CURSOR_NAME_MAX]; /* cut to the room */
+    uint32_t phase;                   /* enum below; set by fr_engine_backfill_phase */
+    uint32_t hosts;                   /* atomics from here */
+    bool listing_complete;
+    uint64_t listed, done, held, pending, failed, bytes;
+    uint64_t repos_per_1000_s;
+    struct fr_backfill_note *next;
+} fr_backfill_note;
+enum {
+    FR_BACKFILL_WAITING = 0, /* for the live sources */
+    FR_BACKFILL_LISTING = 1, /* and loading */
+    FR_BACKFILL_LOADING = 2,
+    FR_BACKFILL_DONE = 3,
+    FR_BACKFILL_FAILED = 4,
+};
+const char *fr_backfill_phase_name(uint32_t phase);
+void fr_engine_backfill_add(fr_engine *engine, fr_backfill_note *note);
+void fr_engine_backfill_phase(fr_engine *engine, fr_backfill_note *note, uint32_t phase);
 /** Registers what stops and joins a source's thread; called by freshet_close before anything is
  *  torn down. */
 /* FR_LIMIT: too many */

@@ -23,6 +23,8 @@ typedef struct {
     uint64_t now_us;
     uint64_t seq;     /* published: what answers include */
     uint64_t time_us; /* of that event */
+    /* accounts are still being loaded: answers may lack them, and say so in a header */
+    bool backfilling;
     /** The bodies of /health and /metrics, which speak of the engine; they return the HTTP
      *  status. */
     int (*put_health)(void *context, fr_buffer *out);

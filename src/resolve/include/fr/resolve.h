@@ -104,6 +104,11 @@ FR_MUST_USE fr_status fr_resolver_each_record(fr_resolver *resolver, uint32_t ui
 /** Is this Ref live, with which rev? For CAR imports. */
 FR_MUST_USE fr_status fr_resolver_find(fr_resolver *resolver, fr_ref ref, bool *live, uint64_t *rev,
                                        fr_error *err);
+/** The rev up to which everything of an account is settled: that of its last complete CAR, or the
+ *  newest one when it was deleted; 0 when there is none. It may be a moment older than what was
+ *  resolved, and what was resolved need not be durable yet.
+ *  thread   any, inside an RCU read section */
+uint64_t fr_resolver_floor(const fr_resolver *resolver, fr_slice did);
 /** Bytes held in memory by rows that no save has begun to write: when to save. */
 uint64_t fr_resolver_recent_bytes(const fr_resolver *resolver);
 /** Links that the bounds of extraction left out, since it was opened. */
