@@ -105,8 +105,7 @@ static bool same_ref(fr_ref a, fr_ref b)
 
 fr_row *fr_rows_find(const fr_rows *rows, fr_ref ref)
 {
-    for (uint64_t i = hash_ref(ref) & rows->mask; rows->slots[i] != 0;
-         i = (i + 1) & rows->mask) {
+    for (uint64_t i = hash_ref(ref) & rows->mask; rows->slots[i] != 0; i = (i + 1) & rows->mask) {
         fr_row *row = fr_rows_at(rows, rows->slots[i] - 1);
         if (same_ref(row->ref, ref)) {
             return row;

@@ -7,6 +7,7 @@
 #include "network.h"
 
 #include <fr/rcu.h>
+#include <fr/thread.h>
 #include <fr/view.h>
 
 typedef struct {
@@ -24,6 +25,10 @@ typedef struct {
     fr_fact facts[NET_BATCH_MAX];
     size_t batch_count, batch_max;
     uint64_t published;
+    /* a save under way: written by a thread while events go on */
+    bool saving, frozen_all, frozen[FR_VIEW_COUNT];
+    fr_thread saver;
+    fr_status write_status;
 } world;
 
 static inline const char *world_dir(const world *w, const char *name, char *room, size_t size)
@@ -144,8 +149,79 @@ static inline void world_open(world *w)
     }
 }
 
+/* ---- saving ---------------------------------------------------------------------------------- */
+
+static inline void *world_write(void *context)
+{
+    world *w = context;
+    fr_rcu_register_thread();
+    w->write_status = FR_OK;
+    for (unsigned i = 0; i < FR_VIEW_COUNT && w->write_status == FR_OK; i++) {
+        if (w->frozen[i]) {
+            w->write_status = w->ops[i]->write(w->views[i], NULL);
+        }
+    }
+    if (w->write_status == FR_OK && w->frozen_all) {
+        w->write_status = fr_resolver_write(w->resolver, NULL);
+    }
+    fr_rcu_unregister_thread();
+    return NULL;
+}
+
+/** Freezes all, or some views only, as a crash in the middle would leave it; a thread writes them
+ *  while events go on. */
+static inline void world_freeze(world *w, uint64_t *seed)
+{
+    w->frozen_all = below(seed, 3) != 0;
+    world_publish(w);
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        w->frozen[i] = w->ops[i] != NULL && (w->frozen_all || one_in(seed, 2));
+        if (w->frozen[i]) {
+            assert_ok(w->ops[i]->freeze(w->views[i], w->log_count, NULL));
+        }
+    }
+    if (w->frozen_all) {
+        assert_ok(fr_resolver_freeze(w->resolver, NULL));
+    }
+    assert_ok(fr_thread_start(&w->saver, "saver", world_write, w, NULL));
+    w->saving = true;
+}
+
+static inline void world_settle(world *w)
+{
+    if (!w->saving) {
+        return;
+    }
+    fr_thread_join(w->saver);
+    assert_ok(w->write_status);
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        if (w->frozen[i] && w->ops[i]->settle != NULL) {
+            w->ops[i]->settle(w->views[i], true);
+        }
+    }
+    if (w->frozen_all) {
+        fr_resolver_settle(w->resolver, true);
+    }
+    w->saving = false;
+}
+
+/** Begins a save, or ends the one that an earlier call began. */
+static inline void world_save(world *w, uint64_t *seed)
+{
+    if (w->saving) {
+        world_settle(w);
+    } else {
+        world_freeze(w, seed);
+    }
+}
+
+/** A save that is under way is written, but nobody hears of it. */
 static inline void world_close(world *w)
 {
+    if (w->saving) {
+        fr_thread_join(w->saver);
+        w->saving = false;
+    }
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
         if (w->ops[i] != NULL) {
             w->ops[i]->close(w->views[i]);
@@ -155,21 +231,6 @@ static inline void world_close(world *w)
     fr_resolver_close(w->resolver);
     w->resolver = NULL;
     w->batch_count = 0;
-}
-
-/** Saves all, or some views only, as a crash in the middle would leave it. */
-static inline void world_save(world *w, uint64_t *seed)
-{
-    bool all = below(seed, 3) != 0;
-    world_publish(w);
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-        if (w->ops[i] != NULL && (all || one_in(seed, 2))) {
-            assert_ok(fr_view_checkpoint(w->ops[i], w->views[i], w->log_count, NULL));
-        }
-    }
-    if (all) {
-        assert_ok(fr_resolver_save(w->resolver, NULL));
-    }
 }
 
 static inline void world_done(world *w)

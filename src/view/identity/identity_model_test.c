@@ -214,7 +214,8 @@ static void crash_between_saves(test *t)
         one_event(t);
     }
     world_publish(&t->w);
-    assert_ok(fr_view_checkpoint(&fr_identity_ops, t->w.views[FR_VIEW_IDENTITY], t->w.log_count, NULL));
+    assert_ok(
+        fr_view_checkpoint(&fr_identity_ops, t->w.views[FR_VIEW_IDENTITY], t->w.log_count, NULL));
     world_close(&t->w);
     world_open(&t->w);
     assert_int_equal(t->w.view_seq[FR_VIEW_IDENTITY], t->w.log_count);

@@ -45,7 +45,7 @@ struct fr_links {
      * place once the run is written; NULL: no checkpoint is under way */
     fr_links_version *next;
     fr_links_frozen frozen;
-    fr_links_totals totals;    /* fields atomic: written by the writer, read by anyone */
+    fr_links_totals totals; /* fields atomic: written by the writer, read by anyone */
     fr_digest digest;
     uint64_t seq;     /* applied */
     uint64_t bytes;   /* atomic: what fr_links_ops.bytes says */

@@ -4,6 +4,8 @@
  * collide: equal times, equal CIDs, record keys that come back, reposts of what is gone. */
 #include "testing.h"
 
+#include <fr/thread.h>
+
 enum {
     ROUNDS = 110,
     STEPS = 2000,
@@ -42,6 +44,11 @@ typedef struct {
     uint64_t floors[STEPS + 2]; /* by sequence */
     uint64_t newest_ms;
     uint64_t least_seq; /* reads as of older sequences are no longer exact */
+    bool saving;        /* a thread writes what was frozen: */
+    fr_thread saver;
+    fr_status write_status;
+    fr_digest frozen_digest;
+    uint64_t frozen_seq, frozen_live;
 } model;
 
 static uint64_t pick(model *m, uint64_t below)
@@ -306,8 +313,54 @@ static void repeat_step(model *m)
     assert_true(before.lo == after.lo && before.hi == after.hi);
 }
 
+static void *write_frozen(void *context)
+{
+    model *m = context;
+    fr_rcu_register_thread();
+    m->write_status = fr_posts_ops.write(m->w.views[FR_VIEW_POSTS], NULL);
+    fr_rcu_unregister_thread();
+    return NULL;
+}
+
+/** What a thread wrote while other steps went on is the state that was frozen, row by row. */
+static void end_save(model *m)
+{
+    fr_view_context context = context_of(&m->w);
+    fr_digest deep;
+    uint64_t seq = 0;
+    void *saved = NULL;
+    if (!m->saving) {
+        return;
+    }
+    m->saving = false;
+    fr_thread_join(m->saver);
+    assert_ok(m->write_status);
+    context.read_only = true;
+    assert_ok(fr_posts_ops.open(&saved, &context, &seq, NULL));
+    assert_int_equal(seq, m->frozen_seq);
+    assert_ok(fr_posts_ops.digest(saved, true, &deep, NULL));
+    assert_true(deep.lo == m->frozen_digest.lo && deep.hi == m->frozen_digest.hi);
+    assert_int_equal(fr_posts_count(saved), m->frozen_live);
+    fr_posts_ops.close(saved);
+}
+
+static void save_step(model *m)
+{
+    if (m->saving) {
+        end_save(m);
+        return;
+    }
+    m->frozen_digest = checked_digest(&m->w);
+    m->frozen_seq = m->w.seq;
+    m->frozen_live = fr_posts_count(posts_of(&m->w));
+    assert_ok(fr_posts_ops.freeze(m->w.views[FR_VIEW_POSTS], m->w.seq, NULL));
+    assert_ok(fr_thread_start(&m->saver, "saver", write_frozen, m, NULL));
+    m->saving = true;
+}
+
 static void restart_step(model *m)
 {
+    end_save(m);
     fr_view_context context = context_of(&m->w);
     fr_digest before = checked_digest(&m->w);
     fr_digest saved;
@@ -471,6 +524,8 @@ static void step(model *m)
         repeat_step(m);
     } else if (kind < 736) {
         restart_step(m);
+    } else if (kind < 750) {
+        save_step(m);
     } else if (kind < 800) {
         pages_step(m, false);
     } else if (kind < 830) {
@@ -526,6 +581,7 @@ static void test_model(void **state)
             step(m);
         }
         sum_step(m);
+        end_save(m);
         close_world(&m->w);
         fr_sim_free(os);
     }
