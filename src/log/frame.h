@@ -10,7 +10,6 @@
 
 #define FR_SEGMENT_VERSION 1
 #define FR_SEGMENT_HEADER_BYTES 64
-#define FR_LOG_ID_BYTES 16
 #define FR_FRAME_HEAD_BYTES 48
 #define FR_FRAME_SKIP 4                     /* events between two entries of the skip table */
 #define FR_FRAME_EVENT_BYTES_LEAST 6        /* the shortest event there is */

@@ -122,6 +122,11 @@ void fr_log_reader_close(fr_log_reader *reader)
     }
 }
 
+void fr_log_reader_id(const fr_log_reader *reader, uint8_t out[FR_LOG_ID_BYTES])
+{
+    memcpy(out, reader->segment.header.log_id, FR_LOG_ID_BYTES);
+}
+
 const char *fr_log_reader_place(const fr_log_reader *reader)
 {
     return reader->place;

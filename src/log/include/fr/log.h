@@ -89,6 +89,9 @@ void fr_log_reader_close(fr_log_reader *reader);
  *  `lazy_cid` as in fr_event_decode. */
 FR_MUST_USE fr_status fr_log_reader_next(fr_log_reader *reader, bool lazy_cid, fr_event *out,
                                          fr_error *err);
+/** Which log this is: random bytes it got when it was made. Zeros before the first event was read. */
+#define FR_LOG_ID_BYTES 16
+void fr_log_reader_id(const fr_log_reader *reader, uint8_t out[FR_LOG_ID_BYTES]);
 /** "FILE: offset N" of the frame read last, or that is damaged. */
 const char *fr_log_reader_place(const fr_log_reader *reader);
 /** Where to begin to read in order to miss nothing from a time on: the first sequence of the first
