@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/** A file without a name, for what does not fit in memory: written at any place, read through a
+ *  mapping, gone with its last user, also after kill -9. Always of the real system, since nothing
+ *  that the engine keeps passes here.
+ *
+ *  thread   owned(thread) */
+#pragma once
+
+#include <fr/base.h>
+
+typedef struct fr_scratch fr_scratch;
+
+/** In `folder` (NULL: $TMPDIR, else /tmp), without a name from the start where the file system can
+ *  (O_TMPFILE), else unlinked at once. errors: FR_NOT_FOUND, FR_IO, FR_NOMEM */
+FR_MUST_USE fr_status fr_scratch_open(fr_scratch **out, const char *folder, fr_error *err);
+void fr_scratch_close(fr_scratch *scratch); /* NULL is fine */
+FR_MUST_USE fr_status fr_scratch_write(fr_scratch *scratch, const void *data, size_t size,
+                                       uint64_t offset, fr_error *err);
+/** Exactly `size` bytes that were written before. errors: FR_IO */
+FR_MUST_USE fr_status fr_scratch_read(fr_scratch *scratch, void *out, size_t size, uint64_t offset,
+                                      fr_error *err);
+/** Room on the disk for `size` bytes, zeros where nothing was written; so that writing them through
+ *  the mapping cannot fail. */
+FR_MUST_USE fr_status fr_scratch_reserve(fr_scratch *scratch, uint64_t size, fr_error *err);
+/** Bytes [0, size) for reading and writing. Of those behind the end of the file nothing may be
+ *  touched until they were written. Valid until the next map, empty or close; what is written
+ *  meanwhile is seen.
+ *  cost     none while `size` is within what was mapped before; room is asked for in doubling
+ *           steps */
+FR_MUST_USE fr_status fr_scratch_map(fr_scratch *scratch, uint64_t size, uint8_t **out,
+                                     fr_error *err);
+/** Length 0 again, nothing mapped. */
+FR_MUST_USE fr_status fr_scratch_empty(fr_scratch *scratch, fr_error *err);
+
+/** Pages of a mapped file are counted as this process's memory from when they are touched; this
+ *  gives the whole ones in [at, at + size) back. They are read again when touched again, written
+ *  ones keep what was written. Only for mappings of files: fr_file_map of the real room,
+ *  fr_scratch_map. */
+void fr_pages_give_back(const void *at, size_t size);
+/** The same for the code and constants of the program and its libraries: after the start of a
+ *  process most of them are of no use any more. cost: what is still needed is faulted in again */
+void fr_program_pages_give_back(void);

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* O_TMPFILE makes an inode that never had a name; some file systems (old NFS, overlays) cannot, and
+ * get a random name that is unlinked before anything is written. */
+#include <fr/scratch.h>
+
+#include "room.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define MAP_BYTES_MIN (UINT64_C(1) << 26)
+
+struct fr_scratch {
+    int fd;
+    uint8_t *map;
+    uint64_t map_bytes;
+};
+
+static int open_unlinked(const char *folder)
+{
+    char path[FR_PATH_MAX];
+    int size = snprintf(path, sizeof path, "%s/freshet-XXXXXX", folder);
+    if (size < 0 || (size_t)size >= sizeof path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    int fd = mkostemp(path, O_CLOEXEC);
+    if (fd >= 0) {
+        unlink(path);
+    }
+    return fd;
+}
+
+static int open_nameless(const char *folder)
+{
+    int fd;
+    do {
+        fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    } while (fd < 0 && errno == EINTR);
+    bool unable = fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL);
+    return unable ? open_unlinked(folder) : fd;
+}
+
+fr_status fr_scratch_open(fr_scratch **out, const char *folder, fr_error *err)
+{
+    if (folder == NULL) {
+        folder = getenv("TMPDIR");
+    }
+    if (folder == NULL || folder[0] == '\0') {
+        folder = "/tmp";
+    }
+    fr_scratch *scratch = calloc(1, sizeof *scratch);
+    if (scratch == NULL) {
+        return fr_fail(err, FR_NOMEM, "os: no memory for a scratch file");
+    }
+    scratch->fd = open_nameless(folder);
+    if (scratch->fd < 0) {
+        int number = errno;
+        free(scratch);
+        return fr_fail_errno(err, number, "os: scratch file");
+    }
+    *out = scratch;
+    return FR_OK;
+}
+
+static void unmap(fr_scratch *scratch)
+{
+    if (scratch->map != NULL) {
+        munmap(scratch->map, (size_t)scratch->map_bytes);
+    }
+    scratch->map = NULL;
+    scratch->map_bytes = 0;
+}
+
+void fr_scratch_close(fr_scratch *scratch)
+{
+    if (scratch != NULL) {
+        unmap(scratch);
+        close(scratch->fd);
+        free(scratch);
+    }
+}
+
+fr_status fr_scratch_write(fr_scratch *scratch, const void *data, size_t size, uint64_t offset,
+                           fr_error *err)
+{
+    const uint8_t *from = data;
+    while (size > 0) {
+        ssize_t n = pwrite(scratch->fd, from, size, (off_t)offset);
+        if (n < 0 && errno != EINTR) {
+            return fr_fail_errno(err, errno, "os: write of a scratch file");
+        }
+        size_t done = n < 0 ? 0 : (size_t)n;
+        from += done;
+        offset += done;
+        size -= done;
+    }
+    return FR_OK;
+}
+
+fr_status fr_scratch_read(fr_scratch *scratch, void *out, size_t size, uint64_t offset,
+                          fr_error *err)
+{
+    uint8_t *to = out;
+    while (size > 0) {
+        ssize_t n = pread(scratch->fd, to, size, (off_t)offset);
+        if (n == 0) {
+            return fr_fail(err, FR_IO, "os: a scratch file is shorter than what was written");
+        }
+        if (n < 0 && errno != EINTR) {
+            return fr_fail_errno(err, errno, "os: read of a scratch file");
+        }
+        size_t done = n < 0 ? 0 : (size_t)n;
+        to += done;
+        offset += done;
+        size -= done;
+    }
+    return FR_OK;
+}
+
+fr_status fr_scratch_reserve(fr_scratch *scratch, uint64_t size, fr_error *err)
+{
+    int failed;
+    do {
+        failed = posix_fallocate(scratch->fd, 0, (off_t)size);
+    } while (failed == EINTR);
+    return failed == 0 ? FR_OK : fr_fail_errno(err, failed, "os: room for a scratch file");
+}
+
+fr_status fr_scratch_map(fr_scratch *scratch, uint64_t size, uint8_t **out, fr_error *err)
+{
+    if (size > scratch->map_bytes) {
+        uint64_t bytes = FR_MAX(scratch->map_bytes * 2, MAP_BYTES_MIN);
+        while (bytes < size) {
+            bytes *= 2;
+        }
+        unmap(scratch);
+        void *map = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, scratch->fd, 0);
+        if (map == MAP_FAILED) {
+            return fr_fail_errno(err, errno, "os: map of a scratch file");
+        }
+        scratch->map = map;
+        scratch->map_bytes = bytes;
+    }
+    *out = scratch->map;
+    return FR_OK;
+}
+
+fr_status fr_scratch_empty(fr_scratch *scratch, fr_error *err)
+{
+    unmap(scratch);
+    return ftruncate(scratch->fd, 0) == 0
+               ? FR_OK
+               : fr_fail_errno(err, errno, "os: truncate of a scratch file");
+}
+
+void fr_pages_give_back(const void *at, size_t size)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)at + page - 1) / page * page;
+    uintptr_t to = ((uintptr_t)at + size) / page * page;
+    if (from < to) {
+        madvise((void *)from, to - from, MADV_DONTNEED);
+    }
+}
+
+/* A segment that was never writable is what the file says, also after relocation. */
+static int give_back_segments(struct dl_phdr_info *object, size_t size, void *context)
+{
+    (void)size;
+    (void)context;
+    for (size_t i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
+        if (segment->p_type == PT_LOAD && (segment->p_flags & PF_W) == 0) {
+            fr_pages_give_back((const void *)(object->dlpi_addr + segment->p_vaddr),
+                               segment->p_memsz);
+        }
+    }
+    return 0;
+}
+
+void fr_program_pages_give_back(void)
+{
+    dl_iterate_phdr(give_back_segments, NULL);
+}
