@@ -2,6 +2,7 @@
 # Build knobs, in one place: the presets set them, nothing else does.
 option(FR_LTO "link-time optimisation" OFF)
 option(FR_FUZZ "build the libFuzzer targets (clang only)" OFF)
+option(FR_REPO_DISK "repositories may spill to disk; OFF leaves that code out" ON)
 set(FR_SANITIZE "" CACHE STRING "value for -fsanitize, e.g. address,undefined or thread")
 set(FR_CORPUS "${CMAKE_SOURCE_DIR}/../shared/data" CACHE PATH
     "real data for tests labelled corpus; they say SKIPPED where it is absent")

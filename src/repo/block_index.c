@@ -124,8 +124,12 @@ static bool copy_slots(block_index *to, const block_slot *slots, uint32_t count,
 static fr_status rebuild(block_index *index, uint32_t capacity, bool rekey, fr_error *err)
 {
     block_index grown = *index;
+    size_t held = (size_t)index->room * sizeof(block_slot); /* both are there for a while */
     grown.slots = NULL;
     grown.room = 0;
+    grown.bytes_max = index->bytes_max == 0        ? 0
+                      : index->bytes_max > held ? index->bytes_max - held
+                                                : 1;
     bool fits = false;
     for (int attempt = 0; attempt < REKEY_MAX && !fits; attempt++, rekey = true) {
         fr_status status = use_capacity(&grown, capacity, err);
@@ -144,12 +148,12 @@ static fr_status rebuild(block_index *index, uint32_t capacity, bool rekey, fr_e
                             "repo: block digests crowd the index");
     }
     free(index->slots);
+    grown.bytes_max = index->bytes_max;
     *index = grown;
     return FR_OK;
 }
 
-/* Slot of the CID, or the free one where it belongs; BLOCK_NONE past PROBES_MAX. */
-static uint32_t probe_slot(const block_index *index, uint64_t tag, const uint8_t *cid)
+uint32_t block_index_probe(const block_index *index, uint64_t tag, const uint8_t *cid)
 {
     uint32_t at = block_home(index, tag);
     for (uint32_t probe = 0; probe < PROBES_MAX; probe++, at = (at + 1) & (index->capacity - 1)) {
@@ -179,12 +183,12 @@ fr_status block_index_add(block_index *index, uint64_t offset, uint32_t size, bo
     uint64_t tag = block_tag(index, cid);
     uint32_t at = block_home(index, tag);
     if (FR_UNLIKELY(index->slots[at].tag != 0)) {
-        at = probe_slot(index, tag, cid);
+        at = block_index_probe(index, tag, cid);
     }
     for (int attempt = 0; attempt < REKEY_MAX && at == BLOCK_NONE; attempt++) {
         FR_TRY(rebuild(index, index->capacity, true, err));
         tag = block_tag(index, cid);
-        at = probe_slot(index, tag, cid);
+        at = block_index_probe(index, tag, cid);
     }
     if (at == BLOCK_NONE) {
         return fr_fail_code(err, FR_LIMIT, offset, "limit-memory",
@@ -192,7 +196,7 @@ fr_status block_index_add(block_index *index, uint64_t offset, uint32_t size, bo
     }
     *fresh = index->slots[at].tag == 0;
     if (*fresh) {
-        index->slots[at] = (block_slot){tag, offset << 26 | (uint64_t)size << 4};
+        index->slots[at] = block_slot_of(tag, offset, size);
         index->count++;
     }
     return FR_OK;
@@ -203,7 +207,7 @@ uint32_t block_index_find(const block_index *index, uint64_t tag, const uint8_t 
     if (index->capacity == 0) {
         return BLOCK_NONE;
     }
-    uint32_t at = probe_slot(index, tag, cid);
+    uint32_t at = block_index_probe(index, tag, cid);
     return at == BLOCK_NONE || index->slots[at].tag == 0 ? BLOCK_NONE : at;
 }
 
@@ -221,9 +225,21 @@ uint32_t block_index_guess(const block_index *index, uint64_t tag)
     return BLOCK_NONE;
 }
 
-void block_index_clear_flags(block_index *index)
+void block_index_lend(block_index *index, block_slot *slots, uint32_t capacity)
 {
-    for (uint32_t i = 0; i < index->capacity; i++) {
+    if (index->room != 0) {
+        free(index->slots);
+    }
+    index->slots = slots;
+    index->capacity = capacity;
+    index->room = 0;
+    index->count = 0;
+    index->shift = capacity == 0 ? 0 : 64 - (unsigned)__builtin_ctz(capacity);
+}
+
+void block_index_clear_flags(block_index *index, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = from; i < FR_MIN(to, index->capacity); i++) {
         index->slots[i].where &= ~UINT64_C(15);
     }
 }

@@ -48,6 +48,14 @@ static inline uint32_t block_size(const block_slot *slot)
 {
     return (uint32_t)(slot->where >> 4) & BLOCK_SIZE_MAX;
 }
+static inline block_slot block_slot_of(uint64_t tag, uint64_t offset, uint32_t size)
+{
+    return (block_slot){tag, offset << 26 | (uint64_t)size << 4};
+}
+static inline size_t block_index_bytes(const block_index *index)
+{
+    return (size_t)index->room * sizeof(block_slot);
+}
 static inline uint64_t block_fold(uint64_t a, uint64_t b)
 {
     unsigned __int128 product = (unsigned __int128)a * b;
@@ -106,5 +114,10 @@ static inline uint32_t block_index_settle(const block_index *index, uint32_t gue
     }
     return block_index_find(index, block_tag(index, cid), cid);
 }
-/** Takes the flags of every slot away. */
-void block_index_clear_flags(block_index *index);
+/** Takes the flags of slots [from, to) away. */
+void block_index_clear_flags(block_index *index, uint32_t from, uint32_t to);
+/** Slots that are not the index's own to free, all free: an empty index of `capacity`, a power of
+ *  two. NULL, 0 takes them back. */
+void block_index_lend(block_index *index, block_slot *slots, uint32_t capacity);
+/** Slot of the CID, or the free one where it belongs; BLOCK_NONE after too many probes. */
+uint32_t block_index_probe(const block_index *index, uint64_t tag, const uint8_t *cid);

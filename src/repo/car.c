@@ -2,7 +2,9 @@
 // One pass over the file. Sections are gathered in a window; a full window is hashed (level full)
 // and then put into the index, its slots asked for ahead, so that neither hashing nor a cache miss
 // interrupts the chain of lengths. A framing error behind the window waits until the window is
-// settled: errors come out in file order.
+// settled: errors come out in file order. The pass can end where the bytes that are there end, and
+// go on when there are more; a section is judged when all of it is there, or the file is at its
+// end, so that the answer does not depend on the pieces.
 #include "car.h"
 
 #include <fr/cbor.h>
@@ -10,7 +12,6 @@
 
 #include "hash.h"
 
-#define WINDOW_BLOCKS 128
 #define PREFETCH_BYTES 8192
 
 /* ---- header ---------------------------------------------------------------------------------- */
@@ -159,82 +160,166 @@ fr_status car_section_read(fr_slice input, uint64_t offset, uint32_t bytes_max, 
     return FR_OK;
 }
 
-typedef struct {
-    car_section sections[WINDOW_BLOCKS];
-    hash_job jobs[WINDOW_BLOCKS];
-    size_t count;
-} window;
-
-static fr_status hash_window(window *w, fr_slice input, fr_error *err)
+bool car_is_whole(fr_slice input, uint64_t offset, uint64_t least, uint64_t *need)
 {
+    fr_slice rest = fr_slice_from(input, offset);
+    uint64_t size = 0;
+    size_t head = fr_varint_decode(rest, CAR_VARINT_BYTES_MAX, &size);
+    if (head == 0) {
+        bool cut = rest.size < CAR_VARINT_BYTES_MAX;
+        for (size_t i = 0; i < rest.size && cut; i++) {
+            cut = rest.data[i] >= 0x80;
+        }
+        *need = input.size + 1;
+        return !cut;
+    }
+    *need = offset + head + size;
+    return size < least || size <= rest.size - head;
+}
+
+/* How many blocks at the start of the window hash to their CIDs. */
+static size_t hash_window(car_scanner *s, fr_slice input)
+{
+    car_window *w = &s->window;
     for (size_t i = 0; i < w->count; i++) {
         w->jobs[i].data = input.data + w->sections[i].data_offset;
         w->jobs[i].size = w->sections[i].data_size;
     }
     hash_blocks(w->jobs, w->count);
-    for (size_t i = 0; i < w->count; i++) {
-        if (memcmp(w->jobs[i].digest, w->jobs[i].data - 32, 32) != 0) {
-            return fr_fail_code(err, FR_MALFORMED, w->sections[i].offset, "car-hash",
-                                "car: a block's bytes do not hash to its CID");
+    size_t sound = 0;
+    while (sound < w->count && memcmp(w->jobs[sound].digest, w->jobs[sound].data - 32, 32) == 0) {
+        sound++;
+    }
+    return sound;
+}
+
+static fr_status add_block(car_scanner *s, const car_section *section, fr_error *err)
+{
+    uint64_t end = section->data_offset + section->data_size;
+    if (FR_UNLIKELY(end > s->kept_max)) {
+        return fr_fail_code(err, FR_LIMIT, section->offset, "limit-disk",
+                            "repo: what does not fit in memory does not fit the disk limit");
+    }
+    if (s->runs != NULL) {
+        return block_runs_add(s->runs, s->index, section->data_offset, section->data_size, err);
+    }
+    if (s->held_max != 0) {
+        uint64_t held = s->holds_input ? end : 0;
+        if (held + block_index_bytes(s->index) > s->held_max) {
+            return fr_fail_code(err, FR_LIMIT, section->offset, "limit-memory",
+                                "repo: the file does not fit the memory limit");
+        }
+        s->index->bytes_max = s->held_max - held;
+    }
+    bool fresh = false;
+    FR_TRY(block_index_add(s->index, section->data_offset, section->data_size, &fresh, err));
+    s->counts.duplicates += !fresh;
+    return FR_OK;
+}
+
+/* A limit is told before a wrong hash behind it, whatever window both are in; and what was settled
+ * before the limit stopped it is not settled twice. */
+static fr_status settle_window(car_scanner *s, fr_slice input, fr_error *err)
+{
+    car_window *w = &s->window;
+    if (w->count == 0) {
+        return FR_OK;
+    }
+    if (!w->hashed) {
+        const car_section *last = &w->sections[w->count - 1];
+        uint64_t from = w->sections[0].offset;
+        repo_watch_touch(s->watch, input.data + from, last->data_offset + last->data_size - from);
+        w->sound = s->options->level == FR_LEVEL_FULL ? hash_window(s, input) : w->count;
+        w->hashed = true;
+    }
+    for (; w->settled < w->sound; w->settled++) {
+        fr_status status = add_block(s, &w->sections[w->settled], err);
+        if (FR_UNLIKELY(status != FR_OK)) {
+            if (status == FR_LIMIT && s->held_max != 0 && err != NULL) {
+                err->offset = w->sections[w->settled].offset;
+            }
+            return status;
         }
     }
+    if (FR_UNLIKELY(w->sound < w->count)) {
+        return fr_fail_code(err, FR_MALFORMED, w->sections[w->sound].offset, "car-hash",
+                            "car: a block's bytes do not hash to its CID");
+    }
+    s->counts.blocks += w->count;
+    w->count = w->settled = w->bytes = 0;
+    w->hashed = false;
+    return s->watch == NULL ? FR_OK : repo_watch_clock(s->watch, s->offset, err);
+}
+
+void car_scanner_begin(car_scanner *s, const car_header *header, const fr_repo_options *options,
+                       block_index *index)
+{
+    uint64_t bytes_max = UINT64_C(1) << BLOCK_OFFSET_BITS;
+    memset(s, 0, offsetof(car_scanner, window));
+    s->window.count = s->window.settled = s->window.bytes = 0;
+    s->window.hashed = false;
+    s->options = options;
+    s->index = index;
+    s->kept_max = UINT64_MAX;
+    s->offset = s->ahead = header->sections_offset;
+    s->block_max = options->block_bytes_max == 0 ? CAR_BLOCK_BYTES_MAX : options->block_bytes_max;
+    s->block_max = FR_MIN(s->block_max, CAR_BLOCK_BYTES_MAX);
+    s->blocks_max = options->blocks_max == 0 ? UINT64_MAX : options->blocks_max;
+    s->bytes_max =
+        options->input_bytes_max == 0 ? bytes_max : FR_MIN(bytes_max, options->input_bytes_max);
+}
+
+/* The next section, and the limits on how many and how far. */
+static fr_status next_section(const car_scanner *s, fr_slice input, car_section *section,
+                              fr_error *err)
+{
+    FR_TRY(car_section_read(input, s->offset, s->block_max, section, err));
+    if (FR_UNLIKELY(s->counts.blocks + s->window.count == s->blocks_max)) {
+        return fr_fail_code(err, FR_LIMIT, s->offset, "limit-blocks",
+                            "car: more blocks than allowed");
+    }
+    if (FR_UNLIKELY(section->data_offset + section->data_size > s->bytes_max)) {
+        return fr_fail_code(err, FR_LIMIT, s->bytes_max, "limit-bytes",
+                            "repo: the file is over its limit");
+    }
     return FR_OK;
 }
 
-static fr_status settle_window(window *w, fr_slice input, bool hash, block_index *index,
-                               car_counts *counts, fr_error *err)
+fr_status car_scanner_run(car_scanner *s, fr_slice input, bool last, fr_error *err)
 {
-    if (hash) {
-        FR_TRY(hash_window(w, input, err));
+    car_window *w = &s->window;
+    s->index->input = input.data; /* which may have moved */
+    if (w->hashed) {
+        FR_TRY(settle_window(s, input, err)); /* the one that a limit stopped */
     }
-    for (size_t i = 0; i < w->count; i++) {
-        bool fresh = false;
-        FR_TRY(block_index_add(index, w->sections[i].data_offset, w->sections[i].data_size, &fresh,
-                               err));
-        counts->duplicates += !fresh;
-    }
-    counts->blocks += w->count;
-    w->count = 0;
-    return FR_OK;
-}
-
-fr_status car_scan(fr_slice input, const car_header *header, const fr_repo_options *options,
-                   block_index *index, car_counts *counts, fr_error *err)
-{
-    uint32_t bytes_max =
-        options->block_bytes_max == 0 ? CAR_BLOCK_BYTES_MAX : options->block_bytes_max;
-    bytes_max = FR_MIN(bytes_max, CAR_BLOCK_BYTES_MAX);
-    uint64_t blocks_max = options->blocks_max == 0 ? UINT64_MAX : options->blocks_max;
-    bool hash = options->level == FR_LEVEL_FULL;
-    window w;
-    w.count = 0;
-    *counts = (car_counts){0};
-    uint64_t ahead = 0;
-    fr_error fault = {0};
-    for (uint64_t offset = header->sections_offset; offset < input.size;) {
-        for (; ahead < offset + PREFETCH_BYTES && ahead < input.size; ahead += 64) {
-            __builtin_prefetch(input.data + ahead);
+    while (s->offset < input.size) {
+        if (!last && !car_is_whole(input, s->offset, FR_CID_BYTES, &s->need)) {
+            break;
+        }
+        for (; s->ahead < s->offset + PREFETCH_BYTES && s->ahead < input.size; s->ahead += 64) {
+            __builtin_prefetch(input.data + s->ahead);
         }
         car_section section;
-        fr_status status = car_section_read(input, offset, bytes_max, &section, &fault);
-        if (FR_LIKELY(status == FR_OK) && FR_UNLIKELY(counts->blocks + w.count == blocks_max)) {
-            status = fr_fail_code(&fault, FR_LIMIT, offset, "limit-blocks",
-                                  "car: more blocks than allowed");
-        }
+        fr_error fault = {0};
+        fr_status status = next_section(s, input, &section, &fault);
         if (FR_UNLIKELY(status != FR_OK)) {
-            FR_TRY(settle_window(&w, input, hash, index, counts,
-                                 err)); /* a fault in the window comes first */
+            FR_TRY(settle_window(s, input, err)); /* a fault in the window comes first */
             if (err != NULL) {
                 *err = fault;
             }
             return status;
         }
-        block_prefetch(index, block_tag(index, input.data + section.data_offset - FR_CID_BYTES));
-        w.sections[w.count++] = section;
-        if (w.count == WINDOW_BLOCKS) {
-            FR_TRY(settle_window(&w, input, hash, index, counts, err));
+        if (s->runs == NULL) {
+            block_prefetch(s->index,
+                           block_tag(s->index, input.data + section.data_offset - FR_CID_BYTES));
         }
-        offset = section.data_offset + section.data_size;
+        w->sections[w->count++] = section;
+        w->bytes += section.data_size;
+        s->offset = section.data_offset + section.data_size;
+        if (w->count == CAR_WINDOW_BLOCKS || w->bytes >= CAR_WINDOW_BYTES) {
+            FR_TRY(settle_window(s, input, err));
+        }
     }
-    return settle_window(&w, input, hash, index, counts, err);
+    s->need = s->offset == input.size ? input.size + 1 : s->need;
+    return settle_window(s, input, err);
 }

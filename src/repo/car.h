@@ -3,6 +3,9 @@
 #pragma once
 
 #include "block_index.h"
+#include "block_runs.h"
+#include "hash.h"
+#include "watch.h"
 #include <fr/repo.h>
 
 #define CAR_HEADER_BYTES_MAX 65536
@@ -35,10 +38,50 @@ FR_MUST_USE fr_status car_header_read(fr_slice input, uint32_t bytes_max, car_he
  *  errors: car-varint, car-section-length, car-cid, limit-block */
 FR_MUST_USE fr_status car_section_read(fr_slice input, uint64_t offset, uint32_t bytes_max,
                                        car_section *out, fr_error *err);
-/** Reads every section into `index` (which was reset for this input); level full hashes all. */
-FR_MUST_USE fr_status car_scan(fr_slice input, const car_header *header,
-                               const fr_repo_options *options, block_index *index,
-                               car_counts *counts, fr_error *err);
+
+#define CAR_WINDOW_BLOCKS 128
+#define CAR_WINDOW_BYTES (256u << 10) /* a window of that many bytes waits for no more */
+
+typedef struct {
+    size_t count;
+    size_t bytes;
+    size_t sound;   /* how many have the right hash, once hashed */
+    size_t settled; /* and are in the index */
+    bool hashed;
+    car_section sections[CAR_WINDOW_BLOCKS];
+    hash_job jobs[CAR_WINDOW_BLOCKS];
+} car_window;
+
+/** A pass over the sections, as far as they are there. */
+typedef struct {
+    const fr_repo_options *options;
+    block_index *index;
+    block_runs *runs;  /* where blocks go that the index has no room for; NULL: none yet */
+    repo_watch *watch; /* NULL: none */
+    uint64_t offset;   /* of the next section */
+    uint64_t need;     /* bytes of input from which on another run may get further */
+    uint64_t ahead;
+    uint32_t block_max;
+    uint64_t blocks_max, bytes_max;
+    uint64_t held_max; /* memory for the index, and for the bytes so far when they are held */
+    bool holds_input;
+    uint64_t kept_max; /* bytes so far that the disk has room for */
+    car_counts counts;
+    car_window window;
+} car_scanner;
+
+/** Is the length at `offset`, with what it announces, all there, or wrong already (below `least`,
+ *  not a varint)? *need: how many bytes the input must have before it is worth asking again. */
+bool car_is_whole(fr_slice input, uint64_t offset, uint64_t least, uint64_t *need);
+/** `index` was reset for this input; `options` and `index` are borrowed while it runs. */
+void car_scanner_begin(car_scanner *s, const car_header *header, const fr_repo_options *options,
+                       block_index *index);
+/** Reads every section that is whole in `input`, the file from its start as far as it came, into
+ *  the index; level full hashes all. last: there is no more to come. After FR_LIMIT limit-memory,
+ *  limit-disk it can be run again and goes on.
+ *  errors   car-varint, car-section-length, car-cid, car-hash, limit-block, limit-blocks,
+ *           limit-bytes; those of the index */
+FR_MUST_USE fr_status car_scanner_run(car_scanner *s, fr_slice input, bool last, fr_error *err);
 /** Offset of the length varint of the section whose data is at `data_offset`. */
 uint64_t car_section_offset(uint64_t data_offset, uint32_t data_size);
 /** 01 71|55 12 20 */

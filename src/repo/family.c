@@ -33,6 +33,7 @@
 
 typedef struct {
     const block_index *index;
+    repo_watch *watch;
     size_t count;
     struct {
         uint32_t *slot;
@@ -43,7 +44,9 @@ typedef struct {
 
 static inline void guess_link(link_queue *q, size_t i)
 {
-    uint32_t at = block_index_guess(q->index, q->links[i % QUEUE].tag);
+    uint64_t tag = q->links[i % QUEUE].tag;
+    repo_watch_touch(q->watch, &q->index->slots[block_home(q->index, tag)], sizeof(block_slot));
+    uint32_t at = block_index_guess(q->index, tag);
     *q->links[i % QUEUE].slot = at;
     if (FR_LIKELY(at != BLOCK_NONE)) {
         const block_slot *slot = &q->index->slots[at];
@@ -74,6 +77,7 @@ void family_resolve(fr_repo *repo, node_view *views, size_t count)
 {
     link_queue q;
     q.index = &repo->index;
+    q.watch = repo->watch;
     q.count = 0;
     for (size_t v = 0; v < count; v++) {
         node_view *view = &views[v];
@@ -121,7 +125,7 @@ static size_t gather(const fr_repo *repo, const walk_level *parent, uint32_t slo
         if (entries[i].right_at == 0) {
             continue;
         }
-        uint32_t right = block_index_settle(&repo->index, entries[i].right_slot,
+        uint32_t right = repo_settle(repo, entries[i].right_slot,
                                             parent->view.block.data + entries[i].right_at);
         if (right == BLOCK_NONE) {
             break;

@@ -126,44 +126,54 @@ static fr_status open_commit(fr_repo *repo, fr_error *err)
     return check_commit(repo, err);
 }
 
-static fr_status load_input(fr_repo *repo, fr_error *err)
+void repo_prepare(fr_repo *repo, const fr_repo_options *options)
 {
-    const fr_repo_options *options = &repo->options;
-    uint64_t bytes_max = UINT64_C(1) << BLOCK_OFFSET_BITS;
-    if (options->input_bytes_max != 0) {
-        bytes_max = FR_MIN(bytes_max, options->input_bytes_max);
-    }
-    uint32_t header_max =
-        options->header_bytes_max == 0 ? CAR_HEADER_BYTES_MAX : options->header_bytes_max;
-    FR_TRY(car_header_read(repo->input, header_max, &repo->header, err));
-    if (repo->input.size > bytes_max) {
-        return fr_fail_code(err, FR_LIMIT, bytes_max, "limit-bytes",
-                            "repo: the file is over its limit");
-    }
-    FR_TRY(block_index_reset(&repo->index, repo->input, options->memory_max_bytes, err));
-    FR_TRY(car_scan(repo->input, &repo->header, options, &repo->index, &repo->counts, err));
-    return options->bare ? FR_OK : open_commit(repo, err);
-}
-
-fr_status fr_repo_reopen(fr_repo *repo, fr_slice input, const fr_repo_options *options,
-                         fr_error *err)
-{
-    repo->input = input;
+    repo->input = (fr_slice){0};
     repo->options = *options;
     repo->rules = node_rules_of(options);
     repo->counts = (car_counts){0};
+    repo->watch = NULL;
     repo->opened = false;
     repo->index.capacity = 0;
-    fr_status status = load_input(repo, err);
+    repo->started = false;
+    fr_repo_rewind(repo);
+}
+
+fr_status repo_ready(fr_repo *repo, fr_status status, fr_error *err)
+{
+    if (status == FR_OK && !repo->options.bare) {
+        status = open_commit(repo, err);
+    }
     repo->options.key = NULL; /* borrowed until here */
     repo->options.expect_did = (fr_slice){0};
     repo->opened = status == FR_OK;
     if (!repo->opened) {
         repo->index.capacity = 0;
     }
-    repo->started = false;
     fr_repo_rewind(repo);
     return status;
+}
+
+static fr_status load_input(fr_repo *repo, fr_error *err)
+{
+    const fr_repo_options *options = &repo->options;
+    uint32_t header_max =
+        options->header_bytes_max == 0 ? CAR_HEADER_BYTES_MAX : options->header_bytes_max;
+    FR_TRY(car_header_read(repo->input, header_max, &repo->header, err));
+    FR_TRY(block_index_reset(&repo->index, repo->input, options->memory_max_bytes, err));
+    car_scanner scanner;
+    car_scanner_begin(&scanner, &repo->header, options, &repo->index);
+    fr_status status = car_scanner_run(&scanner, repo->input, true, err);
+    repo->counts = scanner.counts;
+    return status;
+}
+
+fr_status fr_repo_reopen(fr_repo *repo, fr_slice input, const fr_repo_options *options,
+                         fr_error *err)
+{
+    repo_prepare(repo, options);
+    repo->input = input;
+    return repo_ready(repo, load_input(repo, err), err);
 }
 
 fr_status fr_repo_open(fr_repo **out, fr_slice input, const fr_repo_options *options, fr_error *err)
@@ -235,7 +245,7 @@ static fr_status deliver_record(fr_repo *repo, walk_level *level, const node_ent
     item->record_code = NULL;
     item->record_offset = 0;
     repo->facts.records++;
-    uint32_t slot_at = block_index_settle(&repo->index, entry->value_slot, cid);
+    uint32_t slot_at = repo_settle(repo, entry->value_slot, cid);
     if (slot_at == BLOCK_NONE) {
         uint64_t link = level->base + entry->value_at - NODE_LINK_HEAD_BYTES;
         if (!repo->options.partial) {
@@ -436,7 +446,7 @@ static fr_status enter_child(fr_repo *repo, walk_level *parent, uint32_t cid_at,
 {
     uint64_t link = parent->base + cid_at - NODE_LINK_HEAD_BYTES;
     *delivered = false;
-    slot_at = block_index_settle(&repo->index, slot_at, parent->view.block.data + cid_at);
+    slot_at = repo_settle(repo, slot_at, parent->view.block.data + cid_at);
     if (slot_at != BLOCK_NONE) {
         if (parent->family_at == parent->family_end && !repo->one_by_one) {
             family_read(repo, parent, slot_at, lower, upper);
@@ -488,10 +498,20 @@ static fr_status enter_root(fr_repo *repo, fr_repo_item *item, bool *delivered, 
 
 /* ---- the walk -------------------------------------------------------------------------------- */
 
+/* In parts, so that a mapped index need not be in memory whole. */
+static void clear_flags(fr_repo *repo)
+{
+    enum { PART_SLOTS = 1 << 16 };
+    for (uint32_t at = 0; at < repo->index.capacity; at += PART_SLOTS) {
+        repo_watch_touch(repo->watch, &repo->index.slots[at], PART_SLOTS * sizeof(block_slot));
+        block_index_clear_flags(&repo->index, at, at + PART_SLOTS);
+    }
+}
+
 void fr_repo_rewind(fr_repo *repo)
 {
     if (repo->started) {
-        block_index_clear_flags(&repo->index);
+        clear_flags(repo);
     }
     repo->started = false;
     repo->status = repo->opened ? FR_OK : FR_INVALID;
@@ -560,6 +580,13 @@ fr_status fr_repo_next(fr_repo *repo, fr_repo_item *item, fr_error *err)
     }
     bool delivered = false;
     fr_error fault = {0};
+    if (FR_UNLIKELY(repo->watch != NULL)) {
+        uint64_t offset = repo->depth == 0 ? 0 : repo->levels[repo->depth - 1].base;
+        fr_status status = repo_watch_time(repo->watch, offset, &fault);
+        if (status != FR_OK) {
+            return fail_walk(repo, status, &fault, err);
+        }
+    }
     if (!repo->started) {
         fr_status status = enter_root(repo, item, &delivered, &fault);
         if (status != FR_OK) {

@@ -6,6 +6,7 @@
 #include "block_index.h"
 #include "car.h"
 #include "node.h"
+#include <fr/repo_load.h>
 
 #define KEY_CHUNK_LEVELS 8
 #define KEY_CHUNKS_MAX ((NODE_LEVELS_MAX + KEY_CHUNK_LEVELS - 1) / KEY_CHUNK_LEVELS)
@@ -40,6 +41,7 @@ struct fr_repo {
     car_header header;
     car_counts counts;
     fr_commit commit;
+    repo_watch *watch; /* of its loader: mapped pages and time; NULL: nothing to watch */
     bool opened;
     bool started;
     /* the walk */
@@ -84,10 +86,36 @@ FR_MUST_USE fr_status commit_parse(fr_slice block, const fr_cid *cid, fr_commit 
                                    fr_error *err);
 /** A repository that holds nothing yet. */
 FR_MUST_USE fr_status repo_new(fr_repo **out, fr_error *err);
+/** Empties it for a file that is to be read by `options`. */
+void repo_prepare(fr_repo *repo, const fr_repo_options *options);
+/** Header, index and counts are filled from `input`, or `status` says why not: reads the commit,
+ *  and the repository is open, or holds nothing and `status` or a fault of the commit comes
+ *  back. */
+FR_MUST_USE fr_status repo_ready(fr_repo *repo, fr_status status, fr_error *err);
+/** A slot and its block are about to be read. */
+static inline void repo_touch(const fr_repo *repo, uint32_t at)
+{
+    if (FR_UNLIKELY(repo->watch != NULL) && at != BLOCK_NONE) {
+        const block_slot *slot = &repo->index.slots[at];
+        repo_watch_touch(repo->watch, slot, sizeof *slot);
+        repo_watch_touch(repo->watch, repo->input.data + block_offset(slot) - FR_CID_BYTES,
+                         FR_CID_BYTES + block_size(slot));
+    }
+}
 /** Slot of a CID, or BLOCK_NONE. */
 static inline uint32_t repo_find(const fr_repo *repo, const uint8_t *cid)
 {
-    return block_index_find(&repo->index, block_tag(&repo->index, cid), cid);
+    uint64_t tag = block_tag(&repo->index, cid);
+    if (FR_UNLIKELY(repo->watch != NULL) && repo->index.capacity != 0) {
+        repo_touch(repo, block_index_guess(&repo->index, tag));
+    }
+    return block_index_find(&repo->index, tag, cid);
+}
+/** block_index_settle, and the block is about to be read. */
+static inline uint32_t repo_settle(const fr_repo *repo, uint32_t guess, const uint8_t *cid)
+{
+    repo_touch(repo, guess);
+    return block_index_settle(&repo->index, guess, cid);
 }
 static inline fr_slice repo_data(const fr_repo *repo, const block_slot *slot)
 {
@@ -96,3 +124,5 @@ static inline fr_slice repo_data(const fr_repo *repo, const block_slot *slot)
 /** Judges a record's body; NULL when sound, else the code, with the fault's offset in the input.
  *  What was found stays with the slot: a block that stands under many keys is read once. */
 const char *repo_record_fault(fr_repo *repo, uint32_t slot, uint64_t *offset);
+/** fr_repo_fault_of where `input` is the file as far as it came. */
+void repo_fault_in(const fr_repo *repo, fr_slice input, const fr_error *error, fr_repo_fault *out);

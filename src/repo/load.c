@@ -1,0 +1,573 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// One machine for all inputs: bytes come (or are all there), the scanner reads the sections that
+// are whole, and when something does not fit it stops in front of the section that was too much.
+//
+//      bytes ──> store ──> scanner ──> index           at the limit, in this order:
+//                memory      │         memory            1. bytes: memory ──> file, mapped
+//                file        │         runs, table       2. index: memory ──> runs ──> table
+//      a mapped file ────────┘
+//
+// What was relieved is relieved for the rest of the file, and the scanner goes on where it
+// stopped. The limits are asked section by section, never by pieces, so they are reached at the same
+// place however the bytes came. A section that is longer than a block may be is not stored: it can
+// only be an error, which one is known when it has passed by.
+#include <fr/repo_load.h>
+
+#include <stdlib.h>
+
+#include <fr/os.h>
+
+#include "walk.h"
+
+#define PIECE_BYTES (64u << 10)
+#define RESERVE_BYTES (1u << 20) /* of the limit, for walk, window and buffers */
+#define PAGES_BYTES_MIN (1u << 20)
+#define PAGES_BYTES_MAX (4u << 20)
+#define HELD_BYTES_MIN 1024 /* an index begins with 512 */
+#define PROGRESS_BYTES (4u << 20)
+#define HEAD_BYTES 16 /* enough of a section to name its fault */
+
+typedef enum { LOAD_EMPTY, LOAD_READING, LOAD_DONE, LOAD_FAILED } load_state;
+
+struct fr_load {
+    fr_load_options options;
+    load_state state;
+    fr_error fault;
+    uint64_t memory_max;
+    bool may_spill;
+    fr_repo *repo;
+    car_scanner scanner;
+    repo_watch watch;
+    block_runs *runs;
+    disk_budget disk;
+    fr_repo_store memory, file;
+    const fr_repo_store *store; /* where bytes go; NULL: the input is `given` */
+    fr_slice given;
+    bool mapped;
+    fr_stream *stream;
+    bool own_stream;
+    uint64_t total; /* bytes that came, those that were not stored among them */
+    uint64_t need;  /* bytes from which on it is worth looking */
+    bool header_read, dropping;
+    bool ended;    /* no more will come */
+    uint64_t told; /* progress */
+};
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+void fr_load_set_options(fr_load *load, const fr_load_options *options)
+{
+    load->options = *options;
+}
+
+fr_status fr_load_new(fr_load **out, const fr_load_options *options, fr_error *err)
+{
+    fr_cleanup(fr_load_freep) fr_load *load = calloc(1, sizeof *load);
+    if (load == NULL) {
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: load");
+    }
+    fr_load_set_options(load, options);
+    FR_TRY(repo_new(&load->repo, err));
+    FR_TRY(fr_repo_store_memory(&load->memory, err));
+    *out = load;
+    load = NULL;
+    return FR_OK;
+}
+
+static void close_runs(fr_load *load)
+{
+#if FR_REPO_DISK
+    if (load->runs != NULL) {
+        block_index_lend(&load->repo->index, NULL, 0);
+        block_runs_free(load->runs);
+        load->runs = NULL;
+    }
+#else
+    (void)load;
+#endif
+}
+
+void fr_load_reset(fr_load *load)
+{
+    fr_repo_options none = {.level = FR_LEVEL_FULL};
+    close_runs(load);
+    repo_prepare(load->repo, &none);
+    for (int i = 0; i < WATCH_RANGES; i++) {
+        load->watch.ranges[i].size = 0;
+    }
+    load->watch.chunks_max = load->watch.chunks = load->watch.deadline_ns = 0;
+    if (load->mapped) {
+        fr_file_unmap(fr_os_real(), load->given);
+    }
+    if (load->own_stream) {
+        fr_stream_close(load->stream);
+    }
+    /* A store that cannot be emptied is of no use for the next file. */
+    if (load->file.context != NULL && load->file.reset(load->file.context, NULL) != FR_OK) {
+        load->file.close(load->file.context);
+        load->file = (fr_repo_store){0};
+    }
+    (void)!load->memory.reset(load->memory.context, NULL);
+    if (load->store != NULL && load->store == load->options.store) {
+        (void)!load->store->reset(load->store->context, NULL);
+    }
+    load->store = NULL;
+    load->given = (fr_slice){0};
+    load->mapped = load->own_stream = false;
+    load->stream = NULL;
+    load->disk = (disk_budget){0};
+    load->total = load->need = load->told = 0;
+    load->header_read = load->dropping = load->ended = false;
+    load->state = LOAD_EMPTY;
+}
+
+void fr_load_free(fr_load *load)
+{
+    if (load == NULL) {
+        return;
+    }
+    if (load->repo != NULL && load->memory.context != NULL) {
+        fr_load_reset(load);
+    }
+    if (load->memory.context != NULL) {
+        load->memory.close(load->memory.context);
+    }
+    if (load->file.context != NULL) {
+        load->file.close(load->file.context);
+    }
+    repo_watch_done(&load->watch);
+    fr_repo_close(load->repo);
+    free(load);
+}
+
+void fr_load_freep(fr_load **load)
+{
+    fr_load_free(*load);
+    *load = NULL;
+}
+
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+static bool is_paged(const fr_load *load)
+{
+    return load->mapped || (load->store != NULL && load->store->is_mapped);
+}
+
+/* What the scanner may hold, after walk and mapped pages have their part. */
+static void share_memory(fr_load *load)
+{
+    uint64_t pages = is_paged(load) || load->runs != NULL ? load->memory_max / 4 : 0;
+    if (pages != 0) {
+        pages = FR_MIN(FR_MAX(pages, (uint64_t)PAGES_BYTES_MIN), (uint64_t)PAGES_BYTES_MAX);
+    }
+    uint64_t others = FR_MIN((uint64_t)RESERVE_BYTES, load->memory_max / 8) + pages;
+    load->watch.chunks_max = pages >> WATCH_CHUNK_BITS;
+    bool enough = load->memory_max > others + HELD_BYTES_MIN;
+    load->scanner.held_max = enough ? load->memory_max - others : HELD_BYTES_MIN;
+    load->scanner.holds_input = load->store == &load->memory;
+    load->scanner.watch = &load->watch;
+    load->scanner.runs = load->runs;
+    bool kept = load->store != NULL && !load->scanner.holds_input;
+    load->scanner.kept_max = kept ? load->disk.max : UINT64_MAX;
+}
+
+static fr_status spill_bytes(fr_load *load, fr_error *err)
+{
+    fr_slice bytes;
+    const fr_repo_store *to = load->options.store;
+    if (to == NULL) {
+        if (load->file.context == NULL) {
+            FR_TRY(fr_repo_store_file(&load->file, load->options.spill_dir, err));
+        }
+        to = &load->file;
+    }
+    FR_TRY(load->memory.get(load->memory.context, &bytes, err));
+    FR_TRY(to->put(to->context, bytes.data, bytes.size, err));
+    load->store = to;
+    return load->memory.reset(load->memory.context, err);
+}
+
+static fr_status spill_index(fr_load *load, fr_error *err)
+{
+#if FR_REPO_DISK
+    FR_TRY(block_runs_new(&load->runs, load->options.spill_dir, &load->disk, err));
+    return block_runs_take(load->runs, &load->repo->index, err);
+#else
+    (void)load;
+    return fr_fail(err, FR_INVALID, "repo: built without disk stores");
+#endif
+}
+
+/* Room for what the scanner stopped at: FR_OK when it can go on. The fault is limit-memory. */
+static fr_status relieve(fr_load *load, fr_error *fault)
+{
+    if (!load->may_spill) {
+        if (load->options.on_limit != FR_ON_LIMIT_PAUSE) {
+            return FR_LIMIT;
+        }
+        fault->status = FR_AGAIN;
+        return FR_AGAIN;
+    }
+    if (load->store == &load->memory) {
+        fr_error_reset(fault);
+        FR_TRY(spill_bytes(load, fault));
+    } else if (load->runs == NULL) {
+        fr_error_reset(fault);
+        FR_TRY(spill_index(load, fault));
+    } else {
+        return FR_LIMIT;
+    }
+    share_memory(load);
+    return FR_OK;
+}
+
+/* ---- scanning -------------------------------------------------------------------------------- */
+
+/* Everything so far: at its start what was stored, and `total` bytes long, of which those that were
+ * not stored are never looked at. */
+static fr_status input_of(fr_load *load, fr_slice *out, fr_error *err)
+{
+    *out = load->given;
+    if (load->store != NULL) {
+        FR_TRY(load->store->get(load->store->context, out, err));
+    }
+    if (is_paged(load)) {
+        enum { STEP_BYTES = 1 << 20 };
+        const watch_range *range = &load->watch.ranges[0];
+        bool known =
+            range->at == out->data && range->size != 0 &&
+            (load->ended ? range->size == out->size : range->size + STEP_BYTES > out->size);
+        if (!known) {
+            FR_TRY(repo_watch_range(&load->watch, 0, out->data, out->size, err));
+        }
+    }
+    out->size = (size_t)load->total;
+    return FR_OK;
+}
+
+static fr_status read_header(fr_load *load, fr_slice input, fr_error *err)
+{
+    const fr_repo_options *options = &load->repo->options;
+    uint32_t bytes_max =
+        options->header_bytes_max == 0 ? CAR_HEADER_BYTES_MAX : options->header_bytes_max;
+    if (!load->ended && !car_is_whole(input, 0, 1, &load->need)) {
+        load->dropping = load->total >= HEAD_BYTES && load->need > bytes_max + HEAD_BYTES;
+        return FR_OK;
+    }
+    FR_TRY(car_header_read(input, bytes_max, &load->repo->header, err));
+    fr_slice known = fr_slice_of(input.data, load->store == NULL ? input.size : 0);
+    car_scanner_begin(&load->scanner, &load->repo->header, options, &load->repo->index);
+    share_memory(load);
+    FR_TRY(block_index_reset(&load->repo->index, known, (size_t)load->scanner.held_max, err));
+    load->header_read = true;
+    return FR_OK;
+}
+
+static fr_status scan(fr_load *load, fr_error *err)
+{
+    fr_slice input;
+    FR_TRY(input_of(load, &input, err));
+    if (!load->header_read) {
+        FR_TRY(read_header(load, input, err));
+    }
+    if (!load->header_read) {
+        return FR_OK;
+    }
+    load->scanner.need = 0;
+    FR_TRY(car_scanner_run(&load->scanner, input, load->ended, err));
+    load->need = load->scanner.need;
+    load->dropping = load->total - load->scanner.offset >= HEAD_BYTES &&
+                     load->need - load->scanner.offset > load->scanner.block_max + 64u;
+    return FR_OK;
+}
+
+static fr_status fail(fr_load *load, fr_status status, const fr_error *fault, fr_error *err)
+{
+    if (err != NULL) {
+        *err = *fault;
+        err->status = status;
+    }
+    if (status != FR_AGAIN) {
+        load->fault = *fault;
+        load->fault.status = status;
+        load->state = LOAD_FAILED;
+    }
+    return status;
+}
+
+/* As far as the bytes go. FR_AGAIN: paused. */
+static fr_status advance(fr_load *load, fr_error *fault)
+{
+    if (!load->ended && load->total < load->need) {
+        return FR_OK;
+    }
+    for (;;) {
+        fr_status status = scan(load, fault);
+        if (status == FR_OK) {
+            return FR_OK;
+        }
+        bool full =
+            status == FR_LIMIT && fault->code != NULL && strcmp(fault->code, "limit-memory") == 0;
+        load->need = 0;
+        FR_TRY(full ? relieve(load, fault) : status);
+    }
+}
+
+static fr_status finish(fr_load *load, fr_error *fault)
+{
+    fr_repo *repo = load->repo;
+    load->ended = true;
+    FR_TRY(advance(load, fault));
+    repo->counts = load->scanner.counts;
+    FR_TRY(input_of(load, &repo->input, fault));
+    repo->index.input = repo->input.data;
+    repo->watch = &load->watch;
+#if FR_REPO_DISK
+    if (load->runs != NULL) {
+        FR_TRY(block_runs_build(load->runs, &repo->index, &load->watch, &repo->counts.duplicates,
+                                fault));
+    }
+#endif
+    if (load->watch.chunks_max == 0 && load->watch.deadline_ns == 0) {
+        repo->watch = NULL;
+    }
+    FR_TRY(repo_ready(repo, FR_OK, fault));
+    load->state = LOAD_DONE;
+    return FR_OK;
+}
+
+/* ---- pushing --------------------------------------------------------------------------------- */
+
+static void begin(fr_load *load)
+{
+    const fr_load_options *options = &load->options;
+    fr_load_reset(load);
+    load->state = LOAD_READING;
+    load->memory_max =
+        options->memory_max_bytes == 0 ? FR_LOAD_MEMORY_BYTES : options->memory_max_bytes;
+    load->disk.max = options->disk_max_bytes == 0 ? FR_LOAD_DISK_BYTES : options->disk_max_bytes;
+    load->may_spill = options->on_limit == FR_ON_LIMIT_SPILL;
+    if (options->seconds_max != 0) {
+        load->watch.deadline_ns = fr_os_monotonic_ns(fr_os_real()) +
+                                  (uint64_t)options->seconds_max * UINT64_C(1000000000);
+    }
+    repo_prepare(load->repo, &options->repo);
+}
+
+fr_status fr_load_begin(fr_load *load, fr_error *err)
+{
+    (void)err;
+    begin(load);
+    load->store = &load->memory;
+    return FR_OK;
+}
+
+static fr_status ready_to_read(fr_load *load, fr_error *err)
+{
+    if (load->state == LOAD_READING) {
+        return FR_OK;
+    }
+    return load->state == LOAD_FAILED ? fail(load, load->fault.status, &load->fault, err)
+                                      : fr_fail(err, FR_INVALID, "repo: no load was begun");
+}
+
+static fr_status push_piece(fr_load *load, const uint8_t *bytes, size_t size, fr_error *fault)
+{
+    if (!load->dropping) {
+        FR_TRY(load->store->put(load->store->context, bytes, size, fault));
+    }
+    load->total += size;
+    return advance(load, fault);
+}
+
+static void tell_progress(fr_load *load, uint64_t total)
+{
+    if (load->options.on_progress != NULL && load->total - load->told >= PROGRESS_BYTES) {
+        load->told = load->total;
+        load->options.on_progress(load->options.progress_context, load->total, total);
+    }
+}
+
+fr_status fr_load_push(fr_load *load, const void *bytes, size_t size, size_t *taken, fr_error *err)
+{
+    const uint8_t *at = bytes;
+    size_t done = 0;
+    fr_error fault = {0};
+    FR_TRY(ready_to_read(load, err));
+    fr_status status = load->need == 0 && load->total != 0 ? advance(load, &fault) : FR_OK;
+    while (status == FR_OK && done < size) {
+        size_t part = FR_MIN(size - done, (size_t)PIECE_BYTES);
+        status = push_piece(load, at + done, part, &fault);
+        done += part;
+        tell_progress(load, 0);
+    }
+    if (taken != NULL) {
+        *taken = done;
+    }
+    return status == FR_OK ? FR_OK : fail(load, status, &fault, err);
+}
+
+fr_status fr_load_finish(fr_load *load, fr_error *err)
+{
+    fr_error fault = {0};
+    FR_TRY(ready_to_read(load, err));
+    fr_status status = finish(load, &fault);
+    return status == FR_OK ? FR_OK : fail(load, status, &fault, err);
+}
+
+/* ---- whole inputs ---------------------------------------------------------------------------- */
+
+static fr_status wait_bytes(const fr_load *load, uint64_t *timeout_ns, fr_error *err)
+{
+    *timeout_ns = UINT64_MAX;
+    if (load->watch.deadline_ns == 0) {
+        return FR_OK;
+    }
+    uint64_t now = fr_os_monotonic_ns(fr_os_real());
+    FR_TRY(repo_watch_clock(&load->watch, load->total, err));
+    *timeout_ns = load->watch.deadline_ns > now ? load->watch.deadline_ns - now : 0;
+    return FR_OK;
+}
+
+static fr_status read_stream(fr_load *load, fr_error *err)
+{
+    uint8_t piece[PIECE_BYTES];
+    for (;;) {
+        size_t got = 0;
+        uint64_t timeout_ns;
+        fr_error fault = {0};
+        fr_status status = wait_bytes(load, &timeout_ns, &fault);
+        if (status == FR_OK) {
+            status = fr_stream_read(load->stream, piece, sizeof piece, &got, timeout_ns, &fault);
+        }
+        if (status == FR_END) {
+            return fr_load_finish(load, err);
+        }
+        if (status == FR_AGAIN) {
+            continue; /* the time is over: the clock says so */
+        }
+        if (status != FR_OK) {
+            fault.offset = load->total;
+            return fail(load, status, &fault, err);
+        }
+        /* What is left of a piece when the load pauses is nothing: a piece is taken whole. */
+        FR_TRY(fr_load_push(load, piece, got, NULL, err));
+        tell_progress(load, fr_stream_size(load->stream));
+    }
+}
+
+static fr_status read_given(fr_load *load, fr_error *err)
+{
+    fr_error fault = {0};
+    fr_status status = FR_OK;
+    while (status == FR_OK && load->options.on_progress != NULL && load->total < load->given.size) {
+        load->total = FR_MIN(load->total + PROGRESS_BYTES, (uint64_t)load->given.size);
+        status = advance(load, &fault);
+        tell_progress(load, load->given.size);
+    }
+    if (status == FR_OK) {
+        load->total = load->given.size;
+        status = finish(load, &fault);
+    }
+    return status == FR_OK ? FR_OK : fail(load, status, &fault, err);
+}
+
+fr_status fr_load_resume(fr_load *load, fr_error *err)
+{
+    FR_TRY(ready_to_read(load, err));
+    return load->stream != NULL  ? read_stream(load, err)
+           : load->store == NULL ? read_given(load, err)
+                                 : fr_load_finish(load, err);
+}
+
+fr_status fr_load_memory(fr_load *load, fr_slice bytes, fr_error *err)
+{
+    begin(load);
+    load->given = bytes;
+    return read_given(load, err);
+}
+
+fr_status fr_load_stream(fr_load *load, fr_stream *stream, fr_error *err)
+{
+    begin(load);
+    load->store = &load->memory;
+    load->stream = stream;
+    return read_stream(load, err);
+}
+
+static fr_status map_path(fr_load *load, const char *path, fr_error *err)
+{
+    fr_file *file = NULL;
+    uint64_t size = 0;
+    FR_TRY(fr_file_open(&file, fr_os_real(), path, FR_OPEN_READ, err));
+    fr_status status = fr_file_size(file, &size, err);
+    if (status == FR_OK && size != 0) {
+        status = fr_file_map(file, size, &load->given, err);
+        load->mapped = status == FR_OK;
+    }
+    fr_file_closep(&file);
+    return status;
+}
+
+fr_status fr_load_path(fr_load *load, const char *path, fr_error *err)
+{
+    fr_stream *stream = NULL;
+    fr_error fault = {0};
+    begin(load);
+    fr_status status = fr_stream_open(&stream, path, &fault);
+    if (status != FR_OK) {
+        return fail(load, status, &fault, err);
+    }
+    if (!fr_stream_is_regular(stream) || strcmp(path, "-") == 0) {
+        load->store = &load->memory;
+        load->stream = stream;
+        load->own_stream = true;
+        return read_stream(load, err);
+    }
+    fr_stream_close(stream);
+    status = map_path(load, path, &fault);
+    return status == FR_OK ? read_given(load, err) : fail(load, status, &fault, err);
+}
+
+/* ---- the paused ------------------------------------------------------------------------------ */
+
+void fr_load_raise(fr_load *load, uint64_t memory_max_bytes)
+{
+    load->memory_max = memory_max_bytes;
+    if (load->header_read) {
+        share_memory(load);
+    }
+}
+
+void fr_load_use_disk(fr_load *load)
+{
+    load->may_spill = true;
+}
+
+fr_repo *fr_load_repo(const fr_load *load)
+{
+    return load->state == LOAD_DONE ? load->repo : NULL;
+}
+
+void fr_load_usage_of(const fr_load *load, fr_load_usage *out)
+{
+    *out = (fr_load_usage){.input_bytes = load->total, .disk_bytes = load->disk.used};
+    out->memory_bytes = load->memory.bytes_used(load->memory.context) +
+                        block_index_bytes(&load->repo->index) + sizeof *load + sizeof *load->repo +
+                        (load->watch.chunks << WATCH_CHUNK_BITS);
+    out->memory_bytes += load->runs != NULL ? BLOCK_RUN_COUNT * BLOCK_RUN_PAGE_BYTES : 0;
+    bool kept = load->store != NULL && load->store != &load->memory;
+    if (kept) {
+        out->disk_bytes += load->store->bytes_used(load->store->context);
+    }
+    out->spilled = kept || load->runs != NULL;
+}
+
+void fr_load_fault(const fr_load *load, const fr_error *error, fr_repo_fault *out)
+{
+    fr_slice input = load->given;
+    if (load->store != NULL && load->store->get(load->store->context, &input, NULL) != FR_OK) {
+        input = (fr_slice){0};
+    }
+    repo_fault_in(load->repo, input, error, out);
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// For tests: everything that a reader of a repository can tell, in one value to compare.
+#pragma once
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <fr/codec.h>
+#include <fr/repo_load.h>
+
+typedef struct {
+    fr_status status;
+    const char *code;
+    uint64_t offset;
+    fr_cid commit;
+    uint64_t items;
+    fr_repo_facts facts;
+    uint8_t digest[32]; /* over every field of every item, chained */
+} answer;
+
+static inline fr_status answer_item(void *context, const fr_repo_item *item)
+{
+    answer *a = context;
+    fr_buffer text;
+    fr_buffer_init(&text, 8 << 20);
+    fr_buffer_append(&text, a->digest, sizeof a->digest);
+    fr_buffer_printf(&text, "%d %llu %llu %s ", (int)item->kind, (unsigned long long)item->offset,
+                     (unsigned long long)item->record_offset,
+                     item->record_code == NULL ? "" : item->record_code);
+    fr_buffer_slice(&text, item->key);
+    fr_buffer_append(&text, item->cid.bytes, FR_CID_BYTES);
+    fr_buffer_slice(&text, item->value);
+    assert_int_equal(fr_buffer_status(&text, NULL), FR_OK);
+    fr_sha256(fr_buffer_view(&text), a->digest);
+    fr_buffer_done(&text);
+    a->items++;
+    return FR_OK;
+}
+
+static inline void answer_end(answer *a, fr_status status, const fr_error *err)
+{
+    a->status = status;
+    a->code = status == FR_OK ? NULL : err->code;
+    a->offset = status == FR_OK ? 0 : err->offset;
+}
+
+static inline void answer_walk(answer *a, fr_repo *repo)
+{
+    fr_error err = {0};
+    if (fr_repo_commit(repo) != NULL) {
+        a->commit = fr_repo_commit(repo)->cid;
+    }
+    fr_status status = fr_repo_walk(repo, answer_item, a, &err);
+    answer_end(a, status, &err);
+    fr_repo_facts_of(repo, &a->facts);
+}
+
+/** The one to compare with: memory, no limit. */
+static inline answer answer_plain(fr_slice input, const fr_repo_options *options)
+{
+    answer a = {0};
+    fr_error err = {0};
+    fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
+    fr_status status = fr_repo_open(&repo, input, options, &err);
+    if (status == FR_OK) {
+        answer_walk(&a, repo);
+    } else {
+        answer_end(&a, status, &err);
+    }
+    return a;
+}
+
+static inline answer answer_load(fr_load *load, fr_status status, const fr_error *err)
+{
+    answer a = {0};
+    if (status == FR_OK) {
+        answer_walk(&a, fr_load_repo(load));
+    } else {
+        answer_end(&a, status, err);
+    }
+    return a;
+}
+
+/** Pieces of 1 .. most bytes, drawn from *seed (most 1: always one). */
+static inline answer answer_push(fr_load *load, fr_slice input, size_t most, uint64_t *seed)
+{
+    fr_error err = {0};
+    fr_status status = fr_load_begin(load, &err);
+    for (size_t at = 0; status == FR_OK && at < input.size;) {
+        *seed = *seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        size_t piece = FR_MIN(1 + (size_t)(*seed >> 33) % most, input.size - at);
+        size_t taken = 0;
+        status = fr_load_push(load, input.data + at, piece, &taken, &err);
+        at += taken;
+    }
+    if (status == FR_OK) {
+        status = fr_load_finish(load, &err);
+    }
+    return answer_load(load, status, &err);
+}
+
+static inline bool answers_equal(const answer *a, const answer *b)
+{
+    bool codes =
+        a->code == b->code || (a->code != NULL && b->code != NULL && strcmp(a->code, b->code) == 0);
+    return codes && a->status == b->status && a->offset == b->offset && a->items == b->items &&
+           memcmp(&a->commit, &b->commit, sizeof a->commit) == 0 &&
+           memcmp(&a->facts, &b->facts, sizeof a->facts) == 0 &&
+           memcmp(a->digest, b->digest, sizeof a->digest) == 0;
+}
+
+static inline void expect_answer(const answer *got, const answer *want, const char *what,
+                                 const char *how)
+{
+    if (!answers_equal(got, want)) {
+        fail_msg("%s, %s: status %d code %s offset %llu items %llu, expected %d %s %llu %llu", what,
+                 how, (int)got->status, got->code == NULL ? "-" : got->code,
+                 (unsigned long long)got->offset, (unsigned long long)got->items, (int)want->status,
+                 want->code == NULL ? "-" : want->code, (unsigned long long)want->offset,
+                 (unsigned long long)want->items);
+    }
+}
