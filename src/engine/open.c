@@ -199,10 +199,12 @@ fr_status fr_engine_open_views(fr_engine *engine, fr_error *err)
 static fr_status recall_time(fr_engine *engine, fr_error *err)
 {
     fr_event last;
+    fr_cleanup(fr_buffer_done) fr_buffer scratch;
+    fr_buffer_init(&scratch, FR_EVENT_MAX_BYTES);
     if (engine->time_us != 0 || engine->log == NULL || engine->seq == 0) {
         return FR_OK;
     }
-    FR_TRY(fr_log_read(engine->log, engine->seq, &last, err));
+    FR_TRY(fr_log_read(engine->log, engine->seq, &scratch, &last, err));
     engine->time_us = last.time_us;
     return FR_OK;
 }

@@ -67,14 +67,14 @@ static fr_status place_file(fr_log *log, uint64_t number, fr_file **out, fr_erro
     fr_cleanup(fr_file_closep) fr_file *file = NULL;
     char path[FR_PATH_MAX];
     char temporary[FR_PATH_MAX];
-    FR_TRY(fr_segment_path(path, log->dir, number, err));
+    FR_TRY(fr_segment_path(path, &log->folder, number, FR_SEGMENT_RAW, err));
     FR_TRY(fr_path(temporary, sizeof temporary, err, "%s.tmp", path));
     FR_TRY(fr_file_open(&file, log->os, temporary,
                         FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE, err));
     FR_TRY(fr_file_pwrite(file, log->frame.data, log->frame.size, 0, err));
     FR_TRY(fr_file_sync(file, err));
     FR_TRY(fr_os_rename(log->os, temporary, path, err));
-    FR_TRY(fr_os_sync_dir(log->os, log->dir, err));
+    FR_TRY(fr_os_sync_dir(log->os, log->folder.dir, err));
     *out = file;
     file = NULL;
     return FR_OK;
@@ -96,7 +96,6 @@ fr_status log_begin_segment(fr_log *log, uint64_t number, fr_error *err)
     }
     segment->bytes = log->frame.size;
     segment->indexed = 1;
-    log_store(log->older_bytes, log->older_bytes + (log->active == NULL ? 0 : log->active->bytes));
     log->active = segment;
     log->file = file;
     log->chain = head.crc;
@@ -124,6 +123,7 @@ static fr_status roll_locked(fr_log *log, fr_error *err)
     uint64_t appended = log_load(log->appended_seq);
     FR_TRY(finish_file(log, err));
     log_store(log->durable_seq, appended);
+    log_store(log->active->disk_bytes, log->used_bytes);
     return log_begin_segment(log, log->active->number + 1, err);
 }
 
@@ -306,19 +306,27 @@ fr_status fr_log_cursor_get(const fr_log *log, const char *source, uint64_t *out
 void fr_log_stat_of(const fr_log *log, fr_log_stat *out)
 {
     uint64_t last = log_load(log->appended_seq);
-    uint64_t first = ((const log_segment *)fr_stable_at(&log->segments, 0))->first_seq;
+    uint64_t first = log_segment_at(log, 0)->first_seq;
     *out = (fr_log_stat){.events = last + 1 - first,
                          .first_seq = last + 1 == first ? 0 : first,
                          .last_seq = last,
                          .segments = fr_stable_count(&log->segments),
-                         .bytes = log_load(log->older_bytes) + log_load(log->written_bytes),
+                         .bytes = log_load(log->written_bytes),
+                         .raw_bytes = log_load(log->written_bytes),
                          .cut_bytes = log->cut_bytes};
+    for (uint64_t i = 0; i < out->segments; i++) {
+        const log_segment *segment = log_segment_at(log, i);
+        uint64_t disk_bytes = log_load(segment->disk_bytes);
+        out->sealed += log_load(segment->form) == LOG_SEALED;
+        out->bytes += disk_bytes;
+        out->raw_bytes += disk_bytes > 0 ? log_load(segment->bytes) : 0;
+    }
     memcpy(out->cut_place, log->cut_place, sizeof out->cut_place);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static void free_segment(fr_log *log, log_segment *segment)
+void log_free_raw(fr_log *log, log_segment *segment)
 {
     for (uint64_t i = 0; i < fr_stable_count(&segment->frames); i++) {
         free((void *)(uintptr_t)((frame_place *)fr_stable_at(&segment->frames, i))->own_copy);
@@ -330,13 +338,17 @@ static void free_segment(fr_log *log, log_segment *segment)
         free(map);
         map = before;
     }
+    segment->map = NULL;
 }
 
 static void free_log(fr_log *log)
 {
     for (uint64_t i = 0; i < fr_stable_count(&log->segments); i++) {
-        free_segment(log, fr_stable_at(&log->segments, i));
+        log_segment *segment = log_segment_at(log, i);
+        log_free_raw(log, segment);
+        log_sealed_free(segment->sealed);
     }
+    log_cache_done(&log->cache);
     fr_stable_done(&log->segments);
     fr_buffer_done(&log->frame);
     if (log->file != NULL) {
@@ -373,7 +385,8 @@ fr_status fr_log_open(fr_log **out, fr_os *os, const char *dir, uint64_t segment
     fr_mutex_init(&log->sync_lock);
     fr_mutex_init(&log->cursor_lock);
     fr_mutex_init(&log->map_lock);
-    FR_TRY(fr_path(log->dir, sizeof log->dir, err, "%s", dir));
+    log_cache_init(&log->cache);
+    FR_TRY(fr_log_folder_init(&log->folder, os, dir, err));
     if (fr_os_is_dir(os, dir)) {
         FR_TRY(log_recover(log, err));
     }

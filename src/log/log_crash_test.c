@@ -46,6 +46,8 @@ static void check_promise(fr_os *os, fr_log *log, promise *p)
     uint64_t count = 0;
     uint64_t cursor = 0;
     uint64_t last = fr_log_last_seq(log);
+    fr_cleanup(fr_buffer_done) fr_buffer scratch;
+    fr_buffer_init(&scratch, FR_EVENT_MAX_BYTES);
     assert_true(last >= p->acknowledged);
     assert_int_equal(fr_log_durable_seq(log), last);
     assert_int_equal(read_through(os, "log", 0, &count, NULL), FR_END);
@@ -55,7 +57,7 @@ static void check_promise(fr_os *os, fr_log *log, promise *p)
     assert_true(cursor >= p->cursor && cursor <= p->cursor_appended);
     for (uint64_t seq = 1; seq <= last; seq += 1 + last / 50) {
         fr_event event;
-        assert_ok(fr_log_read(log, seq, &event, NULL));
+        assert_ok(fr_log_read(log, seq, &scratch, &event, NULL));
         assert_true(event.seq == seq && is_event_at(&event));
     }
     p->appended = p->acknowledged = last;
@@ -303,7 +305,7 @@ static fr_status open_with_forged_witness(bool knows_salt, uint64_t *last_seq)
     fr_frame_head head = {.first_seq = 5, .synced_bytes = 200};
     fr_buffer_init(&forged, 4096);
     assert_ok(fr_log_open(&log, os, "log", 0, NULL));
-    assert_ok(fr_segment_open(&segment, os, "log", 1, NULL));
+    assert_ok(fr_segment_open_path(&segment, os, "log/0000000001.frlog", 1, false, NULL));
     uint32_t salt = segment.header.salt ^ (knows_salt ? 0 : 1);
     assert_ok(fr_frame_build(&head, salt, NULL, 0, NULL, 0, &forged, NULL));
     for (int i = 0; i < 2; i++) {
@@ -449,6 +451,8 @@ static void a_lying_skip_table_is_corrupt(void **state)
 static void damage_in_older_segments_is_found(void **state)
 {
     (void)state;
+    fr_cleanup(fr_buffer_done) fr_buffer scratch;
+    fr_buffer_init(&scratch, FR_EVENT_MAX_BYTES);
     fr_os *os = new_sim(1, true, false);
     fr_log *log = NULL;
     fr_event event;
@@ -469,7 +473,7 @@ static void damage_in_older_segments_is_found(void **state)
         fr_status opened = fr_log_open(&log, os, "log", SEGMENT_BYTES, NULL);
         assert_int_equal(opened, at < FR_SEGMENT_HEADER_BYTES ? FR_CORRUPT : FR_OK);
         for (uint64_t seq = 1; opened == FR_OK && seq <= 200; seq++) {
-            fr_status status = fr_log_read(log, seq, &event, NULL);
+            fr_status status = fr_log_read(log, seq, &scratch, &event, NULL);
             assert_true(status == FR_CORRUPT || (status == FR_OK && is_event_at(&event)));
             refused += status == FR_CORRUPT;
         }

@@ -77,6 +77,8 @@ static void recover(fr_os *os, fr_status read_status, uint64_t count)
 {
     fr_log *log = NULL;
     fr_event event;
+    fr_cleanup(fr_buffer_done) fr_buffer scratch;
+    fr_buffer_init(&scratch, FR_EVENT_MAX_BYTES);
     fr_status status = fr_log_open(&log, os, "log", 0, NULL);
     demand(status == FR_OK || status == FR_CORRUPT);
     if (status != FR_OK) {
@@ -86,7 +88,7 @@ static void recover(fr_os *os, fr_status read_status, uint64_t count)
     demand(fr_log_last_seq(log) >= count &&
            (read_status != FR_END || fr_log_last_seq(log) == count));
     for (uint64_t seq = 1; seq <= fr_log_last_seq(log) && seq <= 1000; seq++) {
-        status = fr_log_read(log, seq, &event, NULL);
+        status = fr_log_read(log, seq, &scratch, &event, NULL);
         demand(status == FR_OK ? event.seq == seq : status == FR_CORRUPT && seq > count);
     }
     demand(fr_log_close(log, NULL) == FR_OK);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** An open log, as its writer (log.c, recover.c) and its random readers (read.c) share it. */
+/** An open log, as its writer (log.c, recover.c), its random readers (read.c, cache.c) and its
+ *  upkeep (upkeep.c: sealing, archive, retention) share it. */
 #pragma once
 
 #include "segment.h"
@@ -15,24 +16,68 @@ typedef struct {
     const uint8_t *own_copy; /* atomic: in rooms whose maps do not follow writes */
 } frame_place;
 
-/** A mapping; superseded ones live until the log is closed, slices may point into them. */
+/** A mapping; superseded ones live as long as the raw form, readers may be in them. */
 typedef struct segment_map {
     struct segment_map *before;
     fr_slice bytes;
 } segment_map;
 
+/** A block of a sealed segment in memory. */
+typedef struct log_block {
+    struct log_block *newer, *older; /* by last use; guarded by the cache's lock */
+    struct log_block **slot;         /* where it is found */
+    uint32_t pins;
+    fr_buffer bytes;
+} log_block;
+
+/** What random reads know of a sealed segment: immutable, but for the slots (the cache's lock). */
+typedef struct {
+    fr_sealed sealed;
+    log_block **slots; /* one a block, NULL: not in memory */
+} log_sealed;
+
+enum { LOG_RAW, LOG_SEALED };
+
 typedef struct {
     uint64_t number, first_seq;
     uint32_t salt;
-    uint64_t bytes;   /* atomic: what of the file holds frames */
-    uint32_t indexed; /* atomic: `frames` lists all of them */
-    fr_stable frames; /* of frame_place; the writer appends or, older segments, under map_lock */
-    segment_map *map; /* atomic; replaced under map_lock */
+    uint64_t disk_bytes; /* atomic: of its file; the active one's is 0 until it is final */
+
+    /* What is taken away when a segment is sealed, and who may still be in it: a reader adds
+     * itself, then looks at the form; upkeep changes the form, then looks for readers. Both are
+     * seq_cst, so one of them sees the other. */
+    uint32_t form, readers; /* atomic */
+    uint64_t bytes;         /* atomic: what of the raw file holds frames */
+    uint32_t indexed;       /* atomic: `frames` lists all of them */
+    fr_stable frames;       /* of frame_place; the writer appends or, older ones, under map_lock */
+    segment_map *map;       /* atomic; replaced under map_lock */
+
+    log_sealed *sealed; /* atomic; made under map_lock, freed at close */
+
+    /* owned(upkeep) */
+    bool raw_left; /* the raw file lies beside the sealed one */
+    bool raw_held; /* the raw form was not yet freed: readers were in it */
+    bool damaged;  /* it could not be sealed */
+    bool archived; /* the archive holds it */
+    bool local;    /* it lies in the log's folder */
 } log_segment;
+
+typedef struct log_decoder {
+    struct log_decoder *next;
+    fr_zstd *zstd;
+    fr_buffer stored;
+} log_decoder;
+
+typedef struct {
+    fr_mutex lock; /* rank 3 */
+    log_block *newest, *oldest;
+    uint64_t bytes;
+    log_decoder *idle;
+} log_cache;
 
 struct fr_log {
     fr_os *os;
-    char dir[FR_PATH_MAX];
+    fr_log_folder folder;
     uint64_t segment_bytes;
     uint8_t log_id[FR_LOG_ID_BYTES];
 
@@ -50,8 +95,7 @@ struct fr_log {
     /* atomic */
     uint64_t appended_seq, durable_seq;
     uint64_t written_bytes,
-        synced_bytes;     /* of the active segment; a change of segment happens under sync_lock */
-    uint64_t older_bytes; /* of all segments before it */
+        synced_bytes; /* of the active segment; a change of segment happens under sync_lock */
     uint32_t poisoned;
 
     fr_mutex sync_lock; /* rank 1: the active file is synced, or replaced */
@@ -63,12 +107,18 @@ struct fr_log {
 
     fr_mutex map_lock;  /* rank 2: older segments are indexed, maps made */
     fr_stable segments; /* of log_segment */
+    log_cache cache;
 };
 
 /* Memory order of the atomics above: stores release, loads acquire; the partner of a load is the
  * store that made the frames it stands for visible. */
 #define log_store(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELEASE)
 #define log_load(field) __atomic_load_n(&(field), __ATOMIC_ACQUIRE)
+
+static inline log_segment *log_segment_at(const fr_log *log, uint64_t segment_index)
+{
+    return fr_stable_at(&log->segments, segment_index);
+}
 
 /** Appends to log->segments and makes it the active one. */
 FR_MUST_USE fr_status log_add_segment(fr_log *log, const fr_segment_header *header,
@@ -80,3 +130,16 @@ FR_MUST_USE fr_status log_recover(fr_log *log, fr_error *err);
 /** Begins segment `number`: a file that has its header and its cursor set, durably, before it
  *  has its name. */
 FR_MUST_USE fr_status log_begin_segment(fr_log *log, uint64_t number, fr_error *err);
+
+/** What makes raw reads of a segment possible; the caller knows that nobody is in it. */
+void log_free_raw(fr_log *log, log_segment *segment);
+
+/* ---- cache.c --------------------------------------------------------------------------------- */
+
+void log_cache_init(log_cache *cache);
+void log_cache_done(log_cache *cache);
+/** The block with the event `seq` of a sealed segment, its frames checked; give it back. */
+FR_MUST_USE fr_status log_cache_take(fr_log *log, log_segment *segment, uint64_t seq,
+                                     log_block **out, fr_error *err);
+void log_cache_give(fr_log *log, log_block *block);
+void log_sealed_free(log_sealed *sealed);

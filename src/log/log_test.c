@@ -13,14 +13,16 @@ static void check_reads(fr_log *log, uint64_t *seed, uint64_t tries)
 {
     uint64_t last = fr_log_durable_seq(log);
     fr_event event;
+    fr_cleanup(fr_buffer_done) fr_buffer scratch;
+    fr_buffer_init(&scratch, FR_EVENT_MAX_BYTES);
     for (uint64_t i = 0; i < tries && last > 0; i++) {
         uint64_t seq = 1 + below(seed, last);
-        assert_ok(fr_log_read(log, seq, &event, NULL));
+        assert_ok(fr_log_read(log, seq, &scratch, &event, NULL));
         assert_int_equal(event.seq, seq);
         assert_true(is_event_at(&event));
     }
-    assert_int_equal(fr_log_read(log, 0, &event, NULL), FR_NOT_FOUND);
-    assert_int_equal(fr_log_read(log, last + 1, &event, NULL), FR_NOT_FOUND);
+    assert_int_equal(fr_log_read(log, 0, &scratch, &event, NULL), FR_NOT_FOUND);
+    assert_int_equal(fr_log_read(log, last + 1, &scratch, &event, NULL), FR_NOT_FOUND);
 }
 
 static void check_files(fr_os *os, const char *dir, uint64_t *seed, uint64_t last)
@@ -173,7 +175,7 @@ static void commits_lie_in_one_frame(void **state)
     fr_cleanup(fr_segment_close) fr_segment_file segment = {0};
     fr_frame_expected expected = {.offset = FR_SEGMENT_HEADER_BYTES, .seq = 1};
     fr_frame frame;
-    assert_ok(fr_segment_open(&segment, os, "log", 1, NULL));
+    assert_ok(fr_segment_open_path(&segment, os, "log/0000000001.frlog", 1, false, NULL));
     for (size_t i = 0; i < FR_COUNT_OF(wanted); i++) {
         assert_ok(fr_segment_frame(&segment, &expected, &frame, NULL));
         assert_int_equal(frame.head.event_count, wanted[i]);
@@ -194,6 +196,8 @@ static void large_bodies_make_more_frames(void **state)
     fr_log *log = NULL;
     uint8_t *body = calloc(1, FR_EVENT_BODY_MAX_BYTES);
     fr_event events[COUNT], event;
+    fr_cleanup(fr_buffer_done) fr_buffer scratch;
+    fr_buffer_init(&scratch, FR_EVENT_MAX_BYTES);
     for (size_t i = 0; i < COUNT; i++) {
         events[i] = (fr_event){.kind = FR_EVENT_PUT,
                                .rev = 7,
@@ -206,7 +210,7 @@ static void large_bodies_make_more_frames(void **state)
     assert_ok(fr_log_append(log, events, COUNT, NULL, 0, NULL));
     assert_ok(fr_log_sync(log, NULL));
     for (uint64_t seq = 1; seq <= COUNT; seq += 7) {
-        assert_ok(fr_log_read(log, seq, &event, NULL));
+        assert_ok(fr_log_read(log, seq, &scratch, &event, NULL));
         assert_int_equal(event.body.size, FR_EVENT_BODY_MAX_BYTES);
     }
     events[3].body.size++;
@@ -333,11 +337,13 @@ static void *read_at_random(void *context)
     beside *b = context;
     uint64_t seed = b->seed;
     fr_event event;
+    fr_cleanup(fr_buffer_done) fr_buffer scratch;
+    fr_buffer_init(&scratch, FR_EVENT_MAX_BYTES);
     while (__atomic_load_n(&b->done, __ATOMIC_ACQUIRE) == 0) {
         uint64_t durable = fr_log_durable_seq(b->log);
         for (int i = 0; i < 100 && durable > 0; i++) {
             uint64_t seq = i % 2 == 0 ? durable : 1 + below(&seed, durable);
-            assert_ok(fr_log_read(b->log, seq, &event, NULL));
+            assert_ok(fr_log_read(b->log, seq, &scratch, &event, NULL));
             assert_true(event.seq == seq && event.time_us == seq * 1000 && event.rev == seq);
         }
     }

@@ -6,6 +6,7 @@
  * Real maps follow later writes, so the open segment is mapped as far as its file reaches and
  * once more for each step that it grows by. A simulated map is a copy of its moment: there each
  * frame that is read is copied once instead. */
+#include "event_codec.h"
 #include "log_state.h"
 
 #include <stdlib.h>
@@ -21,7 +22,7 @@ static fr_status open_segment_file(const fr_log *log, const log_segment *segment
                                    fr_error *err)
 {
     char path[FR_PATH_MAX];
-    FR_TRY(fr_segment_path(path, log->dir, segment->number, err));
+    FR_TRY(fr_segment_path(path, &log->folder, segment->number, FR_SEGMENT_RAW, err));
     return fr_file_open(out, log->os, path, FR_OPEN_READ, err);
 }
 
@@ -269,19 +270,37 @@ static frame_place *find_frame(log_segment *segment, uint64_t seq)
     return high == 0 ? NULL : fr_stable_at(&segment->frames, low);
 }
 
-fr_status fr_log_read(fr_log *log, uint64_t seq, fr_event *out, fr_error *err)
+/* ---- one event ------------------------------------------------------------------------------- */
+
+/* The event of a frame that was checked, copied out of memory that is not the caller's. */
+static fr_status copy_event(fr_slice bytes, uint64_t seq, fr_buffer *scratch, fr_event *out,
+                            fr_error *err)
+{
+    fr_frame frame;
+    fr_event event;
+    size_t at = 0;
+    FR_TRY(fr_frame_open(bytes, &frame, err));
+    uint64_t event_index = seq - frame.head.first_seq;
+    if (seq < frame.head.first_seq || event_index >= frame.head.event_count) {
+        return fr_fail(err, FR_CORRUPT, "log: a frame without the events it stands for");
+    }
+    FR_TRY(fr_frame_locate(&frame, (uint32_t)event_index, &at, err));
+    size_t end = at;
+    FR_TRY(fr_frame_event(&frame, (uint32_t)event_index, true, &end, &event, err));
+    fr_buffer_reset(scratch);
+    fr_buffer_append(scratch, bytes.data + at, end - at);
+    FR_TRY(fr_buffer_status(scratch, err));
+    FR_TRY(fr_event_decode_at(fr_buffer_view(scratch), frame.head.base_time_us, false, &event, &end,
+                              err));
+    event.seq = seq;
+    *out = event;
+    return FR_OK;
+}
+
+static fr_status read_raw(fr_log *log, uint64_t segment_index, log_segment *segment, uint64_t seq,
+                          fr_buffer *scratch, fr_event *out, fr_error *err)
 {
     fr_slice bytes = {0};
-    fr_frame frame;
-    uint64_t segment_index = 0;
-    size_t at = 0;
-    if (seq == 0 || seq > log_load(log->durable_seq)) {
-        return fr_fail(err, FR_NOT_FOUND, "log: no such event");
-    }
-    log_segment *segment = find_segment(log, seq, &segment_index);
-    if (seq < segment->first_seq) {
-        return fr_fail(err, FR_NOT_FOUND, "log: that event is no longer here");
-    }
     FR_TRY(index_segment(log, segment_index, segment, err));
     frame_place *place = find_frame(segment, seq);
     if (place == NULL) {
@@ -289,12 +308,48 @@ fr_status fr_log_read(fr_log *log, uint64_t seq, fr_event *out, fr_error *err)
     }
     FR_TRY(frame_bytes(log, segment, place, &bytes, err));
     FR_TRY(check_frame(segment, place, bytes, err));
-    FR_TRY(fr_frame_open(bytes, &frame, err));
-    uint64_t event_index = seq - frame.head.first_seq;
-    if (seq < frame.head.first_seq || event_index >= frame.head.event_count) {
-        return fr_fail_at(err, FR_CORRUPT, place->offset,
-                          "log: a frame without the events it stands for");
+    return copy_event(bytes, seq, scratch, out, err);
+}
+
+/* The frames of a block were checked when it was read. */
+static fr_status read_sealed(fr_log *log, log_segment *segment, uint64_t seq, fr_buffer *scratch,
+                             fr_event *out, fr_error *err)
+{
+    log_block *block = NULL;
+    fr_status status = FR_AGAIN;
+    FR_TRY(log_cache_take(log, segment, seq, &block, err));
+    fr_slice bytes = fr_buffer_view(&block->bytes);
+    while (status == FR_AGAIN && bytes.size >= FR_FRAME_HEAD_BYTES) {
+        fr_frame_head head;
+        status = fr_frame_head_decode(bytes.data, &head, err);
+        if (status == FR_OK && seq - head.first_seq >= head.event_count) {
+            bytes = fr_slice_from(bytes, head.frame_bytes);
+            status = FR_AGAIN;
+        } else if (status == FR_OK) {
+            status = copy_event(fr_slice_of(bytes.data, head.frame_bytes), seq, scratch, out, err);
+        }
     }
-    FR_TRY(fr_frame_locate(&frame, (uint32_t)event_index, &at, err));
-    return fr_frame_event(&frame, (uint32_t)event_index, false, &at, out, err);
+    log_cache_give(log, block);
+    return status == FR_AGAIN
+               ? fr_fail(err, FR_CORRUPT, "log: a block without the events it stands for")
+               : status;
+}
+
+fr_status fr_log_read(fr_log *log, uint64_t seq, fr_buffer *scratch, fr_event *out, fr_error *err)
+{
+    uint64_t segment_index = 0;
+    if (seq == 0 || seq > log_load(log->durable_seq)) {
+        return fr_fail(err, FR_NOT_FOUND, "log: no such event");
+    }
+    log_segment *segment = find_segment(log, seq, &segment_index);
+    if (seq < segment->first_seq) {
+        return fr_fail(err, FR_NOT_FOUND, "log: that event is no longer here");
+    }
+    /* seq_cst, with retire() in upkeep.c: see log_segment */
+    __atomic_add_fetch(&segment->readers, 1, __ATOMIC_SEQ_CST);
+    fr_status status = __atomic_load_n(&segment->form, __ATOMIC_SEQ_CST) == LOG_RAW
+                           ? read_raw(log, segment_index, segment, seq, scratch, out, err)
+                           : read_sealed(log, segment, seq, scratch, out, err);
+    __atomic_sub_fetch(&segment->readers, 1, __ATOMIC_SEQ_CST);
+    return status;
 }

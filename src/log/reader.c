@@ -14,8 +14,7 @@
 #include <stdlib.h>
 
 struct fr_log_reader {
-    fr_os *os;
-    char dir[FR_PATH_MAX];
+    fr_log_folder folder;
     char place[FR_PATH_MAX + 32];
     fr_segment_file segment; /* file NULL until a first segment is there */
     fr_frame_expected expected;
@@ -46,7 +45,7 @@ static fr_status open_segment(fr_log_reader *reader, fr_segment_file *segment, u
                               fr_error *err)
 {
     fr_error why = {0};
-    fr_status status = fr_segment_open(segment, reader->os, reader->dir, number, &why);
+    fr_status status = fr_segment_open(segment, &reader->folder, number, &why);
     if (status == FR_OK) {
         return FR_OK;
     }
@@ -58,11 +57,21 @@ static fr_status open_segment(fr_log_reader *reader, fr_segment_file *segment, u
 
 /* ---- where to begin -------------------------------------------------------------------------- */
 
+static fr_status seek_in(fr_log_reader *reader, uint64_t seq, fr_error *err)
+{
+    fr_error why = {0};
+    fr_status status = fr_segment_seek(&reader->segment, seq, &reader->expected, &why);
+    if (status == FR_CORRUPT) {
+        set_place(reader, reader->segment.path, why.offset);
+    }
+    return status == FR_OK ? FR_OK : fail_as(err, &why);
+}
+
 /* The last segment that begins at or before from_seq. */
 static fr_status seek_first(fr_log_reader *reader, fr_error *err)
 {
     fr_segment_range range;
-    FR_TRY(fr_segment_list(reader->os, reader->dir, &range, err));
+    FR_TRY(fr_segment_list(&reader->folder, &range, err));
     if (range.last == 0) {
         return FR_END;
     }
@@ -78,10 +87,11 @@ static fr_status seek_first(fr_log_reader *reader, fr_error *err)
         }
     }
     FR_TRY(open_segment(reader, &reader->segment, low, err));
-    reader->expected = (fr_frame_expected){.offset = FR_SEGMENT_HEADER_BYTES,
-                                           .seq = reader->segment.header.first_seq,
-                                           .any_chain = true};
-    return FR_OK;
+    if (reader->from_seq > 0 && reader->segment.header.first_seq > reader->from_seq) {
+        return fr_fail(err, FR_NOT_FOUND,
+                       "log: its beginning is not here, and not in an archive that can be read");
+    }
+    return seek_in(reader, reader->from_seq, err);
 }
 
 static fr_status open_first(fr_log_reader *reader, fr_error *err)
@@ -100,9 +110,8 @@ fr_status fr_log_reader_open(fr_log_reader **out, fr_os *os, const char *dir, ui
     if (reader == NULL) {
         return fr_fail(err, FR_NOMEM, "log: no memory for a reader");
     }
-    reader->os = os;
-    reader->from_seq = FR_MAX(from_seq, UINT64_C(1));
-    fr_status status = fr_path(reader->dir, sizeof reader->dir, err, "%s", dir);
+    reader->from_seq = from_seq;
+    fr_status status = fr_log_folder_init(&reader->folder, os, dir, err);
     if (status == FR_OK && !fr_os_is_dir(os, dir)) {
         status = fr_fail(err, FR_NOT_FOUND, "log: no such folder");
     }
@@ -134,16 +143,27 @@ const char *fr_log_reader_place(const fr_log_reader *reader)
 
 /* ---- frames ---------------------------------------------------------------------------------- */
 
+static fr_status look(fr_log_reader *reader, fr_error *err)
+{
+    fr_error why = {0};
+    fr_status status = fr_segment_frame(&reader->segment, &reader->expected, &reader->frame, &why);
+    if (status == FR_CORRUPT) {
+        set_place(reader, reader->segment.path, why.offset);
+    }
+    return status == FR_OK || status == FR_END ? status : fail_as(err, &why);
+}
+
 static fr_status look_again(fr_log_reader *reader, fr_error *err)
 {
     fr_segment_forget(&reader->segment);
-    return fr_segment_frame(&reader->segment, &reader->expected, &reader->frame, err);
+    return look(reader, err);
 }
 
 static fr_status damaged(fr_log_reader *reader, const char *why, fr_error *err)
 {
-    set_place(reader, reader->segment.path, reader->expected.offset);
-    return fr_fail_at(err, FR_CORRUPT, reader->expected.offset, why);
+    uint64_t offset = fr_segment_place(&reader->segment, reader->expected.offset);
+    set_place(reader, reader->segment.path, offset);
+    return fr_fail_at(err, FR_CORRUPT, offset, why);
 }
 
 /* To the segment after this one, whose file ends at expected.offset. */
@@ -177,7 +197,7 @@ static fr_status at_final_end(fr_log_reader *reader, fr_error *err)
         return status;
     }
     FR_TRY(fr_segment_size(&reader->segment, &size, err));
-    if (size != reader->expected.offset) {
+    if (size != reader->expected.offset || !fr_segment_ends(&reader->segment, &reader->expected)) {
         return damaged(reader, reader->segment.why, err);
     }
     FR_TRY(cross(reader, err));
@@ -189,7 +209,8 @@ static fr_status at_open_end(fr_log_reader *reader, fr_error *err)
     fr_error why = {0};
     fr_status status = fr_segment_judge_tail(&reader->segment, reader->expected.offset,
                                              reader->expected.seq, &reader->torn_end, &why);
-    if (status == FR_OK && reader->expected.offset > FR_SEGMENT_HEADER_BYTES) {
+    if (status == FR_OK && reader->expected.offset > FR_SEGMENT_HEADER_BYTES &&
+        fr_segment_ends(&reader->segment, &reader->expected)) {
         return FR_END;
     }
     if (status != FR_OK && status != FR_CORRUPT) {
@@ -203,12 +224,12 @@ static fr_status find_frame(fr_log_reader *reader, fr_error *err)
 {
     fr_status status = FR_AGAIN;
     while (status == FR_AGAIN) {
-        status = fr_segment_frame(&reader->segment, &reader->expected, &reader->frame, err);
+        status = look(reader, err);
         if (status == FR_END) {
             status = look_again(reader, err);
         }
         if (status == FR_END) {
-            status = fr_segment_exists(reader->os, reader->dir, reader->segment.header.number + 1)
+            status = fr_segment_exists(&reader->folder, reader->segment.header.number + 1)
                          ? at_final_end(reader, err)
                          : at_open_end(reader, err);
         }
@@ -233,7 +254,8 @@ static fr_status load_frame(fr_log_reader *reader, fr_error *err)
     reader->expected = (fr_frame_expected){.offset = reader->expected.offset + head->frame_bytes,
                                            .seq = head->first_seq + head->event_count,
                                            .chain = head->crc};
-    set_place(reader, reader->segment.path, reader->frame_offset);
+    set_place(reader, reader->segment.path,
+              fr_segment_place(&reader->segment, reader->frame_offset));
     return FR_OK;
 }
 
@@ -243,7 +265,9 @@ static fr_status load_frame(fr_log_reader *reader, fr_error *err)
  * again says the same. */
 static fr_status bad_event(fr_log_reader *reader, const fr_error *why, fr_error *err)
 {
-    return fr_fail_at(err, FR_CORRUPT, reader->frame_offset + why->offset, why->text);
+    uint64_t within = reader->segment.is_sealed ? 0 : why->offset;
+    return fr_fail_at(err, FR_CORRUPT,
+                      fr_segment_place(&reader->segment, reader->frame_offset) + within, why->text);
 }
 
 static fr_status leap_to_wanted(fr_log_reader *reader, fr_error *err)
@@ -314,10 +338,35 @@ static fr_status frame_reaches(fr_log_reader *reader, uint64_t time_us, bool *re
     return FR_OK;
 }
 
+/* Sealed segments say how new their events are, and so do their blocks. */
+static fr_status leap_to_time(fr_log_reader *reader, uint64_t time_us, fr_error *err)
+{
+    fr_segment_range range;
+    fr_sealed *sealed = &reader->segment.sealed;
+    FR_TRY(fr_segment_list(&reader->folder, &range, err));
+    for (uint64_t number = range.first; number > 0 && number <= range.last; number++) {
+        FR_TRY(open_segment(reader, &reader->segment, number, err));
+        FR_TRY(seek_in(reader, reader->segment.header.first_seq, err));
+        if (!reader->segment.is_sealed || sealed->newest_us >= time_us || number == range.last) {
+            break;
+        }
+    }
+    for (uint32_t i = 0; sealed->blocks != NULL && i < sealed->block_count; i++) {
+        const fr_sealed_block *block = &sealed->blocks[i];
+        reader->expected = (fr_frame_expected){
+            .offset = block->raw_offset, .seq = block->first_seq, .chain = block->chain};
+        if (block->newest_us >= time_us) {
+            break;
+        }
+    }
+    return FR_OK;
+}
+
 static fr_status find_time(fr_log_reader *reader, uint64_t time_us, uint64_t *seq, fr_error *err)
 {
     fr_status status;
     bool reaches = false;
+    FR_TRY(leap_to_time(reader, time_us, err));
     while ((status = load_frame(reader, err)) == FR_OK) {
         FR_TRY(frame_reaches(reader, time_us, &reaches, err));
         if (reaches) {
@@ -347,10 +396,14 @@ static fr_status stat_headers(fr_log_reader *reader, fr_segment_range range, fr_
     for (uint64_t number = range.first; number <= range.last; number++) {
         uint64_t size = 0;
         FR_TRY(open_segment(reader, &reader->segment, number, err));
-        FR_TRY(fr_segment_size(&reader->segment, &size, err));
+        FR_TRY(fr_segment_disk_bytes(&reader->segment, &size, err));
         out->first_seq = number == range.first ? reader->segment.header.first_seq : out->first_seq;
-        out->bytes += number < range.last ? size : 0;
+        out->bytes += number < range.last || reader->segment.is_sealed ? size : 0;
         out->segments++;
+        out->sealed += reader->segment.is_sealed;
+        out->raw_bytes += reader->segment.is_sealed ? reader->segment.sealed.raw_bytes
+                          : number < range.last     ? size
+                                                    : 0;
     }
     return FR_OK;
 }
@@ -360,21 +413,21 @@ static fr_status stat_last(fr_log_reader *reader, fr_log_stat *out, fr_error *er
 {
     fr_status status;
     uint64_t number = reader->segment.header.number;
-    reader->expected = (fr_frame_expected){.offset = FR_SEGMENT_HEADER_BYTES,
-                                           .seq = reader->segment.header.first_seq,
-                                           .any_chain = true};
+    uint64_t bytes = reader->segment.is_sealed ? 0 : FR_SEGMENT_HEADER_BYTES;
+    FR_TRY(seek_in(reader, UINT64_MAX, err));
     while ((status = load_frame(reader, err)) == FR_OK) {
         if (reader->segment.header.number != number) { /* a writer went on meanwhile */
             number = reader->segment.header.number;
             out->segments++;
-            out->bytes += reader->frame_offset;
+            bytes += FR_SEGMENT_HEADER_BYTES;
         }
-        out->bytes += reader->frame.bytes.size;
+        bytes += reader->segment.is_sealed ? 0 : reader->frame.bytes.size;
     }
     if (status != FR_END) {
         return status;
     }
-    out->bytes += FR_SEGMENT_HEADER_BYTES;
+    out->bytes += bytes;
+    out->raw_bytes += bytes;
     out->last_seq = reader->expected.seq - 1;
     out->events = reader->expected.seq - out->first_seq;
     out->first_seq = out->events == 0 ? 0 : out->first_seq;
@@ -390,14 +443,15 @@ fr_status fr_log_stat_dir(fr_os *os, const char *dir, fr_log_stat *out, fr_error
 {
     fr_log_reader *reader = NULL;
     fr_log_stat stat = {0};
-    fr_segment_range range;
-    FR_TRY(fr_segment_list(os, dir, &range, err));
-    if (range.last == 0) {
-        *out = stat;
-        return FR_OK;
-    }
+    fr_segment_range range = {0};
     FR_TRY(fr_log_reader_open(&reader, os, dir, 0, err));
-    fr_status status = stat_headers(reader, range, &stat, err);
+    fr_status status = fr_segment_list(&reader->folder, &range, err);
+    if (status != FR_OK || range.last == 0) {
+        fr_log_reader_close(reader);
+        *out = stat;
+        return status;
+    }
+    status = stat_headers(reader, range, &stat, err);
     status = status == FR_OK ? stat_last(reader, &stat, err) : status;
     fr_log_reader_close(reader);
     if (status == FR_OK) {

@@ -60,7 +60,13 @@ static fr_status adopt_header(fr_log *log, const fr_segment_file *file, bool fir
     *least_seq = header->first_seq;
     FR_TRY(fr_file_size(file->file, &size, err));
     FR_TRY(log_add_segment(log, header, &segment, err));
-    segment->bytes = size;
+    segment->bytes = file->is_sealed ? file->sealed.raw_bytes : size;
+    segment->disk_bytes = size;
+    segment->form = file->is_sealed ? LOG_SEALED : LOG_RAW;
+    segment->local =
+        !file->is_sealed || fr_segment_has(&log->folder, header->number, FR_SEGMENT_SEALED);
+    segment->raw_left =
+        file->is_sealed && fr_segment_has(&log->folder, header->number, FR_SEGMENT_RAW);
     return FR_OK;
 }
 
@@ -69,13 +75,8 @@ static fr_status read_headers(fr_log *log, fr_segment_range range, fr_segment_fi
 {
     uint64_t least_seq = 1;
     for (uint64_t number = range.first; number <= range.last; number++) {
-        fr_status status = fr_segment_open(file, log->os, log->dir, number, err);
-        FR_TRY(status);
+        FR_TRY(fr_segment_open(file, &log->folder, number, err));
         FR_TRY(adopt_header(log, file, number == range.first, &least_seq, err));
-        if (number < range.last) {
-            log->older_bytes +=
-                ((log_segment *)fr_stable_at(&log->segments, number - range.first))->bytes;
-        }
     }
     return FR_OK;
 }
@@ -87,7 +88,7 @@ static fr_status adopt_frame(fr_log *log, const fr_frame *frame, uint64_t offset
     if (offset > UINT32_MAX || frame->head.first_seq - log->active->first_seq > UINT32_MAX) {
         return fr_fail_at(err, FR_LIMIT, offset, "log: a segment too large to be indexed");
     }
-    if (frame->head.event_count > 0) {
+    if (frame->head.event_count > 0 && log->active->form == LOG_RAW) {
         frame_place *place = fr_stable_reserve(&log->active->frames);
         if (place == NULL) {
             return fr_fail(err, FR_NOMEM, "log: no memory for the index");
@@ -139,7 +140,20 @@ static fr_status settle_file(fr_log *log, const char *path, uint64_t end, fr_err
         FR_TRY(fr_file_truncate(log->file, end, err));
     }
     FR_TRY(fr_file_sync(log->file, err));
-    return fr_os_sync_dir(log->os, log->dir, err);
+    return fr_os_sync_dir(log->os, log->folder.dir, err);
+}
+
+/* The last segment is sealed: the log was restored from an archive, or cut. It goes on in a new
+ * one. */
+static fr_status go_on_behind(fr_log *log, const fr_segment_file *file, uint64_t end, fr_error *err)
+{
+    fr_frame_expected expected = {.offset = end, .seq = log->next_seq, .chain = log->chain};
+    if (!fr_segment_ends(file, &expected)) {
+        return fr_fail_at(err, FR_CORRUPT, fr_segment_place(file, end),
+                          "log: a sealed segment that ends too early");
+    }
+    log->appended_seq = log->durable_seq = log->next_seq - 1;
+    return log_begin_segment(log, file->header.number + 1, err);
 }
 
 static fr_status recover_last(fr_log *log, fr_segment_file *file, fr_error *err)
@@ -149,6 +163,9 @@ static fr_status recover_last(fr_log *log, fr_segment_file *file, fr_error *err)
     log->active = fr_stable_at(&log->segments, fr_stable_count(&log->segments) - 1);
     FR_TRY(walk_frames(log, file, &end, err));
     FR_TRY(fr_segment_judge_tail(file, end, log->next_seq, &torn_end, err));
+    if (file->is_sealed) {
+        return go_on_behind(log, file, end, err);
+    }
     FR_TRY(settle_file(log, file->path, end, err));
     log->cut_bytes = torn_end - end;
     if (log->cut_bytes > 0) {
@@ -158,6 +175,7 @@ static fr_status recover_last(fr_log *log, fr_segment_file *file, fr_error *err)
     log->active->bytes = log->used_bytes = log->allocated_bytes = log->written_bytes =
         log->synced_bytes = end;
     log->active->indexed = 1;
+    log->active->disk_bytes = 0;
     log->appended_seq = log->durable_seq = log->next_seq - 1;
     return FR_OK;
 }
@@ -166,7 +184,7 @@ fr_status log_recover(fr_log *log, fr_error *err)
 {
     fr_cleanup(fr_segment_close) fr_segment_file file = {0};
     fr_segment_range range;
-    FR_TRY(fr_segment_list(log->os, log->dir, &range, err));
+    FR_TRY(fr_segment_list(&log->folder, &range, err));
     if (range.last == 0) {
         return FR_OK;
     }

@@ -12,63 +12,11 @@
 
 #include <fr/codec.h>
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #define WINDOW_BYTES (256u << 10)
 #define SCAN_BYTES (64u << 10)
 #define SCAN_CRC_BYTES_MAX (UINT64_C(1) << 30) /* work a hostile tail may cost */
-
-/* ---- the folder ------------------------------------------------------------------------------ */
-
-static bool parse_name(const char *name, uint64_t *number)
-{
-    size_t digits = strspn(name, "0123456789");
-    if (digits != 10 || strcmp(name + digits, ".frlog") != 0) {
-        return false;
-    }
-    *number = strtoull(name, NULL, 10);
-    return *number > 0;
-}
-
-typedef struct {
-    fr_segment_range range;
-    uint64_t count;
-} listing;
-
-static fr_status see_name(void *context, const char *name)
-{
-    listing *seen = context;
-    uint64_t number = 0;
-    if (parse_name(name, &number)) {
-        seen->range.first = seen->count == 0 ? number : seen->range.first; /* names come in order */
-        seen->range.last = number;
-        seen->count++;
-    }
-    return FR_OK;
-}
-
-fr_status fr_segment_list(fr_os *os, const char *dir, fr_segment_range *out, fr_error *err)
-{
-    listing seen = {0};
-    FR_TRY(fr_os_list(os, dir, see_name, &seen, err));
-    if (seen.count > 0 && seen.range.last - seen.range.first + 1 != seen.count) {
-        return fr_fail(err, FR_CORRUPT, "log: a segment file is missing");
-    }
-    *out = seen.range;
-    return FR_OK;
-}
-
-fr_status fr_segment_path(char out[FR_PATH_MAX], const char *dir, uint64_t number, fr_error *err)
-{
-    return fr_path(out, FR_PATH_MAX, err, "%s/%010llu.frlog", dir, (unsigned long long)number);
-}
-
-bool fr_segment_exists(fr_os *os, const char *dir, uint64_t number)
-{
-    char path[FR_PATH_MAX];
-    return fr_segment_path(path, dir, number, NULL) == FR_OK && fr_os_exists(os, path);
-}
 
 /* ---- one file -------------------------------------------------------------------------------- */
 
@@ -76,48 +24,159 @@ static fr_status check_header(fr_segment_file *segment, uint64_t number, fr_erro
 {
     uint8_t bytes[FR_SEGMENT_HEADER_BYTES];
     size_t got = 0;
-    FR_TRY(fr_file_pread(segment->file, bytes, sizeof bytes, 0, &got, err));
-    if (got < sizeof bytes) {
-        return fr_fail_at(err, FR_CORRUPT, got, "log: a segment without a whole header");
+    if (segment->is_sealed) {
+        FR_TRY(fr_sealed_open(&segment->sealed, segment->file, err));
+        segment->header = segment->sealed.header;
+    } else {
+        FR_TRY(fr_file_pread(segment->file, bytes, sizeof bytes, 0, &got, err));
+        if (got < sizeof bytes) {
+            return fr_fail_at(err, FR_CORRUPT, got, "log: a segment without a whole header");
+        }
+        FR_TRY(fr_segment_header_decode(bytes, &segment->header, err));
     }
-    FR_TRY(fr_segment_header_decode(bytes, &segment->header, err));
     return segment->header.number == number
                ? FR_OK
                : fr_fail_at(err, FR_CORRUPT, 16, "log: a segment under a wrong name");
 }
 
-fr_status fr_segment_open(fr_segment_file *segment, fr_os *os, const char *dir, uint64_t number,
-                          fr_error *err)
+static void close_file(fr_segment_file *segment)
 {
     if (segment->file != NULL) {
         fr_file_closep(&segment->file);
     }
-    segment->os = os;
+    fr_sealed_done(&segment->sealed);
     segment->zeros_at = segment->zeros_end = 0;
-    fr_segment_forget(segment);
-    FR_TRY(fr_segment_path(segment->path, dir, number, err));
-    FR_TRY(fr_file_open(&segment->file, os, segment->path, FR_OPEN_READ, err));
+    segment->window_size = 0;
+}
+
+fr_status fr_segment_open_path(fr_segment_file *segment, fr_os *os, const char *path,
+                               uint64_t number, bool is_sealed, fr_error *err)
+{
+    close_file(segment);
+    segment->is_sealed = is_sealed;
+    FR_TRY(fr_path(segment->path, sizeof segment->path, err, "%s", path));
+    FR_TRY(fr_file_open(&segment->file, os, path, FR_OPEN_READ, err));
     return check_header(segment, number, err);
+}
+
+fr_status fr_segment_open_form(fr_segment_file *segment, const fr_log_folder *folder,
+                               uint64_t number, fr_segment_form form, fr_error *err)
+{
+    char path[FR_PATH_MAX];
+    FR_TRY(fr_segment_path(path, folder, number, form, err));
+    return fr_segment_open_path(segment, folder->os, path, number, form != FR_SEGMENT_RAW, err);
+}
+
+/* Twice over the local forms: it may be sealed, and the raw one removed, between the two looks. A
+ * sealed one that is not whole beside a raw one is passed over. */
+fr_status fr_segment_open(fr_segment_file *segment, const fr_log_folder *folder, uint64_t number,
+                          fr_error *err)
+{
+    fr_error why = {0};
+    for (int i = 0; i < 4; i++) {
+        fr_segment_form form = i % 2 == 0 ? FR_SEGMENT_SEALED : FR_SEGMENT_RAW;
+        if (fr_segment_has(folder, number, form)) {
+            fr_error_reset(&why);
+            fr_status status = fr_segment_open_form(segment, folder, number, form, &why);
+            bool other = form == FR_SEGMENT_SEALED && status == FR_CORRUPT &&
+                         fr_segment_has(folder, number, FR_SEGMENT_RAW);
+            if (status != FR_NOT_FOUND && !other) {
+                if (err != NULL && status != FR_OK) {
+                    *err = why;
+                }
+                return status;
+            }
+        }
+    }
+    return fr_segment_has(folder, number, FR_SEGMENT_ARCHIVED)
+               ? fr_segment_open_form(segment, folder, number, FR_SEGMENT_ARCHIVED, err)
+               : fr_fail(err, FR_NOT_FOUND, "log: no such segment");
 }
 
 void fr_segment_close(fr_segment_file *segment)
 {
-    if (segment->file != NULL) {
-        fr_file_closep(&segment->file);
-    }
-    free(segment->window);
-    segment->window = NULL;
-    segment->window_room = segment->window_size = 0;
+    close_file(segment);
+    free(segment->own_window);
+    fr_buffer_done(&segment->stored);
+    fr_buffer_done(&segment->plain);
+    fr_zstd_freep(&segment->zstd);
+    segment->own_window = NULL;
+    segment->window_room = 0;
 }
 
 void fr_segment_forget(fr_segment_file *segment)
 {
-    segment->window_size = 0;
+    if (!segment->is_sealed) { /* sealed bytes do not change */
+        segment->window_size = 0;
+    }
 }
 
 fr_status fr_segment_size(fr_segment_file *segment, uint64_t *out, fr_error *err)
 {
+    if (segment->is_sealed) {
+        *out = segment->sealed.raw_bytes;
+        return FR_OK;
+    }
     return fr_file_size(segment->file, out, err);
+}
+
+fr_status fr_segment_disk_bytes(fr_segment_file *segment, uint64_t *out, fr_error *err)
+{
+    return fr_file_size(segment->file, out, err);
+}
+
+uint64_t fr_segment_place(const fr_segment_file *segment, uint64_t offset)
+{
+    const fr_sealed *sealed = &segment->sealed;
+    return segment->is_sealed && sealed->blocks != NULL
+               ? sealed->blocks[fr_sealed_block_at(sealed, offset)].at
+               : offset;
+}
+
+bool fr_segment_ends(const fr_segment_file *segment, const fr_frame_expected *expected)
+{
+    const fr_sealed *sealed = &segment->sealed;
+    return !segment->is_sealed ||
+           (expected->offset == sealed->raw_bytes && expected->seq == sealed->next_seq &&
+            (expected->any_chain || expected->chain == sealed->last_crc));
+}
+
+fr_status fr_segment_seek(fr_segment_file *segment, uint64_t seq, fr_frame_expected *out,
+                          fr_error *err)
+{
+    *out = (fr_frame_expected){
+        .offset = FR_SEGMENT_HEADER_BYTES, .seq = segment->header.first_seq, .any_chain = true};
+    if (!segment->is_sealed) {
+        return FR_OK;
+    }
+    FR_TRY(fr_sealed_load(&segment->sealed, segment->file, err));
+    const fr_sealed_block *block =
+        &segment->sealed.blocks[fr_sealed_block_of(&segment->sealed, seq)];
+    *out = (fr_frame_expected){
+        .offset = block->raw_offset, .seq = block->first_seq, .chain = block->chain};
+    return FR_OK;
+}
+
+/* ---- bytes ----------------------------------------------------------------------------------- */
+
+/* The block that holds `offset` becomes the window. */
+static fr_status open_block(fr_segment_file *segment, uint64_t offset, fr_error *err)
+{
+    fr_sealed *sealed = &segment->sealed;
+    FR_TRY(fr_sealed_load(sealed, segment->file, err));
+    if (segment->zstd == NULL) {
+        fr_buffer_init(&segment->stored, FR_SEALED_BLOCK_BYTES_MAX * 2);
+        fr_buffer_init(&segment->plain, FR_SEALED_BLOCK_BYTES_MAX);
+        FR_TRY(fr_zstd_new(&segment->zstd, err));
+    }
+    uint32_t block_index = fr_sealed_block_at(sealed, offset);
+    segment->window_size = 0;
+    FR_TRY(fr_sealed_read(sealed, segment->file, block_index, segment->zstd, &segment->stored,
+                          &segment->plain, err));
+    segment->window = segment->plain.data;
+    segment->window_at = sealed->blocks[block_index].raw_offset;
+    segment->window_size = segment->plain.size;
+    return FR_OK;
 }
 
 /* The window grows only to bytes that the file has. */
@@ -126,35 +185,45 @@ static fr_status make_window(fr_segment_file *segment, size_t size, fr_error *er
     if (size <= segment->window_room) {
         return FR_OK;
     }
-    uint8_t *window = realloc(segment->window, size);
+    uint8_t *window = realloc(segment->own_window, size);
     if (window == NULL) {
         return fr_fail(err, FR_NOMEM, "log: no memory to read a frame");
     }
-    segment->window = window;
+    segment->own_window = window;
     segment->window_room = size;
     return FR_OK;
 }
 
-/* Bytes [offset, offset + size) of the file; FR_END when it is shorter. */
+/* The window begins at `offset` and holds `size` bytes, more where there are more. */
+static fr_status read_window(fr_segment_file *segment, uint64_t offset, size_t size, uint64_t left,
+                             fr_error *err)
+{
+    size_t want = (size_t)FR_MIN(FR_MAX((uint64_t)size, (uint64_t)WINDOW_BYTES), left);
+    FR_TRY(make_window(segment, want, err));
+    segment->window = segment->own_window;
+    segment->window_size = 0;
+    FR_TRY(fr_file_pread(segment->file, segment->own_window, want, offset, &segment->window_size,
+                         err));
+    segment->window_at = offset;
+    return FR_OK;
+}
+
+/* Bytes [offset, offset + size) of the raw segment; FR_END when it is shorter, or when they lie in
+ * two blocks, as no frame does. */
 static fr_status look(fr_segment_file *segment, uint64_t offset, size_t size, fr_slice *out,
                       fr_error *err)
 {
     uint64_t behind = offset - segment->window_at; /* wraps to something huge before the window */
     if (behind > segment->window_size || size > segment->window_size - behind) {
-        uint64_t file_size = 0;
-        FR_TRY(fr_file_size(segment->file, &file_size, err));
-        if (offset > file_size || size > file_size - offset) {
+        uint64_t all = 0;
+        FR_TRY(fr_segment_size(segment, &all, err));
+        if (offset > all || size > all - offset) {
             return FR_END;
         }
-        size_t want =
-            (size_t)FR_MIN(FR_MAX((uint64_t)size, (uint64_t)WINDOW_BYTES), file_size - offset);
-        FR_TRY(make_window(segment, want, err));
-        segment->window_size = 0;
-        FR_TRY(fr_file_pread(segment->file, segment->window, want, offset, &segment->window_size,
-                             err));
-        segment->window_at = offset;
-        behind = 0;
-        if (size > segment->window_size) {
+        FR_TRY(segment->is_sealed ? open_block(segment, offset, err)
+                                  : read_window(segment, offset, size, all - offset, err));
+        behind = offset - segment->window_at;
+        if (behind > segment->window_size || size > segment->window_size - behind) {
             return FR_END; /* cut while we looked */
         }
     }
@@ -309,6 +378,11 @@ fr_status fr_segment_judge_tail(fr_segment_file *segment, uint64_t offset, uint6
     bool guilty = false;
     const char *why = segment->why;
     *torn_end = offset;
+    if (segment->is_sealed) {
+        return offset == segment->sealed.raw_bytes
+                   ? FR_OK
+                   : fr_fail_at(err, FR_CORRUPT, fr_segment_place(segment, offset), why);
+    }
     FR_TRY(fr_file_size(segment->file, &t.file_size, err));
     if (offset >= t.file_size || known_zeros(segment, offset, t.file_size)) {
         return FR_OK;

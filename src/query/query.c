@@ -154,6 +154,7 @@ void fr_query_buffers_init(fr_query_answer_buffers *buffers)
 {
     fr_buffer_init(&buffers->body, FR_QUERY_BODY_MAX);
     fr_buffer_init(&buffers->headers, HEADERS_MAX_BYTES);
+    fr_buffer_init(&buffers->record, FR_EVENT_MAX_BYTES);
     fr_arena_init(&buffers->arena, ARENA_BUDGET_BYTES, ARENA_BLOCK_BYTES);
 }
 
@@ -161,6 +162,7 @@ void fr_query_buffers_done(fr_query_answer_buffers *buffers)
 {
     fr_buffer_done(&buffers->body);
     fr_buffer_done(&buffers->headers);
+    fr_buffer_done(&buffers->record);
     fr_arena_done(&buffers->arena);
 }
 

@@ -19,6 +19,7 @@
 #define FR_LOG_SEGMENT_BYTES (64u << 20)    /* a new segment begins beyond this */
 #define FR_LOG_SEGMENT_BYTES_MAX (1u << 30)
 #define FR_LOG_PREALLOCATE_BYTES (8u << 20) /* step in which the open segment's file grows */
+#define FR_LOG_CACHE_BYTES (64u << 20)      /* unsealed blocks kept for random reads */
 #define FR_LOG_CURSOR_NAME_MAX 256
 #define FR_LOG_CURSORS_MAX 64
 
@@ -31,8 +32,11 @@ typedef struct {
 typedef struct fr_log fr_log;
 
 typedef struct {
-    uint64_t events, first_seq, last_seq, segments, bytes;
-    uint64_t cut_bytes;               /* torn tail removed at open */
+    uint64_t events, first_seq, last_seq, segments;
+    uint64_t sealed;    /* of the segments */
+    uint64_t bytes;     /* on disk, archived segments that are not here too included */
+    uint64_t raw_bytes; /* what that is unsealed */
+    uint64_t cut_bytes; /* torn tail removed at open */
     char cut_place[FR_PATH_MAX + 32]; /* "FILE: offset N", empty when nothing was cut */
 } fr_log_stat;
 
@@ -79,8 +83,9 @@ FR_MUST_USE fr_status fr_log_cursor_get(const fr_log *log, const char *source, u
  *  durable prefix that the files show; a torn tail just ends). Checks every frame's CRC and
  *  chain. thread: owned */
 typedef struct fr_log_reader fr_log_reader;
-/** from_seq 0 or 1: the beginning; an event that is not there yet is waited for. FR_NOT_FOUND:
- *  no such folder. */
+/** from_seq 0: the first event that can be read; else that very one, which is waited for when it is
+ *  not there yet, and an archive is read where it is no longer here (fr_log_archive).
+ *  errors   FR_NOT_FOUND no such folder; the first fr_log_reader_next: an event that is gone */
 FR_MUST_USE fr_status fr_log_reader_open(fr_log_reader **out, fr_os *os, const char *dir,
                                          uint64_t from_seq, fr_error *err);
 void fr_log_reader_close(fr_log_reader *reader);
@@ -110,12 +115,53 @@ FR_MUST_USE fr_status fr_log_stat_dir(fr_os *os, const char *dir, fr_log_stat *o
 FR_MUST_USE fr_status fr_log_verify(fr_os *os, const char *dir, fr_log_stat *out,
                                     char place[FR_PATH_MAX + 32], fr_error *err);
 
-/** One event by sequence, from any thread while the log is open: finds the frame, decodes. A
- *  frame's CRC is checked once: when written, at recovery, or by the first read of it. Slices
- *  point into mapped memory and stay valid until the log is closed. The cid of a format 0 put is
- *  computed.
- *  errors   FR_NOT_FOUND beyond the durable end; FR_CORRUPT + offset in its segment
- *  cost     no lock, no system call; the first read in an older segment hops over its frame
- *           heads (one small read a frame) and maps it; the first read of a frame found at open
- *           checks its CRC */
-FR_MUST_USE fr_status fr_log_read(fr_log *log, uint64_t seq, fr_event *out, fr_error *err);
+/** One event by sequence, from any thread while the log is open: finds the frame, copies the event
+ *  into `scratch` (emptied first; max_size at least FR_EVENT_MAX_BYTES), decodes. Slices of *out
+ *  point into scratch and stay valid as long as it is left alone. What is read was checked: a raw
+ *  frame's CRC once (when written, at recovery, or by the first read of it), a sealed block's each
+ *  time it is read from the disk. The cid of a format 0 put is computed.
+ *  errors   FR_NOT_FOUND beyond the durable end, or no longer here nor in the archive; FR_CORRUPT +
+ *           offset in its segment
+ *  cost     raw: no lock, no system call; the first read in an older segment hops over its frame
+ *           heads (one small read a frame) and maps it. Sealed: about 0.2 ms for a block that is
+ *           not among the FR_LOG_CACHE_BYTES of the last used, else a lock held for a few
+ *           instructions; the first read loads the segment's index and dictionary, about 150 kB,
+ *           kept until the log is closed */
+FR_MUST_USE fr_status fr_log_read(fr_log *log, uint64_t seq, fr_buffer *scratch, fr_event *out,
+                                  fr_error *err);
+
+/* ---- upkeep ---------------------------------------------------------------------------------- */
+
+/* What happens to full segments, one at a call, beside the writer and the readers.
+ * thread   any one at a time, not the one that closes the log
+ * crash    at any point: a segment is there in the old form, the new one, or both */
+
+/** Seals the oldest full segment that is not: compressed, with a dictionary of its own, indexed by
+ *  sequence and time, read back in full; then the raw file goes. FR_OK one was sealed, FR_END none
+ *  is due.
+ *  errors   FR_CORRUPT + offset: that segment is damaged and stays as it is (later calls pass it
+ *           over); FR_IO: later calls try again
+ *  cost     about 2 s of one core for 64 MiB */
+FR_MUST_USE fr_status fr_log_seal_next(fr_log *log, fr_error *err);
+/** Copies the oldest sealed segment that `archive` does not hold into it, and reads the copy in
+ *  full. FR_OK one was copied, or found to be there; FR_END nothing to do; FR_CORRUPT another
+ *  segment lies there under that name. The archive may be a log folder of its own right: it opens,
+ *  reads and verifies as one. */
+FR_MUST_USE fr_status fr_log_archive_next(fr_log *log, const char *archive, fr_error *err);
+
+/** What stays in the log's own folder; 0: no such limit. Neither: everything stays. */
+typedef struct {
+    uint64_t bytes;  /* of all segments here */
+    uint64_t age_us; /* of a segment's newest event, against our clock */
+} fr_log_keep;
+/** Drops the oldest segment here when `keep` says so, no event in it is after saved_seq (what every
+ *  view has saved), and the archive's copy reads well from end to end, now. From then on every
+ *  reader of this log reads it there (log/ARCHIVE names the place). FR_OK one went, FR_END none. */
+FR_MUST_USE fr_status fr_log_drop_next(fr_log *log, const char *archive, const fr_log_keep *keep,
+                                       uint64_t saved_seq, fr_error *err);
+/** Copies the segments that an archive holds and `dir` lacks back into it, newest first, each read
+ *  in full before it has its name; with nothing left in `dir`, all of them. No writer may be there.
+ *  *restored counts them, also when it fails.
+ *  errors   FR_NOT_FOUND no such archive; FR_CORRUPT a copy is damaged */
+FR_MUST_USE fr_status fr_log_restore(fr_os *os, const char *dir, const char *archive,
+                                     uint64_t *restored, fr_error *err);

@@ -38,6 +38,7 @@ typedef struct {
     fr_buffer body;
     fr_buffer headers; /* "name: value\r\n" lines */
     fr_arena arena;    /* of the request: emptied by the next one */
+    fr_buffer record;  /* the one that was read from the log last */
 } fr_query_answer_buffers;
 
 /** Buffers serve any number of requests, one after the other. */

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* What becomes of segments that are full: sealed, copied to the archive, and in the end read from
+ * there. One step a call, each complete in itself, so a crash between any two of them costs
+ * nothing and the next process goes on.
+ *
+ *      raw ──seal──> sealed ──archive──> sealed, here and there ──drop──> there only
+ *
+ * The writer and the readers go on meanwhile. Nobody waits: what readers may still be in (maps and
+ * indexes of the raw form) is kept until a later step finds them gone. */
+#include "log_state.h"
+#include "seal.h"
+
+#include <stdlib.h>
+
+/* ---- from raw to sealed, in memory ----------------------------------------------------------- */
+
+/* seq_cst: a reader adds itself before it looks at the form (fr_log_read), so whoever is not seen
+ * here sees the form that was stored before. */
+static void retire(fr_log *log, log_segment *segment)
+{
+    if (segment->raw_held && __atomic_load_n(&segment->readers, __ATOMIC_SEQ_CST) == 0) {
+        log_free_raw(log, segment);
+        segment->raw_held = false;
+    }
+}
+
+static fr_status remove_raw(fr_log *log, log_segment *segment, fr_error *err)
+{
+    char path[FR_PATH_MAX];
+    FR_TRY(fr_segment_path(path, &log->folder, segment->number, FR_SEGMENT_RAW, err));
+    FR_TRY(fr_os_unlink(log->os, path, err));
+    FR_TRY(fr_os_sync_dir(log->os, log->folder.dir, err));
+    segment->raw_left = false;
+    return FR_OK;
+}
+
+static fr_status adopt_sealed(fr_log *log, log_segment *segment, fr_error *err)
+{
+    fr_cleanup(fr_segment_close) fr_segment_file file = {0};
+    FR_TRY(fr_segment_open_form(&file, &log->folder, segment->number, FR_SEGMENT_SEALED, err));
+    log_store(segment->disk_bytes, file.sealed.file_bytes);
+    segment->local = segment->raw_left = segment->raw_held = true;
+    __atomic_store_n(&segment->form, LOG_SEALED, __ATOMIC_SEQ_CST);
+    retire(log, segment);
+    return FR_OK;
+}
+
+/* ---- steps ----------------------------------------------------------------------------------- */
+
+static fr_status seal_one(fr_log *log, log_segment *segment, fr_error *err)
+{
+    fr_status status = fr_segment_seal(&log->folder, segment->number, FR_SEALED_LEVEL, err);
+    if (status != FR_OK) {
+        segment->damaged = status == FR_CORRUPT; /* the others are not kept from it */
+        return status;
+    }
+    FR_TRY(adopt_sealed(log, segment, err));
+    return remove_raw(log, segment, err);
+}
+
+/* A crash left both. The sealed one wins if it is whole. */
+static fr_status settle_both(fr_log *log, log_segment *segment, fr_error *err)
+{
+    fr_cleanup(fr_segment_close) fr_segment_file file = {0};
+    FR_TRY(fr_segment_open_form(&file, &log->folder, segment->number, FR_SEGMENT_SEALED, err));
+    fr_status status = fr_segment_check(&file, err);
+    if (status == FR_CORRUPT) {
+        fr_error_reset(err);
+        FR_TRY(fr_segment_seal(&log->folder, segment->number, FR_SEALED_LEVEL, err));
+    } else if (status != FR_OK) {
+        return status;
+    }
+    return remove_raw(log, segment, err);
+}
+
+fr_status fr_log_seal_next(fr_log *log, fr_error *err)
+{
+    uint64_t count = fr_stable_count(&log->segments); /* the last one is being written */
+    for (uint64_t i = 0; i + 1 < count; i++) {
+        log_segment *segment = log_segment_at(log, i);
+        retire(log, segment);
+        if (segment->form == LOG_RAW && !segment->damaged) {
+            return seal_one(log, segment, err);
+        }
+        if (segment->raw_left) {
+            return settle_both(log, segment, err);
+        }
+    }
+    return FR_END;
+}
+
+fr_status fr_log_archive_next(fr_log *log, const char *archive, fr_error *err)
+{
+    char path[FR_PATH_MAX];
+    uint64_t count = fr_stable_count(&log->segments);
+    if (strcmp(archive, log->folder.archive) != 0) {
+        FR_TRY(fr_os_mkdir_synced(log->os, archive, err));
+    }
+    for (uint64_t i = 0; i + 1 < count; i++) {
+        log_segment *segment = log_segment_at(log, i);
+        if (segment->form == LOG_SEALED && segment->local && !segment->archived) {
+            FR_TRY(fr_segment_path(path, &log->folder, segment->number, FR_SEGMENT_SEALED, err));
+            FR_TRY(fr_segment_copy(log->os, path, archive, segment->number, err));
+            segment->archived = true;
+            return FR_OK;
+        }
+    }
+    return FR_END;
+}
+
+/* ---- retention ------------------------------------------------------------------------------- */
+
+static bool is_due(fr_log *log, const log_segment *segment, uint64_t newest_us,
+                   const fr_log_keep *keep)
+{
+    uint64_t bytes = log_load(log->written_bytes);
+    for (uint64_t i = 0; i < fr_stable_count(&log->segments); i++) {
+        const log_segment *one = log_segment_at(log, i);
+        bytes += one->local ? log_load(one->disk_bytes) : 0;
+    }
+    uint64_t now_us = fr_os_wall_us(log->os);
+    bool too_much = keep->bytes > 0 && bytes > keep->bytes;
+    bool too_old = keep->age_us > 0 && newest_us < now_us && now_us - newest_us > keep->age_us;
+    return segment->archived && (too_much || too_old);
+}
+
+/* Not what was true when it was copied counts, but what can be read there now. */
+static fr_status check_archived(fr_log *log, const log_segment *segment, uint64_t *newest_us,
+                                bool in_full, fr_error *err)
+{
+    fr_cleanup(fr_segment_close) fr_segment_file file = {0};
+    FR_TRY(fr_segment_open_form(&file, &log->folder, segment->number, FR_SEGMENT_ARCHIVED, err));
+    *newest_us = file.sealed.newest_us;
+    if (file.header.salt != segment->salt) {
+        return fr_fail(err, FR_CORRUPT, "log: the archive holds another log's segment");
+    }
+    return in_full ? fr_segment_check(&file, err) : FR_OK;
+}
+
+static fr_status drop_local(fr_log *log, log_segment *segment, fr_error *err)
+{
+    char path[FR_PATH_MAX];
+    FR_TRY(fr_segment_path(path, &log->folder, segment->number, FR_SEGMENT_SEALED, err));
+    FR_TRY(fr_os_unlink(log->os, path, err));
+    segment->local = false;
+    return fr_os_sync_dir(log->os, log->folder.dir, err);
+}
+
+fr_status fr_log_drop_next(fr_log *log, const char *archive, const fr_log_keep *keep,
+                           uint64_t saved_seq, fr_error *err)
+{
+    uint64_t count = fr_stable_count(&log->segments);
+    for (uint64_t i = 0; i + 1 < count; i++) {
+        log_segment *segment = log_segment_at(log, i);
+        uint64_t newest_us = 0;
+        if (!segment->local) {
+            continue;
+        }
+        if (segment->form != LOG_SEALED || segment->raw_left || !segment->archived ||
+            log_segment_at(log, i + 1)->first_seq > saved_seq + 1) {
+            return FR_END; /* the oldest goes first, or none */
+        }
+        FR_TRY(fr_log_folder_set_archive(&log->folder, archive, err));
+        FR_TRY(check_archived(log, segment, &newest_us, false, err));
+        if (!is_due(log, segment, newest_us, keep)) {
+            return FR_END;
+        }
+        FR_TRY(check_archived(log, segment, &newest_us, true, err));
+        return drop_local(log, segment, err);
+    }
+    return FR_END;
+}
+
+/* ---- back from the archive ------------------------------------------------------------------- */
+
+static fr_status restore_one(const fr_log_folder *folder, const fr_log_folder *archive,
+                             uint64_t number, fr_error *err)
+{
+    char path[FR_PATH_MAX];
+    FR_TRY(fr_segment_path(path, archive, number, FR_SEGMENT_SEALED, err));
+    return fr_segment_copy(folder->os, path, folder->dir, number, err);
+}
+
+/* The newest first: at each moment what is here is the end of the log without a gap. */
+static fr_status restore_all(const fr_log_folder *folder, const fr_log_folder *archive,
+                             uint64_t *restored, fr_error *err)
+{
+    fr_segment_range here = {0}, there;
+    if (fr_os_is_dir(folder->os, folder->dir)) {
+        FR_TRY(fr_segment_list_local(folder, &here, err));
+    }
+    FR_TRY(fr_segment_list_local(archive, &there, err));
+    uint64_t number = here.last == 0 ? there.last : here.first - 1;
+    for (; number > 0 && number >= there.first && number <= there.last; number--) {
+        FR_TRY(restore_one(folder, archive, number, err));
+        ++*restored;
+    }
+    return FR_OK;
+}
+
+fr_status fr_log_restore(fr_os *os, const char *dir, const char *archive, uint64_t *restored,
+                         fr_error *err)
+{
+    fr_log_folder *both = calloc(2, sizeof *both);
+    if (both == NULL) {
+        return fr_fail(err, FR_NOMEM, "log: no memory");
+    }
+    *restored = 0;
+    fr_status status = fr_log_folder_init(&both[0], os, dir, err);
+    status = status == FR_OK ? fr_log_folder_init(&both[1], os, archive, err) : status;
+    status = status == FR_OK ? restore_all(&both[0], &both[1], restored, err) : status;
+    free(both);
+    return status;
+}
