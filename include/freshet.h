@@ -125,8 +125,10 @@ typedef enum { FRESHET_JETSTREAM = 1, FRESHET_FRAMES = 2, FRESHET_CAR = 3 } fres
 
 typedef struct {
     freshet_format format;
-    /* JSON file did -> DID document: the keys for signatures; may be NULL */
+    /* keys for signatures: JSON file did -> DID document, and the address of a PLC directory;
+     * each may be NULL */
     const char *did_docs;
+    const char *plc_url;
     freshet_on_reject on_reject;
     void *reject_context;
     /** Called a few times a second with bytes read of bytes known (0: unknown). May be NULL. */
@@ -147,17 +149,23 @@ FRESHET_API FRESHET_MUST_USE freshet_status freshet_ingest(freshet *db, const ch
                                                            freshet_error *err);
 
 /** Follows a source in a thread of its own until freshet_close: "jetstream:wss://…",
- *  "jetstream:ws://…", "jetstream:FILE", "frames:FILE", "car:FILE-or-FOLDER"; a file is read once,
- *  "-" and pipes are followed. A live
- *  source reconnects for ever, and resumes from the cursor saved with the events it covers. */
+ *  "firehose:wss://…" (each also ws://; a host alone is completed), "jetstream:FILE", "frames:FILE",
+ *  "car:FILE-or-FOLDER"; a file is read once, "-" and pipes are followed. A live source reconnects
+ *  for ever, and resumes from the cursor saved with the events it covers.
+ *
+ *  Of a firehose every commit is checked as it comes; an account whose commits do not follow on each
+ *  other is out of step, and loaded again from its host in the background. */
 typedef struct {
     const char *spec;
     const char *did_docs;        /* as above */
+    const char *plc_url;         /* as above */
     const char *zstd_dictionary; /* file; asks a Jetstream for compressed messages */
     uint32_t stall_s;            /* nothing for so long: reconnect; 0: 10 */
     freshet_on_reject on_reject; /* from the source's thread; may be NULL */
-    /** "connected", "disconnected" (why says why; it will be tried again), "done", "failed". From
-     *  the source's thread; may be NULL. */
+    /** "connected", "disconnected" (why says why; it will be tried again), "outdated" (events were
+     *  missed), "done", "failed"; and of one account, which then stands behind the source's name
+     *  and a space: "desynchronised", "repaired", "not repaired" (it will be tried again). From the
+     *  source's threads; may be NULL. */
     void (*on_state)(void *context, const char *source, const char *state,
                      const freshet_error *why);
     void *context; /* of both */

@@ -9,18 +9,20 @@ typedef struct {
     const char *data;
     const char *from;
     const char *did_docs;
+    const char *plc_url;
     uint64_t memory_bytes;
     uint64_t checkpoint_events;
     char **files;
     int file_count;
 } arguments;
 
-enum { OPTION_CHECKPOINT = 256 };
+enum { OPTION_CHECKPOINT = 256, OPTION_PLC };
 
 static const struct argp_option OPTIONS[] = {
     {"data", 'd', "DIR", 0, "data directory, made when absent", 0},
     {"from", 'f', "FORMAT", 0, "jetstream, frames or car", 0},
     {"did-docs", 'k', "FILE", 0, "JSON map did -> DID document: keys for signatures", 0},
+    {"plc", OPTION_PLC, "URL", 0, "PLC directory: keys of accounts, over HTTP", 0},
     {"mem", 'm', "BYTES", 0, "memory budget, with K, M or G (default 1G)", 0},
     {"checkpoint-events", OPTION_CHECKPOINT, "N", 0,
      "save views after so many events (default 2000000)", 0},
@@ -34,6 +36,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         case 'd': args->data = value; return 0;
         case 'f': args->from = value; return 0;
         case 'k': args->did_docs = value; return 0;
+        case OPTION_PLC: args->plc_url = value; return 0;
         case 'm':
             if (!cli_parse_bytes(value, &args->memory_bytes)) {
                 argp_error(state, "not a number of bytes: %s", value);
@@ -94,6 +97,7 @@ static int ingest_files(freshet *db, const arguments *args, freshet_format forma
     freshet_ingest_options options = {
         .format = format,
         .did_docs = args->did_docs,
+        .plc_url = args->plc_url,
         .on_reject = on_reject,
         .on_progress = on_bytes,
         .stop = &cli_stop,

@@ -75,6 +75,7 @@ static int start_sources(const cli_daemon *daemon, freshet *db)
         freshet_source_options options = {
             .spec = daemon->sources[i],
             .did_docs = daemon->did_docs,
+            .plc_url = daemon->plc_url,
             .zstd_dictionary = daemon->zstd_dictionary,
             .on_reject = on_source_reject,
             .on_state = on_source_state,
@@ -186,6 +187,7 @@ enum {
     OPTION_LOG_LEVEL = 256,
     OPTION_LOG_FORMAT,
     OPTION_DICTIONARY,
+    OPTION_PLC,
     OPTION_RETENTION,
     OPTION_STALL,
     OPTION_CHECKPOINT
@@ -195,8 +197,11 @@ static const struct argp_option OPTIONS[] = {
     {"data", 'd', "DIR", 0, "data directory, made when absent", 0},
     {"listen", 'l', "HOST:PORT", 0, "address (default 127.0.0.1:8787); port 0 takes a free one", 0},
     {"source", 's', "KIND:FILE-or-URL", 0,
-     "jetstream:wss://…, jetstream:FILE, frames:FILE, car:FILE-or-FOLDER; may be repeated", 0},
+     "firehose:wss://HOST, jetstream:wss://…, jetstream:FILE, frames:FILE, car:FILE-or-FOLDER; may "
+     "be repeated",
+     0},
     {"did-docs", 'k', "FILE", 0, "JSON map did -> DID document: keys for signatures", 0},
+    {"plc", OPTION_PLC, "URL", 0, "PLC directory: keys and hosts of accounts, over HTTP", 0},
     {"zstd-dictionary", OPTION_DICTIONARY, "FILE", 0,
      "Jetstream's published dictionary: ask for compression", 0},
     {"mem", 'm', "BYTES", 0, "memory budget, with K, M or G (default 1G)", 0},
@@ -258,6 +263,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
             daemon->sources[daemon->source_count++] = value;
             return 0;
         case 'k': daemon->did_docs = value; return 0;
+        case OPTION_PLC: daemon->plc_url = value; return 0;
         case OPTION_DICTIONARY: daemon->zstd_dictionary = value; return 0;
         case 'm':
             if (!cli_parse_bytes(value, &daemon->db.memory_bytes)) {

@@ -14,6 +14,7 @@ typedef struct {
     const char *sources[CLI_SOURCES_MAX];
     size_t source_count;
     const char *did_docs;
+    const char *plc_url;
     const char *zstd_dictionary;
     /** Called once answers are ready: prints what is useful. May be NULL. */
     void (*on_ready)(void *context, freshet *db, const char *address);

@@ -42,12 +42,24 @@ static bool put_sources(fr_engine *engine, uint64_t now_us, fr_buffer *out)
         fr_buffer_json_string(out, fr_slice_text(source->name));
         fr_buffer_printf(out,
                          ",\"cursor\":%llu,\"state\":\"%s\",\"read\":%llu,\"rejected\":%llu,"
-                         "\"reconnects\":%llu}",
+                         "\"reconnects\":%llu",
                          (unsigned long long)LOAD(source->cursor),
                          this_one ? "stalled" : phase_name(LOAD(source->phase)),
                          (unsigned long long)LOAD(source->read),
                          (unsigned long long)LOAD(source->rejected),
                          (unsigned long long)LOAD(source->reconnects));
+        if (source->is_firehose) {
+            fr_buffer_printf(out,
+                             ",\"verified\":%llu,\"unverified\":%llu,\"desynchronised\":%llu,"
+                             "\"repaired\":%llu,\"repair_failures\":%llu,\"outdated\":%llu",
+                             (unsigned long long)LOAD(source->verified),
+                             (unsigned long long)LOAD(source->unverified),
+                             (unsigned long long)LOAD(source->desynchronised),
+                             (unsigned long long)LOAD(source->repairs),
+                             (unsigned long long)LOAD(source->repair_failures),
+                             (unsigned long long)LOAD(source->outdated));
+        }
+        fr_buffer_byte(out, '}');
     }
     fr_mutex_unlock(&engine->source_lock);
     return stalled;
@@ -116,19 +128,44 @@ static void put_histogram(fr_buffer *out, const char *name, const char *help, co
                      (unsigned long long)LOAD(h->count));
 }
 
+/** One metric of every source, or of every firehose; `at` is where the figure stands in it. */
+static void put_source_metric(fr_engine *engine, fr_buffer *out, const char *type, const char *name,
+                              bool of_firehoses, size_t at)
+{
+    fr_buffer_printf(out, "# TYPE freshet_source_%s %s\n", name, type);
+    for (fr_source_state *source = engine->sources; source != NULL; source = source->next) {
+        const uint64_t *value = (const uint64_t *)(const void *)((const char *)source + at);
+        if (source->is_firehose || !of_firehoses) {
+            fr_buffer_printf(out, "freshet_source_%s{source=", name);
+            fr_buffer_json_string(out, fr_slice_text(source->name));
+            fr_buffer_printf(out, "} %llu\n", (unsigned long long)LOAD(*value));
+        }
+    }
+}
+
 static void put_source_metrics(fr_engine *engine, fr_buffer *out)
 {
-    static const char *const names[] = {"read", "rejected", "ignored", "reconnects"};
+    static const struct {
+        const char *name, *type;
+        bool of_firehoses;
+        size_t at;
+    } metrics[] = {
+        {"read_total", "counter", false, offsetof(fr_source_state, read)},
+        {"rejected_total", "counter", false, offsetof(fr_source_state, rejected)},
+        {"ignored_total", "counter", false, offsetof(fr_source_state, ignored)},
+        {"reconnects_total", "counter", false, offsetof(fr_source_state, reconnects)},
+        {"verified_total", "counter", true, offsetof(fr_source_state, verified)},
+        {"unverified_total", "counter", true, offsetof(fr_source_state, unverified)},
+        {"desyncs_total", "counter", true, offsetof(fr_source_state, desyncs)},
+        {"desynchronised", "gauge", true, offsetof(fr_source_state, desynchronised)},
+        {"repairs_total", "counter", true, offsetof(fr_source_state, repairs)},
+        {"repair_failures_total", "counter", true, offsetof(fr_source_state, repair_failures)},
+        {"outdated_total", "counter", true, offsetof(fr_source_state, outdated)},
+    };
     fr_mutex_lock(&engine->source_lock);
-    for (unsigned i = 0; i < FR_COUNT_OF(names); i++) {
-        fr_buffer_printf(out, "# TYPE freshet_source_%s_total counter\n", names[i]);
-        for (fr_source_state *source = engine->sources; source != NULL; source = source->next) {
-            const uint64_t *const values[] = {&source->read, &source->rejected, &source->ignored,
-                                              &source->reconnects};
-            fr_buffer_printf(out, "freshet_source_%s_total{source=", names[i]);
-            fr_buffer_json_string(out, fr_slice_text(source->name));
-            fr_buffer_printf(out, "} %llu\n", (unsigned long long)LOAD(*values[i]));
-        }
+    for (size_t i = 0; i < FR_COUNT_OF(metrics); i++) {
+        put_source_metric(engine, out, metrics[i].type, metrics[i].name, metrics[i].of_firehoses,
+                          metrics[i].at);
     }
     fr_mutex_unlock(&engine->source_lock);
 }

@@ -167,7 +167,7 @@ static int on_progress(void *raw, curl_off_t to_come, curl_off_t came, curl_off_
         t->seen = came + gone;
         t->seen_ns = now_ns();
     }
-    return CURL_PROGRESSFUNC_CONTINUE;
+    return 0;
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */

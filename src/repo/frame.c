@@ -486,6 +486,7 @@ fr_status fr_frame_decode(fr_frame_reader *reader, fr_slice bytes, fr_frame *out
                           fr_error *err)
 {
     frame_header header;
+    *out = (fr_frame){.bytes = bytes, .type = FR_FRAME_UNKNOWN};
     if (op_hint != NULL) {
         *op_hint = 1;
     }
@@ -505,7 +506,18 @@ fr_status fr_frame_decode(fr_frame_reader *reader, fr_slice bytes, fr_frame *out
         return cbor_fail(err, &inner, header.size);
     }
     body_reader b = {bytes, body, err};
-    FR_TRY(read_body(reader, &b, &frame));
-    *out = frame;
-    return FR_OK;
+    fr_status status = read_body(reader, &b, &frame);
+    if (status == FR_OK) {
+        *out = frame;
+    } else {
+        *out = (fr_frame){.bytes = bytes,
+                          .type = frame.type,
+                          .seq = frame.seq,
+                          .did = fr_did_valid(frame.did) ? frame.did : (fr_slice){NULL, 0},
+                          .rev = frame.rev,
+                          .rev_text = frame.rev_text,
+                          .time_text = frame.time_text,
+                          .time_us = frame.time_us};
+    }
+    return status;
 }

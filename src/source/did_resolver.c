@@ -224,7 +224,7 @@ static fr_status address_of(const fr_did_resolver *r, fr_slice did, char *out, s
         if (at < room && fr_url_add_value(out, room, &at, did)) {
             return FR_OK;
         }
-    } else if (fr_slice_starts_with(did, FR_SLICE("did:web:")) &&
+    } else if (r->plc_url[0] != '\0' && fr_slice_starts_with(did, FR_SLICE("did:web:")) &&
                web_host(did, host, sizeof host)) {
         bool local = fr_url_is_local(host);
         size = snprintf(out, room, "%s://%s/.well-known/did.json", local ? "http" : "https", host);
@@ -333,7 +333,7 @@ static verdict look(fr_did_resolver *r, fr_slice did, bool anew, fr_did_doc *out
     bool fresh = (a->state == KNOWN && now - a->read_ns < FR_DID_KEPT_NS) ||
                  (a->state == UNKNOWN && now - a->read_ns < FR_DID_UNKNOWN_KEPT_NS);
     *status = a->state == KNOWN ? FR_OK : a->state == UNKNOWN ? FR_NOT_FOUND : FR_AGAIN;
-    bool wanted = anew || a->stale || !fresh;
+    bool wanted = (anew || a->stale || !fresh) && !(a->state == KNOWN && r->plc_url[0] == '\0');
     bool rests = is_plc(did) && now < r->plc_rests_until_ns;
     if (wanted && !rests && take_read(a, now)) {
         return MAY_ASK;
@@ -400,12 +400,31 @@ static fr_status resolve(fr_did_resolver *r, fr_slice did, bool anew, fr_did_doc
     return status;
 }
 
+/** What the file says, parsed once; false: it does not name the account. */
+static bool take_from_file(fr_did_resolver *r, fr_slice did, fr_did_doc *out)
+{
+    if (r->file == NULL) {
+        return false;
+    }
+    fr_mutex_lock(&r->lock);
+    account *a = find(r, did);
+    bool kept = a != NULL && a->state == KNOWN;
+    fr_mutex_unlock(&r->lock);
+    if (kept || !did_keys_read(r->file, did, out)) {
+        return false;
+    }
+    fr_mutex_lock(&r->lock);
+    a = find_or_add(r, did);
+    if (a != NULL) {
+        keep(a, FR_OK, out);
+    }
+    fr_mutex_unlock(&r->lock);
+    return true;
+}
+
 fr_status fr_did_resolve(fr_did_resolver *r, fr_slice did, fr_did_doc *out, fr_error *err)
 {
-    if (did_keys_read(r->file, did, out)) {
-        return FR_OK;
-    }
-    return resolve(r, did, false, out, err);
+    return take_from_file(r, did, out) ? FR_OK : resolve(r, did, false, out, err);
 }
 
 fr_status fr_did_resolve_again(fr_did_resolver *r, fr_slice did, fr_did_doc *out, fr_error *err)

@@ -144,15 +144,16 @@ static inline fr_status fake_read(fake_door *fake, freshet_format format, const 
                                   const char *did_docs, freshet_report *report, fr_error *err)
 {
     feeder feed;
-    did_keys *keys = NULL;
+    fr_did_resolver *resolver = NULL;
+    const fr_did_resolver_options from = {.did_docs = did_docs};
     fr_error late = {0};
     assert_int_equal(feeder_init(&feed, fake_as_door(fake), err), FR_OK);
     feed.on_reject = fake_on_reject;
     feed.reject_context = fake;
-    fr_status status = did_docs == NULL ? FR_OK : did_keys_open(&keys, did_docs, err);
-    status = status == FR_OK ? read_path(&feed, keys, format, path, false, err) : status;
+    fr_status status = did_docs == NULL ? FR_OK : fr_did_resolver_open(&resolver, &from, err);
+    status = status == FR_OK ? read_path(&feed, resolver, format, path, false, err) : status;
     fr_status finished = feeder_finish(&feed, report, status == FR_OK ? err : &late);
     feeder_done(&feed);
-    did_keys_close(keys);
+    fr_did_resolver_close(resolver);
     return status == FR_OK ? finished : status;
 }

@@ -152,7 +152,21 @@ static void add_cursor(feeder *f)
     if (f->batch->has_cursor) {
         snprintf(f->batch->cursor.source, sizeof f->batch->cursor.source, "%s", f->cursor_name);
         f->batch->cursor.cursor = f->cursor;
+        f->cursor_sent = f->cursor;
     }
+}
+
+static fr_status submit(feeder *f, fr_error *err)
+{
+    fr_batch *batch = f->batch;
+    add_cursor(f);
+    f->batch = NULL;
+    f->door.submit(f->door.context, batch);
+    feeder_tell(f);
+    if (f->on_submit != NULL) {
+        f->on_submit(f->submit_context);
+    }
+    return sink_status(f, err);
 }
 
 fr_status feeder_flush(feeder *f, fr_error *err)
@@ -166,14 +180,18 @@ fr_status feeder_flush(feeder *f, fr_error *err)
         feeder_tell(f); /* refused lines alone are news, too */
         return FR_OK;
     }
-    add_cursor(f);
-    f->batch = NULL;
-    f->door.submit(f->door.context, batch);
-    feeder_tell(f);
-    if (f->on_submit != NULL) {
-        f->on_submit(f->submit_context);
+    return submit(f, err);
+}
+
+fr_status feeder_flush_cursor(feeder *f, fr_error *err)
+{
+    if (feeder_holds(f) || f->cursor_name == NULL || f->cursor == f->cursor_sent) {
+        return feeder_flush(f, err);
     }
-    return sink_status(f, err);
+    if (f->batch == NULL) {
+        FR_TRY(f->door.take(f->door.context, &f->sink, f->stop, &f->batch, err));
+    }
+    return submit(f, err);
 }
 
 fr_status feeder_finish(feeder *f, freshet_report *report, fr_error *err)
@@ -224,7 +242,7 @@ static void keep_input(feeder *f, bool from_car)
         input->link_count = 0;
     }
     f->taken++;
-    f->cursor = FR_MAX(f->cursor, input->event.time_us);
+    f->cursor = f->cursor_is_set ? f->cursor : FR_MAX(f->cursor, input->event.time_us);
 }
 
 /* ---- lines ----------------------------------------------------------------------------------- */

@@ -44,7 +44,9 @@ typedef struct {
     void *submit_context;
     fr_source_state *state;  /* may be NULL */
     const char *cursor_name; /* NULL: this source has no cursor */
-    uint64_t cursor;         /* largest time_us taken */
+    uint64_t cursor;         /* the largest time_us taken, or what the source sets */
+    bool cursor_is_set;      /* by the source */
+    uint64_t cursor_sent;    /* with a batch */
     uint64_t taken, rejected, ignored, unverified;
     uint64_t done_bytes, total_bytes; /* of the input, for progress; total 0: unknown */
 } feeder;
@@ -78,6 +80,8 @@ static inline bool feeder_holds(const feeder *f)
 }
 /** Hands over what there is. errors: the engine failed */
 FR_MUST_USE fr_status feeder_flush(feeder *f, fr_error *err);
+/** The same, and hands over the cursor alone when it moved and there is nothing else. */
+FR_MUST_USE fr_status feeder_flush_cursor(feeder *f, fr_error *err);
 /** Flushes, waits until all is durable and visible, and adds what became of it to *report, also
  *  when it fails. */
 FR_MUST_USE fr_status feeder_finish(feeder *f, freshet_report *report, fr_error *err);

@@ -8,25 +8,25 @@
 
 /* ---- one path -------------------------------------------------------------------------------- */
 
-static fr_status read_stream(feeder *f, did_keys *keys, freshet_format format, fr_stream *stream,
-                             reader_input *input, fr_error *err)
+static fr_status read_stream(feeder *f, fr_did_resolver *resolver, freshet_format format,
+                             fr_stream *stream, reader_input *input, fr_error *err)
 {
     f->total_bytes = fr_stream_size(stream);
-    return format == FRESHET_FRAMES ? read_frames(f, keys, stream, input->name, err)
+    return format == FRESHET_FRAMES ? read_frames(f, resolver, stream, input->name, err)
                                     : read_lines(f, stream, input, err);
 }
 
-fr_status read_path(feeder *f, did_keys *keys, freshet_format format, const char *path, bool follow,
-                    fr_error *err)
+fr_status read_path(feeder *f, fr_did_resolver *resolver, freshet_format format, const char *path,
+                    bool follow, fr_error *err)
 {
     reader_input input = {.name = path};
     if (format == FRESHET_CAR) {
-        return read_cars(f, keys, path, err);
+        return read_cars(f, resolver, path, err);
     }
     for (;;) {
         fr_cleanup(fr_stream_closep) fr_stream *stream = NULL;
         FR_TRY(fr_stream_open(&stream, path, err));
-        FR_TRY(read_stream(f, keys, format, stream, &input, err));
+        FR_TRY(read_stream(f, resolver, format, stream, &input, err));
         if (!follow || !fr_stream_is_fifo(stream)) {
             return FR_OK;
         }
@@ -55,22 +55,32 @@ static void tell_progress(void *context)
     }
 }
 
-static fr_status run(ingest *in, did_keys *keys, const char *path, freshet_report *report,
-                     fr_error *err)
+static fr_status run(ingest *in, fr_did_resolver *resolver, const char *path,
+                     freshet_report *report, fr_error *err)
 {
     fr_error late = {0};
-    fr_status status = read_path(&in->feed, keys, in->options->format, path, false, err);
+    fr_status status = read_path(&in->feed, resolver, in->options->format, path, false, err);
     fr_status finished = feeder_finish(&in->feed, report, status == FR_OK ? err : &late);
     in->told_ns = 0;
     tell_progress(in);
     return status == FR_OK ? finished : status;
 }
 
+/** None where no key was offered: signatures are then not checked. */
+static fr_status open_resolver(fr_did_resolver **out, const freshet_ingest_options *options,
+                               fr_error *err)
+{
+    const fr_did_resolver_options from = {
+        .plc_url = options->plc_url, .did_docs = options->did_docs, .stop = options->stop};
+    return from.plc_url == NULL && from.did_docs == NULL ? FR_OK
+                                                         : fr_did_resolver_open(out, &from, err);
+}
+
 static fr_status ingest_path(fr_engine *engine, const char *path,
                              const freshet_ingest_options *options, freshet_report *report,
                              fr_error *err)
 {
-    did_keys *keys = NULL;
+    fr_did_resolver *resolver = NULL;
     ingest in = {.options = options};
     if (options->format != FRESHET_JETSTREAM && options->format != FRESHET_FRAMES &&
         options->format != FRESHET_CAR) {
@@ -82,12 +92,11 @@ static fr_status ingest_path(fr_engine *engine, const char *path,
     in.feed.reject_context = options->reject_context;
     in.feed.on_submit = tell_progress;
     in.feed.submit_context = &in;
-    fr_status status =
-        options->did_docs == NULL ? FR_OK : did_keys_open(&keys, options->did_docs, err);
+    fr_status status = open_resolver(&resolver, options, err);
     if (status == FR_OK) {
-        status = run(&in, keys, path, report, err);
+        status = run(&in, resolver, path, report, err);
     }
-    did_keys_close(keys);
+    fr_did_resolver_close(resolver);
     feeder_done(&in.feed);
     return status;
 }

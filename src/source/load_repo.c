@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "check_signature.h"
 #include "one_car.h"
 
 #define NAME_ROOM (FR_DID_MAX_BYTES + 640)
@@ -141,43 +142,23 @@ static fr_status map_bytes(load_repo *l, fr_slice *out, fr_error *err)
     return fr_file_map(l->file, l->file_bytes, out, err);
 }
 
-/** With the key that is known, then with the one that is read anew. */
-static fr_status verify(load_repo *l, fr_slice did, const fr_did_doc *document, fr_error *why)
-{
-    fr_did_doc newer;
-    const fr_commit *commit = fr_repo_commit(l->repo);
-    fr_error wrong = {0};
-    fr_status status = fr_commit_verify(commit, &document->key, &wrong);
-    if (status == FR_MALFORMED && l->options.resolver != NULL &&
-        fr_did_resolve_again(l->options.resolver, did, &newer, NULL) == FR_OK) {
-        fr_error_reset(&wrong);
-        status = fr_commit_verify(commit, &newer.key, &wrong);
-    }
-    if (status != FR_OK && why != NULL) {
-        *why = wrong;
-    }
-    return status;
-}
-
-static fr_status check(load_repo *l, fr_slice bytes, fr_slice did, const fr_did_doc *document,
-                       load_repo_result *result, fr_error *err)
+static fr_status check(load_repo *l, fr_slice bytes, fr_slice did, load_repo_result *result,
+                       fr_error *err)
 {
     const fr_repo_options demand = {.expect_did = did, .now_us = fr_os_wall_us(fr_os_real())};
     FR_TRY(one_car_check(&l->repo, bytes, &demand, err));
-    result->unverified = document == NULL;
-    FR_TRY(document == NULL ? FR_OK : verify(l, did, document, err));
+    FR_TRY(check_signature(l->options.resolver, fr_repo_commit(l->repo), &result->unverified, err));
     result->rev = fr_repo_commit(l->repo)->rev;
     result->data = fr_repo_commit(l->repo)->data;
     return FR_OK;
 }
 
-static fr_status take(load_repo *l, fr_slice did, const fr_did_doc *document,
-                      load_repo_result *result, fr_error *err)
+static fr_status take(load_repo *l, fr_slice did, load_repo_result *result, fr_error *err)
 {
     char name[NAME_ROOM];
     fr_slice bytes;
     FR_TRY(map_bytes(l, &bytes, err));
-    fr_status status = check(l, bytes, did, document, result, err);
+    fr_status status = check(l, bytes, did, result, err);
     if (status == FR_OK) {
         snprintf(name, sizeof name, "getRepo %.*s", FR_SLICE_ARG(did));
         l->options.feed->unverified += result->unverified;
@@ -212,7 +193,7 @@ static fr_status run(load_repo *l, fr_slice did, const fr_did_doc *document,
         return fr_fail_code(err, FR_NOT_FOUND, 0, "repo-absent", "repository: no host is known");
     }
     FR_TRY(fetch(l, host, named, did, result, err));
-    return take(l, did, document, result, err);
+    return take(l, did, result, err);
 }
 
 fr_status load_repo_run(load_repo *l, fr_slice did, const fr_did_doc *document,

@@ -6,6 +6,7 @@
 #include <fr/os.h>
 
 #include "bytes.h"
+#include "check_signature.h"
 #include "one_car.h"
 #include "readers.h"
 
@@ -13,7 +14,7 @@
 
 typedef struct {
     feeder *feed;
-    did_keys *keys;
+    fr_did_resolver *resolver;
     fr_repo *repo; /* its memory serves every CAR */
 } car_reader;
 
@@ -22,10 +23,7 @@ static fr_status check_car(car_reader *cars, fr_slice input, bool *unverified, f
 {
     const fr_repo_options demand = {0};
     FR_TRY(one_car_check(&cars->repo, input, &demand, why));
-    const fr_commit *commit = fr_repo_commit(cars->repo);
-    const fr_public_key *key = did_keys_find(cars->keys, commit->did);
-    *unverified = key == NULL;
-    return key == NULL ? FR_OK : fr_commit_verify(commit, key, why);
+    return check_signature(cars->resolver, fr_repo_commit(cars->repo), unverified, why);
 }
 
 static fr_status take_car(car_reader *cars, fr_slice input, const char *name, fr_error *err)
@@ -300,10 +298,10 @@ static fr_status take_folder(car_reader *cars, const char *top, fr_error *err)
     return FR_OK;
 }
 
-fr_status read_cars(feeder *f, did_keys *keys, const char *path, fr_error *err)
+fr_status read_cars(feeder *f, fr_did_resolver *resolver, const char *path, fr_error *err)
 {
     fr_error unused = {0};
-    car_reader cars = {.feed = f, .keys = keys};
+    car_reader cars = {.feed = f, .resolver = resolver};
     err = err != NULL ? err : &unused;
     f->done_bytes = 0;
     fr_status status = strcmp(path, "-") != 0 && fr_os_is_dir(fr_os_real(), path)

@@ -7,19 +7,17 @@
 // before it: operations are not signed, the trees on both sides are.
 #include <stdlib.h>
 
-#include <fr/cbor.h>
-#include <fr/codec.h>
-
 #include "bytes.h"
+#include "check_signature.h"
+#include "frame_events.h"
 #include "readers.h"
 
 typedef struct {
     feeder *feed;
-    did_keys *keys;
+    fr_did_resolver *resolver;
     byte_reader bytes;
     fr_frame_reader *frames;
     fr_buffer frame;
-    fr_buffer body; /* of account and identity events */
     const char *name;
     uint64_t offset; /* of the length word of the frame in hand */
 } frame_file;
@@ -42,85 +40,17 @@ static void reject_text(frame_file *file, uint64_t events, const char *code, con
     reject(file, events, &why);
 }
 
-/* ---- accounts -------------------------------------------------------------------------------- */
-
-/** The inner object as Jetstream shows it; these orders are canonical. */
-static void put_account(fr_buffer *out, const fr_frame *frame)
-{
-    bool last = frame->type == FR_FRAME_ACCOUNT ? frame->status.size != 0 : frame->handle.size != 0;
-    fr_buffer_reset(out);
-    fr_cbor_put_map(out, 3U + (frame->type == FR_FRAME_ACCOUNT) + last);
-    fr_cbor_put_key(out, "did");
-    fr_cbor_put_text(out, frame->did);
-    fr_cbor_put_key(out, "seq");
-    fr_cbor_put_int(out, (int64_t)frame->seq);
-    fr_cbor_put_key(out, "time");
-    fr_cbor_put_text(out, frame->time_text);
-    if (frame->type == FR_FRAME_ACCOUNT) {
-        fr_cbor_put_key(out, "active");
-        fr_cbor_put_bool(out, frame->active);
-    }
-    if (last && frame->type == FR_FRAME_ACCOUNT) {
-        fr_cbor_put_key(out, "status");
-        fr_cbor_put_text(out, frame->status);
-    } else if (last) {
-        fr_cbor_put_key(out, "handle");
-        fr_cbor_put_text(out, frame->handle);
-    }
-}
-
-static fr_event event_of(const fr_frame *frame, fr_event_kind kind)
-{
-    return (fr_event){.kind = kind,
-                      .time_us = frame->time_us,
-                      .partition_key = fr_xxh3_64(frame->did),
-                      .did = frame->did};
-}
-
-static fr_status take_account(frame_file *file, const fr_frame *frame, fr_error *err)
-{
-    feeder_place place = place_of(file);
-    fr_event event =
-        event_of(frame, frame->type == FR_FRAME_ACCOUNT ? FR_EVENT_ACCOUNT : FR_EVENT_IDENTITY);
-    put_account(&file->body, frame);
-    FR_TRY(fr_buffer_status(&file->body, err));
-    event.body = fr_buffer_view(&file->body);
-    return feeder_event(file->feed, &event, false, &place, err);
-}
-
 /* ---- commits --------------------------------------------------------------------------------- */
 
 /** *counts_unverified may be NULL. errors: FR_MALFORMED as refused */
 static fr_status check_commit(frame_file *file, const fr_frame *frame, bool *unverified,
                               fr_error *why)
 {
-    const fr_public_key *key = did_keys_find(file->keys, frame->did);
-    *unverified = key == NULL;
-    if (key != NULL) {
-        FR_TRY(fr_commit_verify(&frame->commit, key, why));
-    }
+    FR_TRY(check_signature(file->resolver, &frame->commit, unverified, why));
     if (frame->type == FR_FRAME_COMMIT && frame->has_prev_data) {
         return fr_frame_invert(file->frames, frame, why);
     }
     return FR_OK;
-}
-
-static fr_status take_op(frame_file *file, const fr_frame *frame, const fr_frame_op *op,
-                         fr_error *err)
-{
-    feeder_place place = place_of(file);
-    fr_event event = event_of(frame, op->action == FR_OP_DELETE ? FR_EVENT_DELETE : FR_EVENT_PUT);
-    if (op->record_code != NULL) {
-        reject_text(file, 1, op->record_code, "frame: an op's record is absent or no record");
-        return FR_OK;
-    }
-    event.rev = frame->rev;
-    event.update = op->action == FR_OP_UPDATE;
-    event.collection = op->collection;
-    event.rkey = op->rkey;
-    event.body = op->record;
-    event.cid = op->cid;
-    return feeder_event(file->feed, &event, false, &place, err);
 }
 
 static fr_status take_commit(frame_file *file, const fr_frame *frame, fr_error *err)
@@ -148,10 +78,8 @@ static fr_status take_commit(frame_file *file, const fr_frame *frame, fr_error *
     if (frame->type == FR_FRAME_COMMIT) {
         file->feed->unverified += unverified;
     }
-    for (size_t i = 0; i < frame->op_count; i++) {
-        FR_TRY(take_op(file, frame, &frame->ops[i], err));
-    }
-    return FR_OK;
+    feeder_place place = place_of(file);
+    return frame_hand_on(file->feed, frame, &place, err);
 }
 
 /* ---- frames ---------------------------------------------------------------------------------- */
@@ -170,7 +98,9 @@ static fr_status take_typed(frame_file *file, const fr_frame *frame, fr_error *e
         return FR_OK;
     }
     bool is_commit = frame->type == FR_FRAME_COMMIT || frame->type == FR_FRAME_SYNC;
-    return is_commit ? take_commit(file, frame, err) : take_account(file, frame, err);
+    feeder_place place = place_of(file);
+    return is_commit ? take_commit(file, frame, err)
+                     : frame_hand_on(file->feed, frame, &place, err);
 }
 
 static fr_status take_frame(frame_file *file, fr_error *err)
@@ -284,12 +214,12 @@ static void free_file(frame_file **file)
         byte_reader_done(&(*file)->bytes);
         fr_frame_reader_free((*file)->frames);
         fr_buffer_done(&(*file)->frame);
-        fr_buffer_done(&(*file)->body);
         free(*file);
     }
 }
 
-fr_status read_frames(feeder *f, did_keys *keys, fr_stream *stream, const char *name, fr_error *err)
+fr_status read_frames(feeder *f, fr_did_resolver *resolver, fr_stream *stream, const char *name,
+                      fr_error *err)
 {
     fr_cleanup(free_file) frame_file *file = malloc(sizeof *file);
     fr_error unused = {0};
@@ -299,13 +229,12 @@ fr_status read_frames(feeder *f, did_keys *keys, fr_stream *stream, const char *
         return fr_fail(err, FR_NOMEM, "source: reader");
     }
     file->feed = f;
-    file->keys = keys;
+    file->resolver = resolver;
     file->frames = NULL;
     file->name = name;
     file->offset = 0;
     byte_reader_init(&file->bytes, stream, false);
     fr_buffer_init(&file->frame, FR_FRAME_BYTES_MAX + 4096);
-    fr_buffer_init(&file->body, 16384);
     FR_TRY(fr_frame_reader_new(&file->frames, err));
     while (status == FR_OK) {
         status = read_one(file, err);

@@ -11,14 +11,16 @@
 typedef struct {
     fr_engine *engine;
     freshet_format format;
-    bool live; /* a WebSocket; else `path` */
+    bool live;     /* a WebSocket; else `path` */
+    bool firehose; /* which speaks subscribeRepos; else a Jetstream */
     char path[FR_PATH_MAX];
     ws_url url;
     uint64_t stall_ns;
-    fr_zstd_dict *dictionary; /* NULL: do not ask for compression */
-    did_keys *keys;           /* owned(thread) once started */
-    feeder feed;              /* owned(thread) */
-    fr_source_state *state;   /* its counters are atomic */
+    fr_zstd_dict *dictionary;  /* NULL: do not ask for compression */
+    fr_did_resolver *resolver; /* NULL: signatures are not checked */
+    char folder[FR_PATH_MAX];  /* of a firehose: what it holds of accounts */
+    feeder feed;               /* owned(thread) */
+    fr_source_state *state;    /* its counters are atomic */
     fr_thread thread;
     bool runs; /* owned by who starts and stops */
     void (*on_state)(void *context, const char *source, const char *state,
@@ -31,8 +33,9 @@ typedef struct {
     fr_net *net; /* locked(lock): what a stop interrupts; NULL between connections */
 } running_source;
 
-/** Follows a live Jetstream until it is stopped (FR_AGAIN) or the engine fails. */
-FR_MUST_USE fr_status live_run(running_source *source, fr_error *err);
+/** Follow a live stream until it is stopped (FR_AGAIN) or the engine fails. */
+FR_MUST_USE fr_status live_jetstream(running_source *source, fr_error *err);
+FR_MUST_USE fr_status live_firehose(running_source *source, fr_error *err);
 
 static inline bool running_stopped(const running_source *source)
 {
@@ -46,14 +49,7 @@ static inline void running_phase(running_source *source, uint32_t phase)
 }
 
 /** Tells whoever started the source. `why` may be NULL. */
-static inline void running_tell(const running_source *source, const char *state,
-                                const fr_error *why)
-{
-    freshet_error error = {0};
-    if (source->on_state != NULL) {
-        if (why != NULL) {
-            fr_error_export(why, &error);
-        }
-        source->on_state(source->state_context, source->state->name, state, &error);
-    }
-}
+void running_tell(const running_source *source, const char *state, const fr_error *why);
+/** The same about one of its accounts. */
+void running_tell_of(const running_source *source, fr_slice did, const char *state,
+                     const fr_error *why);

@@ -96,7 +96,7 @@ static void fuzz_address(fr_slice in)
     ws_url url;
     memcpy(text, in.data, size);
     text[size] = '\0';
-    if (ws_url_parse(&url, text, NULL) == FR_OK) {
+    if (ws_url_parse(&url, &WS_JETSTREAM, text, NULL) == FR_OK) {
         char request[FR_SOURCE_URL_BYTES_MAX + 1024];
         ENSURE(ws_request_format(&url, true, true, 1, "dGhlIHNhbXBsZSBub25jZQ==", request,
                                  sizeof request, NULL) == FR_OK);

@@ -12,7 +12,7 @@
 static void free_source(running_source *source)
 {
     feeder_done(&source->feed);
-    did_keys_close(source->keys);
+    fr_did_resolver_close(source->resolver);
     fr_zstd_dict_free(source->dictionary);
     fr_cond_done(&source->wake);
     fr_mutex_done(&source->lock);
@@ -44,9 +44,10 @@ static void *run_source(void *context)
     freshet_report report = {0};
     fr_error error = {0}, late = {0};
     running_phase(source, source->live ? FR_SOURCE_CONNECTING : FR_SOURCE_STREAMING);
-    fr_status status = source->live ? live_run(source, &error)
-                                    : read_path(&source->feed, source->keys, source->format,
-                                                source->path, true, &error);
+    fr_status status = source->firehose ? live_firehose(source, &error)
+                       : source->live   ? live_jetstream(source, &error)
+                                        : read_path(&source->feed, source->resolver, source->format,
+                                                    source->path, true, &error);
     fr_status finished = feeder_finish(&source->feed, &report, &late);
     bool done = running_stopped(source) || (status == FR_OK && finished == FR_OK);
     running_phase(source, done ? FR_SOURCE_DONE : FR_SOURCE_FAILED);
@@ -54,6 +55,33 @@ static void *run_source(void *context)
     why->status = status != FR_OK ? status : finished;
     running_tell(source, done ? "done" : "failed", done ? NULL : why);
     return NULL;
+}
+
+/* ---- telling --------------------------------------------------------------------------------- */
+
+static void tell(const running_source *source, const char *name, const char *state,
+                 const fr_error *why)
+{
+    freshet_error error = {0};
+    if (source->on_state != NULL) {
+        if (why != NULL) {
+            fr_error_export(why, &error);
+        }
+        source->on_state(source->state_context, name, state, &error);
+    }
+}
+
+void running_tell(const running_source *source, const char *state, const fr_error *why)
+{
+    tell(source, source->state->name, state, why);
+}
+
+void running_tell_of(const running_source *source, fr_slice did, const char *state,
+                     const fr_error *why)
+{
+    char name[FR_LOG_CURSOR_NAME_MAX + FR_DID_MAX_BYTES + 2];
+    snprintf(name, sizeof name, "%s %.*s", source->state->name, FR_SLICE_ARG(did));
+    tell(source, name, state, why);
 }
 
 /* ---- starting -------------------------------------------------------------------------------- */
@@ -66,6 +94,10 @@ static fr_status parse_spec(running_source *source, const char *spec, fr_error *
     } kinds[] = {
         {"jetstream:", FRESHET_JETSTREAM}, {"frames:", FRESHET_FRAMES}, {"car:", FRESHET_CAR}};
     const char *rest = strcmp(spec, "-") == 0 ? spec : NULL;
+    if (strncmp(spec, "firehose:", 9) == 0 && spec[9] != '\0') {
+        source->live = source->firehose = true;
+        return ws_url_parse(&source->url, &WS_FIREHOSE, spec + 9, err);
+    }
     source->format = FRESHET_JETSTREAM;
     for (size_t i = 0; i < FR_COUNT_OF(kinds) && rest == NULL; i++) {
         if (strncmp(spec, kinds[i].word, strlen(kinds[i].word)) == 0) {
@@ -74,13 +106,15 @@ static fr_status parse_spec(running_source *source, const char *spec, fr_error *
         }
     }
     if (rest == NULL || rest[0] == '\0') {
-        return fr_fail(err, FR_INVALID, "source: not jetstream:…, frames:…, car:… or -");
+        return fr_fail(err, FR_INVALID,
+                       "source: not firehose:…, jetstream:…, frames:…, car:… or -");
     }
     source->live = strncmp(rest, "ws://", 5) == 0 || strncmp(rest, "wss://", 6) == 0;
     if (source->live) {
         return source->format == FRESHET_JETSTREAM
-                   ? ws_url_parse(&source->url, rest, err)
-                   : fr_fail(err, FR_INVALID, "source: only a Jetstream is read live");
+                   ? ws_url_parse(&source->url, &WS_JETSTREAM, rest, err)
+                   : fr_fail(err, FR_INVALID,
+                             "source: only a Jetstream and a firehose are read live");
     }
     FR_TRY(fr_path(source->path, sizeof source->path, err, "%s", rest));
     bool there = strcmp(rest, "-") == 0 || fr_os_exists(fr_os_real(), rest);
@@ -103,8 +137,10 @@ static fr_status prepare(running_source *source, const freshet_source_options *o
     FR_TRY(parse_spec(source, options->spec, err));
     source->stall_ns =
         (options->stall_s == 0 ? STALL_DEFAULT_S : options->stall_s) * UINT64_C(1000000000);
-    if (options->did_docs != NULL) {
-        FR_TRY(did_keys_open(&source->keys, options->did_docs, err));
+    const fr_did_resolver_options from = {
+        .plc_url = options->plc_url, .did_docs = options->did_docs, .stop = &source->stop};
+    if (options->did_docs != NULL || options->plc_url != NULL) {
+        FR_TRY(fr_did_resolver_open(&source->resolver, &from, err));
     }
     if (options->zstd_dictionary != NULL && source->live) {
         FR_TRY(load_dictionary(source, options->zstd_dictionary, err));
@@ -123,6 +159,7 @@ static fr_status prepare(running_source *source, const freshet_source_options *o
     snprintf(source->state->name, sizeof source->state->name, "%s",
              source->live ? source->url.name : options->spec);
     source->state->live = source->live;
+    source->state->is_firehose = source->firehose;
     source->state->started_us = fr_os_wall_us(fr_os_real());
     return FR_OK;
 }

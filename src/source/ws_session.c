@@ -18,7 +18,8 @@ typedef struct {
     fr_buffer message;
     bool too_long;
     bool frame_is_data;
-    uint64_t data_ns; /* when message data last came */
+    uint64_t data_ns; /* when message data last came, or anything where silence is no stall */
+    uint64_t ping_ns; /* when a ping was last sent */
     uint64_t messages;
     fr_status status; /* why it ends, FR_OK as long as it does not */
     fr_error error;
@@ -83,6 +84,7 @@ static void on_frame_start(wslay_event_context_ptr wslay,
     session *s = raw;
     (void)wslay;
     s->frame_is_data = !wslay_is_ctrl_frame(arg->opcode);
+    s->data_ns = s->options->may_be_quiet ? now_ns() : s->data_ns;
 }
 
 static void on_chunk(wslay_event_context_ptr wslay,
@@ -180,19 +182,47 @@ static fr_status pump(session *s)
     return FR_OK;
 }
 
+/** Asks a quiet server whether it is there, once in half of a stall. */
+static fr_status ping(session *s)
+{
+    uint64_t half_ns = s->options->stall_ns / 2, now = now_ns();
+    if (!s->options->may_be_quiet || now - FR_MAX(s->data_ns, s->ping_ns) < half_ns) {
+        return FR_OK;
+    }
+    static const struct wslay_event_msg message = {.opcode = WSLAY_PING};
+    s->ping_ns = now;
+    bool sent = wslay_event_queue_msg(s->wslay, &message) == 0 && wslay_event_send(s->wslay) == 0;
+    return sent ? FR_OK : fr_fail(&s->error, FR_IO, "websocket: would not take a ping");
+}
+
+static fr_status wait_for_more(session *s, size_t *got)
+{
+    const ws_session_options *o = s->options;
+    for (;;) {
+        FR_TRY(o->on_pause(o->context, &s->error));
+        FR_TRY(ping(s));
+        uint64_t idle_ns = now_ns() - s->data_ns;
+        if (idle_ns >= o->stall_ns) {
+            return fr_fail(&s->error, FR_AGAIN, "websocket: stalled");
+        }
+        uint64_t left_ns = o->stall_ns - idle_ns;
+        bool again = o->pause_again_ns != 0 && o->pause_again_ns < left_ns;
+        fr_status status =
+            ws_link_read(o->link, s->in, sizeof s->in, got, again ? o->pause_again_ns : left_ns,
+                         again ? NULL : &s->error);
+        if (status != FR_AGAIN || !again) {
+            return status;
+        }
+    }
+}
+
 static fr_status read_more(session *s)
 {
     size_t got = 0;
     s->at = s->end = 0;
     fr_status status = ws_link_read(s->options->link, s->in, sizeof s->in, &got, 0, NULL);
     if (status == FR_AGAIN) {
-        FR_TRY(s->options->on_pause(s->options->context, &s->error));
-        uint64_t idle_ns = now_ns() - s->data_ns;
-        if (idle_ns >= s->options->stall_ns) {
-            return fr_fail(&s->error, FR_AGAIN, "websocket: stalled");
-        }
-        status = ws_link_read(s->options->link, s->in, sizeof s->in, &got,
-                              s->options->stall_ns - idle_ns, &s->error);
+        status = wait_for_more(s, &got);
     }
     s->end = got;
     return status;
@@ -238,7 +268,7 @@ fr_status ws_session_run(const ws_session_options *options, fr_slice early, uint
     s->status = FR_OK;
     s->error = (fr_error){0};
     s->at = s->end = 0;
-    s->data_ns = now_ns();
+    s->data_ns = s->ping_ns = now_ns();
     wslay_event_config_set_no_buffering(s->wslay, 1);
     fr_status status = run(s, early);
     *messages = s->messages;

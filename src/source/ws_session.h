@@ -17,10 +17,14 @@ typedef struct {
     /** A whole message with FR_JSON_PADDING readable bytes behind it; NULL data: it was too long. A
      *  status other than FR_OK ends the session and is returned by it. */
     fr_status (*on_message)(void *context, fr_slice message, fr_error *err);
-    /** Nothing more can be read at once: time to hand over what was gathered. */
+    /** Nothing more can be read at once: time to hand over what was gathered. A status other than
+     *  FR_OK likewise. */
     fr_status (*on_pause)(void *context, fr_error *err);
     void *context;
-    uint64_t stall_ns; /* no message data for so long ends the session */
+    uint64_t stall_ns;       /* no message data for so long ends the session */
+    uint64_t pause_again_ns; /* while nothing comes on_pause is called so often; 0: once */
+    /** Silence alone is no stall: after half of stall_ns a ping is sent, and whatever comes counts. */
+    bool may_be_quiet;
 } ws_session_options;
 
 /** Sends the request, checks the answer.

@@ -80,10 +80,11 @@ static fr_status take_query(ws_url *out, fr_slice query, size_t at, fr_error *er
     return FR_OK;
 }
 
-static fr_status take_target(ws_url *out, fr_slice text, fr_error *err)
+static fr_status take_target(ws_url *out, const ws_kind *kind, fr_slice text, fr_error *err)
 {
     size_t question = fr_slice_find(text, '?');
-    fr_slice path = question == 0 ? FR_SLICE("/subscribe") : fr_slice_sub(text, 0, question);
+    bool none = question == 0 || (kind->path_is_fixed && question == 1);
+    fr_slice path = none ? fr_slice_text(kind->path) : fr_slice_sub(text, 0, question);
     if (text.size + path.size + 2 > sizeof out->target) {
         return fr_fail(err, FR_LIMIT, "address: too long");
     }
@@ -91,13 +92,13 @@ static fr_status take_target(ws_url *out, fr_slice text, fr_error *err)
     return take_query(out, fr_slice_from(text, question + 1), path.size, err);
 }
 
-static void make_name(ws_url *out)
+static void make_name(ws_url *out, const ws_kind *kind)
 {
     char host[sizeof out->host + 2];
     fr_buffer full;
     fr_buffer_init(&full, 2 * FR_SOURCE_URL_BYTES_MAX);
     snprintf(host, sizeof host, out->numeric_v6 ? "[%s]" : "%s", out->host);
-    fr_buffer_printf(&full, "jetstream:%s://%s", out->tls ? "wss" : "ws", host);
+    fr_buffer_printf(&full, "%s:%s://%s", kind->word, out->tls ? "wss" : "ws", host);
     if (out->port != (out->tls ? 443 : 80)) {
         fr_buffer_printf(&full, ":%u", out->port);
     }
@@ -112,8 +113,16 @@ static void make_name(ws_url *out)
     fr_buffer_done(&full);
 }
 
-fr_status ws_url_parse(ws_url *out, const char *text, fr_error *err)
+const ws_kind WS_JETSTREAM = {"jetstream", "/subscribe", false};
+const ws_kind WS_FIREHOSE = {"firehose", "/xrpc/com.atproto.sync.subscribeRepos", true};
+
+fr_status ws_url_parse(ws_url *out, const ws_kind *kind, const char *text, fr_error *err)
 {
+    char completed[FR_SOURCE_URL_BYTES_MAX];
+    if (kind->path_is_fixed && strstr(text, "://") == NULL && strlen(text) + 7 < sizeof completed) {
+        snprintf(completed, sizeof completed, "wss://%s", text);
+        text = completed;
+    }
     fr_slice rest = fr_slice_text(text);
     *out = (ws_url){.tls = fr_slice_starts_with(rest, FR_SLICE("wss://"))};
     if (!out->tls && !fr_slice_starts_with(rest, FR_SLICE("ws://"))) {
@@ -127,8 +136,8 @@ fr_status ws_url_parse(ws_url *out, const char *text, fr_error *err)
     rest = fr_slice_from(rest, out->tls ? 6 : 5);
     size_t end = FR_MIN(fr_slice_find(rest, '/'), fr_slice_find(rest, '?'));
     FR_TRY(take_authority(out, fr_slice_sub(rest, 0, end), err));
-    FR_TRY(take_target(out, fr_slice_from(rest, end), err));
-    make_name(out);
+    FR_TRY(take_target(out, kind, fr_slice_from(rest, end), err));
+    make_name(out, kind);
     return FR_OK;
 }
 

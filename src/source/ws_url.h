@@ -21,14 +21,22 @@ typedef struct {
     bool asks_compressed; /* the query has compress=true */
     bool has_cursor;      /* the query had one */
     uint64_t cursor;
-    /* "jetstream:" and the address without its cursor; a long one ends in its hash */
+    /* the kind and the address without its cursor; a long one ends in its hash */
     char name[FR_LOG_CURSOR_NAME_MAX];
 } ws_url;
 
-/** No path stands for Jetstream's own, /subscribe.
- *  errors   FR_INVALID: not ws:// or wss://, a user, a fragment, a byte that is not visible ASCII,
+/** What is spoken at an address: its word in names, and the path where none is given. */
+typedef struct {
+    const char *word, *path;
+    bool path_is_fixed; /* "/" is no path either, and a host alone is wss://HOST */
+} ws_kind;
+extern const ws_kind WS_JETSTREAM; /* /subscribe */
+extern const ws_kind WS_FIREHOSE;  /* /xrpc/com.atproto.sync.subscribeRepos */
+
+/** errors  FR_INVALID: not ws:// or wss://, a user, a fragment, a byte that is not visible ASCII,
  *           a port or cursor that is no number; FR_LIMIT */
-FR_MUST_USE fr_status ws_url_parse(ws_url *out, const char *text, fr_error *err);
+FR_MUST_USE fr_status ws_url_parse(ws_url *out, const ws_kind *kind, const char *text,
+                                   fr_error *err);
 
 /** The upgrade request, NUL-terminated; `cursor` is added when has_cursor. errors: FR_LIMIT */
 FR_MUST_USE fr_status ws_request_format(const ws_url *url, bool compress, bool has_cursor,

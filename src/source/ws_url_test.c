@@ -33,7 +33,7 @@ static void test_addresses(void **state)
     for (size_t i = 0; i < FR_COUNT_OF(cases); i++) {
         ws_url url;
         fr_error err = {0};
-        assert_int_equal(ws_url_parse(&url, cases[i].text, &err), FR_OK);
+        assert_int_equal(ws_url_parse(&url, &WS_JETSTREAM, cases[i].text, &err), FR_OK);
         assert_string_equal(url.host, cases[i].host);
         assert_int_equal(url.port, cases[i].port);
         assert_int_equal(url.tls, cases[i].tls);
@@ -61,7 +61,7 @@ static void test_bad_addresses(void **state)
     for (size_t i = 0; i < FR_COUNT_OF(cases); i++) {
         ws_url url;
         fr_error err = {0};
-        assert_int_equal(ws_url_parse(&url, cases[i], &err), FR_INVALID);
+        assert_int_equal(ws_url_parse(&url, &WS_JETSTREAM, cases[i], &err), FR_INVALID);
         assert_non_null(err.text);
     }
 }
@@ -76,13 +76,13 @@ static void test_a_long_address_has_a_name_of_its_own(void **state)
         memset(text[i] + at, 'x', 1000);
         text[i][at + 999] = (char)('a' + i);
         text[i][at + 1000] = '\0';
-        assert_int_equal(ws_url_parse(&url[i], text[i], NULL), FR_OK);
+        assert_int_equal(ws_url_parse(&url[i], &WS_JETSTREAM, text[i], NULL), FR_OK);
         assert_true(strlen(url[i].name) < FR_LOG_CURSOR_NAME_MAX);
     }
     assert_string_not_equal(url[0].name, url[1].name);
     memset(text[0] + 9, 'y', FR_SOURCE_URL_BYTES_MAX + 50);
     text[0][FR_SOURCE_URL_BYTES_MAX + 59] = '\0';
-    assert_int_equal(ws_url_parse(&url[0], text[0], NULL), FR_LIMIT);
+    assert_int_equal(ws_url_parse(&url[0], &WS_JETSTREAM, text[0], NULL), FR_LIMIT);
 }
 
 static void test_requests(void **state)
@@ -91,7 +91,7 @@ static void test_requests(void **state)
     const char *key = "dGhlIHNhbXBsZSBub25jZQ==";
     char request[1024], accept[WS_ACCEPT_BYTES + 1];
     ws_url url;
-    assert_int_equal(ws_url_parse(&url, "ws://h:81/s?a=b&cursor=9", NULL), FR_OK);
+    assert_int_equal(ws_url_parse(&url, &WS_JETSTREAM, "ws://h:81/s?a=b&cursor=9", NULL), FR_OK);
     assert_int_equal(ws_request_format(&url, true, true, 12345, key, request, sizeof request, NULL),
                      FR_OK);
     assert_non_null(
@@ -99,7 +99,7 @@ static void test_requests(void **state)
     assert_int_equal(ws_request_format(&url, false, false, 0, key, request, sizeof request, NULL),
                      FR_OK);
     assert_non_null(strstr(request, "GET /s?a=b HTTP/1.1\r\n"));
-    assert_int_equal(ws_url_parse(&url, "wss://[::1]/s?compress=true", NULL), FR_OK);
+    assert_int_equal(ws_url_parse(&url, &WS_JETSTREAM, "wss://[::1]/s?compress=true", NULL), FR_OK);
     assert_int_equal(ws_request_format(&url, true, true, 0, key, request, sizeof request, NULL),
                      FR_OK);
     assert_non_null(strstr(request, "GET /s?compress=true&cursor=0 HTTP/1.1\r\nHost: [::1]\r\n"));

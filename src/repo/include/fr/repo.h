@@ -176,8 +176,9 @@ void fr_frame_reader_free(fr_frame_reader *reader);
  *  has record_code set and costs that op only.
  *  errors   FR_MALFORMED with offset in the frame: frame-cbor, frame-shape, frame-did, frame-rev,
  *           frame-commit, frame-op, frame-path, car-*, commit-*; FR_LIMIT limit-frame, limit-ops,
- *           limit-*. *op_hint (may be NULL) gets the number of ops the frame named as far as it
- *           could be read, at least 1 */
+ *           limit-*. *out then has type, did, seq, rev and time as far as they could be read (else
+ *           FR_FRAME_UNKNOWN, nothing), and *op_hint (may be NULL) the number of ops the frame
+ *           named, at least 1 */
 FR_MUST_USE fr_status fr_frame_decode(fr_frame_reader *reader, fr_slice bytes, fr_frame *out,
                                       size_t *op_hint, fr_error *err);
 /** Walks the partial tree that came, undoes the ops on it and compares with prev_data.

@@ -29,7 +29,7 @@ typedef struct fr_did_resolver fr_did_resolver;
 #define FR_DID_FETCH_TIMEOUT_NS UINT64_C(10000000000)
 
 typedef struct {
-    const char *plc_url;  /* NULL: no directory, did:plc is known from the file alone */
+    const char *plc_url;  /* NULL: nobody is asked, accounts are known from the file alone */
     const char *did_docs; /* file, a JSON map did -> document; NULL: none */
     const bool *stop;     /* set, atomically, it ends a wait for an answer; NULL: never */
 } fr_did_resolver_options;

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/** Whose key signed this commit? For every source of commits. */
+#pragma once
+
+#include <fr/did_resolver.h>
+#include <fr/repo.h>
+
+/** Verifies with the key that is known of the commit's account; when that fails, with the one that
+ *  is read anew. *unverified: FR_OK for lack of a key to check with (no resolver, or one that has
+ *  only a file, which does not name the account).
+ *  errors   FR_MALFORMED sig-*; FR_NOT_FOUND "did-unknown"; FR_AGAIN "did-unreachable",
+ *           "fetch-stopped"; FR_NOMEM */
+FR_MUST_USE fr_status check_signature(fr_did_resolver *resolver, const fr_commit *commit,
+                                      bool *unverified, fr_error *why);
