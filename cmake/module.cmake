@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# fr_module(NAME [DIR dir] [DEPS module...] [LIBS target...])
+# fr_module(NAME [DIR dir] [DEPS module...] [TEST_DEPS module...] [LIBS target...])
 #
 # One folder, one module: DIR (default src/NAME) with its public headers in DIR/include/fr/, its sources, and beside
 # them *_test.c (a cmocka program each, run by ctest), *_fuzz.c (a libFuzzer target each; without FR_FUZZ the same
 # file is linked to a driver that replays files) and *_bench.c (a program each in build/bench). Nothing to register:
 # a file that is there is built. A dependency that is not earlier in FR_LAYERS is an error here, and a header of a
 # module that is not named is on no include path.
+#
+# Tests also see the modules of TEST_DEPS, which stand before NAME as well.
 #
 #   name of a test contains    ctest label    meaning
 #   corpus                     corpus         reads FR_CORPUS
@@ -99,11 +101,12 @@ function(fr_check_layer NAME)
 endfunction()
 
 function(fr_module NAME)
-  cmake_parse_arguments(M "" "DIR" "DEPS;LIBS" ${ARGN})
+  cmake_parse_arguments(M "" "DIR" "DEPS;TEST_DEPS;LIBS" ${ARGN})
   if(NOT M_DIR)
     set(M_DIR src/${NAME})
   endif()
-  fr_check_layer(${NAME} ${M_DEPS})
+  fr_check_layer(${NAME} ${M_DEPS} ${M_TEST_DEPS})
+  list(TRANSFORM M_TEST_DEPS PREPEND fr_)
   set(dir ${CMAKE_CURRENT_SOURCE_DIR}/${M_DIR})
   file(GLOB sources CONFIGURE_DEPENDS ${dir}/*.c ${dir}/*.cc)
   foreach(kind test fuzz bench)
@@ -115,7 +118,8 @@ function(fr_module NAME)
 
   foreach(source ${tests})
     get_filename_component(stem ${source} NAME_WE)
-    fr_program(${NAME}_${stem} ${NAME} ${dir} tests SOURCES ${source} LIBS ${M_LIBS} PkgConfig::cmocka)
+    fr_program(${NAME}_${stem} ${NAME} ${dir} tests SOURCES ${source}
+               LIBS ${M_TEST_DEPS} ${M_LIBS} PkgConfig::cmocka)
     target_include_directories(${NAME}_${stem} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support)
     # clang cannot know that cmocka's assertions do not return: assert_true(parse(&x) && x.y) is no use of an unset x.
     target_compile_options(${NAME}_${stem} PRIVATE $<$<C_COMPILER_ID:Clang>:-Wno-sometimes-uninitialized>)

@@ -181,6 +181,15 @@ static void write_frozen(fr_engine *engine)
     fr_mutex_unlock(&c->lock);
 }
 
+void fr_checkpoint_write(fr_engine *engine)
+{
+    if (engine->checkpoint.phase == FR_SAVE_FROZEN) {
+        fr_rcu_register_thread();
+        write_frozen(engine);
+        fr_rcu_unregister_thread();
+    }
+}
+
 static void *saver_run(void *context)
 {
     fr_engine *engine = context;
@@ -206,8 +215,11 @@ static void *saver_run(void *context)
 static bool finish(fr_engine *engine, bool wait)
 {
     fr_checkpoint *c = &engine->checkpoint;
+    if (wait && !c->saver_runs) {
+        fr_checkpoint_write(engine);
+    }
     fr_mutex_lock(&c->lock);
-    while (wait && c->phase == FR_SAVE_FROZEN) {
+    while (wait && c->saver_runs && c->phase == FR_SAVE_FROZEN) {
         fr_cond_wait(&c->changed, &c->lock);
     }
     fr_save_phase phase = c->phase;
@@ -234,11 +246,8 @@ void fr_checkpoint_begin(fr_engine *engine)
     c->phase = FR_SAVE_FROZEN;
     fr_cond_broadcast(&c->changed);
     fr_mutex_unlock(&c->lock);
-    if (!c->saver_runs) {
-        fr_rcu_register_thread();
-        write_frozen(engine);
-        fr_rcu_unregister_thread();
-        (void)finish(engine, false);
+    if (!c->saver_runs && !engine->world.save_late) {
+        (void)finish(engine, true);
     }
 }
 

@@ -45,7 +45,9 @@ typedef struct {
     fr_store_room room;     /* 0: rocksdb */
     uint64_t segment_bytes; /* of the log; 0: its default */
     bool stepwise;          /* no threads: fr_engine_turn is called by whoever opened it */
-    bool sync_late;         /* stepwise: a sync happens when its end is awaited, not when begun */
+    /* stepwise: a sync happens when its end is awaited, not when it begins; a checkpoint is written
+     * by fr_checkpoint_write, or when its end is awaited */
+    bool sync_late, save_late;
 } fr_engine_world;
 
 /** A checkpoint under way: checkpoint.c. The writer freezes and settles, the saver writes. */
@@ -182,6 +184,8 @@ bool fr_checkpoint_turn(fr_engine *engine);
 /** Begins one: everything up to engine->seq is durable, nothing beyond it folded, none under way.
  *  Without a saver it ends here too. */
 void fr_checkpoint_begin(fr_engine *engine);
+/** Stepwise: the saver's work, if something is frozen. */
+void fr_checkpoint_write(fr_engine *engine);
 /** One from begin to end; its status is engine->checkpoint_status. */
 void fr_checkpoint_now(fr_engine *engine);
 

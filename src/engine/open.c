@@ -213,7 +213,7 @@ fr_status fr_engine_open(fr_engine *engine, fr_error *err)
 {
     char path[FR_PATH_MAX];
     if (!engine->options.read_only) {
-        FR_TRY(fr_os_mkdir(engine->os, engine->dir, err));
+        FR_TRY(fr_os_mkdir_synced(engine->os, engine->dir, err));
     } else if (!fr_os_is_dir(engine->os, engine->dir)) {
         return fr_fail(err, FR_NOT_FOUND, "no such data directory");
     }

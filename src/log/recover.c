@@ -5,6 +5,7 @@
 #include "log_state.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 fr_status log_add_segment(fr_log *log, const fr_segment_header *header, log_segment **out,
                           fr_error *err)
@@ -110,7 +111,9 @@ static fr_status adopt_frame(fr_log *log, const fr_frame *frame, uint64_t offset
     return FR_OK;
 }
 
-static fr_status walk_frames(fr_log *log, fr_segment_file *file, uint64_t *end, fr_error *err)
+/* *durable: what the frames say was synced; the first one was before the segment had its name. */
+static fr_status walk_frames(fr_log *log, fr_segment_file *file, uint64_t *durable, uint64_t *end,
+                             fr_error *err)
 {
     fr_frame_expected expected = {
         .offset = FR_SEGMENT_HEADER_BYTES, .seq = log->active->first_seq, .any_chain = true};
@@ -118,6 +121,10 @@ static fr_status walk_frames(fr_log *log, fr_segment_file *file, uint64_t *end, 
     fr_status status;
     while ((status = fr_segment_frame(file, &expected, &frame, err)) == FR_OK) {
         FR_TRY(adopt_frame(log, &frame, expected.offset, err));
+        uint64_t synced = expected.offset == FR_SEGMENT_HEADER_BYTES
+                              ? expected.offset + frame.bytes.size
+                              : frame.head.synced_bytes;
+        *durable = FR_MAX(*durable, synced);
         expected = (fr_frame_expected){.offset = expected.offset + frame.bytes.size,
                                        .seq = log->next_seq,
                                        .chain = log->chain};
@@ -130,8 +137,30 @@ static fr_status walk_frames(fr_log *log, fr_segment_file *file, uint64_t *end, 
     return *end > FR_SEGMENT_HEADER_BYTES ? FR_OK : fr_fail_at(err, FR_CORRUPT, *end, file->why);
 }
 
+/* Writes bytes [from, to) of the active file over themselves. If a sync failed before, what is read
+ * may be in memory only, as clean as if it were on disk: a sync alone would not bring it there. */
+static fr_status write_again(fr_log *log, uint64_t from, uint64_t to, fr_error *err)
+{
+    enum { PIECE_BYTES = 64 << 10 };
+    uint8_t *piece = malloc(PIECE_BYTES);
+    fr_status status = piece == NULL ? fr_fail(err, FR_NOMEM, "log: no memory to recover") : FR_OK;
+    while (status == FR_OK && from < to) {
+        size_t size = (size_t)FR_MIN((uint64_t)PIECE_BYTES, to - from);
+        size_t got = 0;
+        status = fr_file_pread(log->file, piece, size, from, &got, err);
+        if (status == FR_OK && got < size) {
+            status = fr_fail_at(err, FR_IO, from, "log: cut while it was recovered");
+        }
+        status = status == FR_OK ? fr_file_pwrite(log->file, piece, size, from, err) : status;
+        from += size;
+    }
+    free(piece);
+    return status;
+}
+
 /* The file ends where the frames end, and all of that is durable, before anything is appended. */
-static fr_status settle_file(fr_log *log, const char *path, uint64_t end, fr_error *err)
+static fr_status settle_file(fr_log *log, const char *path, uint64_t durable, uint64_t end,
+                             fr_error *err)
 {
     uint64_t size = 0;
     FR_TRY(fr_file_open(&log->file, log->os, path, FR_OPEN_WRITE, err));
@@ -139,6 +168,7 @@ static fr_status settle_file(fr_log *log, const char *path, uint64_t end, fr_err
     if (size > end) {
         FR_TRY(fr_file_truncate(log->file, end, err));
     }
+    FR_TRY(write_again(log, durable, end, err));
     FR_TRY(fr_file_sync(log->file, err));
     return fr_os_sync_dir(log->os, log->folder.dir, err);
 }
@@ -158,15 +188,16 @@ static fr_status go_on_behind(fr_log *log, const fr_segment_file *file, uint64_t
 
 static fr_status recover_last(fr_log *log, fr_segment_file *file, fr_error *err)
 {
+    uint64_t durable = 0;
     uint64_t end = 0;
     uint64_t torn_end = 0;
     log->active = fr_stable_at(&log->segments, fr_stable_count(&log->segments) - 1);
-    FR_TRY(walk_frames(log, file, &end, err));
+    FR_TRY(walk_frames(log, file, &durable, &end, err));
     FR_TRY(fr_segment_judge_tail(file, end, log->next_seq, &torn_end, err));
     if (file->is_sealed) {
         return go_on_behind(log, file, end, err);
     }
-    FR_TRY(settle_file(log, file->path, end, err));
+    FR_TRY(settle_file(log, file->path, durable, end, err));
     log->cut_bytes = torn_end - end;
     if (log->cut_bytes > 0) {
         snprintf(log->cut_place, sizeof log->cut_place, "%s: offset %llu", file->path,
