@@ -173,6 +173,67 @@ typedef struct {
 FRESHET_API FRESHET_MUST_USE freshet_status
 freshet_source_start(freshet *db, const freshet_source_options *options, freshet_error *err);
 
+/* ---- backfills ------------------------------------------------------------------------------- */
+
+/** Loads every repository that a PDS or a relay lists: com.atproto.sync.listRepos, then getRepo
+ *  from the host that each account's DID document names, checked whole and by its key. Started
+ *  beside live sources it waits until they follow, so that a new index starts complete: nothing
+ *  falls between. What was listed, done and failed is kept under DIR/backfill and survives any
+ *  kill; a repository at a rev that the log has already is not loaded.
+ *
+ *  polite   a host is asked requests_per_s times a second by parallel_per_host at once, rests when
+ *           it says so (Retry-After, RateLimit headers), and longer after each trouble; one that is
+ *           nothing but trouble for patience_s is given up, and its accounts with it
+ *  final    a takedown, suspension, deactivation; an account its host does not know; a signature
+ *           that is wrong with the newest key; somebody else's repository. What was cut or damaged
+ *           is tried five times. freshet_backfill_retry puts all of these back
+ *  answers  are served meanwhile and say that they are incomplete (freshet_progress.backfilling,
+ *           the header freshet-incomplete) */
+typedef struct {
+    const char *url;            /* http(s)://HOST of the PDS or relay */
+    const char *plc_url;        /* a PLC directory; NULL: none */
+    const char *did_docs;       /* as above; with neither, the host at `url` is asked for all */
+    uint32_t requests_per_s;    /* getRepo of one host; 0: 10 */
+    uint32_t parallel_per_host; /* downloads at once; 0: 4 */
+    uint32_t parallel;          /* downloads at once in all, at most 256; 0: 16 */
+    uint32_t plc_per_s;         /* questions to the directory; 0: 100 */
+    uint32_t patience_s;        /* 0: 900 */
+    /* a daemon: lists on whatever the host does, and stays for freshet_backfill_retry */
+    bool keep;
+    /** Called from its threads for an account that was given up because something is wrong with it
+     *  ("HOST DID"), and for records of no use. May be NULL. */
+    freshet_on_reject on_reject;
+    /** "listing", "loading", "done", "failed" (why says why). May be NULL. */
+    void (*on_state)(void *context, const char *url, const char *state, const freshet_error *why);
+    void *context; /* of both */
+} freshet_backfill_options;
+typedef struct freshet_backfill freshet_backfill;
+/** Starts one in threads of its own; it lives until freshet_close. *out may be NULL.
+ *  errors   FRESHET_INVALID no such URL, or `parallel` over its bound; FRESHET_CORRUPT the journal
+ *           under DIR/backfill; FRESHET_IO; FRESHET_NOMEM; FRESHET_LIMIT too many sources */
+FRESHET_API FRESHET_MUST_USE freshet_status
+freshet_backfill_start(freshet *db, const freshet_backfill_options *options, freshet_backfill **out,
+                       freshet_error *err);
+/** Waits for its end, or until *stop (NULL: none) becomes true; adds what its repositories came to.
+ *  `tick` is called about twice a second and may be NULL.
+ *  errors   FRESHET_AGAIN stopped; else why it failed: the listing could not be had within
+ *           patience_s, or the engine failed. Accounts that failed are no error */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_backfill_wait(
+    freshet_backfill *backfill, const bool *stop,
+    void (*tick)(void *context, uint64_t settled, uint64_t listed), void *context,
+    freshet_report *report, freshet_error *err);
+/** Calls `each` with one JSON object for each backfill of a data directory. Works beside a daemon,
+ *  and without one. */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_backfill_status(
+    const char *data_dir, void (*each)(void *context, const char *json), void *context,
+    freshet_error *err);
+/** Asks for all that failed to be tried again; `all`: for everything to be listed again, too (what
+ *  the log holds is not loaded again). A running daemon does so within a second, else the next
+ *  start with the same URL. *count (may be NULL): accounts put back. */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_backfill_retry(const char *data_dir, bool all,
+                                                                   uint64_t *count,
+                                                                   freshet_error *err);
+
 /* ---- answers --------------------------------------------------------------------------------- */
 
 /** One answer: an HTTP-like status, a body, headers. Start with {0}; the same struct may be used
