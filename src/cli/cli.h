@@ -17,6 +17,7 @@ enum {
     EXIT_INTERRUPTED = 130
 };
 
+int cli_backfill(int argc, char **argv);
 int cli_ingest(int argc, char **argv);
 int cli_log(int argc, char **argv);
 int cli_verify(int argc, char **argv);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // freshet ingest: every input is taken or named; the last line of stdout is the report.
-#include "cli.h"
+#include "backfill.h"
 
 #include <fr/os.h>
 #include <stdio.h>
@@ -12,6 +12,7 @@ typedef struct {
     const char *plc_url;
     uint64_t memory_bytes;
     uint64_t checkpoint_events;
+    cli_backfills backfills;
     char **files;
     int file_count;
 } arguments;
@@ -33,6 +34,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 {
     arguments *args = state->input;
     switch (key) {
+        case ARGP_KEY_INIT: state->child_inputs[0] = &args->backfills; return 0;
         case 'd': args->data = value; return 0;
         case 'f': args->from = value; return 0;
         case 'k': args->did_docs = value; return 0;
@@ -52,8 +54,10 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
             args->file_count = state->argc - state->next;
             return 0;
         case ARGP_KEY_END:
-            if (args->data == NULL || args->from == NULL || args->file_count == 0) {
-                argp_error(state, "--data, --from and at least one FILE are needed");
+            if (args->data == NULL || (args->from == NULL) != (args->file_count == 0) ||
+                (args->from == NULL && args->backfills.count == 0)) {
+                argp_error(state,
+                           "--data, and --from with at least one FILE, or --backfill, are needed");
             }
             return 0;
         default: return ARGP_ERR_UNKNOWN;
@@ -114,6 +118,34 @@ static int ingest_files(freshet *db, const arguments *args, freshet_format forma
     return worst;
 }
 
+static void on_accounts(void *context, uint64_t settled, uint64_t listed)
+{
+    (void)context;
+    cli_progress("backfill", settled, listed);
+}
+
+/** Starts them together and waits for each; the first failure counts. */
+static int ingest_backfills(freshet *db, const arguments *args, freshet_report *report)
+{
+    freshet_backfill *handles[CLI_BACKFILLS_MAX] = {NULL};
+    cli_backfills backfills = args->backfills;
+    backfills.options.did_docs = args->did_docs;
+    backfills.options.plc_url = args->plc_url;
+    backfills.options.on_reject = on_reject;
+    int worst = cli_backfills_start(&backfills, db, handles);
+    for (size_t i = 0; i < backfills.count && handles[i] != NULL; i++) {
+        freshet_error error = {0};
+        freshet_status status =
+            freshet_backfill_wait(handles[i], &cli_stop, on_accounts, NULL, report, &error);
+        cli_progress_end();
+        if (status != FRESHET_OK && !cli_stop) {
+            int code = cli_fail(backfills.urls[i], &error);
+            worst = worst == EXIT_DONE ? code : worst;
+        }
+    }
+    return worst;
+}
+
 static void print_report(const freshet_report *r, double seconds)
 {
     printf("{\"read\":%llu,\"appended\":%llu,\"duplicate\":%llu,\"rejected\":%llu,\"ignored\":%llu,"
@@ -129,16 +161,17 @@ int cli_ingest(int argc, char **argv)
     static const struct argp argp = {
         OPTIONS,
         parse_option,
-        "FILE…",
+        "[FILE…]",
         "Reads Jetstream JSON lines (plain, gzip or zstd), subscribeRepos frames or CAR "
-        "files (and folders of them) into the log. - is standard input.",
-        NULL,
+        "files (and folders of them) into the log. - is standard input. --backfill loads the "
+        "repositories of a PDS or a relay, and ends when that is done.",
+        CLI_BACKFILL_OPTIONS,
         NULL,
         NULL};
     arguments args = {0};
-    freshet_format format;
+    freshet_format format = FRESHET_JETSTREAM;
     cli_parse(&argp, argc, argv, "ingest", &args);
-    if (!format_of(args.from, &format)) {
+    if (args.from != NULL && !format_of(args.from, &format)) {
         fprintf(stderr, "freshet ingest: --from takes jetstream, frames or car, not %s\n",
                 args.from);
         return EXIT_USAGE;
@@ -158,6 +191,10 @@ int cli_ingest(int argc, char **argv)
         return cli_fail(args.data, &error);
     }
     int code = ingest_files(db, &args, format, &report);
+    if (args.backfills.count != 0 && !cli_stop) {
+        int of_backfills = ingest_backfills(db, &args, &report);
+        code = code == EXIT_DONE ? of_backfills : code;
+    }
     freshet_progress progress;
     freshet_progress_of(db, &progress);
     report.last_seq = progress.seq;

@@ -12,6 +12,7 @@ static const struct {
     {"demo", cli_demo, "generate a network, ingest it and serve it"},
     {"ingest", cli_ingest, "read Jetstream lines, frames or CARs into a data directory"},
     {"serve", cli_serve, "answer over HTTP, and follow sources"},
+    {"backfill", cli_backfill, "status, retry: look at backfills, try again what failed"},
     {"verify", cli_verify, "rebuild every view from the log and compare"},
     {"log", cli_log, "dump, stat: look at the log"},
     {"repo", cli_repo, "ls, check, get, prove, diff, …: repositories in CAR files"},

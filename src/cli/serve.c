@@ -62,7 +62,7 @@ static void on_source_state(void *context, const char *source, const char *state
     bool trouble = why->status != FRESHET_OK;
     (void)context;
     fr_log_kv(trouble ? FR_LOG_WARN : FR_LOG_INFO, "source.state", "source", source, "state", state,
-              "reason",
+              "code", why->code == NULL ? "" : why->code, "reason",
               !trouble            ? ""
               : why->text != NULL ? why->text
                                   : fr_status_name((fr_status)why->status));
@@ -88,6 +88,17 @@ static int start_sources(const cli_daemon *daemon, freshet *db)
     return EXIT_DONE;
 }
 
+static int start_backfills(const cli_daemon *daemon, freshet *db)
+{
+    cli_backfills backfills = daemon->backfills;
+    backfills.options.did_docs = daemon->did_docs;
+    backfills.options.plc_url = daemon->plc_url;
+    backfills.options.keep = true;
+    backfills.options.on_reject = on_source_reject;
+    backfills.options.on_state = on_source_state;
+    return cli_backfills_start(&backfills, db, NULL);
+}
+
 /** Signals are blocked here and in every thread: this one waits for them. */
 static int await_signal(void)
 {
@@ -107,6 +118,7 @@ static int serve_until_signal(const cli_daemon *daemon, fr_server *server, fresh
     const char *host = daemon->server.host == NULL ? "127.0.0.1" : daemon->server.host;
     bool v6 = strchr(host, ':') != NULL;
     int code = start_sources(daemon, db);
+    code = code == EXIT_DONE ? start_backfills(daemon, db) : code;
     if (code != EXIT_DONE) {
         return code;
     }
@@ -250,6 +262,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     arguments *args = state->input;
     cli_daemon *daemon = &args->daemon;
     switch (key) {
+        case ARGP_KEY_INIT: state->child_inputs[0] = &daemon->backfills; return 0;
         case 'd': daemon->db.data_dir = value; return 0;
         case 'l':
             if (!take_address(args, value)) {
@@ -302,9 +315,13 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 
 int cli_serve(int argc, char **argv)
 {
-    static const struct argp argp = {
-        OPTIONS, parse_option, "",  "Answers over HTTP and follows sources until SIGTERM.",
-        NULL,    NULL,         NULL};
+    static const struct argp argp = {OPTIONS,
+                                     parse_option,
+                                     "",
+                                     "Answers over HTTP and follows sources until SIGTERM.",
+                                     CLI_BACKFILL_OPTIONS,
+                                     NULL,
+                                     NULL};
     static arguments args = {.level = FR_LOG_INFO, .daemon = {.server = {.port = 8787}}};
     cli_parse(&argp, argc, argv, "serve", &args);
     fr_log_line_setup(args.level, args.json, wall_us);

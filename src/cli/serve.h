@@ -2,7 +2,7 @@
 /** The daemon, as `serve` and `demo` run it. */
 #pragma once
 
-#include "cli.h"
+#include "backfill.h"
 
 #include <fr/server.h>
 
@@ -13,6 +13,7 @@ typedef struct {
     fr_server_options server;
     const char *sources[CLI_SOURCES_MAX];
     size_t source_count;
+    cli_backfills backfills; /* started behind the sources */
     const char *did_docs;
     const char *plc_url;
     const char *zstd_dictionary;

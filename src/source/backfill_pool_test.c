@@ -167,7 +167,7 @@ static void test_rest_is_no_trouble(void **unused)
     backfill_pool_free(pool);
 }
 
-/* ---- against a model --------------------------------------------------------------------------- */
+/* ---- against a model ------------------------------------------------------------------------- */
 
 enum { HOSTS = 7, ACCOUNTS = 400, FLIGHTS = HOSTS * 4 };
 

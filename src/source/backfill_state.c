@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Records of {u32 size, u32 CRC-32C, payload}; the CRC goes over the size as well. The first byte of
-// a payload is its type. Everything in memory is made by reading them in order, at the opening and
+// Records of {u32 size, u32 CRC-32C, payload}; the CRC goes over the size as well. The first byte
+// of a payload is its type. Everything in memory is made by reading them in order, at the opening and
 // as they are written, by the same functions.
 //
 // An account is found again through groups: for each 64 rows or fewer of a page, where they begin.
-// Tried before: a row of fixed size (did:web has none), and an offset for each account (4 bytes more
-// for each, for a read that is not the slow part).
+// Tried before: a row of fixed size (did:web has none), and an offset for each account (4 bytes
+// more for each, for a read that is not the slow part).
 #include "backfill_state.h"
 
 #include <fr/atproto.h>
@@ -177,7 +177,7 @@ static void forget(backfill_state *state)
     state->begun = false;
 }
 
-/* ---- taking records: false when one is not what it should be ----------------------------------- */
+/* ---- taking records: false when one is not what it should be --------------------------------- */
 
 typedef struct {
     fr_slice left;
@@ -358,7 +358,7 @@ static fr_status take_record(backfill_state *state, fr_slice payload, uint64_t e
     }
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /** The payload of the record at `at`; empty when there is no whole one that checks. */
 static fr_slice record_at(fr_slice bytes, uint64_t at)
@@ -399,7 +399,7 @@ static fr_status map_journal(backfill_state *state, fr_slice *map, fr_error *err
     return size == 0 ? FR_OK : fr_file_map(state->file, size, map, err);
 }
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static void begin_record(fr_buffer *out, uint8_t type)
 {
@@ -530,7 +530,7 @@ fr_status backfill_state_anchor(backfill_state *state, uint64_t live, fr_error *
     return fr_file_sync(state->file, err);
 }
 
-/* ---- a new file -------------------------------------------------------------------------------- */
+/* ---- a new file ------------------------------------------------------------------------------ */
 
 /** `bytes` becomes the journal, in one step. */
 static fr_status replace(backfill_state *state, fr_slice bytes, fr_error *err)
@@ -594,7 +594,7 @@ static fr_status compact(backfill_state *state, fr_slice bytes, fr_error *err)
     return status;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static fr_status read_journal(backfill_state *state, bool read_only, fr_error *err)
 {
@@ -677,7 +677,7 @@ void backfill_state_close(backfill_state *state)
     free(state);
 }
 
-/* ---- asking ------------------------------------------------------------------------------------ */
+/* ---- asking ---------------------------------------------------------------------------------- */
 
 const char *backfill_state_url(const backfill_state *state)
 {

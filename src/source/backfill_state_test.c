@@ -46,7 +46,7 @@ static backfill_state *must_open(fr_os *os, bool read_only)
     return state;
 }
 
-/* ---- the model --------------------------------------------------------------------------------- */
+/* ---- the model ------------------------------------------------------------------------------- */
 
 static void check(backfill_state *state, const model *m, uint64_t *seed)
 {
@@ -214,7 +214,7 @@ static void test_model(void **unused)
     fr_sim_free(os);
 }
 
-/* ---- cut and bent files ------------------------------------------------------------------------ */
+/* ---- cut and bent files ---------------------------------------------------------------------- */
 
 static size_t read_all(fr_os *os, uint8_t **out)
 {
@@ -328,9 +328,9 @@ static void test_bent_bytes(void **unused)
     fr_sim_free(os);
 }
 
-/* ---- a disk that fails ------------------------------------------------------------------------- */
+/* ---- a disk that fails ----------------------------------------------------------------------- */
 
-/** The n-th operation fails, then the power goes: what is left opens, and is some state that was. */
+/** The n-th operation fails, then the power goes: what is left opens, and adds up. */
 static void test_faults(void **unused)
 {
     (void)unused;
