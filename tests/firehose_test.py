@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""A live firehose that misbehaves, and a daemon that is killed: in the end every record that the hosts give is there,
+nothing is there twice, and what did not follow was noticed, said and mended."""
+import copy
+import json
+import random
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+import freshet  # noqa: E402
+from firehose import Host, car_blocks, encode, make_car, read_frames  # noqa: E402
+from freshet import Daemon, dump, main, scratch, simulate  # noqa: E402
+
+_networks = {}
+
+
+def network(accounts=25, events=700, of_seed=3):
+    """Frames and documents of a story in which nobody leaves."""
+    key = accounts, events, of_seed
+    if key not in _networks:
+        path = simulate(accounts, events, of_seed, kind="frames")
+        _networks[key] = read_frames(path), json.loads(Path(str(path) + ".did-docs.json").read_text())
+    frames, documents = _networks[key]
+    frames = [f for f in frames if f.did.startswith("did:plc:")]
+    left = {f.did for f in frames if f.type == "#account" and not f.body["active"]}
+    return [f for f in frames if f.did not in left], copy.deepcopy(documents)
+
+
+def records(events):
+    """(did, collection, rkey) -> cid after all of them; nothing may come twice."""
+    live, seen = {}, set()
+    for event in events:
+        if event["kind"] != "commit":
+            continue
+        commit = event["commit"]
+        key = event["did"], commit["collection"], commit["rkey"]
+        once = (*key, commit["rev"], commit["operation"])
+        assert once not in seen, f"twice: {once}"
+        seen.add(once)
+        if commit["operation"] == "delete":
+            live.pop(key, None)  # its put may be what was lost
+        else:
+            live[key] = commit["cid"]
+    return live
+
+
+def truth(frames):
+    """What is live after a file of these frames."""
+    path, data = scratch("frames"), scratch()
+    path.write_bytes(b"".join(len(f.raw).to_bytes(4, "little") + f.raw for f in frames))
+    freshet.ingest(data, path, kind="frames")
+    return records(dump(data))
+
+
+def follow(data, host, *more, cursor="?cursor=0"):
+    return Daemon(data, "--source", host.source + cursor, "--plc", host.url, *more)
+
+
+def source_of(daemon):
+    return daemon.get("/health").json["sources"][0]
+
+
+def wait_for(daemon, what, true):
+    return daemon.wait_until(lambda: true(source_of(daemon)), what)
+
+
+def settle(daemon, host):
+    """The stream is read to its end and nobody is out of step."""
+    last = host.frames[host.released - 1].seq
+    wait_for(daemon, f"cursor {last}", lambda s: s["cursor"] >= last and s["desynchronised"] == 0)
+
+
+def later_commits(frames):
+    """Indexes of commits that another commit of the account follows."""
+    last, out = {}, []
+    for i, frame in enumerate(frames):
+        if frame.type == "#commit":
+            if frame.did in last:
+                out.append(last[frame.did])
+            last[frame.did] = i
+    return out
+
+
+# ---- one thing at a time
+
+
+def test_a_stream_as_it_should_be():
+    frames, documents = network()
+    with Host(frames, documents) as host, follow(data := scratch(), host) as daemon:
+        host.release(len(frames))
+        settle(daemon, host)
+        source = source_of(daemon)
+        commits = sum(f.type == "#commit" for f in frames)
+        assert source["verified"] == commits and source["unverified"] == 0 and source["rejected"] == 0, source
+        assert source["repaired"] == 0 and host.loaded == [], source
+        assert len(host.resolved) == len(set(host.resolved)), "a document was asked for twice"
+        metrics = daemon.get("/metrics").body.decode()
+        assert "freshet_source_verified_total{" in metrics and "freshet_source_desynchronised{" in metrics
+        daemon.stop()
+        assert records(dump(data)) == truth(frames)
+        with follow(data, host) as again:  # nothing new
+            wait_for(again, "the stream", lambda s: s["state"] == "streaming")
+            settle(again, host)
+            assert source_of(again)["rejected"] == 0
+            again.stop()
+        assert host.cursors[-1] >= frames[-1].seq - 1, "it resumed far back"
+        assert records(dump(data)) == truth(frames)
+
+
+def with_trouble(change, code, repaired=1, rejected=1):
+    """One frame is changed on the wire: its account is noticed, named and mended."""
+    frames, documents = network()
+    with Host(frames, documents) as host, follow(data := scratch(), host) as daemon:
+        at = change(host, frames)
+        host.release(len(frames))
+        wait_for(daemon, "a repair", lambda s: s["repaired"] >= repaired)
+        settle(daemon, host)
+        source = source_of(daemon)
+        assert rejected is None or source["rejected"] == rejected, source
+        assert source["repaired"] == repaired, source
+        assert set(host.loaded) == {frames[at].did}, host.loaded
+        log = daemon.log()
+        assert code in log and "desynchronised" in log and "repaired" in log, log[-2000:]
+        daemon.stop()
+        assert records(dump(data)) == truth(frames)
+
+
+def test_a_lost_commit():
+    def lose(host, frames):
+        at = later_commits(frames)[40]
+        host.wire[at] = None
+        return at
+    with_trouble(lose, "desynchronised", rejected=0)
+
+
+def change_blocks(frame, where):
+    """Flips a bit of the signature, or of a block."""
+    raw = bytearray(frame.raw)
+    longest = max((block for _, block in car_blocks(frame.body["blocks"])[0]), key=len)
+    at = raw.rfind(b"csig\x58\x40") + 20 if where == "signature" else raw.find(longest) + len(longest) // 2
+    raw[at] ^= 1
+    return bytes(raw)
+
+
+def test_a_damaged_block():
+    def damage(host, frames):
+        at = later_commits(frames)[30]
+        host.wire[at] = change_blocks(frames[at], "block")
+        return at
+    with_trouble(damage, "car-hash")
+
+
+def test_the_last_commit_of_an_account_is_damaged():
+    """Nothing follows that would show the hole."""
+    def damage(host, frames):
+        at = max(i for i, f in enumerate(frames) if f.type == "#commit")
+        host.wire[at] = change_blocks(frames[at], "block")
+        return at
+    with_trouble(damage, "car-hash")
+
+
+def test_a_commit_too_big():
+    def empty(host, frames):
+        at = later_commits(frames)[20]
+        host.wire[at] = frames[at].rebuilt(blocks=b"", tooBig=True, ops=[])
+        return at
+    with_trouble(empty, "frame-blocks")
+
+
+def test_operations_that_are_not_in_the_tree():
+    def lie(host, frames):
+        at = next(i for i in later_commits(frames) if frames[i].body["ops"])
+        ops = copy.deepcopy(frames[at].body["ops"])
+        ops[0]["path"] = ops[0]["path"][:-1] + ("2" if ops[0]["path"][-1] != "2" else "3")
+        host.wire[at] = frames[at].rebuilt(ops=ops)
+        return at
+    with_trouble(lie, "inv-", rejected=None)
+
+
+def test_a_sync_in_place_of_commits():
+    """The account moved on without commits, and says so."""
+    def sync(host, frames):
+        at = [i for i in later_commits(frames) if frames[i].body["ops"]][25]
+        body = frames[at].body
+        commit = next(block for cid, block in car_blocks(body["blocks"])[0] if cid == bytes(body["commit"]))
+        car = make_car(bytes(body["commit"]), [(bytes(body["commit"]), commit)])
+        host.wire[at] = encode({"op": 1, "t": "#sync"}) + encode(
+            {"seq": body["seq"], "did": body["repo"], "rev": body["rev"], "blocks": car, "time": body["time"]})
+        return at
+    with_trouble(sync, "chain", rejected=0)
+
+
+def test_a_key_that_turned():
+    """The directory knew another key at first: it is asked again, once, and the commit stands."""
+    frames, documents = network()
+    with Host(frames, documents) as host, follow(data := scratch(), host) as daemon:
+        dids = [f.did for f in frames if f.type == "#commit"]
+        did, other = dids[0], next(d for d in dids if d != dids[0])
+        right = host.documents[did]
+        host.documents[did] = {**copy.deepcopy(right), "verificationMethod": [
+            {**host.documents[other]["verificationMethod"][0], "id": did + "#atproto", "controller": did}]}
+        first = next(i for i, f in enumerate(frames) if f.did == did and f.type == "#commit") + 1
+        host.release(first)
+        wait_for(daemon, "the refusal", lambda s: s["rejected"] == 1)
+        assert "sig-wrong" in daemon.log()
+        host.documents[did] = right
+        host.release(len(frames))
+        settle(daemon, host)
+        assert host.resolved.count(did) <= 6, host.resolved.count(did)
+        daemon.stop()
+        assert records(dump(data)) == truth(frames)
+
+
+def test_signatures_without_a_directory():
+    """Nothing is asked; commits count as unverified."""
+    frames, documents = network()
+    with Host(frames, documents) as host:
+        with Daemon(data := scratch(), "--source", host.source + "?cursor=0") as daemon:
+            host.release(len(frames))
+            settle(daemon, host)
+            source = source_of(daemon)
+            assert source["verified"] == 0 and source["unverified"] == sum(f.type == "#commit" for f in frames), source
+            assert host.resolved == []
+            daemon.stop()
+        assert records(dump(data)) == truth(frames)
+
+
+def test_cursors_out_of_range():
+    frames, documents = network()
+    half = len(frames) // 2
+    with Host(frames, documents) as host, follow(data := scratch(), host) as daemon:
+        host.release(half)
+        settle(daemon, host)
+        daemon.kill()
+        host.oldest = frames[half + 20].seq
+        host.release(len(frames))
+        with follow(data, host) as daemon:
+            wait_for(daemon, "OutdatedCursor", lambda s: s["outdated"] == 1)
+            settle(daemon, host)
+            assert "OutdatedCursor" in daemon.log()
+            daemon.stop()
+    # another server, its numbers begin anew
+    with Host(frames, documents, port=host.port) as host, follow(data, host) as daemon:
+        host.release(3)
+        wait_for(daemon, "FutureCursor", lambda s: s["outdated"] >= 1 and s["state"] == "streaming")
+        assert "FutureCursor" in daemon.log() and host.cursors[-1] is None, host.cursors
+        host.release(len(frames))
+        settle(daemon, host)
+
+
+# ---- everything at once
+
+
+def test_troubles_and_kills():
+    rng = random.Random(freshet.seed())
+    frames, documents = network(accounts=40, events=2500, of_seed=rng.randrange(1 << 30))
+    expected = truth(frames)
+    with Host(frames, documents, rng) as host:
+        host.troubles = 0.1
+        for at in rng.sample(later_commits(frames), 25):
+            host.wire[at] = rng.choice((None, change_blocks(frames[at], "signature"),
+                                        change_blocks(frames[at], "block"), frames[at].raw[:-9],
+                                        frames[at].rebuilt(blocks=b"", ops=[])))
+        for at in rng.sample(range(len(frames) - 1), 25):  # out of order
+            host.wire[at], host.wire[at + 1] = host.wire[at + 1], host.wire[at]
+        data, kills = scratch(), 0
+        while host.released < len(frames):
+            daemon = follow(data, host)
+            until = time.monotonic() + rng.uniform(0.1, 2)
+            while time.monotonic() < until:
+                host.release(rng.randrange(60))
+                time.sleep(rng.uniform(0, 0.1))
+            daemon.kill()
+            kills += 1
+        host.troubles = 0
+        with follow(data, host) as daemon:
+            settle(daemon, host)
+            print(f"{kills} kills, {len(host.cursors)} connections, {len(host.loaded)} loads")
+            daemon.stop()
+        assert records(dump(data)) == expected
+        freshet.verify(data)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.modules[__name__]))
