@@ -83,6 +83,13 @@ typedef struct {
     void (*on_slow)(void *context, const freshet_slow *slow);
     void *slow_context;
     uint32_t slow_ms;
+    /** Full segments of the log are sealed in the background in any case. With archive_dir each is
+     *  copied there, and then log_keep_bytes and log_keep_s say what stays in DIR (0: no such limit;
+     *  neither: all of it): older segments go once every view has saved what is in them, and are
+     *  read in the archive from then on. NULL: nothing is copied, nothing goes. */
+    const char *archive_dir;
+    uint64_t log_keep_bytes;
+    uint64_t log_keep_s;
 } freshet_options;
 
 /** Opens DIR, takes its lock, recovers the log, brings every view up to the log's end.

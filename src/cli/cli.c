@@ -90,6 +90,28 @@ bool cli_parse_bytes(const char *text, uint64_t *out)
     return true;
 }
 
+bool cli_parse_keep(const char *text, freshet_options *out)
+{
+    char digits[24];
+    uint64_t value = 0;
+    size_t size = strlen(text);
+    char unit = size == 0 ? '\0' : text[size - 1];
+    if (unit != 'd' && unit != 'h') {
+        return cli_parse_bytes(text, &out->log_keep_bytes) && out->log_keep_bytes > 0;
+    }
+    if (size > sizeof digits) {
+        return false;
+    }
+    memcpy(digits, text, size - 1);
+    digits[size - 1] = '\0';
+    uint64_t unit_s = unit == 'd' ? 86400 : 3600;
+    if (!cli_parse_u64(digits, &value) || value == 0 || value > 1000000) {
+        return false;
+    }
+    out->log_keep_s = value * unit_s;
+    return true;
+}
+
 void cli_parse(const struct argp *argp, int argc, char **argv, const char *name, void *input)
 {
     static char full[64];

@@ -35,6 +35,8 @@ int cli_fail_internal(const char *what, const fr_error *err);
 /** "64M", "2G", "1048576" to bytes; false when it is not such. */
 bool cli_parse_bytes(const char *text, uint64_t *out);
 bool cli_parse_u64(const char *text, uint64_t *out);
+/** "10G" and the like: what stays of the log by size; "30d" or "12h": by age. */
+bool cli_parse_keep(const char *text, freshet_options *out);
 /** argp_parse with this project's exit code for usage errors; exits the process on --help and on a
  *  usage error. */
 void cli_parse(const struct argp *argp, int argc, char **argv, const char *name, void *input);

@@ -11,13 +11,14 @@ typedef struct {
     const char *did_docs;
     const char *plc_url;
     uint64_t memory_bytes;
+    freshet_options keep; /* of it: the archive, and what stays of the log */
     uint64_t checkpoint_events;
     cli_backfills backfills;
     char **files;
     int file_count;
 } arguments;
 
-enum { OPTION_CHECKPOINT = 256, OPTION_PLC };
+enum { OPTION_CHECKPOINT = 256, OPTION_PLC, OPTION_ARCHIVE, OPTION_LOG_KEEP };
 
 static const struct argp_option OPTIONS[] = {
     {"data", 'd', "DIR", 0, "data directory, made when absent", 0},
@@ -25,6 +26,9 @@ static const struct argp_option OPTIONS[] = {
     {"did-docs", 'k', "FILE", 0, "JSON map did -> DID document: keys for signatures", 0},
     {"plc", OPTION_PLC, "URL", 0, "PLC directory: keys of accounts, over HTTP", 0},
     {"mem", 'm', "BYTES", 0, "memory budget, with K, M or G (default 1G)", 0},
+    {"archive", OPTION_ARCHIVE, "DIR", 0, "copy sealed segments of the log there", 0},
+    {"log-keep", OPTION_LOG_KEEP, "BYTES-or-AGE", 0,
+     "with --archive: drop older segments here, e.g. 10G, 30d or 12h; may be given for both", 0},
     {"checkpoint-events", OPTION_CHECKPOINT, "N", 0,
      "save views after so many events (default 2000000)", 0},
     {0},
@@ -42,6 +46,13 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         case 'm':
             if (!cli_parse_bytes(value, &args->memory_bytes)) {
                 argp_error(state, "not a number of bytes: %s", value);
+            }
+            return 0;
+        case OPTION_ARCHIVE: args->keep.archive_dir = value; return 0;
+        case OPTION_LOG_KEEP:
+            if (!cli_parse_keep(value, &args->keep)) {
+                argp_error(state, "--log-keep takes a size such as 10G or an age such as 30d, not %s",
+                           value);
             }
             return 0;
         case OPTION_CHECKPOINT:
@@ -182,6 +193,9 @@ int cli_ingest(int argc, char **argv)
     freshet_options options = {
         .data_dir = args.data,
         .memory_bytes = args.memory_bytes,
+        .archive_dir = args.keep.archive_dir,
+        .log_keep_bytes = args.keep.log_keep_bytes,
+        .log_keep_s = args.keep.log_keep_s,
         .checkpoint_events = args.checkpoint_events,
         .on_progress = cli_on_progress,
     };

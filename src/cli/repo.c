@@ -2,7 +2,7 @@
 // freshet repo VERB: repositories in CAR files. Options and files for all verbs; ls and check.
 #include "repo.h"
 
-#include <unistd.h>
+#include <fr/scratch.h>
 
 enum {
     OPTION_PARTIAL = 256,
@@ -18,13 +18,22 @@ enum {
     OPTION_DID_DOCS,
     OPTION_REPORT,
     OPTION_REV,
+    OPTION_DISK,
+    OPTION_SPILL_DIR,
+    OPTION_ON_LIMIT,
+    OPTION_SECONDS,
 };
 
 static const struct argp_option OPTIONS[] = {
     {"level", 'l', "LEVEL", 0, "trusted, lazy or full (default)", 0},
     {"key", 'k', "KEY", 0, "did:key or multikey that must have signed the commit", 0},
     {"did", OPTION_DID, "DID", 0, "the account it must be of", 0},
-    {"mem", 'm', "BYTES", 0, "memory for index and walk, with K, M or G", 0},
+    {"mem", 'm', "BYTES", 0, "memory for a file, with K, M or G (default 16M)", 0},
+    {"disk", OPTION_DISK, "BYTES", 0, "disk for what does not fit in memory (default 10G)", 0},
+    {"spill-dir", OPTION_SPILL_DIR, "DIR", 0, "where that lies, without a name (default $TMPDIR)",
+     0},
+    {"on-limit", OPTION_ON_LIMIT, "WHAT", 0, "beyond --mem: spill (default) or refuse", 0},
+    {"seconds", OPTION_SECONDS, "N", 0, "time for a file (default: none)", 0},
     {"partial", OPTION_PARTIAL, NULL, 0, "absent blocks are no fault", 0},
     {"bare", OPTION_BARE, NULL, 0, "the root is a tree node, there is no commit", 0},
     {"any-key", OPTION_ANY_KEY, NULL, 0, "keys need not be collection/rkey", 0},
@@ -79,7 +88,27 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
             if (!cli_parse_bytes(value, &bytes)) {
                 argp_error(state, "not a number of bytes: %s", value);
             }
-            args->options.memory_max_bytes = bytes;
+            args->load.memory_max_bytes = bytes;
+            return 0;
+        case OPTION_DISK:
+            if (!cli_parse_bytes(value, &bytes)) {
+                argp_error(state, "not a number of bytes: %s", value);
+            }
+            args->load.disk_max_bytes = bytes;
+            return 0;
+        case OPTION_SPILL_DIR: args->load.spill_dir = value; return 0;
+        case OPTION_ON_LIMIT:
+            if (strcmp(value, "spill") != 0 && strcmp(value, "refuse") != 0) {
+                argp_error(state, "--on-limit takes spill or refuse, not %s", value);
+            }
+            args->load.on_limit =
+                strcmp(value, "spill") == 0 ? FR_ON_LIMIT_SPILL : FR_ON_LIMIT_REFUSE;
+            return 0;
+        case OPTION_SECONDS:
+            if (!cli_parse_u64(value, &bytes) || bytes > UINT32_MAX) {
+                argp_error(state, "not a number of seconds: %s", value);
+            }
+            args->load.seconds_max = (uint32_t)bytes;
             return 0;
         case OPTION_PARTIAL: args->options.partial = true; return 0;
         case OPTION_BARE: args->options.bare = true; return 0;
@@ -118,13 +147,35 @@ int repo_exit(fr_status status)
     }
 }
 
+static int print_fault(const char *path, fr_status status, const fr_error *error,
+                       const fr_repo_fault *fault)
+{
+    char cid[FR_CID_TEXT_BYTES + 1] = "";
+    if (fault->has_cid) {
+        fr_cid_format(&fault->cid, cid);
+    }
+    const char *between = fault->key[0] != '\0' && cid[0] != '\0' ? ", " : "";
+    bool known = fault->key[0] != '\0' || cid[0] != '\0';
+    cli_progress_end();
+    fflush(stdout);
+    fprintf(stderr, "%s: offset %llu: %s: %s%s%s%s%s%s\n", path, (unsigned long long)error->offset,
+            error->code == NULL ? fr_status_name(status) : error->code,
+            error->text == NULL ? "" : error->text, known ? " (" : "", fault->key, between, cid,
+            known ? ")" : "");
+    return repo_exit(status);
+}
+
 int repo_fail(const char *path, fr_status status, const fr_error *error)
 {
-    fflush(stdout);
-    fprintf(stderr, "%s: offset %llu: %s: %s\n", path, (unsigned long long)error->offset,
-            error->code == NULL ? fr_status_name(status) : error->code,
-            error->text == NULL ? "" : error->text);
-    return repo_exit(status);
+    const fr_repo_fault nothing = {.key = ""};
+    return print_fault(path, status, error, &nothing);
+}
+
+int repo_fail_in(const fr_load *load, const char *path, fr_status status, const fr_error *error)
+{
+    fr_repo_fault fault;
+    fr_load_fault(load, error, &fault);
+    return print_fault(path, status, error, &fault);
 }
 
 void repo_put_key(fr_buffer *out, fr_slice key)
@@ -151,24 +202,71 @@ bool repo_print(const fr_buffer *out)
            fwrite(out->data, 1, out->size, stdout) == out->size;
 }
 
-int repo_file_open(repo_file *file, const repo_args *args, const char *path)
+static void on_progress(void *context, uint64_t bytes, uint64_t total)
+{
+    cli_progress(context, bytes, total);
+}
+
+static int new_load(const repo_args *args, fr_load **out)
 {
     fr_error error = {0};
-    *file = (repo_file){.path = path};
-    fr_status status = cli_input_open(&file->input, path, &error);
-    if (status != FR_OK) {
-        error.status = status;
-        cli_fail_internal(path, &error);
-        return FR_REPO_EXIT_SYSTEM;
+    fr_load_options options = args->load;
+    options.repo = args->options;
+    fr_status status = fr_load_new(out, &options, &error);
+    error.status = status;
+    return status == FR_OK ? FR_REPO_EXIT_SOUND : cli_fail_internal("repo", &error);
+}
+
+/* The same options; the bar has the file's name. */
+static void set_options(const repo_args *args, const char *path, fr_load *load)
+{
+    fr_load_options options = args->load;
+    options.repo = args->options;
+    options.on_progress = on_progress;
+    options.progress_context = (void *)(uintptr_t)path;
+    fr_load_set_options(load, &options);
+}
+
+int repo_open(const repo_args *args, const char *path, fr_load *load, fr_repo **repo)
+{
+    fr_error error = {0};
+    set_options(args, path, load);
+    fr_status status = fr_load_path(load, path, &error);
+    cli_progress_end();
+    *repo = fr_load_repo(load);
+    if (status == FR_OK) {
+        return FR_REPO_EXIT_SOUND;
     }
-    status = fr_repo_open(&file->repo, file->input.bytes, &args->options, &error);
-    return status == FR_OK ? FR_REPO_EXIT_SOUND : repo_fail(path, status, &error);
+    if (status == FR_MALFORMED || status == FR_LIMIT) {
+        return repo_fail_in(load, path, status, &error);
+    }
+    error.status = status;
+    cli_fail_internal(path, &error);
+    return FR_REPO_EXIT_SYSTEM;
+}
+
+int repo_file_open(repo_file *file, const repo_args *args, const char *path)
+{
+    *file = (repo_file){.path = path};
+    int code = new_load(args, &file->load);
+    return code == FR_REPO_EXIT_SOUND ? repo_open(args, path, file->load, &file->repo) : code;
 }
 
 void repo_file_close(repo_file *file)
 {
-    fr_repo_close(file->repo);
-    cli_input_free(&file->input);
+    fr_load_free(file->load);
+}
+
+int repo_each_file(const repo_args *args,
+                   int (*run)(const repo_args *args, const char *path, fr_load *load))
+{
+    fr_cleanup(fr_load_freep) fr_load *load = NULL;
+    int first = new_load(args, &load);
+    for (int i = 0; load != NULL && i < args->word_count; i++) {
+        int code = run(args, args->words[i], load);
+        first = first == FR_REPO_EXIT_SOUND ? code : first;
+    }
+    return fflush(stdout) == 0 ? first : FR_REPO_EXIT_SYSTEM;
 }
 
 /* ---- ls -------------------------------------------------------------------------------------- */
@@ -222,24 +320,25 @@ static fr_status list_part(listing *list, const fr_repo *repo, fr_error *err)
     return status == FR_END ? FR_OK : status;
 }
 
-static int ls_file(const repo_args *args, const char *path, fr_slice bytes)
+static int ls_file(const repo_args *args, const char *path, fr_load *load)
 {
     enum { LINE_MAX_BYTES = 16384 };
     fr_error error = {0};
     listing list = {.args = args};
-    fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
-    fr_buffer_init(&list.line, LINE_MAX_BYTES);
-    fr_status status = fr_repo_open(&repo, bytes, &args->options, &error);
-    if (status == FR_OK) {
-        bool part = args->collection != NULL || args->reverse;
-        status =
-            part ? list_part(&list, repo, &error) : fr_repo_walk(repo, list_item, &list, &error);
+    fr_repo *repo = NULL;
+    int code = repo_open(args, path, load, &repo);
+    if (repo == NULL) {
+        return code;
     }
+    fr_buffer_init(&list.line, LINE_MAX_BYTES);
+    bool part = args->collection != NULL || args->reverse;
+    fr_status status =
+        part ? list_part(&list, repo, &error) : fr_repo_walk(repo, list_item, &list, &error);
     fr_buffer_done(&list.line);
     if (status == FR_OK && args->count_only) {
         printf("%llu\n", (unsigned long long)list.count);
     }
-    return status == FR_OK ? FR_REPO_EXIT_SOUND : repo_fail(path, status, &error);
+    return status == FR_OK ? FR_REPO_EXIT_SOUND : repo_fail_in(load, path, status, &error);
 }
 
 int repo_ls(const repo_args *args)
@@ -249,14 +348,23 @@ int repo_ls(const repo_args *args)
 
 /* ---- check ----------------------------------------------------------------------------------- */
 
-static int check_file(const repo_args *args, const char *path, fr_slice bytes)
+static int check_file(const repo_args *args, const char *path, fr_load *load)
 {
     enum { OUT_MAX_BYTES = 64 << 20 };
     fr_buffer out;
+    fr_error error = {0};
     int code = FR_REPO_EXIT_SYSTEM;
+    set_options(args, path, load);
+    fr_status status = fr_load_path(load, path, &error);
+    cli_progress_end();
+    if (status != FR_OK && status != FR_MALFORMED && status != FR_LIMIT) {
+        error.status = status;
+        cli_fail_internal(path, &error);
+        return FR_REPO_EXIT_SYSTEM;
+    }
     fr_buffer_init(&out, OUT_MAX_BYTES);
-    fr_status status = args->json ? fr_repo_report(bytes, path, &args->options, &out, &code)
-                                  : fr_repo_report_line(bytes, path, &args->options, &out, &code);
+    status = (args->json ? fr_repo_report_load : fr_repo_report_load_line)(
+        load, path, &args->options, status, &error, &out, &code);
     if (status == FR_OK && args->json) {
         fr_buffer_byte(&out, '\n');
     }
@@ -267,29 +375,11 @@ static int check_file(const repo_args *args, const char *path, fr_slice bytes)
     return code;
 }
 
-/** Each file in the order given; the exit code is that of the first that is not sound. */
-int repo_each_file(const repo_args *args,
-                   int (*run)(const repo_args *args, const char *path, fr_slice bytes))
-{
-    int first = FR_REPO_EXIT_SOUND;
-    for (int i = 0; i < args->word_count; i++) {
-        cli_input input;
-        fr_error error = {0};
-        fr_status status = cli_input_open(&input, args->words[i], &error);
-        error.status = status;
-        int code = status == FR_OK
-                       ? run(args, args->words[i], input.bytes)
-                       : (cli_fail_internal(args->words[i], &error), FR_REPO_EXIT_SYSTEM);
-        cli_input_free(&input);
-        first = first == FR_REPO_EXIT_SOUND ? code : first;
-    }
-    return fflush(stdout) == 0 ? first : FR_REPO_EXIT_SYSTEM;
-}
-
 int repo_check(const repo_args *args)
 {
     repo_args judged = *args;
     judged.options.check_records = true;
+    judged.load.read_rest = true;
     return repo_each_file(&judged, check_file);
 }
 
@@ -310,6 +400,7 @@ static const struct {
     {"verify-proof", repo_verify_proof, 2, 2, "KEY FILE", "checks such a CAR, or one of getRecord"},
     {"stat", repo_stat, 1, 0, "FILE…", "the tree, its collections, and what is wasted"},
     {"order", repo_order, 1, 0, "FILE…", "in which order the blocks lie"},
+    {"explain", repo_explain, 2, 2, "KEY|CID FILE", "the way to a key; what a block is there for"},
     {"diff", repo_diff, 2, 2, "BEFORE AFTER", "records that changed; nodes too with --json"},
     {"unpack", repo_unpack, 1, 2, "FILE DIR|--ndjson FILE", "records as JSON"},
     {"pack", repo_pack, 1, 1, "DIR|FILE.ndjson", "a CAR again from what unpack wrote"},
@@ -340,6 +431,7 @@ static int run_verb(size_t verb, int argc, char **argv)
                 VERBS[verb].words);
         return EXIT_USAGE;
     }
+    fr_program_pages_give_back(); /* what starting took is not what the limit is for */
     int code = VERBS[verb].run(&args);
     return fflush(stdout) == 0 ? code : FR_REPO_EXIT_SYSTEM;
 }

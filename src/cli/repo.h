@@ -5,6 +5,7 @@
 #include "cli.h"
 
 #include <fr/buffer.h>
+#include <fr/repo_load.h>
 #include <fr/repo_report.h>
 #include <fr/repo_stat.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 
 typedef struct {
     fr_repo_options options;
+    fr_load_options load; /* but for its .repo, which is `options` */
     fr_public_key key;
     const char *collection;
     const char *out;      /* --out */
@@ -35,6 +37,7 @@ int repo_diff(const repo_args *args);
 int repo_unpack(const repo_args *args);
 int repo_pack(const repo_args *args);
 int repo_frames(const repo_args *args);
+int repo_explain(const repo_args *args);
 
 /** Exit code for the status of a library call. */
 int repo_exit(fr_status status);
@@ -45,16 +48,21 @@ void repo_put_key(fr_buffer *out, fr_slice key);
 void repo_put_cid(fr_buffer *out, const fr_cid *cid);
 /** Writes the buffer to standard output; false when that failed. */
 bool repo_print(const fr_buffer *out);
-/** Each word as a file, in order; the exit code is that of the first that is not sound. */
+/** Each word as a file, in order; the exit code is that of the first that is not sound. `run` loads
+ *  it (repo_open), and lets it be: the next one takes its place. */
 int repo_each_file(const repo_args *args,
-                   int (*run)(const repo_args *args, const char *path, fr_slice bytes));
+                   int (*run)(const repo_args *args, const char *path, fr_load *load));
+/** Loads by the options. The result is the exit code; a failure has been printed. */
+int repo_open(const repo_args *args, const char *path, fr_load *load, fr_repo **repo);
+/** As repo_fail, with key and CID where they are known. */
+int repo_fail_in(const fr_load *load, const char *path, fr_status status, const fr_error *error);
 
 /** An input and the repository in it. */
 typedef struct {
     const char *path;
-    cli_input input;
+    fr_load *load;
     fr_repo *repo;
 } repo_file;
-/** Opens by the options. The result is the exit code; a failure has been printed. */
+/** The same for one file by itself. */
 int repo_file_open(repo_file *file, const repo_args *args, const char *path);
 void repo_file_close(repo_file *file);

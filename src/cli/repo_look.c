@@ -131,22 +131,24 @@ static void put_stat(const stat_parts *parts, const char *path, const fr_repo_st
     fr_buffer_text(out, json ? "]}\n" : "");
 }
 
-static int stat_file(const repo_args *args, const char *path, fr_slice bytes)
+static int stat_file(const repo_args *args, const char *path, fr_load *load)
 {
-    fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
+    fr_repo *repo = NULL;
     fr_error error = {0};
     fr_repo_stat found;
     stat_parts parts = {.json = args->json};
     fr_stat_visitor visitor = {on_collection, on_gap, &parts};
     fr_buffer out;
-    int code = FR_REPO_EXIT_SYSTEM;
+    int code = repo_open(args, path, load, &repo);
+    if (repo == NULL) {
+        return code;
+    }
     fr_buffer_init(&parts.collections, REPO_LINE_BYTES_MAX);
     fr_buffer_init(&parts.gaps, REPO_LINE_BYTES_MAX);
     fr_buffer_init(&out, 3 * (size_t)REPO_LINE_BYTES_MAX);
-    fr_status status = fr_repo_open(&repo, bytes, &args->options, &error);
-    status = status == FR_OK ? fr_repo_stat_of(repo, &visitor, &found, &error) : status;
+    fr_status status = fr_repo_stat_of(repo, &visitor, &found, &error);
     if (status != FR_OK) {
-        code = repo_fail(path, status, &error);
+        code = repo_fail_in(load, path, status, &error);
     } else {
         put_stat(&parts, path, &found, &out);
         bool whole = found.missing_nodes + found.missing_records == 0;
@@ -167,17 +169,20 @@ int repo_stat(const repo_args *args)
 
 /* ---- order ----------------------------------------------------------------------------------- */
 
-static int order_file(const repo_args *args, const char *path, fr_slice bytes)
+static int order_file(const repo_args *args, const char *path, fr_load *load)
 {
-    fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
+    fr_repo *repo = NULL;
     fr_error error = {0};
     fr_repo_order order;
     char disorder[32] = "";
     fr_buffer out;
-    fr_status status = fr_repo_open(&repo, bytes, &args->options, &error);
-    status = status == FR_OK ? fr_repo_order_of(repo, &order, &error) : status;
+    int code = repo_open(args, path, load, &repo);
+    if (repo == NULL) {
+        return code;
+    }
+    fr_status status = fr_repo_order_of(repo, &order, &error);
     if (status != FR_OK) {
-        return repo_fail(path, status, &error);
+        return repo_fail_in(load, path, status, &error);
     }
     fr_buffer_init(&out, REPO_LINE_BYTES_MAX);
     snprintf(disorder, sizeof disorder,
@@ -199,7 +204,7 @@ static int order_file(const repo_args *args, const char *path, fr_slice bytes)
                      (unsigned long long)order.commit_section,
                      (unsigned long long)order.commit_offset, disorder,
                      (unsigned long long)order.buffer_bytes_max);
-    int code = repo_print(&out) ? FR_REPO_EXIT_SOUND : FR_REPO_EXIT_SYSTEM;
+    code = repo_print(&out) ? FR_REPO_EXIT_SOUND : FR_REPO_EXIT_SYSTEM;
     fr_buffer_done(&out);
     return code;
 }
@@ -292,7 +297,8 @@ static int diff(const repo_args *args, const repo_file *before, const repo_file 
     fr_status status = fr_repo_diff(before->repo, after->repo, &visitor, &facts, &error);
     int code = FR_REPO_EXIT_SOUND;
     if (status != FR_OK) {
-        code = repo_fail(facts.fault_in_after ? after->path : before->path, status, &error);
+        const repo_file *at = facts.fault_in_after ? after : before;
+        code = repo_fail_in(at->load, at->path, status, &error);
     } else if (args->json && !print_diff(&parts)) {
         code = FR_REPO_EXIT_SYSTEM;
     }
@@ -305,7 +311,7 @@ static int diff(const repo_args *args, const repo_file *before, const repo_file 
 
 int repo_diff(const repo_args *args)
 {
-    repo_file before, after = {.path = NULL};
+    repo_file before, after = {.load = NULL};
     int code = repo_file_open(&before, args, args->words[0]);
     if (code == FR_REPO_EXIT_SOUND) {
         code = repo_file_open(&after, args, args->words[1]);

@@ -81,14 +81,13 @@ static void put_commit_lines(const repo_args *args, const fr_commit *c, fr_buffe
                      args->options.key != NULL ? "valid" : "unchecked", key);
 }
 
-static int commit_file(const repo_args *args, const char *path, fr_slice bytes)
+static int commit_file(const repo_args *args, const char *path, fr_load *load)
 {
-    fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
-    fr_error error = {0};
+    fr_repo *repo = NULL;
     fr_buffer out;
-    fr_status status = fr_repo_open(&repo, bytes, &args->options, &error);
-    if (status != FR_OK) {
-        return repo_fail(path, status, &error);
+    int code = repo_open(args, path, load, &repo);
+    if (repo == NULL) {
+        return code;
     }
     if (fr_repo_commit(repo) == NULL) {
         fprintf(stderr, "%s: --bare: there is no commit\n", path);
@@ -96,7 +95,7 @@ static int commit_file(const repo_args *args, const char *path, fr_slice bytes)
     }
     fr_buffer_init(&out, REPO_LINE_BYTES_MAX);
     (args->json ? put_commit_json : put_commit_lines)(args, fr_repo_commit(repo), &out);
-    int code = repo_print(&out) ? FR_REPO_EXIT_SOUND : FR_REPO_EXIT_SYSTEM;
+    code = repo_print(&out) ? FR_REPO_EXIT_SOUND : FR_REPO_EXIT_SYSTEM;
     fr_buffer_done(&out);
     return code;
 }

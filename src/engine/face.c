@@ -116,6 +116,7 @@ static fr_status open_engine(fr_engine *engine, fr_error *err)
     if (!engine->options.read_only) {
         FR_TRY(make_batches(engine, err));
         FR_TRY(fr_engine_start(engine, err));
+        FR_TRY(fr_upkeep_start(engine, err));
     }
     __atomic_store_n(&engine->ready, true, __ATOMIC_RELEASE);
     return FR_OK;

@@ -192,6 +192,16 @@ int fr_engine_put_metrics(void *context, fr_buffer *out)
     put_metric(out, "counter", "freshet_batches_total", "batches settled", LOAD(m->batches));
     put_metric(out, "counter", "freshet_checkpoints_total", "checkpoints saved",
                LOAD(m->checkpoints));
+    if (engine->log != NULL) {
+        fr_log_stat stat;
+        fr_log_stat_of(engine->log, &stat);
+        put_metric(out, "gauge", "freshet_log_segments", "segments of the log", stat.segments);
+        put_metric(out, "gauge", "freshet_log_sealed_segments", "of these, sealed", stat.sealed);
+        put_metric(out, "gauge", "freshet_log_bytes", "bytes of the log on disk", stat.bytes);
+    }
+    put_metric(out, "counter", "freshet_log_upkeep_failures_total",
+               "steps of sealing, archiving or dropping segments that failed",
+               LOAD(m->upkeep_failures));
     put_metric(out, "counter", "freshet_checkpoint_failures_total", "checkpoints that failed",
                LOAD(m->checkpoint_failures));
     put_metric(out, "gauge", "freshet_checkpoint_seq", "sequence of the last checkpoint",

@@ -97,6 +97,7 @@ struct fr_log {
     uint64_t written_bytes,
         synced_bytes; /* of the active segment; a change of segment happens under sync_lock */
     uint32_t poisoned;
+    bool upkeep_ends; /* a step that takes long gives up */
 
     fr_mutex sync_lock; /* rank 1: the active file is synced, or replaced */
     fr_file *file;

@@ -67,6 +67,7 @@ typedef struct {
     fr_sealed sealed;
     uint64_t at; /* where the next bytes go */
     int level;
+    const bool *stop;
 } sealing;
 
 static void sealing_done(sealing *s)
@@ -128,6 +129,10 @@ static fr_status end_block(sealing *s, fr_sealed_block *block, fr_error *err)
     uint8_t entry[FR_SEALED_ENTRY_BYTES];
     if (s->plain.size == 0) {
         return FR_OK;
+    }
+    if (s->stop != NULL &&
+        __atomic_load_n(s->stop, __ATOMIC_RELAXED)) { /* a wish, orders nothing */
+        return fr_fail(err, FR_AGAIN, "log: sealing was stopped");
     }
     fr_buffer_reset(&s->packed);
     FR_TRY(fr_zstd_compress(s->writer, fr_buffer_view(&s->plain), &s->packed, err));
@@ -241,9 +246,10 @@ static fr_status write_sealed(sealing *s, const char *path, fr_error *err)
     return fr_file_sync(s->file, err);
 }
 
-fr_status fr_segment_seal(const fr_log_folder *folder, uint64_t number, int level, fr_error *err)
+fr_status fr_segment_seal(const fr_log_folder *folder, uint64_t number, int level, const bool *stop,
+                          fr_error *err)
 {
-    fr_cleanup(sealing_done) sealing s = {.folder = folder, .level = level};
+    fr_cleanup(sealing_done) sealing s = {.folder = folder, .level = level, .stop = stop};
     char path[FR_PATH_MAX];
     char temporary[FR_PATH_MAX];
     FR_TRY(fr_segment_path(path, folder, number, FR_SEGMENT_SEALED, err));

@@ -9,9 +9,10 @@
 FR_MUST_USE fr_status fr_segment_check(fr_segment_file *segment, fr_error *err);
 /** Writes the sealed form of a segment beside whatever form it has now, reads it back in full, and
  *  gives it its name. The raw file stays.
- *  errors   FR_CORRUPT + offset: what is there is damaged, nothing was changed */
+ *  errors   FR_CORRUPT + offset: what is there is damaged, nothing was changed; FR_AGAIN *stop (may
+ *           be NULL) became true, atomically */
 FR_MUST_USE fr_status fr_segment_seal(const fr_log_folder *folder, uint64_t number, int level,
-                                      fr_error *err);
+                                      const bool *stop, fr_error *err);
 /** Copies a sealed segment file to another folder, reads the copy in full, and gives it its name.
  *  Nothing to do where the same segment is there already; FR_CORRUPT where another one is. */
 FR_MUST_USE fr_status fr_segment_copy(fr_os *os, const char *from, const char *to_dir,

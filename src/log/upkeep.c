@@ -49,7 +49,8 @@ static fr_status adopt_sealed(fr_log *log, log_segment *segment, fr_error *err)
 
 static fr_status seal_one(fr_log *log, log_segment *segment, fr_error *err)
 {
-    fr_status status = fr_segment_seal(&log->folder, segment->number, FR_SEALED_LEVEL, err);
+    fr_status status =
+        fr_segment_seal(&log->folder, segment->number, FR_SEALED_LEVEL, &log->upkeep_ends, err);
     if (status != FR_OK) {
         segment->damaged = status == FR_CORRUPT; /* the others are not kept from it */
         return status;
@@ -66,7 +67,8 @@ static fr_status settle_both(fr_log *log, log_segment *segment, fr_error *err)
     fr_status status = fr_segment_check(&file, err);
     if (status == FR_CORRUPT) {
         fr_error_reset(err);
-        FR_TRY(fr_segment_seal(&log->folder, segment->number, FR_SEALED_LEVEL, err));
+        FR_TRY(fr_segment_seal(&log->folder, segment->number, FR_SEALED_LEVEL, &log->upkeep_ends,
+                               err));
     } else if (status != FR_OK) {
         return status;
     }
@@ -87,6 +89,11 @@ fr_status fr_log_seal_next(fr_log *log, fr_error *err)
         }
     }
     return FR_END;
+}
+
+void fr_log_upkeep_end(fr_log *log)
+{
+    __atomic_store_n(&log->upkeep_ends, true, __ATOMIC_RELAXED); /* a wish, orders nothing */
 }
 
 fr_status fr_log_archive_next(fr_log *log, const char *archive, fr_error *err)

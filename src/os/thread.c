@@ -64,6 +64,12 @@ void fr_thread_join(fr_thread thread)
     pthread_join(thread, NULL);
 }
 
+void fr_thread_idle(void)
+{
+    const struct sched_param none = {0};
+    (void)pthread_setschedparam(pthread_self(), SCHED_IDLE, &none);
+}
+
 void fr_mutex_init(fr_mutex *mutex)
 {
     pthread_mutex_init(mutex, NULL);

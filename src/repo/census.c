@@ -5,6 +5,8 @@
 
 #include <fr/codec.h>
 
+#define HEAD_BYTES 64 /* of a section: its length and CID */
+
 typedef struct {
     uint64_t cid_offset;
     uint32_t cid_size, data_size;
@@ -109,23 +111,105 @@ static void judge_hashes(const counting *c, car_census *out)
     }
 }
 
-fr_status car_census_take(fr_slice input, uint64_t sections_offset, bool judged,
-                          uint64_t known_duplicates, car_census *out, fr_error *err)
+/* Sizes below the first figure are counted; the few above it are listed, each paid for by as many
+ * bytes. */
+#define COUNTED_BYTES 65536u
+
+typedef struct {
+    uint64_t counts[COUNTED_BYTES];
+    uint32_t *large;
+    size_t large_count, large_capacity;
+    uint64_t blocks, bytes;
+} size_table;
+
+static fr_status add_size(size_table *t, uint32_t size, fr_error *err)
+{
+    t->blocks++;
+    t->bytes += size;
+    if (size < COUNTED_BYTES) {
+        t->counts[size]++;
+        return FR_OK;
+    }
+    if (t->large_count == t->large_capacity) {
+        size_t capacity = t->large_capacity == 0 ? 64 : t->large_capacity * 2;
+        uint32_t *large = realloc(t->large, capacity * sizeof *large);
+        if (large == NULL) {
+            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "car: census");
+        }
+        t->large = large;
+        t->large_capacity = capacity;
+    }
+    t->large[t->large_count++] = size;
+    return FR_OK;
+}
+
+static int compare_large(const void *a, const void *b)
+{
+    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+    return (left > right) - (left < right);
+}
+
+/* The size of the block that has `rank` smaller ones before it. */
+static uint32_t size_at(const size_table *t, uint64_t rank)
+{
+    for (uint32_t size = 0; size < COUNTED_BYTES; size++) {
+        if (rank < t->counts[size]) {
+            return size;
+        }
+        rank -= t->counts[size];
+    }
+    return t->large[rank];
+}
+
+static fr_status take_sizes(fr_slice input, uint64_t offset, repo_watch *watch, size_table *t,
+                            fr_error *err)
+{
+    car_section section;
+    while (offset < input.size) {
+        repo_watch_touch(watch, input.data + offset, HEAD_BYTES);
+        FR_TRY(car_section_read(input, offset, UINT32_MAX, &section, err));
+        FR_TRY(add_size(t, section.data_size, err));
+        offset = section.data_offset + section.data_size;
+    }
+    if (t->large_count != 0) {
+        qsort(t->large, t->large_count, sizeof *t->large, compare_large);
+    }
+    return FR_OK;
+}
+
+static fr_status count_judged(fr_slice input, uint64_t offset, repo_watch *watch, car_census *out,
+                              fr_error *err)
+{
+    size_table *t = calloc(1, sizeof *t);
+    if (t == NULL) {
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "car: census");
+    }
+    fr_status status = take_sizes(input, offset, watch, t, err);
+    if (status == FR_OK) {
+        out->blocks = t->blocks;
+        out->bytes = t->bytes;
+        if (t->blocks != 0) {
+            out->size_p50 = size_at(t, t->blocks / 2);
+            out->size_p90 = size_at(t, t->blocks * 9 / 10);
+            out->size_max = size_at(t, t->blocks - 1);
+        }
+    }
+    free(t->large);
+    free(t);
+    return status;
+}
+
+static fr_status count_foreign(fr_slice input, uint64_t sections_offset, car_census *out,
+                               fr_error *err)
 {
     counting c = {.input = input};
     fr_status status = FR_OK;
     for (uint64_t offset = sections_offset; offset < input.size && status == FR_OK;) {
         status = add_section(&c, offset, &offset, err);
     }
-    if (status != FR_OK) {
-        free(c.list);
-        return status;
-    }
-    *out = (car_census){.blocks = c.count, .duplicates = judged ? known_duplicates : 0};
-    if (c.count != 0) {
-        if (!judged) {
-            judge_hashes(&c, out);
-        }
+    if (status == FR_OK && c.count != 0) {
+        out->blocks = c.count;
+        judge_hashes(&c, out);
         qsort(c.list, c.count, sizeof *c.list, compare_sizes);
         for (size_t i = 0; i < c.count; i++) {
             out->bytes += c.list[i].data_size;
@@ -135,5 +219,14 @@ fr_status car_census_take(fr_slice input, uint64_t sections_offset, bool judged,
         out->size_max = c.list[c.count - 1].data_size;
     }
     free(c.list);
-    return FR_OK;
+    return status;
+}
+
+fr_status car_census_take(fr_slice input, uint64_t sections_offset, bool judged,
+                          uint64_t known_duplicates, repo_watch *watch, car_census *out,
+                          fr_error *err)
+{
+    *out = (car_census){.duplicates = judged ? known_duplicates : 0};
+    return judged ? count_judged(input, sections_offset, watch, out, err)
+                  : count_foreign(input, sections_offset, out, err);
 }

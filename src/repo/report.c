@@ -143,7 +143,9 @@ static fr_status walk_all(judgement *j)
     return FR_OK;
 }
 
-static judgement *judgement_new(fr_slice input, const fr_repo_options *options)
+/* Of an open repository, or of why there is none. */
+static judgement *judgement_new(fr_slice input, const fr_repo_options *options, fr_repo *repo,
+                                fr_status status, const fr_error *fault)
 {
     judgement *j = calloc(1, sizeof *j);
     if (j == NULL) {
@@ -151,7 +153,9 @@ static judgement *judgement_new(fr_slice input, const fr_repo_options *options)
     }
     j->input = input;
     j->options = options;
-    j->status = fr_repo_open(&j->repo, input, options, &j->fault);
+    j->repo = repo;
+    j->status = status;
+    j->fault = *fault;
     if (j->status == FR_OK) {
         j->status = walk_all(j);
         fr_repo_facts_of(j->repo, &j->facts);
@@ -161,7 +165,6 @@ static judgement *judgement_new(fr_slice input, const fr_repo_options *options)
 
 static void judgement_free(judgement *j)
 {
-    fr_repo_close(j->repo);
     EVP_MD_CTX_free(j->hash);
     free(j->missing);
     free(j);
@@ -260,8 +263,9 @@ static void put_blocks(const judgement *j, const car_header *header, fr_buffer *
 {
     car_census census;
     bool judged = j->status == FR_OK && j->options->level == FR_LEVEL_FULL;
+    repo_watch *watch = j->repo == NULL ? NULL : j->repo->watch;
     fr_status status = car_census_take(j->input, header->sections_offset, judged,
-                                       j->facts.duplicate_blocks, &census, NULL);
+                                       j->facts.duplicate_blocks, watch, &census, NULL);
     if (status != FR_OK) {
         return;
     }
@@ -371,38 +375,26 @@ static void put_verdict(const judgement *j, const char *verdict, fr_buffer *out)
     fr_buffer_byte(out, ']');
 }
 
-fr_status fr_repo_report(fr_slice input, const char *file, const fr_repo_options *options,
-                         fr_buffer *json_out, int *exit_code)
+static void put_report(judgement *j, const char *file, fr_buffer *out, int *exit_code)
 {
-    judgement *j = judgement_new(input, options);
-    if (j == NULL) {
-        return FR_NOMEM;
-    }
     const char *verdict = verdict_of(j, exit_code);
-    fr_buffer_text(json_out, "{\"file\":");
-    fr_buffer_json_string(json_out, fr_slice_text(file));
-    put_u64(json_out, "bytes", input.size);
-    put_verdict(j, verdict, json_out);
+    fr_buffer_text(out, "{\"file\":");
+    fr_buffer_json_string(out, fr_slice_text(file));
+    put_u64(out, "bytes", j->input.size);
+    put_verdict(j, verdict, out);
     car_header header;
-    if (put_roots(j, &header, json_out)) {
-        put_blocks(j, &header, json_out);
+    if (put_roots(j, &header, out)) {
+        put_blocks(j, &header, out);
     }
-    put_commit(j, json_out);
+    put_commit(j, out);
     if (j->status == FR_OK) {
-        put_tree(j, json_out);
+        put_tree(j, out);
     }
-    fr_buffer_byte(json_out, '}');
-    judgement_free(j);
-    return fr_buffer_status(json_out, NULL);
+    fr_buffer_byte(out, '}');
 }
 
-fr_status fr_repo_report_line(fr_slice input, const char *file, const fr_repo_options *options,
-                              fr_buffer *text_out, int *exit_code)
+static void put_line(judgement *j, const char *file, fr_buffer *out, int *exit_code)
 {
-    judgement *j = judgement_new(input, options);
-    if (j == NULL) {
-        return FR_NOMEM;
-    }
     static const char *const LEVELS[] = {"trusted", "lazy", "full"};
     uint64_t offset = 0;
     const char *verdict = verdict_of(j, exit_code);
@@ -410,16 +402,70 @@ fr_status fr_repo_report_line(fr_slice input, const char *file, const fr_repo_op
     if (code != NULL) {
         const char *text =
             j->status == FR_OK ? "a record's body breaks the data model" : j->fault.text;
-        fr_buffer_printf(text_out, "%s: offset %llu: %s: %s\n", file, (unsigned long long)offset,
-                         code, text);
-    } else {
-        bool checked = options->key != NULL && !options->bare;
-        fr_buffer_printf(
-            text_out, "%s: %s: %llu records, %llu nodes, %llu blocks; level %s, signature %s\n",
-            file, is_incomplete(j) ? "incomplete" : verdict, (unsigned long long)j->facts.records,
-            (unsigned long long)j->facts.nodes, (unsigned long long)j->facts.blocks,
-            LEVELS[options->level], checked ? "verified" : "unchecked");
+        fr_buffer_printf(out, "%s: offset %llu: %s: %s\n", file, (unsigned long long)offset, code,
+                         text);
+        return;
     }
+    bool checked = j->options->key != NULL && !j->options->bare;
+    fr_buffer_printf(out, "%s: %s: %llu records, %llu nodes, %llu blocks; level %s, signature %s\n",
+                     file, is_incomplete(j) ? "incomplete" : verdict,
+                     (unsigned long long)j->facts.records, (unsigned long long)j->facts.nodes,
+                     (unsigned long long)j->facts.blocks, LEVELS[j->options->level],
+                     checked ? "verified" : "unchecked");
+}
+
+typedef void (*put_judgement)(judgement *j, const char *file, fr_buffer *out, int *exit_code);
+
+static fr_status report_slice(put_judgement put, fr_slice input, const char *file,
+                              const fr_repo_options *options, fr_buffer *out, int *exit_code)
+{
+    fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
+    fr_error fault = {0};
+    fr_status status = fr_repo_open(&repo, input, options, &fault);
+    judgement *j = judgement_new(input, options, repo, status, &fault);
+    if (j == NULL) {
+        return FR_NOMEM;
+    }
+    put(j, file, out, exit_code);
     judgement_free(j);
-    return fr_buffer_status(text_out, NULL);
+    return fr_buffer_status(out, NULL);
+}
+
+static fr_status report_load(put_judgement put, const fr_load *load, const char *file,
+                             const fr_repo_options *options, fr_status status,
+                             const fr_error *fault, fr_buffer *out, int *exit_code)
+{
+    judgement *j = judgement_new(load_input(load), options, fr_load_repo(load), status, fault);
+    if (j == NULL) {
+        return FR_NOMEM;
+    }
+    put(j, file, out, exit_code);
+    judgement_free(j);
+    return fr_buffer_status(out, NULL);
+}
+
+fr_status fr_repo_report(fr_slice input, const char *file, const fr_repo_options *options,
+                         fr_buffer *json_out, int *exit_code)
+{
+    return report_slice(put_report, input, file, options, json_out, exit_code);
+}
+
+fr_status fr_repo_report_line(fr_slice input, const char *file, const fr_repo_options *options,
+                              fr_buffer *text_out, int *exit_code)
+{
+    return report_slice(put_line, input, file, options, text_out, exit_code);
+}
+
+fr_status fr_repo_report_load(const fr_load *load, const char *file, const fr_repo_options *options,
+                              fr_status status, const fr_error *fault, fr_buffer *json_out,
+                              int *exit_code)
+{
+    return report_load(put_report, load, file, options, status, fault, json_out, exit_code);
+}
+
+fr_status fr_repo_report_load_line(const fr_load *load, const char *file,
+                                   const fr_repo_options *options, fr_status status,
+                                   const fr_error *fault, fr_buffer *text_out, int *exit_code)
+{
+    return report_load(put_line, load, file, options, status, fault, text_out, exit_code);
 }

@@ -143,6 +143,9 @@ FR_MUST_USE fr_status fr_log_read(fr_log *log, uint64_t seq, fr_buffer *scratch,
  *           over); FR_IO: later calls try again
  *  cost     about 2 s of one core for 64 MiB */
 FR_MUST_USE fr_status fr_log_seal_next(fr_log *log, fr_error *err);
+/** From any thread: sealing that is under way gives up soon (FR_AGAIN), and so does all that is asked
+ *  for later. */
+void fr_log_upkeep_end(fr_log *log);
 /** Copies the oldest sealed segment that `archive` does not hold into it, and reads the copy in
  *  full. FR_OK one was copied, or found to be there; FR_END nothing to do; FR_CORRUPT another
  *  segment lies there under that name. The archive may be a log folder of its own right: it opens,

@@ -14,6 +14,8 @@ typedef pthread_cond_t fr_cond;
 FR_MUST_USE fr_status fr_thread_start(fr_thread *out, const char *name, void *(*run)(void *),
                                       void *context, fr_error *err);
 void fr_thread_join(fr_thread thread);
+/** The calling thread runs from now on only when no other wants the processor; a hint. */
+void fr_thread_idle(void);
 void fr_mutex_init(fr_mutex *mutex);
 void fr_mutex_done(fr_mutex *mutex);
 void fr_mutex_lock(fr_mutex *mutex);

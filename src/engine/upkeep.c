@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// What becomes of full log segments, beside everything else: one thread that runs when no other
+// wants the processor, and takes one step after the other until nothing is due. A step that fails
+// (a full disk, an archive that is not there) is tried again later; nothing waits for it.
+#include "engine.h"
+
+#include <stdlib.h>
+
+#define UPKEEP_LOOK_NS UINT64_C(1000000000)   /* how often the thread looks for full segments */
+#define UPKEEP_RETRY_NS UINT64_C(30000000000) /* after a step that failed */
+
+struct fr_upkeep {
+    fr_engine *engine;
+    fr_thread thread;
+    fr_mutex lock;
+    fr_cond changed;
+    bool stop; /* locked */
+};
+
+fr_status fr_upkeep_step(fr_engine *engine, fr_error *err)
+{
+    const freshet_options *options = &engine->options;
+    const fr_log_keep keep = {.bytes = options->log_keep_bytes,
+                              .age_us = options->log_keep_s * 1000000};
+    fr_status status = fr_log_seal_next(engine->log, err);
+    if (status != FR_END || options->archive_dir == NULL) {
+        return status;
+    }
+    status = fr_log_archive_next(engine->log, options->archive_dir, err);
+    if (status != FR_END || (keep.bytes == 0 && keep.age_us == 0)) {
+        return status;
+    }
+    uint64_t saved_seq = __atomic_load_n(&engine->metrics.checkpoint_seq, __ATOMIC_RELAXED);
+    return fr_log_drop_next(engine->log, options->archive_dir, &keep, saved_seq, err);
+}
+
+static bool wait_for(struct fr_upkeep *upkeep, uint64_t ns)
+{
+    fr_mutex_lock(&upkeep->lock);
+    if (!upkeep->stop && ns > 0) {
+        (void)fr_cond_wait_ns(&upkeep->changed, &upkeep->lock, ns);
+    }
+    bool stop = upkeep->stop;
+    fr_mutex_unlock(&upkeep->lock);
+    return !stop;
+}
+
+static void *run(void *context)
+{
+    struct fr_upkeep *upkeep = context;
+    uint64_t wait_ns = 0;
+    fr_thread_idle();
+    while (wait_for(upkeep, wait_ns)) {
+        fr_status status = fr_upkeep_step(upkeep->engine, NULL);
+        wait_ns = status == FR_OK ? 0 : status == FR_END ? UPKEEP_LOOK_NS : UPKEEP_RETRY_NS;
+        if (status != FR_OK && status != FR_END && status != FR_AGAIN) {
+            __atomic_add_fetch(&upkeep->engine->metrics.upkeep_failures, 1, __ATOMIC_RELAXED);
+        }
+    }
+    return NULL;
+}
+
+fr_status fr_upkeep_start(fr_engine *engine, fr_error *err)
+{
+    if (engine->world.stepwise || engine->options.read_only) {
+        return FR_OK;
+    }
+    struct fr_upkeep *upkeep = calloc(1, sizeof *upkeep);
+    if (upkeep == NULL) {
+        return fr_fail(err, FR_NOMEM, "upkeep");
+    }
+    upkeep->engine = engine;
+    fr_mutex_init(&upkeep->lock);
+    fr_cond_init(&upkeep->changed);
+    fr_status status = fr_thread_start(&upkeep->thread, "log-upkeep", run, upkeep, err);
+    if (status != FR_OK) {
+        fr_mutex_done(&upkeep->lock);
+        fr_cond_done(&upkeep->changed);
+        free(upkeep);
+        return status;
+    }
+    engine->upkeep = upkeep;
+    return FR_OK;
+}
+
+void fr_upkeep_stop(fr_engine *engine)
+{
+    struct fr_upkeep *upkeep = engine->upkeep;
+    if (upkeep == NULL) {
+        return;
+    }
+    fr_mutex_lock(&upkeep->lock);
+    upkeep->stop = true;
+    fr_cond_broadcast(&upkeep->changed);
+    fr_mutex_unlock(&upkeep->lock);
+    fr_log_upkeep_end(engine->log);
+    fr_thread_join(upkeep->thread);
+    fr_mutex_done(&upkeep->lock);
+    fr_cond_done(&upkeep->changed);
+    free(upkeep);
+    engine->upkeep = NULL;
+}
