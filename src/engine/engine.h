@@ -77,6 +77,7 @@ typedef struct {
     uint64_t appended, duplicate, cid_unverified, batches, checkpoints, checkpoint_failures,
         replay_skipped;
     uint64_t checkpoint_seq;
+    uint64_t upkeep_failures; /* steps with the log's segments */
     fr_histogram sync_ns, apply_ns, group_ns, checkpoint_ns, pause_ns;
 } fr_engine_metrics;
 
@@ -153,6 +154,8 @@ struct freshet {
     fr_closer closers[FR_ENGINE_CLOSERS_MAX];
     size_t closer_count;
 
+    struct fr_upkeep *upkeep; /* upkeep.c; NULL: nobody does it */
+
     fr_engine_metrics metrics;
 };
 
@@ -211,6 +214,15 @@ void fr_engine_stop(fr_engine *engine);
 void fr_engine_register_reader(void);
 /** Wakes the readers that wait for what was published. */
 void fr_engine_wake_readers(fr_engine *engine);
+
+/* ---- the log's segments: upkeep.c ---- */
+/** One step: a segment is sealed, copied to the archive or dropped here. FR_OK: it may be that there
+ *  is another; FR_END: nothing is due. thread: one at a time */
+FR_MUST_USE fr_status fr_upkeep_step(fr_engine *engine, fr_error *err);
+/** Starts the thread that takes these steps; not in a stepwise world. */
+FR_MUST_USE fr_status fr_upkeep_start(fr_engine *engine, fr_error *err);
+/** Ends it; nothing to do when there is none. */
+void fr_upkeep_stop(fr_engine *engine);
 
 /* ---- telling: health.c ---- */
 int fr_engine_put_health(void *engine, fr_buffer *out);
