@@ -202,7 +202,9 @@ enum {
     OPTION_PLC,
     OPTION_RETENTION,
     OPTION_STALL,
-    OPTION_CHECKPOINT
+    OPTION_CHECKPOINT,
+    OPTION_ARCHIVE,
+    OPTION_LOG_KEEP
 };
 
 static const struct argp_option OPTIONS[] = {
@@ -221,6 +223,9 @@ static const struct argp_option OPTIONS[] = {
      "posts older than this leave timelines (default: none do)", 0},
     {"checkpoint-events", OPTION_CHECKPOINT, "N", 0,
      "save views after so many events (default 2000000)", 0},
+    {"archive", OPTION_ARCHIVE, "DIR", 0, "copy sealed segments of the log there", 0},
+    {"log-keep", OPTION_LOG_KEEP, "BYTES-or-AGE", 0,
+     "with --archive: drop older segments here, e.g. 10G, 30d or 12h; may be given for both", 0},
     {"log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "debug, info (default), warn or error", 0},
     {"log-format", OPTION_LOG_FORMAT, "FORMAT", 0, "text (default) or json", 0},
     {0},
@@ -291,6 +296,13 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         case OPTION_RETENTION:
             if (!cli_parse_u64(value, &daemon->db.retention_s)) {
                 argp_error(state, "not a number of seconds: %s", value);
+            }
+            return 0;
+        case OPTION_ARCHIVE: daemon->db.archive_dir = value; return 0;
+        case OPTION_LOG_KEEP:
+            if (!cli_parse_keep(value, &daemon->db)) {
+                argp_error(state, "--log-keep takes a size such as 10G or an age such as 30d, not %s",
+                           value);
             }
             return 0;
         case OPTION_LOG_LEVEL:

@@ -235,6 +235,7 @@ fr_status fr_engine_open(fr_engine *engine, fr_error *err)
 
 void fr_engine_close_state(fr_engine *engine, fr_error *err)
 {
+    fr_upkeep_stop(engine);
     fr_checkpoint_stop(engine);
     close_views(engine);
     if (engine->log != NULL) {
