@@ -287,8 +287,8 @@ typedef struct {
     bool update; /* a put that its source called an update */
     freshet_text did;
     freshet_text collection, rkey; /* puts and deletes; else empty */
-    freshet_text json; /* the line that `freshet log dump` prints, without newline */
-    uint64_t missed;   /* events right before this one that the log no longer holds */
+    freshet_text json;             /* the line that `freshet log dump` prints, without newline */
+    uint64_t missed;               /* events right before this one that the log no longer holds */
 } freshet_event;
 
 /** Which events are wanted: those that pass all of these. */
@@ -343,9 +343,8 @@ typedef struct freshet_reader freshet_reader;
 
 /** errors  FRESHET_INVALID neither db nor data_dir; FRESHET_NOT_FOUND no log there; FRESHET_NOMEM;
  *          FRESHET_IO */
-FRESHET_API FRESHET_MUST_USE freshet_status
-freshet_reader_open(freshet_reader **out, const freshet_reader_options *options,
-                    freshet_error *err);
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_reader_open(
+    freshet_reader **out, const freshet_reader_options *options, freshet_error *err);
 /** The next event that passes the filter; its texts are valid until the next call.
  *  errors  FRESHET_AGAIN none came in timeout_ms; with 0 also when FRESHET_READER_SCAN_MAX events
  *          were looked at and none passed. FRESHET_END to_seq is reached. FRESHET_CORRUPT damage in

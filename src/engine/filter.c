@@ -72,8 +72,8 @@ static bool is_pattern(fr_slice text)
     bool after_dot = true;
     for (size_t i = 0; i < text.size; i++) {
         uint8_t c = text.data[i];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                      c == '-';
+        bool letter =
+            (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
         if (!letter && (c != '.' || after_dot)) {
             return false;
         }
@@ -90,8 +90,8 @@ static fr_status add_pattern(freshet_filter *filter, fr_slice text, fr_error *er
         return fr_fail_at(err, FR_INVALID, filter->pattern_count, "filter: not a collection");
     }
     pattern *p = &filter->patterns[filter->pattern_count];
-    FR_TRY(fr_arena_copy(&filter->texts, fr_slice_sub(text, 0, stem.size + is_prefix), &p->text,
-                         err));
+    FR_TRY(
+        fr_arena_copy(&filter->texts, fr_slice_sub(text, 0, stem.size + is_prefix), &p->text, err));
     p->is_prefix = is_prefix;
     filter->pattern_count++;
     return FR_OK;

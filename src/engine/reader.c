@@ -21,7 +21,9 @@ struct freshet_reader {
     fr_log_reader *log;
     uint64_t next_seq; /* the next one to be looked at */
     uint64_t to_seq;
-    uint64_t missed; /* not yet told */
+    uint64_t
+        from_time_us; /* what is older is passed over, until the first that is not; 0: nothing */
+    uint64_t missed;  /* not yet told */
     const freshet_filter *filter;
     bool without_json;
     fr_buffer json;
@@ -32,22 +34,6 @@ struct freshet_reader {
 static uint64_t published(const fr_engine *engine)
 {
     return __atomic_load_n(&engine->seq, __ATOMIC_ACQUIRE); /* pairs with fr_engine_publish */
-}
-
-/** The first event that is not older; after the newest when all are. */
-static fr_status seek_time(freshet_reader *reader, uint64_t time_us, fr_error *err)
-{
-    fr_event event;
-    fr_status status;
-    FR_TRY(fr_log_reader_open(&reader->log, reader->os, reader->dir, 0, err));
-    while ((status = fr_log_reader_next(reader->log, true, &event, err)) == FR_OK) {
-        reader->next_seq = event.seq;
-        if (event.time_us >= time_us) {
-            return FR_OK;
-        }
-        reader->next_seq++;
-    }
-    return status == FR_END ? FR_OK : status;
 }
 
 /** After the newest event. */
@@ -84,8 +70,10 @@ static fr_status open_reader(freshet_reader *reader, const freshet_reader_option
     reader->to_seq = options->to_seq == 0 ? UINT64_MAX : options->to_seq;
     reader->filter = options->filter;
     reader->without_json = options->without_json;
+    reader->from_time_us = options->from_time_us;
     if (options->from_time_us != 0) {
-        FR_TRY(seek_time(reader, options->from_time_us, err));
+        FR_TRY(fr_log_seq_of_time(reader->os, reader->dir, options->from_time_us, &reader->next_seq,
+                                  err));
     } else if (options->from_seq == FRESHET_LIVE) {
         FR_TRY(seek_live(reader, err));
     }
@@ -143,9 +131,9 @@ static fr_status read_event(freshet_reader *reader, fr_event *event, fr_error *e
 
 static bool passes(const freshet_reader *reader, const fr_event *event)
 {
-    return reader->filter == NULL || fr_filter_passes(reader->filter, event->kind,
-                                                      event->partition_key, event->did,
-                                                      event->collection);
+    return reader->filter == NULL ||
+           fr_filter_passes(reader->filter, event->kind, event->partition_key, event->did,
+                            event->collection);
 }
 
 static freshet_text text_of(fr_slice slice)
@@ -175,6 +163,14 @@ static fr_status give(freshet_reader *reader, const fr_event *event, freshet_eve
     return FR_OK;
 }
 
+/** The log says where a time begins by the frame. */
+static bool is_too_old(freshet_reader *reader, const fr_event *event)
+{
+    bool old = event->time_us < reader->from_time_us;
+    reader->from_time_us = old ? reader->from_time_us : 0;
+    return old;
+}
+
 /** Looks at events until one passes: FR_END when there is none now, FR_AGAIN after
  *  FRESHET_READER_SCAN_MAX. */
 static fr_status scan(freshet_reader *reader, freshet_event *out, fr_error *err)
@@ -190,7 +186,7 @@ static fr_status scan(freshet_reader *reader, freshet_event *out, fr_error *err)
         if (event.seq > reader->to_seq) {
             return FR_END;
         }
-        if (passes(reader, &event)) {
+        if (!is_too_old(reader, &event) && passes(reader, &event)) {
             return give(reader, &event, out, err);
         }
     }

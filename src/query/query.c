@@ -2,6 +2,8 @@
 // One request: split, decode, find the route, answer under an RCU section from one sequence.
 #include "query.h"
 
+#include <fr/codec.h>
+
 #include <fr/rcu.h>
 #include <stdio.h>
 
@@ -78,35 +80,14 @@ bool fr_check(fr_request *request, fr_status status)
 
 /* ---- decoding -------------------------------------------------------------------------------- */
 
-static int hex_value(uint8_t c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
-/** Form decoding: '+' is a space, %XX a byte; anything else stands for itself. NULL when there is
- *  no memory. */
+/** False when there is no memory. */
 static bool decode(fr_request *request, fr_slice in, fr_slice *out)
 {
     uint8_t *to = fr_arena_take_bytes(request->arena, in.size + 1);
-    size_t size = 0;
     if (to == NULL) {
         return false;
     }
-    for (size_t i = 0; i < in.size; i++) {
-        uint8_t c = in.data[i];
-        if (c == '+') {
-            c = ' ';
-        } else if (c == '%' && i + 2 < in.size && hex_value(in.data[i + 1]) >= 0 &&
-                   hex_value(in.data[i + 2]) >= 0) {
-            c = (uint8_t)(hex_value(in.data[i + 1]) << 4 | hex_value(in.data[i + 2]));
-            i += 2;
-        }
-        to[size++] = c;
-    }
-    *out = fr_slice_of(to, size);
+    *out = fr_slice_of(to, fr_form_decode(in, to));
     return true;
 }
 

@@ -13,6 +13,7 @@
 // Closing at once with unread bytes in the socket would make the kernel send a reset, which may
 // overtake the answer; hence the lingering close (RFC 9112 section 9.6).
 #include "loop.h"
+#include "subscriber.h"
 
 #include <fr/os.h>
 
@@ -105,7 +106,7 @@ static void on_closed(uv_handle_t *handle)
     unlink_live(c);
     if (c->overflow) {
         server->overflow_count--;
-    } else {
+    } else if (!c->subscribed) {
         server->connection_count--;
     }
     server->metrics->connections_open = server->connection_count;
@@ -119,6 +120,7 @@ void fr_connection_drop(fr_connection *c)
         return;
     }
     leave_turns(c);
+    fr_subscriber_leave(c);
     c->phase = FR_PHASE_CLOSED;
     uv_close((uv_handle_t *)&c->handle, on_closed);
 }
@@ -136,6 +138,7 @@ static void linger(fr_connection *c)
     c->phase = FR_PHASE_LINGER;
     c->linger_ms = uv_now(&c->server->loop);
     leave_turns(c);
+    fr_subscriber_leave(c);
     if (uv_shutdown(&c->shutdown, (uv_stream_t *)&c->handle, on_shut) != 0) {
         fr_connection_drop(c);
         return;
@@ -172,6 +175,8 @@ static void on_written(uv_write_t *write, int status)
     fr_buffer_done(&c->pending);
     if (c->close_after) {
         linger(c);
+    } else if (c->subscriber != NULL) {
+        fr_subscriber_advance(c->subscriber);
     } else {
         serve(c);
     }
@@ -189,11 +194,12 @@ static void keep_pending(fr_connection *c, fr_slice rest)
     }
     c->writing = true;
     c->blocked_ms = uv_now(&c->server->loop);
-    stop_reading(c);
+    if (c->subscriber == NULL) { /* whose pongs are heard meanwhile */
+        stop_reading(c);
+    }
 }
 
-/** Sends server->out; afterwards the connection is open and idle, writing, lingering or gone. */
-static void flush(fr_connection *c)
+void fr_connection_flush(fr_connection *c)
 {
     fr_server *server = c->server;
     fr_slice out = fr_buffer_view(&server->out);
@@ -263,7 +269,7 @@ static bool serve_turn(fr_connection *c)
         fr_step step = fr_serve_next(c);
         if (step != FR_STEP_ANSWERED) {
             c->close_after = step == FR_STEP_LAST;
-            return false;
+            return step == FR_STEP_SUBSCRIBED && c->end > c->start;
         }
         if (server->out.size >= FR_SERVER_OUT_SOFT_BYTES ||
             server->now_ns - began_ns > FR_SERVER_TURN_NS) {
@@ -276,7 +282,16 @@ static bool serve_turn(fr_connection *c)
 static void serve(fr_connection *c)
 {
     bool more = serve_turn(c);
-    flush(c);
+    fr_connection_flush(c);
+    if (c->phase == FR_PHASE_OPEN && c->subscriber != NULL) {
+        start_reading(c);
+        if (more) {
+            fr_subscriber_read(c);
+        } else {
+            fr_subscriber_advance(c->subscriber);
+        }
+        return;
+    }
     if (c->phase != FR_PHASE_OPEN || c->writing) {
         return; /* on_written serves what is left */
     }
@@ -313,7 +328,7 @@ static void note_end(fr_connection *c)
 {
     c->peer_done = true;
     stop_reading(c);
-    if (c->phase == FR_PHASE_LINGER || (!c->writing && !c->has_turn)) {
+    if (c->phase == FR_PHASE_LINGER || c->subscriber != NULL || (!c->writing && !c->has_turn)) {
         fr_connection_drop(c);
     }
 }
@@ -347,7 +362,11 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
         return;
     }
     c->end += (size_t)size;
-    serve(c);
+    if (c->subscriber != NULL) {
+        fr_subscriber_read(c);
+    } else {
+        serve(c);
+    }
 }
 
 static void start_reading(fr_connection *c)
@@ -366,8 +385,8 @@ static void start_reading(fr_connection *c)
 
 static bool is_idle(const fr_connection *c)
 {
-    return c->phase == FR_PHASE_OPEN && !c->overflow && !c->writing && !c->has_turn &&
-           c->request_ms == 0;
+    return c->phase == FR_PHASE_OPEN && !c->overflow && !c->subscribed && !c->writing &&
+           !c->has_turn && c->request_ms == 0;
 }
 
 /** At the cap the peer that has been idle longest makes room, if it has been for a while: so a
@@ -399,7 +418,7 @@ static void admit(fr_connection *c)
         server->metrics->connections_refused++;
         fr_serve_refusal(server, 503, "too many connections");
         c->close_after = true;
-        flush(c);
+        fr_connection_flush(c);
         return;
     }
     start_reading(c);
@@ -448,7 +467,7 @@ static void time_out(fr_connection *c)
     c->server->metrics->connections_timed_out++;
     fr_serve_refusal(c->server, 408, "the request did not arrive whole in time");
     c->close_after = true;
-    flush(c);
+    fr_connection_flush(c);
 }
 
 static void sweep_open(fr_connection *c, uint64_t now_ms)
@@ -456,6 +475,10 @@ static void sweep_open(fr_connection *c, uint64_t now_ms)
     fr_server *server = c->server;
     const fr_server_options *options = &server->options;
     if (c->has_turn) {
+        return;
+    }
+    if (c->subscriber != NULL) {
+        fr_subscriber_sweep(c->subscriber, now_ms);
         return;
     }
     if (c->writing) {

@@ -252,6 +252,7 @@ static void note_connection(head_reader *r, fr_slice value)
         fr_slice option = fr_text_trim(fr_slice_sub(value, 0, size));
         r->connection_close |= fr_text_is(option, FR_SLICE("close"));
         r->connection_keep |= fr_text_is(option, FR_SLICE("keep-alive"));
+        r->request.connection_upgrade |= fr_text_is(option, FR_SLICE("upgrade"));
         value = fr_slice_from(value, size + 1);
     }
 }
@@ -284,6 +285,11 @@ static fr_status note_field(head_reader *r, fr_slice name, fr_slice value)
                 r->expect_seen = true;
             }
             return FR_OK;
+        case 7:
+            if (fr_text_is(name, FR_SLICE("upgrade"))) {
+                note_first(&r->request.upgrade, value);
+            }
+            return FR_OK;
         case 10:
             if (fr_text_is(name, FR_SLICE("connection"))) {
                 note_connection(r, value);
@@ -294,15 +300,26 @@ static fr_status note_field(head_reader *r, fr_slice name, fr_slice value)
         case 13:
             if (fr_text_is(name, FR_SLICE("if-none-match"))) {
                 note_first(&r->request.if_none_match, value);
+            } else if (fr_text_is(name, FR_SLICE("last-event-id"))) {
+                note_first(&r->request.last_event_id, value);
             }
             return FR_OK;
         case 14:
             return fr_text_is(name, FR_SLICE("content-length")) ? note_content_length(r, value)
                                                                 : FR_OK;
         case 17:
-            return fr_text_is(name, FR_SLICE("transfer-encoding"))
-                       ? note_transfer_encoding(r, value)
-                       : FR_OK;
+            if (fr_text_is(name, FR_SLICE("transfer-encoding"))) {
+                return note_transfer_encoding(r, value);
+            }
+            if (fr_text_is(name, FR_SLICE("sec-websocket-key"))) {
+                note_first(&r->request.websocket_key, value);
+            }
+            return FR_OK;
+        case 21:
+            if (fr_text_is(name, FR_SLICE("sec-websocket-version"))) {
+                note_first(&r->request.websocket_version, value);
+            }
+            return FR_OK;
         default: return FR_OK;
     }
 }

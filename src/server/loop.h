@@ -8,12 +8,14 @@
  *      connection.c  bytes in and out of one peer: reading, back-pressure, turns, lingering close
  *      serve.c       one request: parse, answer, count
  *      reply.c       one answer as bytes
+ *      subscriber.c  a peer of /subscribe, fed from the log and from tail.c, the newest events
  *
  *  thread  owned(thread): the loop's, except the fields marked atomic */
 #pragma once
 
 #include "http_body.h"
 #include "metrics.h"
+#include "tail.h"
 
 #include <fr/buffer.h>
 #include <fr/server.h>
@@ -39,6 +41,7 @@
 typedef enum { FR_PHASE_OPEN = 0, FR_PHASE_LINGER = 1, FR_PHASE_CLOSED = 2 } fr_phase;
 
 typedef struct fr_connection fr_connection;
+typedef struct fr_subscriber fr_subscriber;
 struct fr_connection {
     uv_tcp_t handle; /* first: the handle is the connection */
     uv_write_t write;
@@ -57,9 +60,11 @@ struct fr_connection {
     fr_buffer pending; /* answers the socket did not take at once */
     fr_phase phase;
     bool reading, writing, has_turn;
-    bool close_after; /* the last answer is written: flush, then linger */
-    bool peer_done;   /* the peer sends no more */
-    bool overflow;    /* over the cap: not counted among the connections */
+    bool close_after;          /* the last answer is written: flush, then linger */
+    bool peer_done;            /* the peer sends no more */
+    bool overflow;             /* over the cap: not counted among the connections */
+    bool subscribed;           /* counted among the subscribers, and its socket sends events now */
+    fr_subscriber *subscriber; /* until it is dropped */
 
     uint64_t request_ms; /* when the first byte of a request came that is not whole yet; 0: none */
     uint64_t active_ms;  /* last answer or first connect */
@@ -83,7 +88,14 @@ struct fr_server {
     fr_connection *live;
     fr_connection *spare; /* closed ones, kept for reuse */
     fr_connection *turns_head, *turns_tail;
-    uint32_t connection_count, overflow_count;
+    uint32_t connection_count, overflow_count, subscriber_count;
+
+    fr_subscriber *subscribers;
+    fr_subscriber *fan_at; /* the next to be given what the tail got; see subscriber.c */
+    bool fan_again;
+    fr_tail tail;
+    uv_async_t tail_wake;
+    uv_idle_t fan;
 
     fr_buffer out;         /* answers being made, of the connection that is being served */
     freshet_answer answer; /* of the request that is being served; keeps its memory */
@@ -104,8 +116,9 @@ struct fr_server {
 
 typedef enum {
     FR_STEP_ANSWERED = 0,
-    FR_STEP_STARVED = 1, /* needs more bytes */
-    FR_STEP_LAST = 2,    /* answered, and the connection ends with it */
+    FR_STEP_STARVED = 1,    /* needs more bytes */
+    FR_STEP_LAST = 2,       /* answered, and the connection ends with it */
+    FR_STEP_SUBSCRIBED = 3, /* answered, and from now on it has a subscriber */
 } fr_step;
 
 /** Takes one request out of the connection's buffer and appends its answer to server->out. */
@@ -118,6 +131,8 @@ void fr_serve_refusal(fr_server *server, int status, const char *text);
 void fr_connection_accept(uv_stream_t *listener, int status);
 /** Serves whoever waits for a turn. */
 void fr_connection_turn(fr_server *server);
+/** Sends server->out; afterwards the connection is open and idle, writing, lingering or gone. */
+void fr_connection_flush(fr_connection *connection);
 /** Applies deadlines; called a few times within the shortest of them. */
 void fr_connection_sweep(fr_connection *connection, uint64_t now_ms);
 /** At once, without a word. */

@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const uint16_t statuses[FR_METRICS_STATUSES] = {0,   200, 304, 400, 403, 404, 405,
-                                                       406, 408, 410, 413, 414, 417, 429,
+static const uint16_t statuses[FR_METRICS_STATUSES] = {0,   101, 200, 304, 400, 403, 404, 405,
+                                                       406, 408, 410, 413, 414, 417, 426, 429,
                                                        431, 500, 501, 503, 504, 505};
 
 static const uint64_t bounds_us[] = {50,     100,     250,     500,     1000,    2500,
@@ -138,6 +138,14 @@ void fr_metrics_print(const fr_metrics *metrics, fr_buffer *out)
               "Requests that did not arrive whole.", metrics->connections_timed_out);
     print_one(out, "freshet_http_connections_dropped_total", "counter",
               "Peers that did not read their answers.", metrics->connections_dropped);
+    print_one(out, "freshet_subscribers", "gauge", "Peers of /subscribe.",
+              metrics->subscribers_open);
+    print_one(out, "freshet_subscribers_total", "counter", "Subscriptions begun.",
+              metrics->subscribers);
+    print_one(out, "freshet_subscribers_dropped_total", "counter",
+              "Subscribers that did not read, or answered no ping.", metrics->subscribers_dropped);
+    print_one(out, "freshet_subscriber_events_total", "counter", "Events sent to subscribers.",
+              metrics->subscriber_events);
     print_one(out, "freshet_http_received_bytes_total", "counter", "Bytes read.",
               metrics->received_bytes);
     print_one(out, "freshet_http_sent_bytes_total", "counter", "Bytes written.",

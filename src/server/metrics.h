@@ -15,7 +15,7 @@
 /** Fixed labels, before the learnt ones. */
 enum { FR_ROUTE_OTHER = 0, FR_ROUTE_REFUSED = 1, FR_ROUTE_OPTIONS = 2, FR_ROUTE_FIRST = 3 };
 
-#define FR_METRICS_STATUSES 20
+#define FR_METRICS_STATUSES 22
 
 typedef struct {
     char name[FR_METRICS_ROUTE_BYTES + 1];
@@ -32,6 +32,10 @@ typedef struct {
     uint64_t connections_evicted;   /* idle ones that made room at the cap */
     uint64_t connections_timed_out; /* a request that did not arrive whole */
     uint64_t connections_dropped;   /* a peer that did not read */
+    uint64_t subscribers_open;      /* a gauge */
+    uint64_t subscribers;
+    uint64_t subscribers_dropped; /* that did not read, or answer pings */
+    uint64_t subscriber_events;   /* handed to all of them */
     uint32_t route_count;
     fr_route_metrics routes[FR_METRICS_ROUTES_MAX];
 } fr_metrics;

@@ -12,6 +12,7 @@
 #include "loop.h"
 #include "page.h"
 #include "reply.h"
+#include "subscriber.h"
 
 #include <fr/log_line.h>
 #include <fr/os.h>
@@ -25,6 +26,7 @@
 
 typedef struct {
     fr_server *server;
+    fr_connection *connection; /* NULL: a refusal */
     const fr_http_request *request;
     const char *accept; /* ends with NUL, or NULL */
     fr_slice path;      /* of the target, without its query */
@@ -32,6 +34,7 @@ typedef struct {
     fr_reply reply;
     uint32_t route;
     bool has_route;
+    bool subscribed;        /* the head is out, and events will follow */
     bool has_answer;        /* reply.body points into server->answer */
     fr_buffer text;         /* or this */
     char small[TEXT_BYTES]; /* or this */
@@ -234,6 +237,62 @@ static void answer_metrics(exchange *x)
     x->reply.body = fr_buffer_view(&x->text);
 }
 
+/* ---- /subscribe ------------------------------------------------------------------------------ */
+
+static void refresh_date(fr_server *server);
+
+static void put_subscription_head(const exchange *x, const fr_subscription *subscription)
+{
+    fr_buffer *out = &x->server->out;
+    refresh_date(x->server);
+    if (subscription->websocket) {
+        fr_buffer_printf(out,
+                         "HTTP/1.1 101 Switching Protocols\r\ndate: %s\r\nupgrade: websocket\r\n"
+                         "connection: upgrade\r\nsec-websocket-accept: %s\r\n\r\n",
+                         x->server->date, subscription->accept_key);
+        return;
+    }
+    fr_buffer_printf(out,
+                     "HTTP/1.1 200 OK\r\ndate: %s\r\ncontent-type: text/event-stream\r\n"
+                     "cache-control: no-store\r\nx-accel-buffering: no\r\n"
+                     "access-control-allow-origin: *\r\nconnection: close\r\n\r\n",
+                     x->server->date);
+}
+
+static void answer_refusal(exchange *x, const fr_refusal *refusal)
+{
+    answer_json(x, refusal->status, "{\"error\":\"%s\",\"message\":\"%s\"}",
+                refusal->error == NULL ? fr_reply_error_name(refusal->status) : refusal->error,
+                refusal->message);
+    if (refusal->status == 426) {
+        x->reply.headers = FR_SLICE("sec-websocket-version: 13\r\n");
+    }
+}
+
+static void answer_subscribe(exchange *x)
+{
+    fr_server *server = x->server;
+    fr_subscription subscription;
+    fr_refusal refusal;
+    if (attached(server) == NULL) {
+        answer_unopened(x);
+    } else if (server->subscriber_count >= server->options.subscribers_max || server->stopping) {
+        answer_error(x, 503, "no room for one more subscriber");
+    } else if (!fr_subscription_parse(&subscription, attached(server), x->request, &refusal)) {
+        answer_refusal(x, &refusal);
+    } else if (x->reply.head_only) {
+        freshet_filter_free(subscription.filter);
+        x->reply.status = 200;
+        x->reply.content_type = "text/event-stream";
+    } else if (fr_subscriber_begin(x->connection, &subscription, NULL) != FR_OK) {
+        answer_error(x, 503, "no memory for one more subscriber");
+    } else {
+        put_subscription_head(x, &subscription);
+        x->subscribed = true;
+        x->reply.status = subscription.websocket ? 101 : 200;
+    }
+}
+
 /* ---- routes ---------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -247,6 +306,7 @@ static const own_route *find_own(fr_slice path)
         {{(const uint8_t *)"/live", 5}, answer_live},
         {{(const uint8_t *)"/ready", 6}, answer_ready},
         {{(const uint8_t *)"/metrics", 8}, answer_metrics},
+        {{(const uint8_t *)"/subscribe", 10}, answer_subscribe},
     };
     for (size_t i = 0; i < FR_COUNT_OF(routes); i++) {
         if (fr_slice_equal(path, routes[i].path)) {
@@ -403,7 +463,7 @@ static const char *terminated(fr_connection *c, fr_slice value)
 static fr_step answer_request(fr_connection *c, const fr_http_request *request, uint64_t began_ns)
 {
     fr_server *server = c->server;
-    exchange x = {.server = server, .request = request};
+    exchange x = {.server = server, .connection = c, .request = request};
     uint64_t parsed_ns = fr_os_monotonic_ns(fr_os_real());
     x.path = fr_slice_sub(request->target, 0, fr_slice_find(request->target, '?'));
     x.accept = terminated(c, request->accept);
@@ -414,7 +474,9 @@ static fr_step answer_request(fr_connection *c, const fr_http_request *request, 
     if (!x.has_route) {
         x.route = fr_metrics_route(server->metrics, x.path, x.reply.status);
     }
-    send_reply(&x);
+    if (!x.subscribed) {
+        send_reply(&x);
+    }
     server->now_ns = fr_os_monotonic_ns(fr_os_real());
     fr_metrics_count(server->metrics, x.route, x.reply.status, server->now_ns - began_ns);
     if (FR_UNLIKELY(server->now_ns - began_ns >
@@ -424,6 +486,9 @@ static fr_step answer_request(fr_connection *c, const fr_http_request *request, 
     bool keep = x.reply.keep_alive;
     free_answer(&x);
     fr_buffer_done(&x.text);
+    if (x.subscribed) {
+        return FR_STEP_SUBSCRIBED;
+    }
     return keep ? FR_STEP_ANSWERED : FR_STEP_LAST;
 }
 

@@ -2,6 +2,7 @@
 // The loop from outside: open, run, stop, close. Another thread touches only what is marked atomic
 // in loop.h, and wakes the loop through uv_async_send, which a signal handler may call too.
 #include "loop.h"
+#include "subscriber.h"
 
 #include <fr/os.h>
 #include <fr/rcu.h>
@@ -24,6 +25,9 @@ static fr_server_options with_defaults(const fr_server_options *options)
     o.header_timeout_ms = o.header_timeout_ms == 0 ? 10000 : o.header_timeout_ms;
     o.write_timeout_ms = o.write_timeout_ms == 0 ? 30000 : o.write_timeout_ms;
     o.slow_request_ms = o.slow_request_ms == 0 ? 500 : o.slow_request_ms;
+    o.subscribers_max = o.subscribers_max == 0 ? 2000 : o.subscribers_max;
+    o.subscriber_stall_ms = o.subscriber_stall_ms == 0 ? 30000 : o.subscriber_stall_ms;
+    o.subscriber_heartbeat_ms = o.subscriber_heartbeat_ms == 0 ? 15000 : o.subscriber_heartbeat_ms;
     return o;
 }
 
@@ -43,8 +47,11 @@ static void end_loop(fr_server *server)
     for (fr_connection *c = server->live; c != NULL; c = c->next) {
         fr_connection_drop(c);
     }
+    fr_tail_stop(&server->tail);
     close_handle((uv_handle_t *)&server->listener);
     close_handle((uv_handle_t *)&server->wake);
+    close_handle((uv_handle_t *)&server->tail_wake);
+    close_handle((uv_handle_t *)&server->fan);
     close_handle((uv_handle_t *)&server->sweep);
     close_handle((uv_handle_t *)&server->turner);
 }
@@ -78,6 +85,7 @@ static void on_wake(uv_async_t *wake)
     server->stop_ms = uv_now(&server->loop);
     close_handle((uv_handle_t *)&server->listener);
     uv_timer_start(&server->sweep, on_sweep, 0, 10);
+    fr_subscribers_go_away(server);
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -178,6 +186,7 @@ static fr_status begin_listening(fr_server *server, fr_error *err)
 static uint64_t sweep_period_ms(const fr_server_options *o)
 {
     uint32_t least = FR_MIN(o->idle_timeout_ms, FR_MIN(o->header_timeout_ms, o->write_timeout_ms));
+    least = FR_MIN(least, FR_MIN(o->subscriber_stall_ms, o->subscriber_heartbeat_ms));
     return FR_MAX(10u, FR_MIN(500u, least / 4));
 }
 
@@ -187,9 +196,17 @@ static fr_status begin_handles(fr_server *server, fr_error *err)
     if (code != 0) {
         return fail_uv(err, code, "server: cannot start the loop");
     }
+    code = uv_async_init(&server->loop, &server->tail_wake, fr_subscribers_on_tail);
+    if (code != 0) {
+        uv_close((uv_handle_t *)&server->wake, NULL);
+        return fail_uv(err, code, "server: cannot start the loop");
+    }
+    fr_tail_init(&server->tail, &server->tail_wake);
+    uv_idle_init(&server->loop, &server->fan);
     uv_timer_init(&server->loop, &server->sweep);
     uv_idle_init(&server->loop, &server->turner);
     server->wake.data = server->sweep.data = server->turner.data = server;
+    server->tail_wake.data = server->fan.data = server;
     uint64_t period_ms = sweep_period_ms(&server->options);
     uv_timer_start(&server->sweep, on_sweep, period_ms, period_ms);
     return FR_OK;

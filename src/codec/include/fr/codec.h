@@ -57,6 +57,10 @@ size_t fr_base64_encode(fr_slice in, bool url, char *out);
 FR_MUST_USE fr_status fr_base64_decode(fr_slice text, bool url, uint8_t *out, size_t room,
                                        size_t *size, fr_error *err);
 
+/** Form decoding, as in the query of a URL: '+' is a space, %XX a byte, anything else stands for
+ *  itself. Room: in.size, and `in` itself will do. Returns the length. */
+size_t fr_form_decode(fr_slice in, uint8_t *out);
+
 /** Whole slice is well-formed UTF-8 (no surrogates, no overlong forms, at most U+10FFFF); *bad_at
  *  (may be NULL) is set if not. */
 bool fr_utf8_valid(fr_slice text, size_t *bad_at);

@@ -35,6 +35,11 @@ typedef struct {
     uint32_t write_timeout_ms;  /* 30,000: for the peer to take all that waits, or be dropped */
     uint32_t slow_request_ms;   /* 500: a slower answer is logged with its stage times */
 
+    /* Peers of /subscribe, which do not count among the connections. */
+    uint32_t subscribers_max;         /* 2,000; one more is told 503 */
+    uint32_t subscriber_stall_ms;     /* 30,000: taking no byte, or answering no ping */
+    uint32_t subscriber_heartbeat_ms; /* 15,000: silence before a ping or a comment is sent */
+
     /* What answers; then no db is needed. NULL: freshet_query on the attached db. */
     fr_server_answer answer;
     /* Frees what `answer` gave, after each; NULL: nothing is to be freed. */
@@ -71,9 +76,11 @@ typedef struct {
     fr_slice method, target; /* origin-form target as sent, or the path of absolute-form */
     bool http_1_0;
     bool keep_alive;
-    fr_slice host, accept, if_none_match,
-        user_agent;       /* the first line of each; data NULL when there is none */
-    bool expect_continue; /* HTTP/1.1 with `Expect: 100-continue` */
+    /* the first line of each; data NULL when there is none */
+    fr_slice host, accept, if_none_match, user_agent;
+    fr_slice upgrade, websocket_key, websocket_version, last_event_id;
+    bool connection_upgrade; /* Connection names `upgrade` */
+    bool expect_continue;    /* HTTP/1.1 with `Expect: 100-continue` */
     bool has_body;
     bool chunked;
     uint64_t content_length;

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// A block goes as soon as nothing more can be read at once, so that an event waits for nobody; and
+// while the loop is busy with the block before, the next one grows, so that a thousand followers
+// cost fewer and larger writes the busier it gets.
+//
+// An empty block says where the reading began: without it, one who follows from the event just
+// before would wait for a word that never comes.
+#include "tail.h"
+
+#include <stdlib.h>
+
+#define LONGEST_BLOCK_BYTES (64u << 20)
+#define WAIT_MS 100 /* for events, then it looks whether it is still wanted */
+
+/* ---- blocks ---------------------------------------------------------------------------------- */
+
+static void free_block(fr_tail_block *block)
+{
+    fr_buffer_done(&block->items);
+    fr_buffer_done(&block->texts);
+    free(block);
+}
+
+static fr_tail_block *new_block(uint64_t first_seq)
+{
+    fr_tail_block *block = calloc(1, sizeof *block);
+    if (block != NULL) {
+        block->first_seq = block->end_seq = first_seq;
+        fr_buffer_init(&block->items, LONGEST_BLOCK_BYTES);
+        fr_buffer_init(&block->texts, LONGEST_BLOCK_BYTES);
+    }
+    return block;
+}
+
+static fr_status add_event(fr_tail_block *block, const freshet_event *event)
+{
+    fr_tail_item item = {
+        .at = (uint32_t)block->texts.size,
+        .json_size = (uint32_t)event->json.size,
+        .did_size = (uint16_t)event->did.size,
+        .collection_size = (uint16_t)event->collection.size,
+        .kind = (uint8_t)event->kind,
+    };
+    fr_buffer_append(&block->texts, event->did.data, event->did.size);
+    fr_buffer_append(&block->texts, event->collection.data, event->collection.size);
+    fr_buffer_append(&block->texts, event->json.data, event->json.size);
+    fr_buffer_append(&block->items, &item, sizeof item);
+    block->end_seq = event->seq + 1;
+    FR_TRY(fr_buffer_status(&block->texts, NULL));
+    return fr_buffer_status(&block->items, NULL);
+}
+
+/* ---- the thread ------------------------------------------------------------------------------ */
+
+/** False: nobody wants it. */
+static bool push(fr_tail *tail, fr_tail_block *block)
+{
+    fr_mutex_lock(&tail->lock);
+    while (tail->in_count == FR_TAIL_HANDOVER_BLOCKS_MAX && tail->wanted && !tail->stopping) {
+        fr_cond_wait(&tail->changed, &tail->lock);
+    }
+    bool wanted = tail->wanted && !tail->stopping;
+    if (wanted) {
+        *(tail->in_tail == NULL ? &tail->in_head : &tail->in_tail->next) = block;
+        tail->in_tail = block;
+        tail->in_count++;
+    }
+    fr_mutex_unlock(&tail->lock);
+    if (wanted) {
+        uv_async_send(tail->wake);
+    } else {
+        free_block(block);
+    }
+    return wanted;
+}
+
+static freshet_status fill_block(freshet_reader *reader, fr_tail_block *block)
+{
+    freshet_event event;
+    freshet_status status = freshet_reader_next(reader, WAIT_MS, &event, NULL);
+    while (status == FRESHET_OK) {
+        if (block->first_seq == block->end_seq) {
+            block->first_seq = event.seq;
+        }
+        if (add_event(block, &event) != FR_OK) {
+            return FRESHET_NOMEM;
+        }
+        if (block->texts.size >= FR_TAIL_BLOCK_BYTES_MAX) {
+            return FRESHET_OK;
+        }
+        status = freshet_reader_next(reader, 0, &event, NULL);
+    }
+    return status == FRESHET_AGAIN ? FRESHET_OK : status;
+}
+
+static bool is_wanted(fr_tail *tail)
+{
+    fr_mutex_lock(&tail->lock);
+    bool wanted = tail->wanted && !tail->stopping;
+    fr_mutex_unlock(&tail->lock);
+    return wanted;
+}
+
+static freshet_status follow(fr_tail *tail, freshet_reader *reader)
+{
+    freshet_status status = FRESHET_OK;
+    fr_tail_block *block = new_block(freshet_reader_seq(reader) + 1);
+    bool wanted = block != NULL && push(tail, block);
+    while (wanted && status == FRESHET_OK) {
+        block = new_block(freshet_reader_seq(reader) + 1);
+        status = block == NULL ? FRESHET_NOMEM : fill_block(reader, block);
+        if (status == FRESHET_OK && block->items.size > 0) {
+            wanted = push(tail, block);
+        } else {
+            if (block != NULL) {
+                free_block(block);
+            }
+            wanted = is_wanted(tail);
+        }
+    }
+    return status;
+}
+
+static void note_failure(fr_tail *tail)
+{
+    fr_mutex_lock(&tail->lock);
+    tail->failed = true;
+    tail->wanted = false;
+    fr_mutex_unlock(&tail->lock);
+    uv_async_send(tail->wake);
+}
+
+static void *run(void *context)
+{
+    fr_tail *tail = context;
+    fr_mutex_lock(&tail->lock);
+    while (!tail->stopping) {
+        if (!tail->wanted) {
+            fr_cond_wait(&tail->changed, &tail->lock);
+            continue;
+        }
+        fr_mutex_unlock(&tail->lock);
+        freshet_reader *reader = NULL;
+        freshet_reader_options options = {.db = tail->db, .from_seq = FRESHET_LIVE};
+        freshet_status status = freshet_reader_open(&reader, &options, NULL);
+        status = status == FRESHET_OK ? follow(tail, reader) : status;
+        freshet_reader_close(reader);
+        if (status != FRESHET_OK) {
+            note_failure(tail);
+        }
+        fr_mutex_lock(&tail->lock);
+    }
+    fr_mutex_unlock(&tail->lock);
+    return NULL;
+}
+
+/* ---- starting and stopping ------------------------------------------------------------------- */
+
+void fr_tail_init(fr_tail *tail, uv_async_t *wake)
+{
+    fr_mutex_init(&tail->lock);
+    fr_cond_init(&tail->changed);
+    tail->wake = wake;
+}
+
+fr_status fr_tail_want(fr_tail *tail, freshet *db, fr_error *err)
+{
+    if (!tail->runs) {
+        tail->db = db;
+        FR_TRY(fr_thread_start(&tail->thread, "fr-tail", run, tail, err));
+        tail->runs = true;
+    }
+    fr_mutex_lock(&tail->lock);
+    tail->wanted = true;
+    fr_cond_broadcast(&tail->changed);
+    fr_mutex_unlock(&tail->lock);
+    return FR_OK;
+}
+
+static void drop_oldest(fr_tail *tail)
+{
+    fr_tail_block *block = tail->blocks[tail->oldest];
+    tail->oldest = (tail->oldest + 1) % FR_TAIL_BLOCKS_MAX;
+    tail->count--;
+    tail->bytes -= block->texts.size;
+    tail->first_seq = block->end_seq;
+    free_block(block);
+}
+
+static void forget(fr_tail *tail)
+{
+    while (tail->count > 0) {
+        drop_oldest(tail);
+    }
+    tail->first_seq = tail->end_seq = 0;
+}
+
+static fr_tail_block *take_handed_over(fr_tail *tail, bool *failed)
+{
+    fr_mutex_lock(&tail->lock);
+    fr_tail_block *block = tail->in_head;
+    tail->in_head = tail->in_tail = NULL;
+    tail->in_count = 0;
+    *failed = tail->failed;
+    tail->failed = false;
+    fr_cond_broadcast(&tail->changed);
+    fr_mutex_unlock(&tail->lock);
+    return block;
+}
+
+void fr_tail_rest(fr_tail *tail)
+{
+    bool failed = false;
+    fr_mutex_lock(&tail->lock);
+    tail->wanted = false;
+    fr_mutex_unlock(&tail->lock);
+    for (fr_tail_block *block = take_handed_over(tail, &failed), *next; block != NULL;
+         block = next) {
+        next = block->next;
+        free_block(block);
+    }
+    forget(tail);
+}
+
+void fr_tail_stop(fr_tail *tail)
+{
+    if (tail->runs) {
+        fr_mutex_lock(&tail->lock);
+        tail->stopping = true;
+        fr_cond_broadcast(&tail->changed);
+        fr_mutex_unlock(&tail->lock);
+        fr_thread_join(tail->thread);
+        tail->runs = false;
+    }
+    fr_tail_rest(tail);
+    fr_mutex_done(&tail->lock);
+    fr_cond_done(&tail->changed);
+}
+
+/* ---- the loop's side ------------------------------------------------------------------------- */
+
+static void keep(fr_tail *tail, fr_tail_block *block)
+{
+    if (tail->end_seq != block->first_seq) { /* it rested meanwhile: nothing before is of use */
+        forget(tail);
+        tail->first_seq = block->first_seq;
+    }
+    tail->end_seq = block->end_seq;
+    if (block->items.size == 0) {
+        free_block(block);
+        return;
+    }
+    if (tail->count == FR_TAIL_BLOCKS_MAX) {
+        drop_oldest(tail);
+    }
+    tail->blocks[(tail->oldest + tail->count++) % FR_TAIL_BLOCKS_MAX] = block;
+    tail->bytes += block->texts.size;
+    while (tail->bytes > FR_TAIL_BYTES_MAX && tail->count > 1) {
+        drop_oldest(tail);
+    }
+}
+
+fr_status fr_tail_take(fr_tail *tail)
+{
+    bool failed = false;
+    for (fr_tail_block *block = take_handed_over(tail, &failed), *next; block != NULL;
+         block = next) {
+        next = block->next;
+        block->next = NULL;
+        keep(tail, block);
+    }
+    return failed ? FR_CORRUPT : FR_OK;
+}
+
+fr_tail_event fr_tail_at(const fr_tail *tail, uint64_t seq)
+{
+    uint32_t low = 0;
+    uint32_t high = tail->count;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        uint32_t at = (tail->oldest + middle) % FR_TAIL_BLOCKS_MAX;
+        if (tail->blocks[at]->first_seq <= seq) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    const fr_tail_block *block = tail->blocks[(tail->oldest + low) % FR_TAIL_BLOCKS_MAX];
+    fr_tail_item item;
+    memcpy(&item, block->items.data + (seq - block->first_seq) * sizeof item, sizeof item);
+    const char *at = (const char *)block->texts.data + item.at;
+    return (fr_tail_event){
+        .kind = (freshet_kind)item.kind,
+        .did = {at, item.did_size},
+        .collection = {at + item.did_size, item.collection_size},
+        .json = {at + item.did_size + item.collection_size, item.json_size},
+    };
+}
