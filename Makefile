@@ -5,6 +5,7 @@
 #   make test       everything built with gcc, all tests
 #   make test-asan  clang, AddressSanitizer and UndefinedBehaviorSanitizer, all but the slow tests
 #   make test-tsan  clang, ThreadSanitizer, all but the slow tests
+#   make test-partners  beside other people's programs: FR_PDS=FOLDER (see tests/partner_pds_test.py)
 #   make fuzz       every fuzz target for FUZZ_SECONDS (60)
 #   make bench      every bench, with machine and commit
 #   make install    into PREFIX (/usr/local), under DESTDIR when given
@@ -15,7 +16,7 @@ FUZZ_SECONDS ?= 60
 JOBS ?= $(shell nproc)
 CMAKE_BUILD = cmake --build --preset $(1) -- -j $(JOBS)
 
-.PHONY: build run test test-asan test-tsan fuzz bench install format tidy clean
+.PHONY: build run test test-asan test-tsan test-partners fuzz bench install format tidy clean
 .DEFAULT_GOAL := build
 
 build:
@@ -37,6 +38,10 @@ test-asan test-tsan: test-%:
 	@cmake --preset $* --log-level=NOTICE >/dev/null
 	@$(call CMAKE_BUILD,$*)
 	@ctest --preset $*
+
+test-partners: build
+	@tools/setup.sh test
+	@FRESHET=build/freshet FR_PDS=$(FR_PDS) python3 -B tests/partner_pds_test.py
 
 fuzz:
 	@tools/setup.sh build clang

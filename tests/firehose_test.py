@@ -66,10 +66,13 @@ def wait_for(daemon, what, true):
     return daemon.wait_until(lambda: true(source_of(daemon)), what)
 
 
+def settle_at(daemon, seq):
+    """The stream is read so far and nobody is out of step."""
+    wait_for(daemon, f"cursor {seq}", lambda s: s["cursor"] >= seq and s["desynchronised"] == 0)
+
+
 def settle(daemon, host):
-    """The stream is read to its end and nobody is out of step."""
-    last = host.frames[host.released - 1].seq
-    wait_for(daemon, f"cursor {last}", lambda s: s["cursor"] >= last and s["desynchronised"] == 0)
+    settle_at(daemon, host.frames[host.released - 1].seq)
 
 
 def later_commits(frames):
