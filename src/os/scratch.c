@@ -8,12 +8,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #define MAP_BYTES_MIN (UINT64_C(1) << 26)
+#define STEP_BYTES 65536
 
 struct fr_scratch {
     int fd;
@@ -86,12 +88,15 @@ void fr_scratch_close(fr_scratch *scratch)
     }
 }
 
+/* In aligned steps: the kernel caches a file in pieces as large as what was written at once, and
+ * brings a whole piece when one of its pages is touched. */
 fr_status fr_scratch_write(fr_scratch *scratch, const void *data, size_t size, uint64_t offset,
                            fr_error *err)
 {
     const uint8_t *from = data;
     while (size > 0) {
-        ssize_t n = pwrite(scratch->fd, from, size, (off_t)offset);
+        size_t step = FR_MIN(size, (size_t)(STEP_BYTES - offset % STEP_BYTES));
+        ssize_t n = pwrite(scratch->fd, from, step, (off_t)offset);
         if (n < 0 && errno != EINTR) {
             return fr_fail_errno(err, errno, "os: write of a scratch file");
         }
@@ -169,6 +174,17 @@ void fr_pages_give_back(const void *at, size_t size)
     }
 }
 
+/* Neighbours that differ in any advice are areas of their own; this one means nothing to who does
+ * not fork. */
+void fr_pages_fence(const void *at, size_t size, unsigned bits)
+{
+    uintptr_t end = (uintptr_t)at + size;
+    for (uintptr_t chunk = ((uintptr_t)at >> bits) + 1; chunk << bits < end; chunk += 2) {
+        uintptr_t from = chunk << bits;
+        madvise((void *)from, FR_MIN((uintptr_t)1 << bits, end - from), MADV_DONTFORK);
+    }
+}
+
 /* A segment that was never writable is what the file says, also after relocation. */
 static int give_back_segments(struct dl_phdr_info *object, size_t size, void *context)
 {
@@ -187,4 +203,11 @@ static int give_back_segments(struct dl_phdr_info *object, size_t size, void *co
 void fr_program_pages_give_back(void)
 {
     dl_iterate_phdr(give_back_segments, NULL);
+}
+
+void fr_heap_give_back(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }

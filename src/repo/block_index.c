@@ -173,7 +173,7 @@ fr_status block_index_add(block_index *index, uint64_t offset, uint32_t size, bo
                           fr_error *err)
 {
     const uint8_t *cid = index->input + offset - FR_CID_BYTES;
-    if (index->count >= (uint64_t)index->capacity / 8 * 5) {
+    if (block_index_is_full(index)) {
         if (index->capacity == CAPACITY_MAX) {
             return fr_fail_code(err, FR_LIMIT, offset, "limit-blocks",
                                 "repo: more blocks than an index can hold");

@@ -56,6 +56,11 @@ static inline size_t block_index_bytes(const block_index *index)
 {
     return (size_t)index->room * sizeof(block_slot);
 }
+/** Will the next new block make it grow? */
+static inline bool block_index_is_full(const block_index *index)
+{
+    return index->count >= (uint64_t)index->capacity / 8 * 5;
+}
 static inline uint64_t block_fold(uint64_t a, uint64_t b)
 {
     unsigned __int128 product = (unsigned __int128)a * b;

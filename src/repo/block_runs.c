@@ -176,7 +176,7 @@ fr_status block_runs_build(block_runs *runs, block_index *index, repo_watch *wat
     FR_TRY(disk_budget_take(runs->budget, bytes, 0, err));
     FR_TRY(fr_scratch_reserve(runs->table, bytes, err));
     FR_TRY(fr_scratch_map(runs->table, bytes, &map, err));
-    FR_TRY(repo_watch_range(watch, 1, map, bytes, err));
+    FR_TRY(repo_watch_range(watch, WATCH_TABLE, map, bytes, WATCH_WRITE_BITS, err));
     block_index_lend(index, (block_slot *)(void *)map, (uint32_t)capacity);
     builder b = {.index = index, .watch = watch};
     for (size_t i = 0; i < BLOCK_RUN_COUNT; i++) {

@@ -44,7 +44,7 @@ FR_MUST_USE fr_status block_runs_take(block_runs *runs, block_index *index, fr_e
 FR_MUST_USE fr_status block_runs_add(block_runs *runs, const block_index *index, uint64_t offset,
                                      uint32_t size, fr_error *err);
 /** Makes the table and lends it to `index`. *duplicates: blocks that were left out. `watch` gets
- *  the table as its range 1. errors: FR_LIMIT limit-disk, limit-memory (digests crowd the index),
+ *  the table to watch. errors: FR_LIMIT limit-disk, limit-memory (digests crowd the index),
  *  FR_IO, FR_NOMEM */
 FR_MUST_USE fr_status block_runs_build(block_runs *runs, block_index *index, repo_watch *watch,
                                        uint64_t *duplicates, fr_error *err);

@@ -210,6 +210,11 @@ static fr_status add_block(car_scanner *s, const car_section *section, fr_error 
                                 "repo: the file does not fit the memory limit");
         }
         s->index->bytes_max = s->held_max - held;
+        if (s->watch != NULL && block_index_is_full(s->index)) {
+            /* Two tables are there while one grows, and no pages. */
+            s->index->bytes_max += s->watch->bytes_max;
+            repo_watch_give_back(s->watch);
+        }
     }
     bool fresh = false;
     FR_TRY(block_index_add(s->index, section->data_offset, section->data_size, &fresh, err));

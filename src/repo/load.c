@@ -16,13 +16,13 @@
 #include <stdlib.h>
 
 #include <fr/os.h>
+#include <fr/scratch.h>
 
 #include "walk.h"
 
 #define PIECE_BYTES (64u << 10)
 #define RESERVE_BYTES (1u << 20) /* of the limit, for walk, window and buffers */
 #define PAGES_BYTES_MIN (1u << 20)
-#define PAGES_BYTES_MAX (4u << 20)
 #define HELD_BYTES_MIN 1024 /* an index begins with 512 */
 #define PROGRESS_BYTES (4u << 20)
 #define HEAD_BYTES 16 /* enough of a section to name its fault */
@@ -95,7 +95,8 @@ void fr_load_reset(fr_load *load)
     for (int i = 0; i < WATCH_RANGES; i++) {
         load->watch.ranges[i].size = 0;
     }
-    load->watch.chunks_max = load->watch.chunks = load->watch.deadline_ns = 0;
+    (void)!repo_watch_most(&load->watch, 0, NULL);
+    load->watch.deadline_ns = 0;
     if (load->mapped) {
         fr_file_unmap(fr_os_real(), load->given);
     }
@@ -154,14 +155,13 @@ static bool is_paged(const fr_load *load)
 }
 
 /* What the scanner may hold, after walk and mapped pages have their part. */
-static void share_memory(fr_load *load)
+static fr_status share_memory(fr_load *load, fr_error *err)
 {
     uint64_t pages = is_paged(load) || load->runs != NULL ? load->memory_max / 4 : 0;
     if (pages != 0) {
-        pages = FR_MIN(FR_MAX(pages, (uint64_t)PAGES_BYTES_MIN), (uint64_t)PAGES_BYTES_MAX);
+        pages = FR_MAX(pages, (uint64_t)PAGES_BYTES_MIN);
     }
     uint64_t others = FR_MIN((uint64_t)RESERVE_BYTES, load->memory_max / 8) + pages;
-    load->watch.chunks_max = pages >> WATCH_CHUNK_BITS;
     bool enough = load->memory_max > others + HELD_BYTES_MIN;
     load->scanner.held_max = enough ? load->memory_max - others : HELD_BYTES_MIN;
     load->scanner.holds_input = load->store == &load->memory;
@@ -169,6 +169,7 @@ static void share_memory(fr_load *load)
     load->scanner.runs = load->runs;
     bool kept = load->store != NULL && !load->scanner.holds_input;
     load->scanner.kept_max = kept ? load->disk.max : UINT64_MAX;
+    return repo_watch_most(&load->watch, pages, err);
 }
 
 static fr_status spill_bytes(fr_load *load, fr_error *err)
@@ -184,7 +185,9 @@ static fr_status spill_bytes(fr_load *load, fr_error *err)
     FR_TRY(load->memory.get(load->memory.context, &bytes, err));
     FR_TRY(to->put(to->context, bytes.data, bytes.size, err));
     load->store = to;
-    return load->memory.reset(load->memory.context, err);
+    FR_TRY(load->memory.reset(load->memory.context, err));
+    fr_heap_give_back();
+    return FR_OK;
 }
 
 static fr_status spill_index(fr_load *load, fr_error *err)
@@ -217,11 +220,24 @@ static fr_status relieve(fr_load *load, fr_error *fault)
     } else {
         return FR_LIMIT;
     }
-    share_memory(load);
-    return FR_OK;
+    return share_memory(load, fault);
 }
 
 /* ---- scanning -------------------------------------------------------------------------------- */
+
+/* A file of ours is written in pieces that are small enough; another's is fenced, at most 32,768
+ * times. */
+static fr_status watch_input(fr_load *load, fr_slice input, fr_error *err)
+{
+    unsigned bits = WATCH_READ_BITS;
+    while (load->mapped && input.size >> bits > UINT64_C(1) << 15) {
+        bits++;
+    }
+    if (load->mapped && input.size > load->memory_max / 4) {
+        fr_pages_fence(input.data, input.size, bits);
+    }
+    return repo_watch_range(&load->watch, WATCH_INPUT, input.data, input.size, bits, err);
+}
 
 /* Everything so far: at its start what was stored, and `total` bytes long, of which those that were
  * not stored are never looked at. */
@@ -233,12 +249,12 @@ static fr_status input_of(fr_load *load, fr_slice *out, fr_error *err)
     }
     if (is_paged(load)) {
         enum { STEP_BYTES = 1 << 20 };
-        const watch_range *range = &load->watch.ranges[0];
+        const watch_range *range = &load->watch.ranges[WATCH_INPUT];
         bool known =
             range->at == out->data && range->size != 0 &&
             (load->ended ? range->size == out->size : range->size + STEP_BYTES > out->size);
         if (!known) {
-            FR_TRY(repo_watch_range(&load->watch, 0, out->data, out->size, err));
+            FR_TRY(watch_input(load, *out, err));
         }
     }
     out->size = (size_t)load->total;
@@ -255,9 +271,9 @@ static fr_status read_header(fr_load *load, fr_slice input, fr_error *err)
         return FR_OK;
     }
     FR_TRY(car_header_read(input, bytes_max, &load->repo->header, err));
-    fr_slice known = fr_slice_of(input.data, load->store == NULL ? input.size : 0);
+    fr_slice known = fr_slice_of(input.data, load->given.size);
     car_scanner_begin(&load->scanner, &load->repo->header, options, &load->repo->index);
-    share_memory(load);
+    FR_TRY(share_memory(load, err));
     FR_TRY(block_index_reset(&load->repo->index, known, (size_t)load->scanner.held_max, err));
     load->header_read = true;
     return FR_OK;
@@ -328,7 +344,7 @@ static fr_status finish(fr_load *load, fr_error *fault)
                                 fault));
     }
 #endif
-    if (load->watch.chunks_max == 0 && load->watch.deadline_ns == 0) {
+    if (load->watch.bytes_max == 0 && load->watch.deadline_ns == 0) {
         repo->watch = NULL;
     }
     FR_TRY(repo_ready(repo, FR_OK, fault));
@@ -429,6 +445,19 @@ static fr_status wait_bytes(const fr_load *load, uint64_t *timeout_ns, fr_error 
     return FR_OK;
 }
 
+/* After a failure: to the end, so that the file can be described. */
+static void read_rest(fr_load *load)
+{
+    uint8_t piece[PIECE_BYTES];
+    size_t got = 0;
+    const fr_repo_store *store = load->store;
+    uint64_t max = store == &load->memory ? load->memory_max : load->disk.max;
+    while (store->bytes_used(store->context) < max &&
+           fr_stream_read(load->stream, piece, sizeof piece, &got, UINT64_MAX, NULL) == FR_OK &&
+           store->put(store->context, piece, got, NULL) == FR_OK) {
+    }
+}
+
 static fr_status read_stream(fr_load *load, fr_error *err)
 {
     uint8_t piece[PIECE_BYTES];
@@ -451,7 +480,13 @@ static fr_status read_stream(fr_load *load, fr_error *err)
             return fail(load, status, &fault, err);
         }
         /* What is left of a piece when the load pauses is nothing: a piece is taken whole. */
-        FR_TRY(fr_load_push(load, piece, got, NULL, err));
+        status = fr_load_push(load, piece, got, NULL, err);
+        if (status != FR_OK) {
+            if (status == FR_MALFORMED && load->options.read_rest && !load->dropping) {
+                read_rest(load);
+            }
+            return status;
+        }
         tell_progress(load, fr_stream_size(load->stream));
     }
 }
@@ -531,12 +566,10 @@ fr_status fr_load_path(fr_load *load, const char *path, fr_error *err)
 
 /* ---- the paused ------------------------------------------------------------------------------ */
 
-void fr_load_raise(fr_load *load, uint64_t memory_max_bytes)
+fr_status fr_load_raise(fr_load *load, uint64_t memory_max_bytes, fr_error *err)
 {
     load->memory_max = memory_max_bytes;
-    if (load->header_read) {
-        share_memory(load);
-    }
+    return load->header_read ? share_memory(load, err) : FR_OK;
 }
 
 void fr_load_use_disk(fr_load *load)
@@ -554,7 +587,7 @@ void fr_load_usage_of(const fr_load *load, fr_load_usage *out)
     *out = (fr_load_usage){.input_bytes = load->total, .disk_bytes = load->disk.used};
     out->memory_bytes = load->memory.bytes_used(load->memory.context) +
                         block_index_bytes(&load->repo->index) + sizeof *load + sizeof *load->repo +
-                        (load->watch.chunks << WATCH_CHUNK_BITS);
+                        (load->watch.bytes);
     out->memory_bytes += load->runs != NULL ? BLOCK_RUN_COUNT * BLOCK_RUN_PAGE_BYTES : 0;
     bool kept = load->store != NULL && load->store != &load->memory;
     if (kept) {
@@ -563,11 +596,16 @@ void fr_load_usage_of(const fr_load *load, fr_load_usage *out)
     out->spilled = kept || load->runs != NULL;
 }
 
-void fr_load_fault(const fr_load *load, const fr_error *error, fr_repo_fault *out)
+fr_slice load_input(const fr_load *load)
 {
     fr_slice input = load->given;
     if (load->store != NULL && load->store->get(load->store->context, &input, NULL) != FR_OK) {
-        input = (fr_slice){0};
+        return (fr_slice){0};
     }
-    repo_fault_in(load->repo, input, error, out);
+    return input;
+}
+
+void fr_load_fault(const fr_load *load, const fr_error *error, fr_repo_fault *out)
+{
+    repo_fault_in(load->repo, load_input(load), error, out);
 }

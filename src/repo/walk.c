@@ -154,7 +154,7 @@ fr_status repo_ready(fr_repo *repo, fr_status status, fr_error *err)
     return status;
 }
 
-static fr_status load_input(fr_repo *repo, fr_error *err)
+static fr_status read_input(fr_repo *repo, fr_error *err)
 {
     const fr_repo_options *options = &repo->options;
     uint32_t header_max =
@@ -173,7 +173,7 @@ fr_status fr_repo_reopen(fr_repo *repo, fr_slice input, const fr_repo_options *o
 {
     repo_prepare(repo, options);
     repo->input = input;
-    return repo_ready(repo, load_input(repo, err), err);
+    return repo_ready(repo, read_input(repo, err), err);
 }
 
 fr_status fr_repo_open(fr_repo **out, fr_slice input, const fr_repo_options *options, fr_error *err)

@@ -126,3 +126,5 @@ static inline fr_slice repo_data(const fr_repo *repo, const block_slot *slot)
 const char *repo_record_fault(fr_repo *repo, uint32_t slot, uint64_t *offset);
 /** fr_repo_fault_of where `input` is the file as far as it came. */
 void repo_fault_in(const fr_repo *repo, fr_slice input, const fr_error *error, fr_repo_fault *out);
+/** What a load has read so far: the whole file when it is loaded. */
+fr_slice load_input(const fr_load *load);

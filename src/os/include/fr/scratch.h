@@ -37,6 +37,13 @@ FR_MUST_USE fr_status fr_scratch_empty(fr_scratch *scratch, fr_error *err);
  *  ones keep what was written. Only for mappings of files: fr_file_map of the real room,
  *  fr_scratch_map. */
 void fr_pages_give_back(const void *at, size_t size);
-/** The same for the code and constants of the program and its libraries: after the start of a
+/** The kernel caches files in pieces of up to some MiB, and brings a whole one when a byte of it is
+ *  touched. This puts fences into the mapping of a file, at multiples of 1 << bits in the address
+ *  space, over which it does not bring. cost: a system call and a kernel object each second
+ *  stretch; a process may have 65,000 */
+void fr_pages_fence(const void *at, size_t size, unsigned bits);
+/** fr_pages_give_back for the code and constants of the program and its libraries: after the start of a
  *  process most of them are of no use any more. cost: what is still needed is faulted in again */
 void fr_program_pages_give_back(void);
+/** What was freed goes back to the system, as far as the C library can. */
+void fr_heap_give_back(void);

@@ -70,6 +70,8 @@ typedef struct {
     uint64_t disk_max_bytes;   /* 0: FR_LOAD_DISK_BYTES */
     const char *spill_dir;     /* NULL: $TMPDIR, else /tmp */
     fr_on_limit on_limit;
+    bool read_rest;       /* a stream that is refused is still read, and kept, to its end or a
+                             limit: for reports on it */
     uint32_t seconds_max; /* for a file, from its begin to the end of its walk; 0: none */
     /** Takes pushed or piped bytes beyond memory, instead of a file in spill_dir; the caller closes
      *  it, after the load. NULL: a file. (An index that does not fit goes to spill_dir anyway.) */
@@ -109,7 +111,7 @@ FR_MUST_USE fr_status fr_load_finish(fr_load *load, fr_error *err);
 
 /** Paused: goes on with the same call (push of the rest, finish) or, for path, stream and memory,
  *  with fr_load_resume; nothing that was read is read again. */
-void fr_load_raise(fr_load *load, uint64_t memory_max_bytes);
+FR_MUST_USE fr_status fr_load_raise(fr_load *load, uint64_t memory_max_bytes, fr_error *err);
 void fr_load_use_disk(fr_load *load);
 FR_MUST_USE fr_status fr_load_resume(fr_load *load, fr_error *err);
 /** Lets go of the file, paused, failed or loaded; the scratch files are empty then. */

@@ -3,7 +3,7 @@
  *  prints it. */
 #pragma once
 
-#include <fr/repo.h>
+#include <fr/repo_load.h>
 
 /** Exit codes of `freshet repo`. */
 enum {
@@ -23,7 +23,8 @@ enum {
  *  `strict` is "ok" or "reject", the latter for every verdict but "ok".
  *
  *  errors   only FR_NOMEM, FR_LIMIT of json_out itself; the input's faults are in the object
- *  cost     the walk, the listing hashed (key and 61 bytes a record), 16 bytes of memory a block */
+ *  cost     the walk, the listing hashed (key and 61 bytes a record); for a refused file 16 bytes of
+ *           memory a block */
 FR_MUST_USE fr_status fr_repo_report(fr_slice input, const char *file,
                                      const fr_repo_options *options, fr_buffer *json_out,
                                      int *exit_code);
@@ -33,3 +34,15 @@ FR_MUST_USE fr_status fr_repo_report(fr_slice input, const char *file,
 FR_MUST_USE fr_status fr_repo_report_line(fr_slice input, const char *file,
                                           const fr_repo_options *options, fr_buffer *text_out,
                                           int *exit_code);
+
+/** Both for what was loaded, or failed to load with `status` and `fault`; by the `options` of the
+ *  load. cost: the walk, within the limits of the load. What a refused file is made of is told as
+ *  far as it was read (fr_load_options.read_rest) */
+FR_MUST_USE fr_status fr_repo_report_load(const fr_load *load, const char *file,
+                                          const fr_repo_options *options, fr_status status,
+                                          const fr_error *fault, fr_buffer *json_out,
+                                          int *exit_code);
+FR_MUST_USE fr_status fr_repo_report_load_line(const fr_load *load, const char *file,
+                                               const fr_repo_options *options, fr_status status,
+                                               const fr_error *fault, fr_buffer *text_out,
+                                               int *exit_code);
