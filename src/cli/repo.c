@@ -22,6 +22,9 @@ enum {
     OPTION_SPILL_DIR,
     OPTION_ON_LIMIT,
     OPTION_SECONDS,
+    OPTION_ORDER,
+    OPTION_SIGN_KEY,
+    OPTION_FROM,
 };
 
 static const struct argp_option OPTIONS[] = {
@@ -43,9 +46,14 @@ static const struct argp_option OPTIONS[] = {
     {"keys", OPTION_KEYS, NULL, 0, "ls: only keys", 0},
     {"reverse", OPTION_REVERSE, NULL, 0, "ls: last key first", 0},
     {"raw", OPTION_RAW, NULL, 0, "get: the record's bytes instead of JSON", 0},
-    {"out", 'o', "FILE", 0, "prove, pack: write here instead of standard output", 0},
+    {"out", 'o', "FILE", 0, "prove, pack, refresh: write here instead of standard output", 0},
     {"ndjson", OPTION_NDJSON, NULL, 0, "unpack: lines of {uri, cid, value} instead of files", 0},
-    {"rev", OPTION_REV, "TID", 0, "pack: revision of the commit where the input has none", 0},
+    {"rev", OPTION_REV, "TID", 0, "pack: revision of a new commit", 0},
+    {"order", OPTION_ORDER, "ORDER", 0, "pack, refresh: streamable (default), cid-sorted or pds",
+     0},
+    {"sign-key", OPTION_SIGN_KEY, "HEX|FILE", 0,
+     "pack: sign the commit: 64 digits, p256: in front for that curve, or a file with them", 0},
+    {"from", OPTION_FROM, "URL", 0, "refresh: the account's host", 0},
     {"did-docs", OPTION_DID_DOCS, "FILE", 0, "frames: JSON map of DID documents, for keys", 0},
     {"report", OPTION_REPORT, NULL, 0, "frames: a verdict for each frame instead of events", 0},
     {0},
@@ -57,6 +65,18 @@ static bool level_of(const char *word, fr_level *out)
     for (unsigned i = 0; i < FR_COUNT_OF(words); i++) {
         if (strcmp(word, words[i]) == 0) {
             *out = (fr_level)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool order_of(const char *word, fr_car_order *out)
+{
+    static const char *const words[] = {"streamable", "cid-sorted", "pds"};
+    for (unsigned i = 0; i < FR_COUNT_OF(words); i++) {
+        if (strcmp(word, words[i]) == 0) {
+            *out = (fr_car_order)i;
             return true;
         }
     }
@@ -122,6 +142,13 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         case 'o': args->out = value; return 0;
         case OPTION_NDJSON: args->ndjson = true; return 0;
         case OPTION_REV: args->rev = value; return 0;
+        case OPTION_ORDER:
+            if (!order_of(value, &args->order)) {
+                argp_error(state, "--order takes streamable, cid-sorted or pds, not %s", value);
+            }
+            return 0;
+        case OPTION_SIGN_KEY: args->sign_key = value; return 0;
+        case OPTION_FROM: args->from = value; return 0;
         case OPTION_DID_DOCS: args->did_docs = value; return 0;
         case OPTION_REPORT: args->report = true; return 0;
         case ARGP_KEY_ARGS:
@@ -403,7 +430,8 @@ static const struct {
     {"explain", repo_explain, 2, 2, "KEY|CID FILE", "the way to a key; what a block is there for"},
     {"diff", repo_diff, 2, 2, "BEFORE AFTER", "records that changed; nodes too with --json"},
     {"unpack", repo_unpack, 1, 2, "FILE DIR|--ndjson FILE", "records as JSON"},
-    {"pack", repo_pack, 1, 1, "DIR|FILE.ndjson", "a CAR again from what unpack wrote"},
+    {"pack", repo_pack, 1, 1, "DIR|FILE", "a CAR from what unpack wrote, or from another CAR"},
+    {"refresh", repo_refresh, 1, 1, "OLD.car --from URL", "the newest commit, by new blocks only"},
     {"frames", repo_frames, 1, 0, "FILE…", "frames of subscribeRepos as Jetstream lines"},
 };
 

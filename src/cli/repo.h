@@ -8,6 +8,7 @@
 #include <fr/repo_load.h>
 #include <fr/repo_report.h>
 #include <fr/repo_stat.h>
+#include <fr/repo_write.h>
 #include <stdio.h>
 
 #define REPO_LINE_BYTES_MAX (16u << 20) /* of one printed line: a record of 1 MiB as JSON */
@@ -20,6 +21,9 @@ typedef struct {
     const char *out;      /* --out */
     const char *did_docs; /* --did-docs */
     const char *rev;      /* pack */
+    const char *sign_key; /* pack: 64 hexadecimal digits or a file */
+    fr_car_order order;   /* pack */
+    const char *from;     /* refresh: URL of a host */
     bool count_only, keys_only, reverse, json, raw, ndjson, report;
     char **words; /* what is left of the line */
     int word_count;
@@ -38,6 +42,7 @@ int repo_unpack(const repo_args *args);
 int repo_pack(const repo_args *args);
 int repo_frames(const repo_args *args);
 int repo_explain(const repo_args *args);
+int repo_refresh(const repo_args *args);
 
 /** Exit code for the status of a library call. */
 int repo_exit(fr_status status);

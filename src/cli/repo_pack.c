@@ -16,6 +16,7 @@
 #include <fr/codec.h>
 #include <fr/json.h>
 #include <fr/os.h>
+#include <fr/repo_write.h>
 #include <stdlib.h>
 
 #define CHUNK_BYTES 200 /* of a name, escaped; file systems take 255 */
@@ -333,6 +334,7 @@ int repo_unpack(const repo_args *args)
 typedef struct {
     const repo_args *args;
     const char *path; /* for messages */
+    fr_slice car;     /* the input is a CAR; else empty */
     fr_mst *mst;
     fr_json *json;
     fr_buffer blocks; /* sections of records */
@@ -530,32 +532,89 @@ static fr_status take_folder(packer *p, const char *dir, fr_error *err)
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
-/* The commit that came when it is of this tree; else a new one, not signed. */
+/* 64 hexadecimal digits, or a file that holds them. */
+static fr_status read_secret(const char *text, fr_secret_key *out, fr_error *err)
+{
+    enum { FILE_BYTES_MAX = 256 };
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    if (fr_secret_key_parse(fr_slice_text(text), out, NULL) == FR_OK) {
+        return FR_OK;
+    }
+    if (fr_os_read_file(fr_os_real(), text, FILE_BYTES_MAX, &bytes, &size, NULL) != FR_OK) {
+        return fr_fail(err, FR_INVALID, "--sign-key: neither 64 hexadecimal digits nor a file");
+    }
+    while (size > 0 && (bytes[size - 1] == '\n' || bytes[size - 1] == '\r')) {
+        size--;
+    }
+    fr_status status = fr_secret_key_parse(fr_slice_of(bytes, size), out, err);
+    explicit_bzero(bytes, size);
+    free(bytes);
+    return status;
+}
+
+/* The commit that came when it is of this tree and no other is asked for; else a new one, of the
+ * same revision while the tree is the same. */
 static fr_status make_commit(packer *p, const fr_cid *root, fr_cid *cid, fr_error *err)
 {
     fr_commit came = {.rev = 0};
+    fr_secret_key secret = {.curve = FR_CURVE_K256};
+    const repo_args *args = p->args;
+    bool same_tree = false;
     if (p->commit.size != 0) {
         FR_TRY(fr_commit_parse(fr_buffer_view(&p->commit), &came, err));
-        if (fr_cid_equal(&came.data, root)) {
+        same_tree = fr_cid_equal(&came.data, root);
+        if (same_tree && args->sign_key == NULL && args->rev == NULL) {
             *cid = came.cid;
             return FR_OK;
         }
         snprintf(p->did, sizeof p->did, "%.*s", FR_SLICE_ARG(came.did));
     }
     uint64_t now = fr_tid_make(fr_os_wall_us(fr_os_real()), 0);
-    uint64_t rev = FR_MAX(now, came.rev + 1);
-    if (p->args->rev != NULL && !fr_tid_parse(fr_slice_text(p->args->rev), &rev)) {
+    uint64_t rev = same_tree && came.rev != 0 ? came.rev : FR_MAX(now, came.rev + 1);
+    if (args->rev != NULL && !fr_tid_parse(fr_slice_text(args->rev), &rev)) {
         return fr_fail(err, FR_INVALID, "--rev is not a TID");
     }
-    fprintf(stderr, "%s: the commit is new and not signed\n", p->path);
+    if (args->sign_key == NULL) {
+        fprintf(stderr, "%s: the commit is new and not signed\n", p->path);
+    } else {
+        FR_TRY(read_secret(args->sign_key, &secret, err));
+    }
     fr_buffer_reset(&p->commit);
-    return fr_commit_build(&p->commit, fr_slice_text(p->did), root, rev, NULL, cid, err);
+    fr_status status = fr_commit_build(&p->commit, fr_slice_text(p->did), root, rev,
+                                       args->sign_key == NULL ? NULL : &secret, cid, err);
+    explicit_bzero(&secret, sizeof secret);
+    return status;
 }
 
 static fr_status put_node(void *context, const fr_cid *cid, fr_slice block)
 {
     fr_car_put_block(context, cid, block);
     return fr_buffer_status(context, NULL);
+}
+
+static fr_status write_repo(const packer *p, const fr_repo *repo, fr_slice commit, fr_buffer *out,
+                            fr_error *err)
+{
+    const fr_car_options options = {.order = p->args->order, .commit = commit};
+    return fr_repo_write_buffer(repo, &options, out, err);
+}
+
+/* Another CAR, judged as the options say; its commit stays unless another one is asked for. */
+static fr_status repack(packer *p, fr_buffer *out, fr_error *err)
+{
+    fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
+    FR_TRY(fr_repo_open(&repo, p->car, &p->args->options, err));
+    const fr_commit *commit = fr_repo_commit(repo);
+    if (commit == NULL) {
+        return write_repo(p, repo, (fr_slice){0}, out, err);
+    }
+    fr_cid data = commit->data, cid;
+    fr_slice block;
+    FR_TRY(fr_repo_block(repo, &commit->cid, &block));
+    fr_buffer_slice(&p->commit, block);
+    FR_TRY(make_commit(p, &data, &cid, err));
+    return write_repo(p, repo, fr_buffer_view(&p->commit), out, err);
 }
 
 /* All blocks in any order, then written again as they should lie. */
@@ -580,21 +639,35 @@ static fr_status make_car(packer *p, fr_buffer *out, fr_error *err)
     fr_buffer_slice(&all, fr_buffer_view(&p->blocks));
     status = status == FR_OK ? fr_buffer_status(&all, err) : status;
     status = status == FR_OK ? fr_repo_open(&repo, fr_buffer_view(&all), &options, err) : status;
-    status = status == FR_OK ? fr_repo_write_streamable(repo, out, err) : status;
+    status = status == FR_OK ? write_repo(p, repo, (fr_slice){0}, out, err) : status;
     fr_buffer_done(&all);
     return status;
 }
 
-static fr_status take_input(packer *p, fr_error *err)
+/* A line begins with a brace; a CAR with the length of its header, which is not that of one (0x7b
+ * would be 123 bytes of header, and then a map of two: 0xa2). */
+static bool is_car(fr_slice bytes)
 {
-    cli_input input;
+    return bytes.size >= 2 && bytes.data[0] != '\n' && bytes.data[0] != '\r' &&
+           (bytes.data[0] != '{' || bytes.data[1] >> 5 == 5);
+}
+
+static fr_status make_from_input(packer *p, fr_buffer *out, fr_error *err)
+{
+    cli_input input = {.memory = NULL};
+    bool is_dir = fr_os_is_dir(fr_os_real(), p->path);
     FR_TRY(fr_json_new(&p->json, err));
     FR_TRY(fr_mst_new(&p->mst, err));
-    if (fr_os_is_dir(fr_os_real(), p->path)) {
-        return take_folder(p, p->path, err);
+    if (!is_dir) {
+        if (cli_input_open(&input, p->path, err) != FR_OK) {
+            return FR_IO; /* also when there is none: exit 4 */
+        }
+        p->car = is_car(input.bytes) ? input.bytes : (fr_slice){0};
     }
-    FR_TRY(cli_input_open(&input, p->path, err));
-    fr_status status = take_lines(p, input.bytes, err);
+    fr_status status = is_dir             ? take_folder(p, p->path, err)
+                       : p->car.size != 0 ? repack(p, out, err)
+                                          : take_lines(p, input.bytes, err);
+    status = status == FR_OK && p->car.size == 0 ? make_car(p, out, err) : status;
     cli_input_free(&input);
     return status;
 }
@@ -618,8 +691,7 @@ int repo_pack(const repo_args *args)
     fr_buffer_init(&p.block, REPO_LINE_BYTES_MAX);
     fr_buffer_init(&p.key, REPO_LINE_BYTES_MAX);
     snprintf(p.did, sizeof p.did, "%.*s", FR_SLICE_ARG(args->options.expect_did));
-    fr_status status = take_input(&p, &error);
-    status = status == FR_OK ? make_car(&p, &car, &error) : status;
+    fr_status status = make_from_input(&p, &car, &error);
     status = status == FR_OK ? write_car(&p, &car, &error) : status;
     int code = status == FR_OK ? FR_REPO_EXIT_SOUND : repo_fail(p.path, status, &error);
     fr_mst_free(p.mst);

@@ -582,36 +582,6 @@ static void test_diff(void **state)
     }
 }
 
-static void test_written_again_is_streamable(void **state)
-{
-    (void)state;
-    tree_random r = tree_seed();
-    fixture f;
-    fr_buffer out;
-    fr_repo *repo = NULL;
-    listing list = {0};
-    fr_repo_facts facts;
-    fr_repo_options options = {.level = FR_LEVEL_FULL};
-    fixture_open(&f, &r, 900, FR_LEVEL_FULL);
-    assert_false(f.facts.streamable);
-    fr_buffer_init(&out, 1 << 24);
-    assert_int_equal(fr_repo_write_streamable(f.repo, &out, NULL), FR_OK);
-    assert_int_equal(fr_repo_open(&repo, fr_buffer_view(&out), &options, NULL), FR_OK);
-    assert_int_equal(fr_repo_walk(repo, list_item, &list, NULL), FR_OK);
-    fr_repo_facts_of(repo, &facts);
-    assert_true(facts.streamable);
-    assert_int_equal(facts.unreachable_blocks + facts.duplicate_blocks, 0);
-    assert_int_equal(list.count, f.list.count);
-    for (size_t i = 0; i < list.count; i++) {
-        assert_string_equal(list.rows[i].key, f.list.rows[i].key);
-        assert_true(fr_cid_equal(&list.rows[i].cid, &f.list.rows[i].cid));
-    }
-    free(list.rows);
-    fr_repo_close(repo);
-    fr_buffer_done(&out);
-    fixture_close(&f);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -619,7 +589,7 @@ int main(void)
         cmocka_unit_test(test_seek),    cmocka_unit_test(test_get),
         cmocka_unit_test(test_partial), cmocka_unit_test(test_faults_are_those_of_the_walk),
         cmocka_unit_test(test_proofs),  cmocka_unit_test(test_proofs_of_something_else),
-        cmocka_unit_test(test_diff),    cmocka_unit_test(test_written_again_is_streamable),
+        cmocka_unit_test(test_diff),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

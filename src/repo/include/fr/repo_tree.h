@@ -104,10 +104,3 @@ typedef struct {
  *           and all else that opening and reading give */
 FR_MUST_USE fr_status fr_proof_check(fr_slice input, fr_slice key, const fr_repo_options *options,
                                      fr_proof *out, fr_error *err);
-
-/* ---- writing again --------------------------------------------------------------------------- */
-
-/** Appends the repository as a CAR in streamable order: commit, then node, left subtree, and for
- *  each entry its record and right subtree; each block once and none that is not reached.
- *  errors   as the walk; FR_LIMIT, FR_NOMEM of `out` */
-FR_MUST_USE fr_status fr_repo_write_streamable(const fr_repo *repo, fr_buffer *out, fr_error *err);

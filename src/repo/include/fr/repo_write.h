@@ -1,8 +1,33 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** The writing side of the protocol: a commit on a tree as the frame that tells the network. */
+/** The writing side: a repository as a CAR in an order of choice, and a commit on a tree as the frame
+ *  that tells the network. */
 #pragma once
 
 #include <fr/repo.h>
+
+typedef enum {
+    FR_CAR_STREAMABLE = 0, /* commit, then node, left subtree, each entry's record and right one */
+    FR_CAR_CID_SORTED = 1, /* by the bytes of the CIDs */
+    FR_CAR_PDS = 2,        /* newest first, then CID text descending: a record is as old as its TID
+                              says (0 when its key is none), a node as its newest record below */
+} fr_car_order;
+
+typedef struct {
+    fr_car_order order;
+    fr_slice commit; /* a block to put in the place of the repository's commit; empty: as it is */
+} fr_car_options;
+
+/** Hands out the repository as a CAR, piece by piece: each block once and none that is not reached.
+ *  The same repository gives the same bytes, however its own file lies. Another status than FR_OK
+ *  from `put` ends it and is returned. What a partial repository lacks is left out.
+ *  errors   as the walk
+ *  cost     streamable: a bit a slot of the block index; else 16 bytes a block and a sort */
+FR_MUST_USE fr_status fr_repo_write(const fr_repo *repo, const fr_car_options *options,
+                                    fr_status (*put)(void *context, fr_slice bytes), void *context,
+                                    fr_error *err);
+/** The same, appended to `out`. errors: also FR_LIMIT, FR_NOMEM of `out` */
+FR_MUST_USE fr_status fr_repo_write_buffer(const fr_repo *repo, const fr_car_options *options,
+                                           fr_buffer *out, fr_error *err);
 
 /** One operation of a commit. Paths of one commit differ. */
 typedef struct {

@@ -1,0 +1,297 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""More verbs of `freshet repo`: explain, pack in every order and signed, refresh from a host that helps, refuses or lies;
+and what no verb may do: print raw control bytes, or write outside of its folder."""
+import http.server
+import json
+import random
+import sys
+import threading
+import urllib.parse
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "support"))
+import atproto  # noqa: E402
+import freshet as fr  # noqa: E402
+
+DID = "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
+SECRET = "11" * 32
+
+
+def repo(*words, expect=0, stdin=b""):
+    return fr.run("repo", *words, expect=expect, stdin=stdin)
+
+
+def line(key, record, did=DID):
+    return json.dumps({"uri": f"at://{did}/{key}", "value": record}).encode() + b"\n"
+
+
+def lines(records):
+    return b"".join(line(key, record) for key, record in sorted(records.items()))
+
+
+def pack(data, *options):
+    return repo("pack", *options, "-", stdin=data).out
+
+
+def records(dice, count):
+    return {f"app.bsky.feed.{dice.choice(['post', 'like'])}/{atproto.tid(1_700_000_000_000_000 + dice.randrange(10**15), 1)}":
+            {"$type": "x", "n": dice.randrange(50)} for _ in range(count)}
+
+
+def facts(car, *options, expect=0):
+    return json.loads(repo("check", "--json", *options, "-", stdin=car, expect=expect).text)
+
+
+def listing(car):
+    return [row.split("\t") for row in repo("ls", "-", stdin=car).text.splitlines()]
+
+
+    return car
+
+
+# ---- pack ------------------------------------------------------------------------------------------------------------
+
+def test_orders_and_signatures():
+    dice = random.Random(fr.seed())
+    made = {key: {**record, "n": n} for n, (key, record) in enumerate(records(dice, 120).items())}
+    options = ["--sign-key", SECRET, "--rev", "3kaaaaaaaaaa2"]
+    cars = {order: pack(lines(made), "--order", order, *options) for order in ("streamable", "cid-sorted", "pds")}
+    for order, car in cars.items():
+        assert pack(lines(made), "--order", order, *options) == car, "the same bytes again"
+        found = json.loads(repo("order", "--json", "-", stdin=car).text)["order"]
+        assert found == {"pds": "pds-like"}.get(order, order), (order, found)
+        for other in cars.values():  # from any other one, the commit stays
+            assert pack(other, "--order", order) == car
+    assert len({facts(car)["commit_cid"] for car in cars.values()}) == 1
+    # Without an order it is the streamable one; what is superfluous goes.
+    car = cars["streamable"]
+    assert pack(car + b"".join(sections(car).values())) == car
+    secret = fr.scratch("secret")
+    secret.write_text(SECRET + "\n")
+    assert pack(lines(made), "--sign-key", secret, "--rev", "3kaaaaaaaaaa2") == car
+    # The same tree on the other curve: the revision stays, the commit does not.
+    other = pack(car, "--sign-key", "p256:" + SECRET)
+    before, after = facts(car), facts(other)
+    assert before["commit"]["rev"] == after["commit"]["rev"] and before["commit_cid"] != after["commit_cid"]
+    assert before["commit"]["data"] == after["commit"]["data"] and before["listing_sha256"] == after["listing_sha256"]
+    repo("pack", "--sign-key", "zz", "-", stdin=car, expect=2)
+    repo("pack", "/nowhere.car", expect=4)
+    repo("pack", "--order", "random", "-", stdin=car, expect=2)
+    repo("pack", "-", stdin=car[:-1], expect=1)
+
+
+def test_round_trips_of_random_repositories():
+    dice = random.Random(fr.seed())
+    for _ in range(15):
+        made = records(dice, dice.choice([0, 1, 2, 9, 40, 200]))
+        for key in list(made)[::3]:
+            made[key] = {"$type": "é\u202e\n", "deep": [[{"x": {"$bytes": "AAE"}}]], "n": -2**53, "s": "\0\"\\"}
+        made[f"a.b.c/{'r' * dice.randrange(1, 513)}"] = {}
+        made["a.b.c/...~:_-"] = {"dots": True}
+        car = pack(lines(made), "--sign-key", SECRET)
+        again = pack(repo("unpack", "--ndjson", "-", stdin=car).out)
+        assert again == car
+        folder = fr.scratch("folder")
+        repo("unpack", "-", folder, stdin=car)
+        assert repo("pack", folder).out == car
+        for path in folder.rglob("*"):
+            assert path.resolve().is_relative_to(folder.resolve()) and not path.is_symlink(), path
+
+
+def test_no_name_leads_out_of_the_folder():
+    """Keys that a tree with --any-key can have."""
+    keys = ["../../evil", "..", ".", "/etc/x", "a/../b", "a//b", "a/..", ".commit", "a\\b", "a/b\0c", "CON", "a/" + "é" * 300,
+            "x" * 800, "%2e%2e/x", "a/.hidden", "\x1b[2J", "a/b/c/d", "-rf", "a b", "\u202e"]
+    data = b"".join(json.dumps({"uri": key, "value": {"k": n}}).encode() + b"\n" for n, key in enumerate(keys))
+    car = pack(data, "--any-key")
+    top = fr.scratch("top")
+    folder = top / "a" / "b" / "out"
+    repo("unpack", "--any-key", "--bare", "-", folder, stdin=car)
+    everything = [path for path in top.rglob("*") if path.is_file()]
+    assert len(everything) == len(keys) and all(folder in path.parents for path in everything), everything
+    assert repo("pack", "--any-key", folder).out == car
+
+
+# ---- explain ---------------------------------------------------------------------------------------------------------
+
+def test_explain():
+    dice = random.Random(fr.seed())
+    made = records(dice, 150)
+    shared = {"$type": "shared"}
+    twice = sorted(dice.sample(sorted(made), 2))
+    made.update({key: shared for key in twice})
+    car = pack(lines(made), "--sign-key", SECRET)
+    rows = {row[0]: row[1] for row in listing(car)}
+    commit = facts(car)["commit_cid"]
+    for key in dice.sample(sorted(made), 12):
+        found = json.loads(repo("explain", "--json", key, "-", stdin=car).text)
+        assert found["present"] and found["cid"] == rows[key] and found["commit"] == commit, found
+        path = found["path"]
+        assert [node["layer"] for node in path] == list(range(path[0]["layer"], found["layer"] - 1, -1))
+        assert [node["found"] for node in path] == [False] * (len(path) - 1) + [True]
+        for node in path:
+            assert (node["before"] or "") < key < (node["after"] or "\x7f")
+            why = json.loads(repo("explain", "--json", node["cid"], "-", stdin=car).text)
+            (section,), (use,) = why["sections"], why["uses"]
+            assert section["block_offset"] == node["offset"] and section["bytes"] == node["bytes"]
+            assert use["kind"] == "node" and use["layer"] == node["layer"], use
+            assert (use["after"] or "") < key < (use["before"] or "\x7f")
+        assert path[-1]["prefix"] + path[-1]["suffix"] == len(key)
+    why = json.loads(repo("explain", "--json", rows[twice[0]], "-", stdin=car).text)
+    assert [use["key"] for use in why["uses"]] == twice and len(why["sections"]) == 1, why
+    why = json.loads(repo("explain", "--json", commit, "-", stdin=car).text)
+    assert why["uses"] == [{"kind": "commit"}] and why["sections"][0]["offset"] == 59
+    absent = json.loads(repo("explain", "--json", twice[0] + "0", "-", stdin=car, expect=1).text)
+    assert absent["present"] is False and absent["cid"] is None and not any(n["found"] for n in absent["path"])
+    unknown = "bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm"
+    assert "does not have it" in repo("explain", unknown, "-", stdin=car, expect=1).text
+    for words in ([twice[0]], [rows[twice[0]]], [commit]):
+        assert repo("explain", *words, "-", stdin=car).text
+    # A proof lacks blocks: what is missing is told as well.
+    proof = repo("prove", twice[0], "-", stdin=car).out
+    gaps = json.loads(repo("stat", "--json", "--partial", "-", stdin=proof, expect=6).text)["missing"]
+    lost = json.loads(repo("explain", "--json", "--partial", gaps[0]["cid"], "-", stdin=proof, expect=1).text)
+    assert lost["sections"] == [] and lost["uses"][0]["kind"] == "node", lost
+    assert lost["uses"][0]["after"] == gaps[0]["after"] and lost["uses"][0]["before"] == gaps[0]["before"]
+
+
+# ---- what reaches a terminal -----------------------------------------------------------------------------------------
+
+def test_nothing_raw_reaches_a_terminal():
+    keys = ["a\x1b[2J", "b\x07\x08", "c\u202eevil", "d\u0085", "e\x7f", "f\r\n"]
+    data = b"".join(json.dumps({"uri": key, "value": {}}).encode() + b"\n" for key in keys)
+    car = pack(data, "--any-key")
+    for verb in ("ls", "stat", "check", "explain"):
+        words = [keys[0], "-"] if verb == "explain" else ["-"]
+        result = repo(verb, "--any-key", "--bare", *words, stdin=car)
+        assert all(byte in b"\t\n" or 32 <= byte < 127 for byte in result.out + result.err), (verb, result.out)
+        if verb not in ("ls",):
+            result = repo(verb, "--any-key", "--bare", "--json", *words, stdin=car)
+            json.loads(result.text)
+            assert all(byte == 10 or byte >= 32 for byte in result.out), (verb, result.out)
+    refused = repo("check", "--bare", "-", stdin=car, expect=1)
+    assert all(byte in b"\t\n" or 32 <= byte < 127 for byte in refused.out + refused.err), refused.out
+
+
+# ---- refresh ---------------------------------------------------------------------------------------------------------
+
+def sections(car):
+    """CID -> whole section."""
+    found, at = {}, 59
+    while at < len(car):
+        size = shift = 0
+        start = at
+        while True:
+            size |= (car[at] & 127) << shift
+            shift += 7
+            at += 1
+            if car[at - 1] < 128:
+                break
+        found[atproto.cid_text(car[at:at + 36])] = car[start:at + size]
+        at += size
+    return found
+
+
+class Host:
+    """A PDS with one repository. `without`: methods that it lacks; `lie`: spoils what getRepo?since gives."""
+
+    def __init__(self, old, new, without=(), lie=False):
+        host, self.asked = self, []
+        commit = facts(new)
+        fresh = {cid: part for cid, part in sections(new).items() if cid not in sections(old)}
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def log_message(self, *args):
+                pass
+
+            def give(self, body, status=200):
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_GET(self):
+                url = urllib.parse.urlparse(self.path)
+                asked = urllib.parse.parse_qs(url.query)
+                method = url.path.split(".")[-1] + ("?since" if "since" in asked else "")
+                host.asked.append(method)
+                assert asked["did"] == [DID], asked
+                if method in without:
+                    self.give(b'{"error":"InvalidRequest"}', 400)
+                elif method == "getLatestCommit":
+                    self.give(json.dumps({"cid": commit["commit_cid"], "rev": commit["commit"]["rev"]}).encode())
+                elif method == "getRepo?since":
+                    body = new[:59] + b"".join(fresh.values())
+                    self.give(body[:-1] + bytes([body[-1] ^ 1]) if lie else body)
+                elif method == "getRepo":
+                    self.give(new)
+                elif method == "getBlocks":
+                    self.give(new[:59] + b"".join(sections(new)[cid] for cid in asked["cids"]))
+                else:
+                    self.give(b"", 404)
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *problem):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def refresh(host, old, *options, expect=0):
+    out = fr.scratch("new.car")
+    path = fr.scratch("old.car")
+    path.write_bytes(old)
+    result = repo("refresh", "--from", host.url + "/", "--json", "--out", out, *options, path, expect=expect)
+    return (json.loads(result.text), out.read_bytes()) if expect == 0 else (result, out.exists())
+
+
+def test_refresh():
+    dice = random.Random(fr.seed())
+    made = records(dice, 200)
+    old = pack(lines(made), "--sign-key", SECRET, "--rev", "3kaaaaaaaaaa2")
+    for key in dice.sample(sorted(made), 5):
+        del made[key]
+    made.update(records(dice, 4))
+    new = pack(lines(made), "--sign-key", SECRET, "--rev", "3kaaaaaaaaab2")
+    for without, method in (((), "since"), (("getRepo?since",), "blocks"), (("getRepo?since", "getBlocks"), "full")):
+        with Host(old, new, without) as host:
+            told, car = refresh(host, old)
+            assert car == new and told["method"] == method, (told, host.asked)
+            assert (told["rev_before"], told["rev_after"]) == ("3kaaaaaaaaaa2", "3kaaaaaaaaab2")
+            assert told["car_bytes"] == len(new) and told["saved_bytes"] == len(new) - told["fetched_bytes"]
+            assert (told["saved_bytes"] > len(new) // 3) == (method != "full"), told
+    with Host(old, new, lie=True) as host:  # what does not hash is thrown away, and the rest is asked for elsewhere
+        told, car = refresh(host, old)
+        assert car == new and told["method"] != "since", told
+    with Host(new, new) as host:
+        told, car = refresh(host, new)
+        assert car == new and told["method"] == "none" and host.asked == ["getLatestCommit"], told
+    with Host(new, old) as host:  # a host that went back
+        result, written = refresh(host, new, expect=1)
+        assert "refresh-older" in result.errors and not written
+    other = pack(lines(made), "--sign-key", "22" * 32, "--rev", "3kaaaaaaaaac2")
+    key = "did:key:zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme"
+    with Host(old, other) as host:  # a key that signed neither: the old file is refused before anything is asked
+        result, written = refresh(host, old, "--key", key, expect=1)
+        assert "sig-wrong" in result.errors and not written and host.asked == []
+    with Host(old, new, ("getLatestCommit",)) as host:
+        result, written = refresh(host, old, expect=1)
+        assert not written
+    repo("refresh", "-", stdin=old, expect=2)
+
+
+def test_help():
+    for verb in ("explain", "refresh", "pack"):
+        assert repo(verb, "--help").out
+        assert repo(verb, expect=2).err
+
+
+if __name__ == "__main__":
+    fr.need_command()
+    fr.main(sys.modules[__name__])
