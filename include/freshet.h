@@ -70,7 +70,9 @@ typedef struct {
     uint64_t memory_bytes;
     /* works beside a daemon, on the durable prefix and the last checkpoint */
     bool read_only;
-    uint64_t checkpoint_events; /* save views after so many events; 0: 2,000,000 */
+    /* save views after so many events; 0: after 2,000,000, or a minute with something new, but not
+     * before the replay they spare costs more than the save */
+    uint64_t checkpoint_events;
     uint32_t batch_events;      /* at most so many events share one sync; 0: 8192 */
     /* posts older than this (by event time) leave the timelines; 0: none do */
     uint64_t retention_s;
@@ -83,6 +85,13 @@ typedef struct {
     void (*on_slow)(void *context, const freshet_slow *slow);
     void *slow_context;
     uint32_t slow_ms;
+    /** Called when saved state of a part (a view's name, or "resolver") cannot be used and is built
+     *  again: from "checkpoint before" or "log"; `why` is static. From the opening thread or one of
+     *  the engine's. May be NULL. */
+    void (*on_fallback)(void *context, const char *part, const char *from, const char *why);
+    void *fallback_context;
+    /* becomes true (atomically) to give up opening: FRESHET_AGAIN; may be NULL */
+    const bool *stop;
     /** Full segments of the log are sealed in the background in any case. With archive_dir each is
      *  copied there, and then log_keep_bytes and log_keep_s say what stays in DIR (0: no such limit;
      *  neither: all of it): older segments go once every view has saved what is in them, and are
@@ -371,6 +380,31 @@ typedef struct {
 FRESHET_API void freshet_progress_of(freshet *db, freshet_progress *out);
 /** Saves every view now. */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_checkpoint(freshet *db, freshet_error *err);
+/** Drops one view ("identity", "graph", "posts", "links") and builds it again from the log, beside
+ *  the writer: answers that need it are 503 until it has caught up; all others go on. What the log
+ *  knows of duplicates and deletions stays. Returns at once; /health tells the view's state.
+ *  errors  FRESHET_NOT_FOUND no such view; FRESHET_INVALID opened for reading only */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_view_reset(freshet *db, const char *name,
+                                                               freshet_error *err);
+
+/** The same of a directory that no process has open: the view is built again at the next open.
+ *  errors  FRESHET_NOT_FOUND; FRESHET_AGAIN another process holds DIR/LOCK (err->os is its pid) */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_view_drop(const char *data_dir,
+                                                              const char *name,
+                                                              freshet_error *err);
+
+/** What the last checkpoint of a view left on disk. */
+typedef struct {
+    const char *name;
+    const char *state; /* "saved", "absent" or "damaged" */
+    uint64_t seq;      /* watermark */
+    uint64_t bytes;
+    char digest[35]; /* as verify prints it; empty unless saved */
+} freshet_view;
+/** Calls `each` for every view; works beside a daemon. */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_view_list(
+    const char *data_dir, void (*each)(void *context, const freshet_view *view), void *context,
+    freshet_error *err);
 
 /** Rebuilds every view from the log in scratch memory and compares with what is saved; changes
  *  nothing. `each` is called with one JSON object {"view","digest","seq","ok"} a view. *different

@@ -25,6 +25,10 @@ int cli_serve(int argc, char **argv);
 int cli_simulate(int argc, char **argv);
 int cli_repo(int argc, char **argv);
 int cli_demo(int argc, char **argv);
+int cli_view(int argc, char **argv);
+
+/** The one line of a token file, malloc'd; NULL after a message. */
+char *cli_read_token(const char *path);
 
 /** Prints "freshet: WHAT: why" on stderr and returns the exit code for the status. */
 int cli_fail(const char *what, const freshet_error *err);

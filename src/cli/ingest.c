@@ -51,7 +51,8 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         case OPTION_ARCHIVE: args->keep.archive_dir = value; return 0;
         case OPTION_LOG_KEEP:
             if (!cli_parse_keep(value, &args->keep)) {
-                argp_error(state, "--log-keep takes a size such as 10G or an age such as 30d, not %s",
+                argp_error(state,
+                           "--log-keep takes a size such as 10G or an age such as 30d, not %s",
                            value);
             }
             return 0;
@@ -167,6 +168,12 @@ static void print_report(const freshet_report *r, double seconds)
            (unsigned long long)r->cid_unverified, (unsigned long long)r->last_seq, seconds);
 }
 
+static void on_fallback(void *context, const char *part, const char *from, const char *why)
+{
+    (void)context;
+    fprintf(stderr, "freshet: %s: %s; built again from the %s\n", part, why, from);
+}
+
 int cli_ingest(int argc, char **argv)
 {
     static const struct argp argp = {
@@ -198,6 +205,8 @@ int cli_ingest(int argc, char **argv)
         .log_keep_s = args.keep.log_keep_s,
         .checkpoint_events = args.checkpoint_events,
         .on_progress = cli_on_progress,
+        .on_fallback = on_fallback,
+        .stop = &cli_stop,
     };
     cli_catch_signals();
     uint64_t start_ns = fr_os_monotonic_ns(fr_os_real());

@@ -14,6 +14,7 @@ static const struct {
     {"serve", cli_serve, "answer over HTTP, and follow sources"},
     {"backfill", cli_backfill, "status, retry: look at backfills, try again what failed"},
     {"verify", cli_verify, "rebuild every view from the log and compare"},
+    {"view", cli_view, "list, reset: what is saved of each view; build one again"},
     {"log", cli_log, "dump, stat: look at the log"},
     {"repo", cli_repo, "ls, check, get, prove, diff, …: repositories in CAR files"},
     {"simulate", cli_simulate, "write a generated network"},

@@ -24,10 +24,27 @@ static void *run_loop(void *context)
     return NULL;
 }
 
+/** Signals are blocked while the engine opens; one that waits ends the opening. */
+static bool stop_opening;
+
+static bool signal_waits(void)
+{
+    sigset_t set;
+    return sigpending(&set) == 0 &&
+           (sigismember(&set, SIGTERM) == 1 || sigismember(&set, SIGINT) == 1);
+}
+
 static void on_catch_up(void *context, const char *phase, uint64_t done, uint64_t total)
 {
+    __atomic_store_n(&stop_opening, signal_waits(), __ATOMIC_RELEASE);
     fr_server_set_phase(context, phase, done, total);
     cli_progress(phase, done, total);
+}
+
+static void on_fallback(void *context, const char *part, const char *from, const char *why)
+{
+    (void)context;
+    fr_log_kv(FR_LOG_WARN, "engine.fallback", "part", part, "from", from, "why", why);
 }
 
 static void on_slow(void *context, const freshet_slow *slow)
@@ -112,6 +129,23 @@ static int await_signal(void)
     return number;
 }
 
+static int exit_of_signal(int number)
+{
+    fr_log_kv(FR_LOG_INFO, "serve.stop", "signal", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    return number == SIGTERM ? EXIT_DONE : EXIT_INTERRUPTED;
+}
+
+/** DIR/address: where commands find the daemon that holds DIR/LOCK. */
+static void write_address(const cli_daemon *daemon, const char *host, uint16_t port)
+{
+    char path[FR_PATH_MAX];
+    char text[320];
+    int size = snprintf(text, sizeof text, "%s %u\n", host, port);
+    if (fr_path(path, sizeof path, NULL, "%s/address", daemon->db.data_dir) == FR_OK) {
+        (void)!fr_os_write_file_atomic(fr_os_real(), path, fr_slice_of(text, (size_t)size), NULL);
+    }
+}
+
 static int serve_until_signal(const cli_daemon *daemon, fr_server *server, freshet *db)
 {
     char address[320];
@@ -124,14 +158,13 @@ static int serve_until_signal(const cli_daemon *daemon, fr_server *server, fresh
     }
     snprintf(address, sizeof address, v6 ? "http://[%s]:%u" : "http://%s:%u", host,
              fr_server_port(server));
+    write_address(daemon, host, fr_server_port(server));
     printf("listening on %s\n", address);
     fflush(stdout);
     if (daemon->on_ready != NULL) {
         daemon->on_ready(daemon->context, db, address);
     }
-    int number = await_signal();
-    fr_log_kv(FR_LOG_INFO, "serve.stop", "signal", number == SIGTERM ? "SIGTERM" : "SIGINT");
-    return number == SIGTERM ? EXIT_DONE : EXIT_INTERRUPTED;
+    return exit_of_signal(await_signal());
 }
 
 static int open_and_serve(const cli_daemon *daemon, fr_server *server, loop *l, fr_thread thread)
@@ -142,13 +175,17 @@ static int open_and_serve(const cli_daemon *daemon, fr_server *server, loop *l, 
     options.on_progress = on_catch_up;
     options.progress_context = server;
     options.on_slow = on_slow;
+    options.on_fallback = on_fallback;
+    options.stop = &stop_opening;
     fr_server_set_phase(server, "catching-up", 0, 0);
     int code = EXIT_DONE;
+    bool stopped = false;
     if (freshet_open(&db, &options, &error) != FRESHET_OK) {
-        code = cli_fail(options.data_dir, &error);
+        stopped = __atomic_load_n(&stop_opening, __ATOMIC_ACQUIRE);
+        code = stopped ? exit_of_signal(await_signal()) : cli_fail(options.data_dir, &error);
     }
     cli_progress_end();
-    if (code == EXIT_DONE) {
+    if (code == EXIT_DONE && !stopped) {
         fr_server_attach(server, db);
         code = serve_until_signal(daemon, server, db);
     }
@@ -204,7 +241,8 @@ enum {
     OPTION_STALL,
     OPTION_CHECKPOINT,
     OPTION_ARCHIVE,
-    OPTION_LOG_KEEP
+    OPTION_LOG_KEEP,
+    OPTION_ADMIN_TOKEN
 };
 
 static const struct argp_option OPTIONS[] = {
@@ -226,6 +264,8 @@ static const struct argp_option OPTIONS[] = {
     {"archive", OPTION_ARCHIVE, "DIR", 0, "copy sealed segments of the log there", 0},
     {"log-keep", OPTION_LOG_KEEP, "BYTES-or-AGE", 0,
      "with --archive: drop older segments here, e.g. 10G, 30d or 12h; may be given for both", 0},
+    {"admin-token-file", OPTION_ADMIN_TOKEN, "FILE", 0,
+     "there are admin routes, for whoever sends what stands in it", 0},
     {"log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "debug, info (default), warn or error", 0},
     {"log-format", OPTION_LOG_FORMAT, "FORMAT", 0, "text (default) or json", 0},
     {0},
@@ -301,8 +341,15 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         case OPTION_ARCHIVE: daemon->db.archive_dir = value; return 0;
         case OPTION_LOG_KEEP:
             if (!cli_parse_keep(value, &daemon->db)) {
-                argp_error(state, "--log-keep takes a size such as 10G or an age such as 30d, not %s",
+                argp_error(state,
+                           "--log-keep takes a size such as 10G or an age such as 30d, not %s",
                            value);
+            }
+            return 0;
+        case OPTION_ADMIN_TOKEN:
+            daemon->server.admin_token = cli_read_token(value); /* as long as the process */
+            if (daemon->server.admin_token == NULL) {
+                exit(EXIT_SYSTEM);
             }
             return 0;
         case OPTION_LOG_LEVEL:

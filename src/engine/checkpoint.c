@@ -26,9 +26,10 @@ static bool pays(const fr_engine *engine)
 static bool memory_is_full(const fr_engine *engine, bool writing)
 {
     uint64_t budget = engine->options.memory_bytes;
+    void *links = fr_view_is_live(engine, FR_VIEW_LINKS) ? engine->views[FR_VIEW_LINKS] : NULL;
     return fr_resolver_recent_bytes(engine->resolver) > budget / 4 ||
-           FR_VIEWS[FR_VIEW_LINKS]->bytes(engine->views[FR_VIEW_LINKS]) >
-               (writing ? budget / 2 : budget / 3);
+           (links != NULL &&
+            FR_VIEWS[FR_VIEW_LINKS]->bytes(links) > (writing ? budget / 2 : budget / 3));
 }
 
 /** A number of events that was asked for is kept to; without one it is time, events and cost. */
@@ -76,7 +77,7 @@ static fr_status freeze(fr_engine *engine, fr_error *err)
     }
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
         /* beyond the sequence: a replay has not reached it yet, and what it saved stands */
-        if (engine->view_seq[i] <= c->seq) {
+        if (fr_view_is_live(engine, i) && engine->view_seq[i] <= c->seq) {
             FR_TRY(FR_VIEWS[i]->freeze(engine->views[i], c->seq, err));
             c->frozen[i] = true;
         }
@@ -87,6 +88,7 @@ static fr_status freeze(fr_engine *engine, fr_error *err)
 static fr_status write_all(fr_engine *engine, fr_error *err)
 {
     fr_checkpoint *c = &engine->checkpoint;
+    FR_TRY(fr_marks_add(engine, c->seq, err));
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
         if (c->frozen[i]) {
             FR_TRY(FR_VIEWS[i]->write(engine->views[i], err));
@@ -234,6 +236,14 @@ static bool finish(fr_engine *engine, bool wait)
 bool fr_checkpoint_turn(fr_engine *engine)
 {
     return finish(engine, memory_is_full(engine, true)) && is_wanted(engine);
+}
+
+bool fr_checkpoint_is_idle(fr_engine *engine)
+{
+    fr_mutex_lock(&engine->checkpoint.lock);
+    bool idle = engine->checkpoint.phase == FR_SAVE_IDLE;
+    fr_mutex_unlock(&engine->checkpoint.lock);
+    return idle;
 }
 
 void fr_checkpoint_begin(fr_engine *engine)

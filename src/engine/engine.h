@@ -50,6 +50,22 @@ typedef struct {
     bool sync_late, save_late;
 } fr_engine_world;
 
+/* What is saved in a folder of its own: the views, by fr_view_index, and the resolver. */
+enum { FR_PART_RESOLVER = FR_VIEW_COUNT, FR_PARTS = FR_VIEW_COUNT + 1, FR_PART_NONE = FR_PARTS };
+
+/** Why a part's last checkpoint was not used; why NULL: it was. */
+typedef struct {
+    const char *why;
+    bool previous; /* the one before it served; else the log alone */
+} fr_fallback;
+
+/** A view that is not FR_VIEW_LIVE gets no facts and answers nothing. */
+typedef enum {
+    FR_VIEW_LIVE = 0,
+    FR_VIEW_FAILED = 1,    /* waits to be tried again */
+    FR_VIEW_REBUILDING = 2 /* catches up beside the writer */
+} fr_view_state;
+
 /** A checkpoint under way: checkpoint.c. The writer freezes and settles, the saver writes. */
 typedef enum { FR_SAVE_IDLE = 0, FR_SAVE_FROZEN = 1, FR_SAVE_WRITTEN = 2 } fr_save_phase;
 typedef struct {
@@ -67,6 +83,23 @@ typedef struct {
     uint64_t began_ns, pause_ns, took_ns;
     uint64_t failed_ns; /* when the last one failed; 0: it did not */
 } fr_checkpoint;
+
+/** Views that catch up beside the writer: rebuild.c. The writer takes them out and puts them back. */
+typedef enum { FR_REBUILD_IDLE = 0, FR_REBUILD_RUNS = 1, FR_REBUILD_READY = 2 } fr_rebuild_phase;
+typedef struct {
+    fr_mutex lock;
+    fr_cond changed;
+    fr_rebuild_phase phase;    /* locked */
+    bool stop, thread_runs;    /* stop: locked */
+    bool asked[FR_VIEW_COUNT]; /* locked: to be reset */
+    fr_thread thread;
+    /* owned(thread) while RUNS, else by the writer */
+    bool which[FR_VIEW_COUNT], reset[FR_VIEW_COUNT];
+    struct freshet *shadow;
+    fr_status status;
+    fr_error error;
+    uint64_t retry_at_ns, backoff_ns; /* owned(writer) */
+} fr_rebuild;
 
 typedef struct {
     void (*stop)(void *source);
@@ -92,6 +125,14 @@ struct freshet {
     void *views[FR_VIEW_COUNT];
     char view_dirs[FR_VIEW_COUNT][FR_PATH_MAX]; /* views borrow them */
     uint64_t view_seq[FR_VIEW_COUNT];           /* watermarks found at open */
+    struct freshet *home; /* this one; of a shadow (rebuild.c) the one whose views it has */
+    uint32_t view_state[FR_VIEW_COUNT];     /* atomic: fr_view_state, set by the writer */
+    uint64_t failed_seq[FR_VIEW_COUNT];     /* atomic: watermark of a view that is not live */
+    fr_status failed_status[FR_VIEW_COUNT]; /* owned(writer): why */
+    const char *failed_text[FR_VIEW_COUNT]; /* atomic: static */
+    fr_mutex mark_lock;
+    fr_fallback fallbacks[FR_PARTS];
+    unsigned broken; /* the part whose saved state did not check during a replay */
 
     /* published: atomics */
     uint64_t seq, time_us;
@@ -134,6 +175,7 @@ struct freshet {
     fr_error sync_error;
 
     fr_checkpoint checkpoint;
+    fr_rebuild rebuild;
 
     /* requests to the writer */
     fr_mutex request_lock;
@@ -163,10 +205,51 @@ extern const fr_view_ops *const FR_VIEWS[FR_VIEW_COUNT];
 
 /* ---- opening: open.c ---- */
 FR_MUST_USE fr_status fr_engine_open(fr_engine *engine, fr_error *err);
+/** DIR/LOCK, held until engine->lock is closed. FR_AGAIN: err->os is the pid of who holds it. */
+FR_MUST_USE fr_status fr_engine_take_lock(fr_engine *engine, fr_error *err);
 void fr_engine_close_state(fr_engine *engine, fr_error *err);
-FR_MUST_USE fr_status fr_engine_open_views(fr_engine *engine, fr_error *err);
 /** Empty views in memory, over no saved state. */
 FR_MUST_USE fr_status fr_engine_open_scratch(fr_engine *engine, fr_error *err);
+
+/* ---- of which log a saved state is: marks.c ---- */
+/** Notes the log as it is at this sequence, durably, before anything is saved there. */
+FR_MUST_USE fr_status fr_marks_add(fr_engine *engine, uint64_t seq, fr_error *err);
+/** Was a state of this sequence saved from this log? */
+bool fr_marks_know(fr_engine *engine, uint64_t seq);
+
+/** Opens what is saved of one view into engine->views, falling back where it does not check. */
+FR_MUST_USE fr_status fr_engine_open_view(fr_engine *engine, unsigned view, fr_error *err);
+/** The checkpoint before the last one becomes the last, or there is none any more. */
+FR_MUST_USE fr_status fr_engine_fall_back(fr_engine *engine, unsigned part, const char *why,
+                                          fr_error *err);
+
+/** Its store did not check in the middle of writing: the next open does without it. */
+void fr_engine_mark_resolver_broken(fr_engine *engine);
+
+/* ---- views that are behind: rebuild.c ---- */
+static inline fr_view_state fr_view_state_of(const fr_engine *engine, unsigned view)
+{
+    /* pairs with the release of the writer: a live view's pointer is there */
+    return (fr_view_state)__atomic_load_n(&engine->view_state[view], __ATOMIC_ACQUIRE);
+}
+static inline bool fr_view_is_live(const fr_engine *engine, unsigned view)
+{
+    return fr_view_state_of(engine, view) == FR_VIEW_LIVE && engine->views[view] != NULL;
+}
+/** At open: brings the views whose watermark is below the resolver's up to it, with a resolver of
+ *  their own; all others, and the engine's resolver, stay as they are. */
+FR_MUST_USE fr_status fr_rebuild_behind(fr_engine *engine, fr_error *err);
+/** The view stops here and is tried again later; the others go on. thread: the writer */
+void fr_view_fail(fr_engine *engine, unsigned view, uint64_t seq, fr_status status,
+                  const fr_error *error);
+/** Is there something to take out, or to put back? */
+bool fr_rebuild_is_due(fr_engine *engine);
+/** Takes out what failed or is to be reset; puts back what has caught up. Everything folded is
+ *  durable and published, no checkpoint is under way. thread: the writer */
+void fr_rebuild_turn(fr_engine *engine);
+void fr_rebuild_init(fr_engine *engine);
+void fr_rebuild_stop(fr_engine *engine);
+void fr_rebuild_done(fr_engine *engine);
 
 /* ---- folding: fold.c ---- */
 /** Folds the chunk into every view and empties it. */
@@ -184,6 +267,7 @@ void fr_checkpoint_stop(fr_engine *engine);
 /** Between two batches: settles a checkpoint that is written. Waits for one where memory has no
  *  room for more beside it. True when it is time to begin one. */
 bool fr_checkpoint_turn(fr_engine *engine);
+bool fr_checkpoint_is_idle(fr_engine *engine);
 /** Begins one: everything up to engine->seq is durable, nothing beyond it folded, none under way.
  *  Without a saver it ends here too. */
 void fr_checkpoint_begin(fr_engine *engine);

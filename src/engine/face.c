@@ -65,7 +65,10 @@ static void set_options(fr_engine *engine, const freshet_options *options,
     fr_mutex_init(&engine->request_lock);
     fr_cond_init(&engine->request_changed);
     fr_mutex_init(&engine->source_lock);
+    engine->home = engine;
+    fr_mutex_init(&engine->mark_lock);
     fr_checkpoint_init(engine);
+    fr_rebuild_init(engine);
     fr_mutex_init(&engine->follow_lock);
     fr_cond_init(&engine->follow_changed);
 }
@@ -102,7 +105,9 @@ static void free_engine(fr_engine *engine)
     fr_mutex_done(&engine->request_lock);
     fr_cond_done(&engine->request_changed);
     fr_mutex_done(&engine->source_lock);
+    fr_rebuild_done(engine);
     fr_checkpoint_done(engine);
+    fr_mutex_done(&engine->mark_lock);
     fr_mutex_done(&engine->follow_lock);
     fr_cond_done(&engine->follow_changed);
     free(engine);
@@ -220,14 +225,19 @@ void fr_engine_register_reader(void)
     }
 }
 
+static void *live_view(const fr_engine *engine, unsigned i)
+{
+    return fr_view_is_live(engine, i) ? engine->views[i] : NULL;
+}
+
 void fr_engine_query_context(fr_engine *engine, fr_query_context *out)
 {
     *out = (fr_query_context){
         .ids = fr_resolver_ids(engine->resolver),
-        .identity = engine->views[FR_VIEW_IDENTITY],
-        .graph = engine->views[FR_VIEW_GRAPH],
-        .posts = engine->views[FR_VIEW_POSTS],
-        .links = engine->views[FR_VIEW_LINKS],
+        .identity = live_view(engine, FR_VIEW_IDENTITY),
+        .graph = live_view(engine, FR_VIEW_GRAPH),
+        .posts = live_view(engine, FR_VIEW_POSTS),
+        .links = live_view(engine, FR_VIEW_LINKS),
         .log = engine->log,
         .started_us = engine->started_us,
         .now_us = fr_os_wall_us(engine->os),
@@ -256,8 +266,10 @@ freshet_status freshet_query(freshet *engine, const char *target, size_t target_
         answer->memory = buffers;
     }
     fr_engine_register_reader();
+    fr_rcu_read_lock(); /* a view that is live here stays until the answer is written */
     fr_engine_query_context(engine, &context);
     fr_status status = fr_query_answer(&context, fr_slice_of(target, target_size), buffers, &error);
+    fr_rcu_read_unlock();
     answer->status = buffers->status;
     answer->content_type = buffers->content_type;
     answer->body = (const char *)buffers->body.data;

@@ -129,8 +129,9 @@ static fr_status resolve_did(freshet_filter *filter, fr_engine *engine, fr_slice
     fr_status status = FR_OK;
     fr_engine_register_reader();
     fr_rcu_read_lock();
-    uint32_t uid = fr_identity_by_handle(engine->views[FR_VIEW_IDENTITY], name,
-                                         __atomic_load_n(&engine->seq, __ATOMIC_ACQUIRE));
+    uint64_t seq = __atomic_load_n(&engine->seq, __ATOMIC_ACQUIRE);
+    bool known = fr_view_is_live(engine, FR_VIEW_IDENTITY);
+    uint32_t uid = known ? fr_identity_by_handle(engine->views[FR_VIEW_IDENTITY], name, seq) : 0;
     if (uid != 0) {
         status = fr_arena_copy(&filter->texts, fr_ids_did(ids, uid, room), out, err);
     }

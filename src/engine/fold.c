@@ -10,6 +10,27 @@ const fr_view_ops *const FR_VIEWS[FR_VIEW_COUNT] = {
     [FR_VIEW_LINKS] = &fr_links_ops,
 };
 
+/** Live, a view that fails stops alone. At open it fails the replay, which begins again below it
+ *  where its saved state is the reason. */
+static fr_status fold_into(fr_engine *engine, unsigned i, fr_error *err)
+{
+    fr_error error = {0};
+    fr_status status =
+        FR_VIEWS[i]->apply(engine->views[i], engine->facts, engine->chunk_count, &error);
+    if (status == FR_OK) {
+        return FR_OK;
+    }
+    if (engine->ready) {
+        fr_view_fail(engine, i, engine->chunk[0].seq - 1, status, &error);
+        return FR_OK;
+    }
+    engine->broken = status == FR_CORRUPT ? i : engine->broken;
+    if (err != NULL) {
+        *err = error;
+    }
+    return status;
+}
+
 fr_status fr_engine_fold(fr_engine *engine, fr_error *err)
 {
     if (engine->chunk_count == 0) {
@@ -17,7 +38,7 @@ fr_status fr_engine_fold(fr_engine *engine, fr_error *err)
     }
     uint64_t start = fr_os_monotonic_ns(engine->os);
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-        FR_TRY(FR_VIEWS[i]->apply(engine->views[i], engine->facts, engine->chunk_count, err));
+        FR_TRY(fr_view_is_live(engine, i) ? fold_into(engine, i, err) : FR_OK);
     }
     fr_histogram_add(&engine->metrics.apply_ns, fr_os_monotonic_ns(engine->os) - start);
     engine->since_checkpoint += engine->chunk_count;
@@ -29,7 +50,9 @@ fr_status fr_engine_fold(fr_engine *engine, fr_error *err)
 void fr_engine_publish(fr_engine *engine, uint64_t seq, uint64_t time_us)
 {
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-        FR_VIEWS[i]->publish(engine->views[i], seq);
+        if (fr_view_is_live(engine, i)) {
+            FR_VIEWS[i]->publish(engine->views[i], seq);
+        }
     }
     __atomic_store_n(&engine->time_us, time_us, __ATOMIC_RELEASE);
     /* pairs with freshet_progress_of and queries */
@@ -48,8 +71,10 @@ static fr_status replay_one(fr_engine *engine, const fr_event *event, fr_arena *
     FR_TRY(fr_arena_copy(bodies, event->collection, &kept->collection, err));
     FR_TRY(fr_arena_copy(bodies, event->rkey, &kept->rkey, err));
     FR_TRY(fr_arena_copy(bodies, event->body, &kept->body, err));
-    FR_TRY(fr_resolver_apply(engine->resolver, kept, event->seq, false, NULL, 0, &resolved,
-                             &engine->facts[engine->chunk_count], err));
+    fr_status status = fr_resolver_apply(engine->resolver, kept, event->seq, false, NULL, 0,
+                                         &resolved, &engine->facts[engine->chunk_count], err);
+    engine->broken = status == FR_CORRUPT ? FR_PART_RESOLVER : engine->broken;
+    FR_TRY(status);
     if (resolved == FR_RESOLVED_DUPLICATE) {
         engine->metrics.replay_skipped++;
         return FR_OK;
@@ -70,10 +95,16 @@ static void tell_progress(const fr_engine *engine, uint64_t seq, uint64_t last)
     }
 }
 
+static bool is_stopped(const fr_engine *engine)
+{
+    const bool *stop = engine->options.stop;
+    return !engine->home->ready && stop != NULL && __atomic_load_n(stop, __ATOMIC_ACQUIRE);
+}
+
 static fr_status replay_all(fr_engine *engine, fr_log_reader *reader, uint64_t to, fr_arena *bodies,
                             fr_error *err)
 {
-    enum { TELL_EVERY = 1 << 17 };
+    enum { TELL_EVERY = 1 << 15 };
     fr_event event;
     fr_status status;
     uint64_t time_us = engine->time_us;
@@ -90,6 +121,9 @@ static fr_status replay_all(fr_engine *engine, fr_log_reader *reader, uint64_t t
         }
         if (seq % TELL_EVERY == 0) {
             tell_progress(engine, seq, last);
+            if (is_stopped(engine)) {
+                return fr_fail(err, FR_AGAIN, "stopped while catching up");
+            }
         }
     }
     FR_TRY(fr_engine_fold(engine, err));

@@ -65,6 +65,58 @@ static bool put_sources(fr_engine *engine, uint64_t now_us, fr_buffer *out)
     return stalled;
 }
 
+static const char *state_name(fr_view_state state)
+{
+    return state == FR_VIEW_LIVE ? "live" : state == FR_VIEW_FAILED ? "failed" : "rebuilding";
+}
+
+/** Through which event the view has folded what is published. */
+static uint64_t view_seq(const fr_engine *engine, unsigned i, uint64_t seq)
+{
+    return fr_view_is_live(engine, i) ? seq : LOAD(engine->failed_seq[i]);
+}
+
+static bool all_live(const fr_engine *engine)
+{
+    bool live = true;
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        live = live && fr_view_is_live(engine, i);
+    }
+    return live;
+}
+
+static void put_view(fr_engine *engine, unsigned i, uint64_t seq, fr_buffer *out)
+{
+    fr_view_state state = fr_view_state_of(engine, i);
+    uint64_t through = FR_MIN(view_seq(engine, i, seq), seq);
+    fr_buffer_printf(out, "%s{\"name\":\"%s\",\"seq\":%llu,\"lag\":%llu,\"state\":\"%s\"",
+                     i == 0 ? "" : ",", FR_VIEWS[i]->name, (unsigned long long)through,
+                     (unsigned long long)(seq - through), state_name(state));
+    const char *why = LOAD(engine->failed_text[i]);
+    if (state == FR_VIEW_FAILED && why != NULL) {
+        fr_buffer_text(out, ",\"why\":");
+        fr_buffer_json_string(out, fr_slice_text(why));
+    }
+    fr_buffer_byte(out, '}');
+}
+
+static void put_fallbacks(fr_engine *engine, fr_buffer *out)
+{
+    const char *comma = "";
+    for (unsigned part = 0; part < FR_PARTS; part++) {
+        const fr_fallback *fallback = &engine->fallbacks[part];
+        const char *why = __atomic_load_n(&fallback->why, __ATOMIC_ACQUIRE);
+        if (why != NULL) {
+            fr_buffer_printf(out, "%s{\"part\":\"%s\",\"from\":\"%s\",\"why\":", comma,
+                             part == FR_PART_RESOLVER ? "resolver" : FR_VIEWS[part]->name,
+                             LOAD(fallback->previous) ? "checkpoint before" : "log");
+            fr_buffer_json_string(out, fr_slice_text(why));
+            fr_buffer_byte(out, '}');
+            comma = ",";
+        }
+    }
+}
+
 int fr_engine_put_health(void *context, fr_buffer *out)
 {
     enum { SOURCES_MAX_BYTES = 1 << 20 };
@@ -78,6 +130,7 @@ int fr_engine_put_health(void *context, fr_buffer *out)
     const char *status = progress.poisoned || engine->options.read_only ? "read-only"
                          : !progress.ready                              ? "catching-up"
                          : stalled                                      ? "stalled"
+                         : !all_live(engine)                            ? "degraded"
                                                                         : "ok";
     fr_buffer_printf(out, "{\"status\":\"%s\",\"indexed_through\":{\"seq\":%llu,\"time\":", status,
                      (unsigned long long)progress.seq);
@@ -91,9 +144,10 @@ int fr_engine_put_health(void *context, fr_buffer *out)
     fr_engine_put_backfills(engine, out);
     fr_buffer_text(out, "],\"views\":[");
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-        fr_buffer_printf(out, "%s{\"name\":\"%s\",\"seq\":%llu}", i == 0 ? "" : ",",
-                         FR_VIEWS[i]->name, (unsigned long long)progress.seq);
+        put_view(engine, i, progress.seq, out);
     }
+    fr_buffer_text(out, "],\"fallbacks\":[");
+    put_fallbacks(engine, out);
     fr_buffer_printf(out, "],\"checkpoint_seq\":%llu,\"uptime_ms\":%llu",
                      (unsigned long long)LOAD(engine->metrics.checkpoint_seq),
                      (unsigned long long)((now_us - engine->opened_us) / 1000));
@@ -170,6 +224,57 @@ static void put_source_metrics(fr_engine *engine, fr_buffer *out)
     fr_mutex_unlock(&engine->source_lock);
 }
 
+static void put_of_links(fr_links *links, fr_buffer *out)
+{
+    fr_links_stats stats;
+    fr_links_stats_of(links, &stats);
+    put_metric(out, "gauge", "freshet_links", "live links", stats.links);
+    put_metric(out, "counter", "freshet_links_dropped_total",
+               "links beyond the bounds of extraction", stats.dropped);
+}
+
+static void put_of_posts(const fr_posts *posts, fr_buffer *out)
+{
+    fr_posts_counts counts;
+    fr_posts_counters(posts, &counts);
+    put_metric(out, "gauge", "freshet_posts", "live posts and reposts", fr_posts_count(posts));
+    put_metric(out, "counter", "freshet_reposts_refused_total", "reposts of what is no post",
+               counts.refused_reposts);
+    put_metric(out, "counter", "freshet_posts_unreadable_times_total",
+               "posts whose createdAt is missing or unreadable", counts.unreadable_times);
+}
+
+/** A view that is not live has no figures but its lag. */
+static void put_view_metrics(fr_engine *engine, uint64_t seq, fr_buffer *out)
+{
+    fr_buffer_text(out, "# HELP freshet_view_lag_events events a view is behind what is published\n"
+                        "# TYPE freshet_view_lag_events gauge\n");
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        uint64_t through = FR_MIN(view_seq(engine, i, seq), seq);
+        fr_buffer_printf(out, "freshet_view_lag_events{view=\"%s\",state=\"%s\"} %llu\n",
+                         FR_VIEWS[i]->name, state_name(fr_view_state_of(engine, i)),
+                         (unsigned long long)(seq - through));
+    }
+    fr_buffer_text(out,
+                   "# HELP freshet_view_bytes memory of a view\n# TYPE freshet_view_bytes gauge\n");
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        if (fr_view_is_live(engine, i)) {
+            fr_buffer_printf(out, "freshet_view_bytes{view=\"%s\"} %llu\n", FR_VIEWS[i]->name,
+                             (unsigned long long)FR_VIEWS[i]->bytes(engine->views[i]));
+        }
+    }
+    if (fr_view_is_live(engine, FR_VIEW_LINKS)) {
+        put_of_links(engine->views[FR_VIEW_LINKS], out);
+    }
+    if (fr_view_is_live(engine, FR_VIEW_POSTS)) {
+        put_of_posts(engine->views[FR_VIEW_POSTS], out);
+    }
+    if (fr_view_is_live(engine, FR_VIEW_GRAPH)) {
+        put_metric(out, "gauge", "freshet_edges", "live follows, blocks and list items",
+                   fr_graph_edge_count(engine->views[FR_VIEW_GRAPH]));
+    }
+}
+
 int fr_engine_put_metrics(void *context, fr_buffer *out)
 {
     fr_engine *engine = context;
@@ -206,27 +311,7 @@ int fr_engine_put_metrics(void *context, fr_buffer *out)
                LOAD(m->checkpoint_failures));
     put_metric(out, "gauge", "freshet_checkpoint_seq", "sequence of the last checkpoint",
                LOAD(m->checkpoint_seq));
-    fr_buffer_text(out,
-                   "# HELP freshet_view_bytes memory of a view\n# TYPE freshet_view_bytes gauge\n");
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-        fr_buffer_printf(out, "freshet_view_bytes{view=\"%s\"} %llu\n", FR_VIEWS[i]->name,
-                         (unsigned long long)FR_VIEWS[i]->bytes(engine->views[i]));
-    }
-    fr_links_stats stats;
-    fr_links_stats_of(engine->views[FR_VIEW_LINKS], &stats);
-    put_metric(out, "gauge", "freshet_links", "live links", stats.links);
-    put_metric(out, "counter", "freshet_links_dropped_total",
-               "links beyond the bounds of extraction", stats.dropped);
-    put_metric(out, "gauge", "freshet_posts", "live posts and reposts",
-               fr_posts_count(engine->views[FR_VIEW_POSTS]));
-    fr_posts_counts counts;
-    fr_posts_counters(engine->views[FR_VIEW_POSTS], &counts);
-    put_metric(out, "counter", "freshet_reposts_refused_total", "reposts of what is no post",
-               counts.refused_reposts);
-    put_metric(out, "counter", "freshet_posts_unreadable_times_total",
-               "posts whose createdAt is missing or unreadable", counts.unreadable_times);
-    put_metric(out, "gauge", "freshet_edges", "live follows, blocks and list items",
-               fr_graph_edge_count(engine->views[FR_VIEW_GRAPH]));
+    put_view_metrics(engine, progress.seq, out);
     put_metric(out, "gauge", "freshet_accounts", "accounts ever named",
                fr_ids_account_count(fr_resolver_ids(engine->resolver)));
     put_histogram(out, "freshet_sync_seconds", "time of a log sync", &m->sync_ns);

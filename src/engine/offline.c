@@ -226,3 +226,75 @@ freshet_status freshet_verify(const freshet_options *options,
     free(engine);
     return fr_status_export(status, &error, err);
 }
+
+/* ---- what is saved --------------------------------------------------------------------------- */
+
+enum { FOLDER_DEPTH_MAX = 4 };
+
+typedef struct {
+    fr_os *os;
+    const char *dir;
+    uint64_t bytes;
+    int depth;
+} folder_size;
+
+static fr_status add_size(void *context, const char *name)
+{
+    folder_size *folder = context;
+    char path[FR_PATH_MAX];
+    fr_file *file = NULL;
+    uint64_t bytes = 0;
+    if (strcmp(name, "previous") == 0 ||
+        fr_path(path, sizeof path, NULL, "%s/%s", folder->dir, name) != FR_OK) {
+        return FR_OK;
+    }
+    if (fr_os_is_dir(folder->os, path)) {
+        folder_size below = {folder->os, path, 0, folder->depth + 1};
+        if (below.depth < FOLDER_DEPTH_MAX) {
+            (void)!fr_os_list(folder->os, path, add_size, &below, NULL);
+        }
+        bytes = below.bytes;
+    } else if (fr_file_open(&file, folder->os, path, FR_OPEN_READ, NULL) == FR_OK) {
+        (void)!fr_file_size(file, &bytes, NULL);
+        (void)!fr_file_close(file, NULL);
+    }
+    folder->bytes += bytes;
+    return FR_OK;
+}
+
+static void list_view(const char *data_dir, unsigned i,
+                      void (*each)(void *context, const freshet_view *view), void *context)
+{
+    char dir[FR_PATH_MAX];
+    fr_digest digest = {0};
+    freshet_view view = {.name = FR_VIEWS[i]->name};
+    if (fr_path(dir, sizeof dir, NULL, "%s/views/%s", data_dir, view.name) != FR_OK) {
+        return;
+    }
+    fr_view_context saved = {
+        .os = fr_os_real(), .dir = dir, .memory_bytes = 1 << 20, .read_only = true};
+    fr_status status = FR_VIEWS[i]->saved(&saved, &digest, &view.seq, NULL);
+    folder_size folder = {fr_os_real(), dir, 0, 0};
+    (void)!fr_os_list(fr_os_real(), dir, add_size, &folder, NULL);
+    view.bytes = folder.bytes;
+    view.state = status == FR_OK ? "saved" : status == FR_NOT_FOUND ? "absent" : "damaged";
+    if (status == FR_OK) {
+        fr_digest_format(&digest, view.digest);
+    }
+    each(context, &view);
+}
+
+freshet_status freshet_view_list(const char *data_dir,
+                                 void (*each)(void *context, const freshet_view *view),
+                                 void *context, freshet_error *err)
+{
+    fr_error error = {0};
+    if (!fr_os_is_dir(fr_os_real(), data_dir)) {
+        return fr_status_export(fr_fail(&error, FR_NOT_FOUND, "no such data directory"), &error,
+                                err);
+    }
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        list_view(data_dir, i, each, context);
+    }
+    return FRESHET_OK;
+}

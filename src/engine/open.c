@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Opening a data directory. DIR/log is the truth; whatever of the rest is missing, damaged, of
-// another version or ahead of the log is thrown away and built again from it.
+// Opening a data directory. DIR/log is the truth. Whatever part of the rest, a view or the
+// resolver, is missing, damaged, of another version, of another log or ahead of this one falls back
+// to the checkpoint before, and from there to the log alone; the others keep what they have. Damage
+// that only the replay meets leads here again. What fell back is told (fr_fallback).
 #include "engine.h"
 
 #include <stdio.h>
@@ -9,7 +11,7 @@
 
 /* ---- lock and version ------------------------------------------------------------------------ */
 
-static fr_status take_lock(fr_engine *engine, fr_error *err)
+fr_status fr_engine_take_lock(fr_engine *engine, fr_error *err)
 {
     char path[FR_PATH_MAX];
     char pid[32] = {0};
@@ -64,77 +66,106 @@ static fr_status check_version(fr_engine *engine, fr_error *err)
 
 /* ---- state ----------------------------------------------------------------------------------- */
 
-static fr_status wipe(fr_engine *engine, const char *name, fr_error *err)
+static const char *part_name(unsigned part)
 {
-    char path[FR_PATH_MAX];
-    fr_error_reset(err);
-    FR_TRY(fr_path(path, sizeof path, err, "%s/%s", engine->dir, name));
-    return engine->options.read_only ? FR_OK : fr_os_remove_tree(engine->os, path, err);
+    return part == FR_PART_RESOLVER ? "resolver" : FR_VIEWS[part]->name;
 }
 
-static fr_status open_resolver(fr_engine *engine, bool scratch, fr_error *err)
+static fr_status part_dir(const fr_engine *engine, unsigned part, char out[FR_PATH_MAX],
+                          fr_error *err)
 {
-    char path[FR_PATH_MAX];
-    FR_TRY(fr_path(path, sizeof path, err, "%s/resolver", engine->dir));
+    return fr_path(out, FR_PATH_MAX, err, part == FR_PART_RESOLVER ? "%s/%s" : "%s/views/%s",
+                   engine->dir, part_name(part));
+}
+
+/** The folder DIR/previous in the place of DIR. A crash in between leaves DIR.restore, and then this
+ *  is done again. */
+static fr_status restore(fr_engine *engine, const char *dir, fr_error *err)
+{
+    char restored[FR_PATH_MAX];
+    FR_TRY(fr_path(restored, sizeof restored, err, "%s.restore", dir));
+    if (!fr_os_exists(engine->os, restored)) {
+        return FR_OK;
+    }
+    FR_TRY(fr_os_remove_tree(engine->os, dir, err));
+    return fr_os_rename(engine->os, restored, dir, err);
+}
+
+fr_status fr_engine_fall_back(fr_engine *engine, unsigned part, const char *why, fr_error *err)
+{
+    char dir[FR_PATH_MAX];
+    char previous[FR_PATH_MAX];
+    char restored[FR_PATH_MAX];
+    FR_TRY(part_dir(engine, part, dir, err));
+    FR_TRY(fr_path(previous, sizeof previous, err, "%s/previous", dir));
+    FR_TRY(fr_path(restored, sizeof restored, err, "%s.restore", dir));
+    bool any = fr_os_is_dir(engine->os, previous);
+    if (any) {
+        FR_TRY(fr_os_rename(engine->os, previous, restored, err));
+        FR_TRY(restore(engine, dir, err));
+    } else {
+        FR_TRY(fr_os_remove_tree(engine->os, dir, err));
+    }
+    fr_fallback *told = &engine->home->fallbacks[part];
+    __atomic_store_n(&told->previous, any, __ATOMIC_RELAXED);
+    __atomic_store_n(&told->why, why, __ATOMIC_RELEASE); /* pairs with put_fallbacks */
+    if (engine->options.on_fallback != NULL) {
+        engine->options.on_fallback(engine->options.fallback_context, part_name(part),
+                                    any ? "checkpoint before" : "log", why);
+    }
+    return FR_OK;
+}
+
+static fr_status open_resolver(fr_engine *engine, const char *dir, uint64_t *seq, fr_error *err)
+{
     fr_resolver_options options = {
         .os = engine->os,
         .room = engine->world.room,
-        .dir = scratch ? NULL : path,
+        .dir = dir,
         .cache_bytes = engine->options.memory_bytes / 16,
         .read_only = engine->options.read_only,
     };
-    fr_status status = fr_resolver_open(&engine->resolver, &options, err);
-    if (status == FR_CORRUPT && !engine->options.read_only) {
-        FR_TRY(wipe(engine, "resolver", err));
-        status = fr_resolver_open(&engine->resolver, &options, err);
-    }
-    return status;
+    FR_TRY(fr_resolver_open(&engine->resolver, &options, err));
+    *seq = fr_resolver_seq(engine->resolver);
+    return FR_OK;
 }
 
-static fr_status open_view(fr_engine *engine, unsigned i, bool scratch, fr_error *err)
+static fr_status open_view(fr_engine *engine, unsigned i, const char *dir, uint64_t *seq,
+                           fr_error *err)
 {
-    char *path = engine->view_dirs[i];
-    char name[64];
-    snprintf(name, sizeof name, "views/%s", FR_VIEWS[i]->name);
-    FR_TRY(fr_path(path, sizeof engine->view_dirs[i], err, "%s/%s", engine->dir, name));
     fr_view_context context = {
         .os = engine->os,
         .room = engine->world.room,
-        .dir = scratch ? NULL : path,
+        .dir = dir,
         .resolver = engine->resolver,
-        .ids = fr_resolver_ids(engine->resolver),
+        .ids = fr_resolver_ids(engine->home->resolver),
         .memory_bytes = engine->options.memory_bytes / 3,
         .retention_s = engine->options.retention_s,
         .read_only = engine->options.read_only,
         .views = engine->views,
     };
-    fr_status status = FR_VIEWS[i]->open(&engine->views[i], &context, &engine->view_seq[i], err);
-    if (status == FR_CORRUPT && !engine->options.read_only) {
-        FR_TRY(wipe(engine, name, err));
-        status = FR_VIEWS[i]->open(&engine->views[i], &context, &engine->view_seq[i], err);
-    }
-    return status;
-}
-
-static void close_views(fr_engine *engine)
-{
-    for (unsigned i = FR_VIEW_COUNT; i-- > 0;) {
-        if (engine->views[i] != NULL) {
-            FR_VIEWS[i]->close(engine->views[i]);
-            engine->views[i] = NULL;
-        }
-    }
-    fr_resolver_close(engine->resolver);
-    engine->resolver = NULL;
-}
-
-static fr_status open_state(fr_engine *engine, bool scratch, fr_error *err)
-{
-    FR_TRY(open_resolver(engine, scratch, err));
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-        FR_TRY(open_view(engine, i, scratch, err));
-    }
+    FR_TRY(FR_VIEWS[i]->open(&engine->views[i], &context, seq, err));
+    engine->view_seq[i] = *seq;
     return FR_OK;
+}
+
+static void close_part(fr_engine *engine, unsigned part)
+{
+    if (part == FR_PART_RESOLVER) {
+        fr_resolver_close(engine->resolver);
+        engine->resolver = NULL;
+    } else if (engine->views[part] != NULL) {
+        FR_VIEWS[part]->close(engine->views[part]);
+        engine->views[part] = NULL;
+    }
+}
+
+static void close_state(fr_engine *engine)
+{
+    for (unsigned part = FR_VIEW_COUNT; part-- > 0;) {
+        close_part(engine, part);
+    }
+    close_part(engine, FR_PART_RESOLVER);
 }
 
 /** The log's end, with or without a writer. */
@@ -152,47 +183,158 @@ static fr_status last_seq(fr_engine *engine, uint64_t *out, fr_error *err)
     return FR_OK;
 }
 
-/** Saved state that is ahead of the log, or of a view behind the resolver, cannot be replayed
- *  into. */
-static bool fits(const fr_engine *engine, uint64_t last, bool *ahead)
+/** Damage that only a later read of a store meets is noted in its folder for the next open. */
+static bool is_marked_broken(const fr_engine *engine, const char *dir)
 {
-    uint64_t seq = fr_resolver_seq(engine->resolver);
-    bool behind = false;
-    *ahead = seq > last;
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-        *ahead = *ahead || engine->view_seq[i] > last;
-        behind = behind || engine->view_seq[i] < seq;
+    char path[FR_PATH_MAX];
+    return fr_path(path, sizeof path, NULL, "%s/BROKEN", dir) == FR_OK &&
+           fr_os_exists(engine->os, path);
+}
+
+void fr_engine_mark_resolver_broken(fr_engine *engine)
+{
+    char path[FR_PATH_MAX];
+    if (fr_path(path, sizeof path, NULL, "%s/resolver/BROKEN", engine->dir) == FR_OK) {
+        (void)!fr_os_write_file_atomic(engine->os, path, FR_SLICE("\n"), NULL);
     }
-    return !behind && !*ahead;
+}
+
+/** Opens what is saved of a part, and asks whether it belongs to the log that is there. */
+static fr_status open_saved(fr_engine *engine, unsigned part, uint64_t last, fr_error *err)
+{
+    char room[FR_PATH_MAX];
+    /* views borrow theirs */
+    char *dir = part == FR_PART_RESOLVER ? room : engine->home->view_dirs[part];
+    uint64_t seq = 0;
+    FR_TRY(part_dir(engine, part, dir, err));
+    FR_TRY(engine->options.read_only ? FR_OK : restore(engine, dir, err));
+    if (is_marked_broken(engine, dir)) {
+        return fr_fail(err, FR_CORRUPT, "found damaged while it was in use");
+    }
+    FR_TRY(part == FR_PART_RESOLVER ? open_resolver(engine, dir, &seq, err)
+                                    : open_view(engine, part, dir, &seq, err));
+    if (seq > last) {
+        return fr_fail(err, FR_CORRUPT, "saved state is ahead of the log");
+    }
+    return fr_marks_know(engine, seq) ? FR_OK
+                                      : fr_fail(err, FR_CORRUPT, "saved state of another log");
+}
+
+static fr_status open_part(fr_engine *engine, unsigned part, uint64_t last, fr_error *err)
+{
+    fr_error error = {0};
+    fr_status status;
+    while ((status = open_saved(engine, part, last, &error)) == FR_CORRUPT &&
+           !engine->options.read_only) {
+        close_part(engine, part);
+        FR_TRY(fr_engine_fall_back(engine, part, error.text, err));
+        fr_error_reset(&error);
+    }
+    if (status != FR_OK && err != NULL) {
+        *err = error;
+    }
+    return status;
+}
+
+static fr_status open_parts(fr_engine *engine, uint64_t last, fr_error *err)
+{
+    FR_TRY(open_part(engine, FR_PART_RESOLVER, last, err));
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        FR_TRY(open_part(engine, i, last, err));
+    }
+    return FR_OK;
 }
 
 fr_status fr_engine_open_scratch(fr_engine *engine, fr_error *err)
 {
-    return open_state(engine, true, err);
+    uint64_t seq = 0;
+    engine->home = engine;
+    FR_TRY(open_resolver(engine, NULL, &seq, err));
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        FR_TRY(part_dir(engine, i, engine->view_dirs[i], err));
+        FR_TRY(open_view(engine, i, NULL, &seq, err));
+    }
+    return FR_OK;
 }
 
-fr_status fr_engine_open_views(fr_engine *engine, fr_error *err)
+fr_status fr_engine_open_view(fr_engine *engine, unsigned view, fr_error *err)
 {
     uint64_t last = 0;
-    bool ahead = false;
+    FR_TRY(last_seq(engine->home, &last, err));
+    return open_part(engine, view, last, err);
+}
+
+static bool is_behind(const fr_engine *engine)
+{
+    bool behind = false;
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        behind = behind || engine->view_seq[i] < fr_resolver_seq(engine->resolver);
+    }
+    return behind;
+}
+
+/** A reader has no place of its own to build what does not fit together: it takes the log. */
+static fr_status open_state(fr_engine *engine, fr_error *err)
+{
+    uint64_t last = 0;
     FR_TRY(last_seq(engine, &last, err));
-    fr_status status = open_state(engine, false, err);
-    if (engine->options.read_only &&
-        (status == FR_NOT_FOUND || status == FR_CORRUPT || status == FR_IO)) {
-        close_views(engine);
+    fr_status status = open_parts(engine, last, err);
+    if (!engine->options.read_only) {
+        return status;
+    }
+    bool unfit = status == FR_NOT_FOUND || status == FR_CORRUPT || status == FR_IO;
+    if (unfit || (status == FR_OK && is_behind(engine))) {
+        close_state(engine);
         fr_error_reset(err);
-        status = open_state(engine, true, err);
+        return fr_engine_open_scratch(engine, err);
     }
-    FR_TRY(status);
-    if (fits(engine, last, &ahead)) {
-        return FR_OK;
+    return status;
+}
+
+/** Everything up to the end of the log. */
+static fr_status catch_up(fr_engine *engine, fr_error *err)
+{
+    FR_TRY(open_state(engine, err));
+    engine->metrics.checkpoint_seq = fr_resolver_seq(engine->resolver);
+    FR_TRY(fr_checkpoint_start(engine, err));
+    FR_TRY(is_behind(engine) ? fr_rebuild_behind(engine, err) : FR_OK);
+    return fr_engine_replay(engine, UINT64_MAX, err);
+}
+
+/** A view that meets damage over nothing but the log has it from the resolver. */
+static unsigned to_blame(const fr_engine *engine)
+{
+    const fr_fallback *fallback = &engine->fallbacks[engine->broken];
+    return fallback->why != NULL && !fallback->previous ? FR_PART_RESOLVER : engine->broken;
+}
+
+/** Each damage that the replay meets in a part costs it one of its two checkpoints, so this
+ *  ends. */
+static fr_status catch_up_or_fall_back(fr_engine *engine, fr_error *err)
+{
+    fr_error error = {0};
+    fr_status status;
+    engine->broken = FR_PART_NONE;
+    while ((status = catch_up(engine, &error)) == FR_CORRUPT && engine->broken != FR_PART_NONE &&
+           !engine->options.read_only) {
+        fr_checkpoint_stop(engine);
+        close_state(engine);
+        unsigned part = to_blame(engine);
+        const fr_fallback *resolver = &engine->fallbacks[FR_PART_RESOLVER];
+        if (part == FR_PART_RESOLVER && resolver->why != NULL && !resolver->previous) {
+            break; /* nothing is left that could be thrown away */
+        }
+        FR_TRY(fr_engine_fall_back(engine, part, error.text, err));
+        fr_error_reset(&error);
+        engine->broken = FR_PART_NONE;
+        engine->chunk_count = 0;
+        engine->since_checkpoint = 0;
+        engine->seq = engine->time_us = 0;
     }
-    close_views(engine);
-    FR_TRY(wipe(engine, "resolver", err)); /* the others skip what they have */
-    if (ahead) {
-        FR_TRY(wipe(engine, "views", err));
+    if (status != FR_OK && err != NULL) {
+        *err = error;
     }
-    return open_state(engine, engine->options.read_only, err);
+    return status;
 }
 
 /** The time of the last event, when there was nothing to replay. */
@@ -217,16 +359,13 @@ fr_status fr_engine_open(fr_engine *engine, fr_error *err)
     } else if (!fr_os_is_dir(engine->os, engine->dir)) {
         return fr_fail(err, FR_NOT_FOUND, "no such data directory");
     }
-    FR_TRY(engine->options.read_only ? FR_OK : take_lock(engine, err));
+    FR_TRY(engine->options.read_only ? FR_OK : fr_engine_take_lock(engine, err));
     FR_TRY(check_version(engine, err));
     FR_TRY(fr_path(path, sizeof path, err, "%s/log", engine->dir));
     if (!engine->options.read_only) {
         FR_TRY(fr_log_open(&engine->log, engine->os, path, engine->world.segment_bytes, err));
     }
-    FR_TRY(fr_engine_open_views(engine, err));
-    engine->metrics.checkpoint_seq = fr_resolver_seq(engine->resolver);
-    FR_TRY(fr_checkpoint_start(engine, err));
-    FR_TRY(fr_engine_replay(engine, UINT64_MAX, err));
+    FR_TRY(catch_up_or_fall_back(engine, err));
     FR_TRY(recall_time(engine, err));
     /* not the resolver's: a replay may have skipped what an older version took for new */
     engine->next_seq = engine->seq + 1;
@@ -237,7 +376,7 @@ void fr_engine_close_state(fr_engine *engine, fr_error *err)
 {
     fr_upkeep_stop(engine);
     fr_checkpoint_stop(engine);
-    close_views(engine);
+    close_state(engine);
     if (engine->log != NULL) {
         (void)!fr_log_close(engine->log, err);
     }

@@ -205,8 +205,12 @@ static fr_status settle_input(fr_engine *engine, fr_group *group, const fr_input
     fr_resolved resolved = FR_RESOLVED_DUPLICATE;
     *event = input->event;
     event->seq = engine->next_seq;
-    FR_TRY(fr_resolver_apply(engine->resolver, event, event->seq, input->from_car, input->links,
-                             input->link_count, &resolved, fact, err));
+    fr_status status = fr_resolver_apply(engine->resolver, event, event->seq, input->from_car,
+                                         input->links, input->link_count, &resolved, fact, err);
+    if (status == FR_CORRUPT) {
+        fr_engine_mark_resolver_broken(engine);
+    }
+    FR_TRY(status);
     if (resolved == FR_RESOLVED_DUPLICATE) {
         ack->duplicate++;
         return FR_OK;
@@ -395,8 +399,15 @@ bool fr_engine_turn(fr_engine *engine, uint64_t wait_ns)
     } else {
         finish_group(engine, group);
     }
-    if (fr_checkpoint_turn(engine)) {
+    bool save = fr_checkpoint_turn(engine);
+    bool rebuild = fr_rebuild_is_due(engine);
+    if (save || rebuild) {
         finish_syncing(engine);
+    }
+    if (rebuild) {
+        fr_rebuild_turn(engine);
+    }
+    if (save) {
         fr_checkpoint_begin(engine);
     }
     return open || engine->syncing != NULL;
@@ -447,6 +458,7 @@ void fr_engine_stop(fr_engine *engine)
             fr_thread_join(engine->writer);
         }
         write_last_cursors(engine);
+        fr_rebuild_stop(engine);
         fr_checkpoint_now(engine);
         engine->writer_runs = false;
     }

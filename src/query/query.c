@@ -9,30 +9,35 @@
 
 enum { HEADERS_MAX_BYTES = 4096, ARENA_BUDGET_BYTES = 8 << 20, ARENA_BLOCK_BYTES = 16 << 10 };
 
-static const struct {
+enum { IDENTITY = 1, GRAPH = 2, POSTS = 4, LINKS = 8 };
+
+typedef struct {
     const char *path;
     fr_route_fn answer;
-} ROUTES[] = {
-    {"/", fr_route_home},
-    {"/health", fr_route_health},
-    {"/metrics", fr_route_metrics},
-    {"/robots.txt", fr_route_robots},
-    {"/links", fr_route_links},
-    {"/links/count", fr_route_links_count},
-    {"/links/all/count", fr_route_links_all_count},
-    {"/links/top", fr_route_links_top},
-    {"/xrpc/blue.microcosm.links.getBacklinksCount", fr_route_backlinks_count},
-    {"/timeline", fr_route_timeline},
-    {"/author", fr_route_author},
-    {"/newest", fr_route_newest},
-    {"/relationships", fr_route_relationships},
+    unsigned needs; /* views */
+} route;
+
+static const route ROUTES[] = {
+    {"/", fr_route_home, GRAPH | POSTS | LINKS},
+    {"/health", fr_route_health, 0},
+    {"/metrics", fr_route_metrics, 0},
+    {"/robots.txt", fr_route_robots, 0},
+    {"/links", fr_route_links, LINKS | IDENTITY},
+    {"/links/count", fr_route_links_count, LINKS | IDENTITY},
+    {"/links/all/count", fr_route_links_all_count, LINKS | IDENTITY},
+    {"/links/top", fr_route_links_top, LINKS | IDENTITY},
+    {"/xrpc/blue.microcosm.links.getBacklinksCount", fr_route_backlinks_count, LINKS | IDENTITY},
+    {"/timeline", fr_route_timeline, POSTS | GRAPH | IDENTITY},
+    {"/author", fr_route_author, POSTS | IDENTITY},
+    {"/newest", fr_route_newest, POSTS | IDENTITY},
+    {"/relationships", fr_route_relationships, GRAPH | IDENTITY},
 };
 
-static fr_route_fn route_of(fr_slice path)
+static const route *route_of(fr_slice path)
 {
     for (size_t i = 0; i < FR_COUNT_OF(ROUTES); i++) {
         if (fr_slice_equal(path, fr_slice_text(ROUTES[i].path))) {
-            return ROUTES[i].answer;
+            return &ROUTES[i];
         }
     }
     return NULL;
@@ -117,16 +122,42 @@ static bool split(fr_request *request, fr_slice query)
 
 /* ---- answering ------------------------------------------------------------------------------- */
 
+/** The views that the route needs, all of them there? */
+static bool has_views(fr_request *request, unsigned needs)
+{
+    const fr_query_context *context = request->context;
+    const struct {
+        unsigned bit;
+        const void *view;
+        const char *message;
+    } views[] = {
+        {IDENTITY, context->identity, "the identity view is being rebuilt"},
+        {GRAPH, context->graph, "the graph view is being rebuilt"},
+        {POSTS, context->posts, "the posts view is being rebuilt"},
+        {LINKS, context->links, "the links view is being rebuilt"},
+    };
+    for (size_t i = 0; i < FR_COUNT_OF(views); i++) {
+        if ((needs & views[i].bit) != 0 && views[i].view == NULL) {
+            fr_refuse(request, 503, "Rebuilding", views[i].message);
+            return false;
+        }
+    }
+    return true;
+}
+
 static void answer_route(fr_request *request, fr_slice query)
 {
-    fr_route_fn route = route_of(request->path);
-    if (route == NULL) {
+    const route *found = route_of(request->path);
+    if (found == NULL) {
         fr_refuse(request, 404, "NotFound", "no such path");
+        return;
+    }
+    if (!has_views(request, found->needs)) {
         return;
     }
     if (split(request, query)) {
         fr_rcu_read_lock();
-        route(request);
+        found->answer(request);
         fr_rcu_read_unlock();
     }
 }

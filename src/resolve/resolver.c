@@ -30,7 +30,7 @@ uint64_t fr_resolver_links_dropped(const fr_resolver *r)
 
 uint64_t fr_resolver_recent_bytes(const fr_resolver *r)
 {
-    return fr_rows_bytes(r->rows);
+    return r->read_only ? 0 : fr_rows_bytes(r->rows); /* a reader never saves */
 }
 
 void fr_resolver_begin(fr_resolver *r)
@@ -303,7 +303,8 @@ static fr_status load(fr_resolver *r, fr_error *err)
         return FR_OK;
     }
     FR_TRY(status);
-    if (r->value.size != FR_RESOLVER_META_BYTES || fr_load_u32le(r->value.data) != FR_RESOLVER_META_VERSION) {
+    if (r->value.size != FR_RESOLVER_META_BYTES ||
+        fr_load_u32le(r->value.data) != FR_RESOLVER_META_VERSION) {
         return fr_fail(err, FR_CORRUPT, "resolver: saved state of another version");
     }
     uint8_t meta[FR_RESOLVER_META_BYTES];

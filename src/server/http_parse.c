@@ -302,6 +302,8 @@ static fr_status note_field(head_reader *r, fr_slice name, fr_slice value)
                 note_first(&r->request.if_none_match, value);
             } else if (fr_text_is(name, FR_SLICE("last-event-id"))) {
                 note_first(&r->request.last_event_id, value);
+            } else if (fr_text_is(name, FR_SLICE("authorization"))) {
+                note_first(&r->request.authorization, value);
             }
             return FR_OK;
         case 14:

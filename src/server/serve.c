@@ -378,8 +378,70 @@ static void answer_read(exchange *x)
     }
 }
 
+/* ---- administration -------------------------------------------------------------------------- */
+
+/** Takes as long for any wrong token of one length. */
+static bool same_secret(fr_slice given, fr_slice secret)
+{
+    size_t difference = given.size ^ secret.size;
+    for (size_t i = 0; i < given.size && secret.size != 0; i++) {
+        difference |= given.data[i] ^ secret.data[i % secret.size];
+    }
+    return difference == 0;
+}
+
+static bool is_admin(const exchange *x)
+{
+    const fr_slice scheme = FR_SLICE("Bearer ");
+    fr_slice given = x->request->authorization;
+    return fr_slice_starts_with(given, scheme) &&
+           same_secret(fr_slice_from(given, scheme.size),
+                       fr_slice_text(x->server->options.admin_token));
+}
+
+static void answer_reset(exchange *x, freshet *db)
+{
+    char name[32];
+    freshet_error error = {0};
+    fr_slice query = fr_slice_from(x->request->target, x->path.size);
+    fr_slice given = fr_slice_from(query, strlen("?name="));
+    if (!fr_slice_starts_with(query, FR_SLICE("?name=")) || given.size >= sizeof name) {
+        answer_error(x, 400, "one parameter is needed: name");
+        return;
+    }
+    memcpy(name, given.data, given.size);
+    name[given.size] = 0;
+    freshet_status status = freshet_view_reset(db, name, &error);
+    if (status == FRESHET_OK) {
+        answer_json(x, 200, "{\"view\":\"%s\",\"state\":\"rebuilding\"}", name);
+    } else {
+        answer_error(x, status == FRESHET_NOT_FOUND ? 404 : 400, error.text);
+    }
+}
+
+/** POST of a path under /admin/, where there is a token for it. */
+static void answer_admin(exchange *x)
+{
+    freshet *db = attached(x->server);
+    if (!is_admin(x)) {
+        answer_error(x, 403, "the admin token is needed");
+    } else if (db == NULL) {
+        answer_error(x, 503, "not ready yet");
+    } else if (fr_slice_equal(x->path, FR_SLICE("/admin/view/reset"))) {
+        answer_reset(x, db);
+    } else {
+        answer_error(x, 404, "no such path");
+    }
+}
+
 static void answer_other_method(exchange *x)
 {
+    if (x->server->options.admin_token != NULL &&
+        fr_slice_equal(x->request->method, FR_SLICE("POST")) &&
+        fr_slice_starts_with(x->path, FR_SLICE("/admin/"))) {
+        answer_admin(x);
+        return;
+    }
     if (find_own(x->path) != NULL || fr_slice_equal(x->path, FR_SLICE("/"))) {
         answer_method(x);
         return;

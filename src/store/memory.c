@@ -102,8 +102,10 @@ static void memory_close(fr_store *base)
 
 enum { FILE_MAX_BYTES = 1 << 30, ROW_HEAD_BYTES = 8 };
 
-static fr_status save_state(const memory_store *store, const state *s, fr_error *err)
+static fr_status save_state(const memory_store *store, const state *s, const char *folder,
+                            fr_error *err)
 {
+    char dir[FR_PATH_MAX];
     char path[FR_PATH_MAX];
     fr_cleanup(fr_buffer_done) fr_buffer bytes;
     fr_buffer_init(&bytes, FILE_MAX_BYTES);
@@ -119,8 +121,9 @@ static fr_status save_state(const memory_store *store, const state *s, fr_error 
         fr_buffer_slice(&bytes, s->rows[i].value);
     }
     FR_TRY(fr_buffer_status(&bytes, err));
-    FR_TRY(fr_path(path, sizeof path, err, "%s/rows", store->dir));
-    FR_TRY(fr_os_mkdir_synced(store->os, store->dir, err));
+    FR_TRY(fr_path(dir, sizeof dir, err, "%s%s", store->dir, folder));
+    FR_TRY(fr_path(path, sizeof path, err, "%s/rows", dir));
+    FR_TRY(fr_os_mkdir_synced(store->os, dir, err));
     return fr_os_write_file_atomic(store->os, path, fr_buffer_view(&bytes), err);
 }
 
@@ -300,7 +303,10 @@ static fr_status memory_load_commit(fr_store_load *base, fr_error *err)
         status = fresh->rows == NULL ? fr_fail(err, FR_NOMEM, "store load")
                                      : merge(old, load, fresh, err);
     }
-    status = status == FR_OK ? save_state(store, fresh, err) : status;
+    if (status == FR_OK && old->count != 0) {
+        status = save_state(store, old, "/previous", err);
+    }
+    status = status == FR_OK ? save_state(store, fresh, "", err) : status;
     if (status == FR_OK) {
         fr_mutex_lock(&store->lock);
         store->now = fresh;

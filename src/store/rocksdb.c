@@ -5,7 +5,7 @@
 // Sums are merge operands, added up by compaction or at the read.
 //
 // The folder DIR/load holds the file that is being written; whatever lies there at open is left
-// from a crash and removed.
+// from a crash and removed. DIR/previous is the store as it was before the last load.
 #include "room.h"
 
 #include <rocksdb/c.h>
@@ -49,6 +49,7 @@ typedef struct {
 } rocks_iter;
 
 static const fr_store_ops ROCKS_OPS;
+static uint64_t rocks_bytes(fr_store *base);
 
 /** Takes RocksDB's message; it is not kept, for errors are static texts. */
 static fr_status failed(fr_error *err, char *message, fr_status status, const char *text)
@@ -286,6 +287,33 @@ static fr_status rocks_load_row(fr_store_load *base, int kind, fr_slice key, fr_
                : failed(err, message, FR_IO, "store: a row could not be loaded (order or I/O)");
 }
 
+/** What is there stays as DIR/previous: files under second names, so it costs what compaction drops
+ *  from now on, until the next load. */
+static fr_status keep_previous(rocks_store *store, fr_error *err)
+{
+    char fresh[FR_PATH_MAX];
+    char previous[FR_PATH_MAX];
+    char *message = NULL;
+    fr_os *os = fr_os_real();
+    if (rocks_bytes(&store->base) == 0) {
+        return FR_OK;
+    }
+    FR_TRY(fr_path(fresh, sizeof fresh, err, "%s/previous.tmp", store->dir));
+    FR_TRY(fr_path(previous, sizeof previous, err, "%s/previous", store->dir));
+    FR_TRY(fr_os_remove_tree(os, fresh, err));
+    rocksdb_checkpoint_t *checkpoint = rocksdb_checkpoint_object_create(store->db, &message);
+    if (message == NULL) {
+        rocksdb_checkpoint_create(checkpoint, fresh, 0, &message);
+        rocksdb_checkpoint_object_destroy(checkpoint);
+    }
+    if (message != NULL) {
+        return failed(err, message, FR_IO, "store: the state before could not be kept");
+    }
+    FR_TRY(fr_os_remove_tree(os, previous, err));
+    FR_TRY(fr_os_rename(os, fresh, previous, err));
+    return fr_os_sync_dir(os, store->dir, err);
+}
+
 static fr_status rocks_load_commit(fr_store_load *base, fr_error *err)
 {
     rocks_load *load = (rocks_load *)(void *)base;
@@ -293,17 +321,20 @@ static fr_status rocks_load_commit(fr_store_load *base, fr_error *err)
     char *message = NULL;
     fr_status status = FR_OK;
     if (load->rows != 0) {
-        rocksdb_sstfilewriter_finish(load->writer, &message);
-        if (message == NULL) {
+        status = keep_previous(store, err);
+        if (status == FR_OK) {
+            rocksdb_sstfilewriter_finish(load->writer, &message);
+        }
+        if (status == FR_OK && message == NULL) {
             const char *files[1] = {load->path};
             rocksdb_ingestexternalfileoptions_t *how = rocksdb_ingestexternalfileoptions_create();
             rocksdb_ingestexternalfileoptions_set_move_files(how, 1);
             rocksdb_ingest_external_file(store->db, files, 1, how, &message);
             rocksdb_ingestexternalfileoptions_destroy(how);
         }
-        status = message == NULL
-                     ? FR_OK
-                     : failed(err, message, FR_IO, "store: a load could not be committed");
+        if (message != NULL) {
+            status = failed(err, message, FR_IO, "store: a load could not be committed");
+        }
     }
     rocks_load_abort(base);
     return status;

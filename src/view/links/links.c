@@ -272,6 +272,13 @@ static void links_publish(void *view, uint64_t seq)
     fr_top_publish(links->top);
 }
 
+static void links_bind(void *view, fr_resolver *resolver, void *const *views)
+{
+    fr_links *links = view;
+    links->context.resolver = resolver;
+    links->identity = views[FR_VIEW_IDENTITY];
+}
+
 static fr_status links_digest(void *view, bool deep, fr_digest *out, fr_error *err)
 {
     fr_links *links = view;
@@ -409,6 +416,7 @@ const fr_view_ops fr_links_ops = {
     .freeze = fr_links_freeze,
     .write = fr_links_write,
     .settle = fr_links_settle,
+    .bind = links_bind,
     .digest = links_digest,
     .saved = links_saved,
     .bytes = links_bytes,

@@ -426,6 +426,12 @@ static void posts_publish(void *view, uint64_t seq)
     (void)seq;
 }
 
+static void posts_bind(void *view, fr_resolver *resolver, void *const *views)
+{
+    (void)resolver;
+    ((fr_posts *)view)->identity = views[FR_VIEW_IDENTITY];
+}
+
 static uint64_t posts_bytes(void *view)
 {
     const fr_posts *posts = view;
@@ -505,6 +511,7 @@ const fr_view_ops fr_posts_ops = {
     .publish = posts_publish,
     .freeze = fr_posts_freeze,
     .write = fr_posts_write,
+    .bind = posts_bind,
     .digest = fr_posts_digest,
     .saved = fr_posts_saved,
     .bytes = posts_bytes,

@@ -14,6 +14,7 @@
 
 typedef struct {
     const fr_ids *ids;
+    /* NULL: not to be read now; routes that need it answer 503 */
     fr_identity *identity;
     fr_graph *graph;
     fr_posts *posts;

@@ -40,6 +40,10 @@ typedef struct {
     uint32_t subscriber_stall_ms;     /* 30,000: taking no byte, or answering no ping */
     uint32_t subscriber_heartbeat_ms; /* 15,000: silence before a ping or a comment is sent */
 
+    /* POST /admin/view/reset?name=VIEW with `Authorization: Bearer` and this; NULL: there are no
+     * such routes. Borrowed until fr_server_close. */
+    const char *admin_token;
+
     /* What answers; then no db is needed. NULL: freshet_query on the attached db. */
     fr_server_answer answer;
     /* Frees what `answer` gave, after each; NULL: nothing is to be freed. */
@@ -77,7 +81,7 @@ typedef struct {
     bool http_1_0;
     bool keep_alive;
     /* the first line of each; data NULL when there is none */
-    fr_slice host, accept, if_none_match, user_agent;
+    fr_slice host, accept, if_none_match, user_agent, authorization;
     fr_slice upgrade, websocket_key, websocket_version, last_event_id;
     bool connection_upgrade; /* Connection names `upgrade` */
     bool expect_continue;    /* HTTP/1.1 with `Expect: 100-continue` */

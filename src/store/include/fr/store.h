@@ -43,7 +43,8 @@ FR_MUST_USE fr_status fr_store_load_put(fr_store_load *load, fr_slice key, fr_sl
 FR_MUST_USE fr_status fr_store_load_delete(fr_store_load *load, fr_slice key, fr_error *err);
 FR_MUST_USE fr_status fr_store_load_sum(fr_store_load *load, fr_slice key, const int64_t *values,
                                         size_t count, fr_error *err);
-/** All of it or nothing, durable on return (file and folder synced). Ends the load either way. */
+/** All of it or nothing, durable on return (file and folder synced). Ends the load either way. With
+ *  a folder, what was there before stays as a store in DIR/previous. */
 FR_MUST_USE fr_status fr_store_load_commit(fr_store_load *load, fr_error *err);
 void fr_store_load_abort(fr_store_load *load); /* NULL is fine */
 

@@ -70,6 +70,9 @@ typedef struct {
     fr_status (*write)(void *view, fr_error *err);
     /** Ends what freeze began; `written`: write went well. NULL: nothing to do. */
     void (*settle)(void *view, bool written);
+    /** Gives the view another resolver, and others before it in the registry, in the place of those
+     *  that it was opened with; nobody reads it meanwhile. NULL: it keeps none of them. */
+    void (*bind)(void *view, fr_resolver *resolver, void *const *views);
     /** Digest of the state: `deep` recomputes it from every row, else the running sum. */
     fr_status (*digest)(void *view, bool deep, fr_digest *out, fr_error *err);
     /** The digest and sequence that the last checkpoint recorded; FR_NOT_FOUND. */

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// DIR/checkpoints: of which log the saved states are. A line a checkpoint, the newest last:
+//
+//   SEQ  id of the log  hash of the event SEQ, bodies aside
+//
+// It is written before anything is saved at SEQ. At open each saved state is looked up by its
+// sequence: a state that has no line, or whose line does not speak of this log, comes from
+// elsewhere (a folder that was copied, a log that was put back from a backup and went on
+// differently) and is built again.
+#include "engine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { MARKS_MAX_BYTES = 1 << 14, HEX_BYTES = 32, SUM_MAX_BYTES = 4096 };
+
+typedef struct {
+    uint64_t seq;
+    char log[HEX_BYTES + 1], event[HEX_BYTES + 1];
+} mark;
+
+static void to_hex(fr_slice bytes, char *out)
+{
+    for (size_t i = 0; i < bytes.size; i++) {
+        snprintf(out + 2 * i, 3, "%02x", bytes.data[i]);
+    }
+}
+
+/** Bodies may be taken out of a log; what an event was stays. */
+static fr_status sum_event(const fr_event *event, char out[HEX_BYTES + 1], fr_error *err)
+{
+    uint8_t numbers[25];
+    uint8_t sum[16];
+    fr_buffer text;
+    fr_buffer_init(&text, SUM_MAX_BYTES);
+    fr_store_u64le(numbers, event->seq);
+    fr_store_u64le(numbers + 8, event->time_us);
+    fr_store_u64le(numbers + 16, event->rev);
+    numbers[24] = (uint8_t)event->kind;
+    fr_buffer_append(&text, numbers, sizeof numbers);
+    fr_buffer_slice(&text, event->did);
+    fr_buffer_slice(&text, event->collection);
+    fr_buffer_slice(&text, event->rkey);
+    fr_status status = fr_buffer_status(&text, err);
+    fr_u128 hash = fr_xxh3_128(fr_buffer_view(&text));
+    fr_buffer_done(&text);
+    fr_store_u64be(sum, hash.hi);
+    fr_store_u64be(sum + 8, hash.lo);
+    to_hex(fr_slice_of(sum, sizeof sum), out);
+    return status;
+}
+
+static fr_status make_mark(fr_engine *engine, uint64_t seq, mark *out, fr_error *err)
+{
+    char path[FR_PATH_MAX];
+    fr_log_reader *reader = NULL;
+    fr_event event;
+    uint8_t id[FR_LOG_ID_BYTES];
+    out->seq = seq;
+    FR_TRY(fr_path(path, sizeof path, err, "%s/log", engine->dir));
+    FR_TRY(fr_log_reader_open(&reader, engine->os, path, seq, err));
+    fr_status status = fr_log_reader_next(reader, true, &event, err);
+    status = status == FR_OK ? sum_event(&event, out->event, err) : status;
+    fr_log_reader_id(reader, id);
+    fr_log_reader_close(reader);
+    to_hex(fr_slice_of(id, sizeof id), out->log);
+    return status;
+}
+
+static fr_status read_marks(const fr_engine *engine, char **out, fr_error *err)
+{
+    char path[FR_PATH_MAX];
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    FR_TRY(fr_path(path, sizeof path, err, "%s/checkpoints", engine->dir));
+    FR_TRY(fr_os_read_file(engine->os, path, MARKS_MAX_BYTES, &bytes, &size, err));
+    *out = (char *)bytes;
+    return FR_OK;
+}
+
+/** The last line of that sequence. */
+static bool find(const char *lines, uint64_t seq, mark *out)
+{
+    bool found = false;
+    for (const char *line = lines; line != NULL && *line != 0;) {
+        mark m = {0};
+        unsigned long long number = 0;
+        if (sscanf(line, "%llu %32s %32s", &number, m.log, m.event) == 3 && number == seq) {
+            m.seq = seq;
+            *out = m;
+            found = true;
+        }
+        line = strchr(line, '\n');
+        line = line == NULL ? NULL : line + 1;
+    }
+    return found;
+}
+
+static bool same(const mark *a, const mark *b)
+{
+    return strcmp(a->log, b->log) == 0 && strcmp(a->event, b->event) == 0;
+}
+
+bool fr_marks_know(fr_engine *engine, uint64_t seq)
+{
+    char *lines = NULL;
+    mark saved;
+    mark now;
+    if (seq == 0) {
+        return true;
+    }
+    bool known = read_marks(engine, &lines, NULL) == FR_OK && find(lines, seq, &saved);
+    free(lines);
+    return known && make_mark(engine, seq, &now, NULL) == FR_OK && same(&saved, &now);
+}
+
+/** Where the newest lines begin that fit beside one more. */
+static const char *newest(const char *lines)
+{
+    enum { KEPT_MAX_BYTES = MARKS_MAX_BYTES - 256 };
+    size_t size = lines == NULL ? 0 : strlen(lines);
+    const char *from = size > KEPT_MAX_BYTES ? strchr(lines + size - KEPT_MAX_BYTES, '\n') : lines;
+    return from == NULL ? "" : from + (from != lines);
+}
+
+static fr_status add(fr_engine *engine, uint64_t seq, fr_error *err)
+{
+    char path[FR_PATH_MAX];
+    char *lines = NULL;
+    mark fresh;
+    mark there;
+    fr_buffer text;
+    if (seq == 0) {
+        return FR_OK;
+    }
+    FR_TRY(make_mark(engine, seq, &fresh, err));
+    FR_TRY(fr_path(path, sizeof path, err, "%s/checkpoints", engine->dir));
+    (void)!read_marks(engine, &lines, NULL); /* unreadable: begun anew */
+    if (lines != NULL && find(lines, seq, &there) && same(&there, &fresh)) {
+        free(lines);
+        return FR_OK;
+    }
+    fr_buffer_init(&text, MARKS_MAX_BYTES);
+    fr_buffer_text(&text, newest(lines));
+    fr_buffer_printf(&text, "%llu %s %s\n", (unsigned long long)seq, fresh.log, fresh.event);
+    free(lines);
+    fr_status status = fr_buffer_status(&text, err);
+    status = status == FR_OK ? fr_os_write_file_atomic(engine->os, path, fr_buffer_view(&text), err)
+                             : status;
+    fr_buffer_done(&text);
+    return status;
+}
+
+fr_status fr_marks_add(fr_engine *engine, uint64_t seq, fr_error *err)
+{
+    fr_mutex_lock(&engine->home->mark_lock); /* a shadow saves too */
+    fr_status status = add(engine, seq, err);
+    fr_mutex_unlock(&engine->home->mark_lock);
+    return status;
+}

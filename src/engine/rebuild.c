@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// Views that are behind the resolver: their checkpoint was damaged, thrown away or is older. The
+// resolver cannot say again what events before its sequence meant, so a second one does: that of
+// the checkpoint before the last where the views are not behind it (then only the gap is read),
+// else an empty one in DIR/rebuild, from the log's first event on. Ids come out the same, for they
+// follow from the log.
+//
+// The second resolver and the views that are behind make up an engine without a log of its own, a
+// shadow, which replays like any other and saves its views on the way.
+#include "engine.h"
+
+#include <stdlib.h>
+
+static fr_status open_in(fr_engine *shadow, const char *dir, bool read_only, fr_error *err)
+{
+    fr_resolver_options options = {
+        .os = shadow->os,
+        .room = shadow->world.room,
+        .dir = dir,
+        .cache_bytes = shadow->options.memory_bytes / 16,
+        .read_only = read_only,
+    };
+    return fr_resolver_open(&shadow->resolver, &options, err);
+}
+
+/** The resolver of the checkpoint before, if it is whole, of this log and not beyond `seq`. */
+static bool open_previous(fr_engine *shadow, uint64_t seq)
+{
+    char dir[FR_PATH_MAX];
+    if (seq == 0 || fr_path(dir, sizeof dir, NULL, "%s/resolver/previous", shadow->dir) != FR_OK ||
+        open_in(shadow, dir, true, NULL) != FR_OK) {
+        return false;
+    }
+    uint64_t there = fr_resolver_seq(shadow->resolver);
+    if (there != 0 && there <= seq && fr_marks_know(shadow, there)) {
+        return true;
+    }
+    fr_resolver_close(shadow->resolver);
+    shadow->resolver = NULL;
+    return false;
+}
+
+static fr_status open_empty(fr_engine *shadow, const char *rebuild, fr_error *err)
+{
+    char dir[FR_PATH_MAX];
+    FR_TRY(fr_path(dir, sizeof dir, err, "%s/resolver", rebuild));
+    FR_TRY(fr_os_mkdir(shadow->os, rebuild, err));
+    return open_in(shadow, dir, false, err);
+}
+
+/** Reads DIR/resolver/previous, or builds in DIR/rebuild. */
+static fr_status open_resolver(fr_engine *shadow, uint64_t least, fr_error *err)
+{
+    char rebuild[FR_PATH_MAX];
+    FR_TRY(fr_path(rebuild, sizeof rebuild, err, "%s/rebuild", shadow->dir));
+    FR_TRY(fr_os_remove_tree(shadow->os, rebuild, err));
+    return open_previous(shadow, least) ? FR_OK : open_empty(shadow, rebuild, err);
+}
+
+static void bind(fr_engine *engine, fr_resolver *resolver, unsigned i)
+{
+    if (FR_VIEWS[i]->bind != NULL) {
+        FR_VIEWS[i]->bind(engine->views[i], resolver, engine->home->views);
+    }
+}
+
+/* ---- a shadow -------------------------------------------------------------------------------- */
+
+static fr_status shadow_new(fr_engine **out, fr_engine *home, fr_error *err)
+{
+    fr_engine *shadow = calloc(1, sizeof *shadow);
+    if (shadow == NULL) {
+        return fr_fail(err, FR_NOMEM, "rebuild");
+    }
+    shadow->options = home->options;
+    shadow->options.on_slow = NULL;
+    shadow->world = home->world;
+    shadow->os = home->os;
+    shadow->home = home;
+    shadow->broken = FR_PART_NONE;
+    memcpy(shadow->dir, home->dir, sizeof shadow->dir);
+    fr_mutex_init(&shadow->request_lock);
+    fr_cond_init(&shadow->request_changed);
+    fr_checkpoint_init(shadow);
+    *out = shadow;
+    return FR_OK;
+}
+
+/** With what views it still has. */
+static void shadow_free(fr_engine *shadow)
+{
+    char rebuild[FR_PATH_MAX];
+    for (unsigned i = FR_VIEW_COUNT; i-- > 0;) {
+        if (shadow->views[i] != NULL) {
+            FR_VIEWS[i]->close(shadow->views[i]);
+        }
+    }
+    fr_resolver_close(shadow->resolver);
+    fr_checkpoint_done(shadow);
+    fr_cond_done(&shadow->request_changed);
+    fr_mutex_done(&shadow->request_lock);
+    if (fr_path(rebuild, sizeof rebuild, NULL, "%s/rebuild", shadow->dir) == FR_OK) {
+        (void)!fr_os_remove_tree(shadow->os, rebuild, NULL); /* else the next one does */
+    }
+    free(shadow);
+}
+
+/** Views that are in it get its resolver, from which their facts come. */
+static fr_status shadow_begin(fr_engine *shadow, fr_error *err)
+{
+    uint64_t least = UINT64_MAX;
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        least = shadow->views[i] == NULL ? least : FR_MIN(least, shadow->view_seq[i]);
+    }
+    FR_TRY(open_resolver(shadow, least, err));
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        if (shadow->views[i] != NULL) {
+            bind(shadow, shadow->resolver, i);
+        }
+    }
+    return FR_OK;
+}
+
+/** Its views become the engine's again, as of `seq`. */
+static void shadow_give_back(fr_engine *shadow, uint64_t seq)
+{
+    fr_engine *home = shadow->home;
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        if (shadow->views[i] != NULL) {
+            home->views[i] = shadow->views[i];
+            home->view_seq[i] = seq;
+            shadow->views[i] = NULL;
+            bind(home, home->resolver, i);
+        }
+    }
+}
+
+/* ---- at open --------------------------------------------------------------------------------- */
+
+fr_status fr_rebuild_behind(fr_engine *engine, fr_error *err)
+{
+    fr_engine *shadow = NULL;
+    uint64_t to = fr_resolver_seq(engine->resolver);
+    FR_TRY(shadow_new(&shadow, engine, err));
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        if (engine->view_seq[i] < to) {
+            shadow->views[i] = engine->views[i];
+            shadow->view_seq[i] = engine->view_seq[i];
+        }
+    }
+    fr_status status = shadow_begin(shadow, err);
+    status = status == FR_OK ? fr_engine_replay(shadow, to, err) : status;
+    engine->broken = shadow->broken < FR_VIEW_COUNT ? shadow->broken : engine->broken;
+    shadow_give_back(shadow, to); /* after a failure they are closed with the rest */
+    shadow_free(shadow);
+    return status;
+}
+
+/* ---- beside the writer ----------------------------------------------------------------------- */
+
+enum { GAP_EVENTS = 4096, BACKOFF_S = 10, BACKOFF_MAX_S = 600 };
+static const uint64_t NS_PER_S = 1000000000;
+
+static void set_state(fr_engine *engine, unsigned view, fr_view_state state)
+{
+    __atomic_store_n(&engine->view_state[view], (uint32_t)state, __ATOMIC_RELEASE);
+}
+
+void fr_view_fail(fr_engine *engine, unsigned view, uint64_t seq, fr_status status,
+                  const fr_error *error)
+{
+    engine->failed_status[view] = status;
+    __atomic_store_n(&engine->failed_text[view], error->text, __ATOMIC_RELAXED);
+    __atomic_store_n(&engine->failed_seq[view], seq, __ATOMIC_RELAXED);
+    fr_rebuild *r = &engine->rebuild;
+    r->backoff_ns = r->backoff_ns == 0 ? BACKOFF_S * NS_PER_S
+                                       : FR_MIN(r->backoff_ns * 2, BACKOFF_MAX_S * NS_PER_S);
+    r->retry_at_ns = fr_os_monotonic_ns(engine->os) + r->backoff_ns;
+    set_state(engine, view, FR_VIEW_FAILED);
+}
+
+static bool is_stopped(fr_rebuild *r)
+{
+    fr_mutex_lock(&r->lock);
+    bool stop = r->stop;
+    fr_mutex_unlock(&r->lock);
+    return stop;
+}
+
+/** What is on disk of a view that was taken out, and is nobody's now. */
+static fr_status reopen(fr_engine *engine, fr_engine *shadow, unsigned i, fr_error *err)
+{
+    if (engine->rebuild.reset[i]) {
+        FR_TRY(fr_os_remove_tree(engine->os, engine->view_dirs[i], err));
+    } else if (engine->failed_status[i] == FR_CORRUPT) {
+        FR_TRY(fr_engine_fall_back(shadow, i, engine->failed_text[i], err));
+    }
+    return fr_engine_open_view(shadow, i, err);
+}
+
+static fr_status catch_up(fr_engine *engine, fr_engine *shadow, fr_error *err)
+{
+    uint64_t to = 0;
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        FR_TRY(engine->rebuild.which[i] ? reopen(engine, shadow, i, err) : FR_OK);
+    }
+    FR_TRY(shadow_begin(shadow, err));
+    do {
+        to = __atomic_load_n(&engine->seq, __ATOMIC_ACQUIRE);
+        FR_TRY(fr_engine_replay(shadow, to, err));
+        FR_TRY(is_stopped(&engine->rebuild) ? fr_fail(err, FR_AGAIN, "closing") : FR_OK);
+    } while (__atomic_load_n(&engine->seq, __ATOMIC_ACQUIRE) - to > GAP_EVENTS);
+    return FR_OK;
+}
+
+static void *rebuild_run(void *context)
+{
+    fr_engine *engine = context;
+    fr_rebuild *r = &engine->rebuild;
+    fr_rcu_register_thread();
+    fr_rcu_barrier(); /* whoever saw them live has left */
+    for (unsigned i = FR_VIEW_COUNT; i-- > 0;) {
+        if (r->which[i]) {
+            FR_VIEWS[i]->close(engine->views[i]);
+            engine->views[i] = NULL;
+        }
+    }
+    r->error = (fr_error){0};
+    r->status = shadow_new(&r->shadow, engine, &r->error);
+    r->status = r->status == FR_OK ? catch_up(engine, r->shadow, &r->error) : r->status;
+    fr_mutex_lock(&r->lock);
+    r->phase = FR_REBUILD_READY;
+    fr_mutex_unlock(&r->lock);
+    fr_rcu_unregister_thread();
+    return NULL;
+}
+
+/** Takes the views out: from now on nobody sees them. */
+static void take_out(fr_engine *engine)
+{
+    fr_rebuild *r = &engine->rebuild;
+    bool retry = fr_os_monotonic_ns(engine->os) >= r->retry_at_ns;
+    fr_mutex_lock(&r->lock);
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        r->reset[i] = r->asked[i];
+        r->asked[i] = false;
+        r->which[i] = r->reset[i] || (retry && fr_view_state_of(engine, i) == FR_VIEW_FAILED);
+    }
+    r->phase = FR_REBUILD_RUNS;
+    fr_mutex_unlock(&r->lock);
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        if (r->which[i]) {
+            set_state(engine, i, FR_VIEW_REBUILDING);
+            __atomic_store_n(&engine->failed_seq[i], r->reset[i] ? 0 : engine->failed_seq[i],
+                             __ATOMIC_RELAXED);
+        }
+    }
+    r->thread_runs = !engine->world.stepwise &&
+                     fr_thread_start(&r->thread, "fr-rebuild", rebuild_run, engine, NULL) == FR_OK;
+    if (!r->thread_runs) {
+        (void)rebuild_run(engine); /* then the writer waits for it */
+    }
+}
+
+/** Puts them back, with the rest of what they lack; or notes that they failed again. */
+static void put_back(fr_engine *engine)
+{
+    fr_rebuild *r = &engine->rebuild;
+    if (r->thread_runs) {
+        fr_thread_join(r->thread);
+        r->thread_runs = false;
+    }
+    fr_status status = r->status;
+    status = status == FR_OK ? fr_engine_replay(r->shadow, engine->seq, &r->error) : status;
+    if (status == FR_OK) {
+        shadow_give_back(r->shadow, engine->seq);
+        r->backoff_ns = 0;
+    }
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        bool again = r->which[i] && status != FR_OK;
+        if (again) {
+            fr_view_fail(engine, i, engine->failed_seq[i], status, &r->error);
+        } else if (r->which[i]) {
+            FR_VIEWS[i]->publish(engine->views[i], engine->seq);
+        }
+    }
+    for (unsigned i = 0; i < FR_VIEW_COUNT && status == FR_OK; i++) {
+        if (engine->views[i] != NULL && (r->which[i] || r->which[FR_VIEW_IDENTITY])) {
+            bind(engine, engine->resolver, i); /* they may hold one that was put back */
+        }
+    }
+    for (unsigned i = 0; i < FR_VIEW_COUNT && status == FR_OK; i++) {
+        if (r->which[i]) {
+            set_state(engine, i, FR_VIEW_LIVE);
+        }
+    }
+    if (r->shadow != NULL) {
+        shadow_free(r->shadow);
+        r->shadow = NULL;
+    }
+    fr_mutex_lock(&r->lock);
+    r->phase = FR_REBUILD_IDLE;
+    fr_cond_broadcast(&r->changed);
+    fr_mutex_unlock(&r->lock);
+}
+
+bool fr_rebuild_is_due(fr_engine *engine)
+{
+    fr_rebuild *r = &engine->rebuild;
+    bool due = false;
+    bool failed = false;
+    fr_mutex_lock(&r->lock);
+    fr_rebuild_phase phase = r->phase;
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        due = due || r->asked[i];
+        failed = failed || fr_view_state_of(engine, i) == FR_VIEW_FAILED;
+    }
+    fr_mutex_unlock(&r->lock);
+    due = due || (failed && fr_os_monotonic_ns(engine->os) >= r->retry_at_ns);
+    return (phase == FR_REBUILD_READY || (phase == FR_REBUILD_IDLE && due)) && !engine->poisoned &&
+           fr_checkpoint_is_idle(engine);
+}
+
+void fr_rebuild_turn(fr_engine *engine)
+{
+    fr_rebuild *r = &engine->rebuild;
+    fr_mutex_lock(&r->lock);
+    fr_rebuild_phase phase = r->phase;
+    fr_mutex_unlock(&r->lock);
+    if (phase == FR_REBUILD_READY) {
+        put_back(engine);
+    } else {
+        take_out(engine);
+    }
+}
+
+void fr_rebuild_init(fr_engine *engine)
+{
+    fr_mutex_init(&engine->rebuild.lock);
+    fr_cond_init(&engine->rebuild.changed);
+}
+
+void fr_rebuild_done(fr_engine *engine)
+{
+    fr_cond_done(&engine->rebuild.changed);
+    fr_mutex_done(&engine->rebuild.lock);
+}
+
+/** What has not caught up is behind the resolver at the next open. */
+void fr_rebuild_stop(fr_engine *engine)
+{
+    fr_rebuild *r = &engine->rebuild;
+    fr_mutex_lock(&r->lock);
+    r->stop = true;
+    fr_mutex_unlock(&r->lock);
+    if (r->thread_runs) {
+        fr_thread_join(r->thread);
+        r->thread_runs = false;
+    }
+    if (r->shadow != NULL) {
+        shadow_free(r->shadow);
+        r->shadow = NULL;
+    }
+}
+
+/* ---- resetting ------------------------------------------------------------------------------- */
+
+static bool find_view(const char *name, unsigned *out)
+{
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        if (strcmp(FR_VIEWS[i]->name, name) == 0) {
+            *out = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+freshet_status freshet_view_reset(freshet *engine, const char *name, freshet_error *err)
+{
+    fr_error error = {0};
+    unsigned view = 0;
+    fr_status status = FR_OK;
+    if (engine->options.read_only) {
+        status = fr_fail(&error, FR_INVALID, "opened for reading only");
+    } else if (!find_view(name, &view)) {
+        status = fr_fail(&error, FR_NOT_FOUND, "no such view");
+    } else {
+        fr_mutex_lock(&engine->rebuild.lock);
+        engine->rebuild.asked[view] = true;
+        fr_mutex_unlock(&engine->rebuild.lock);
+    }
+    return fr_status_export(status, &error, err);
+}
+
+/* ---- without an engine ----------------------------------------------------------------------- */
+
+static fr_status drop_view(fr_engine *engine, const char *name, fr_error *err)
+{
+    char path[FR_PATH_MAX];
+    unsigned view = 0;
+    FR_TRY(fr_path(engine->dir, sizeof engine->dir, err, "%s", engine->options.data_dir));
+    FR_TRY(find_view(name, &view) ? FR_OK : fr_fail(err, FR_NOT_FOUND, "no such view"));
+    FR_TRY(fr_os_is_dir(engine->os, engine->dir)
+               ? FR_OK
+               : fr_fail(err, FR_NOT_FOUND, "no such data directory"));
+    FR_TRY(fr_engine_take_lock(engine, err));
+    FR_TRY(fr_path(path, sizeof path, err, "%s/views/%s", engine->dir, name));
+    return fr_os_remove_tree(engine->os, path, err);
+}
+
+freshet_status freshet_view_drop(const char *data_dir, const char *name, freshet_error *err)
+{
+    fr_error error = {0};
+    fr_engine *engine = calloc(1, sizeof *engine);
+    if (engine == NULL) {
+        return fr_status_export(fr_fail(&error, FR_NOMEM, "engine"), &error, err);
+    }
+    engine->options.data_dir = data_dir;
+    engine->os = fr_os_real();
+    fr_status status = drop_view(engine, name, &error);
+    (void)!fr_file_close(engine->lock, NULL);
+    free(engine);
+    return fr_status_export(status, &error, err);
+}

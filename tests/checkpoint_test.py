@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Saved state that is deleted, damaged, cut or of another log: the part falls back to the checkpoint before or to the
+log, says so, and every digest is that of an undisturbed directory. A view that is reset, with and without a daemon."""
+import json
+import random
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "support"))
+import freshet as fr  # noqa: E402
+
+VIEWS = ("identity", "graph", "posts", "links")
+PARTS = [f"views/{name}" for name in VIEWS] + ["resolver"]
+EVENTS = 6000
+ROUNDS = 40
+
+
+class Story:
+    """Two checkpoints, and events after the second that only the log has."""
+
+    def __init__(self, seed):
+        self.seed = seed
+        self.path = fr.simulate(80, EVENTS, seed)
+        lines = self.path.read_bytes().splitlines(keepends=True)
+        self.data = fr.scratch("story")
+        for piece in (lines[:EVENTS // 3], lines[EVENTS // 3:EVENTS * 2 // 3], lines[EVENTS * 2 // 3:]):
+            fr.ingest(self.data, "-", stdin=b"".join(piece))
+        self.digests = fr.digests(self.data)
+        self.events = fr.stat(self.data)["events"]
+
+    def copy(self):
+        data = fr.scratch()
+        shutil.copytree(self.data, data)
+        return data
+
+
+def reopen(data):
+    """Opens for writing, which repairs, and says what fell back."""
+    result = fr.run("ingest", "--data", data, "--from", "jetstream", "-", stdin=b"")
+    return [line for line in result.err.decode().splitlines() if "built again from" in line]
+
+
+def check(story, data, told):
+    assert fr.digests(data) == story.digests, told
+    fr.ingest(data, story.path)
+    assert fr.stat(data)["events"] == story.events, "the resolver took repetitions for news"
+
+
+def files_of(folder):
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in ("LOCK", "LOG", "LOG.old"))
+
+
+def damage(rng, path):
+    kind = rng.choice(("flip", "cut", "delete", "zeros"))
+    bytes_ = bytearray(path.read_bytes())
+    path.unlink()  # a file may have a second name in previous/: that one stays as it is
+    if kind == "flip" and bytes_:
+        at = rng.randrange(len(bytes_))
+        bytes_[at] ^= 1 << rng.randrange(8)
+    elif kind == "cut":
+        del bytes_[rng.randrange(len(bytes_) + 1):]
+    elif kind == "zeros":
+        at = rng.randrange(len(bytes_) + 1)
+        bytes_[at:at + 512] = bytes(len(bytes_[at:at + 512]))
+    if kind != "delete":
+        path.write_bytes(bytes_)
+    return f"{kind} {path}"
+
+
+def test_each_part_deleted():
+    for parts in [[part] for part in PARTS] + [PARTS[:4], PARTS]:
+        data = story.copy()
+        for part in parts:
+            shutil.rmtree(data / part)
+        check(story, data, reopen(data))
+
+
+def test_the_checkpoint_before_serves():
+    for name in ("identity", "graph", "posts"):
+        data = story.copy()
+        state = data / "views" / name / "state"
+        bytes_ = bytearray(state.read_bytes())
+        bytes_[len(bytes_) // 2] ^= 4
+        state.write_bytes(bytes_)
+        told = reopen(data)
+        assert len(told) == 1 and name in told[0] and "checkpoint before" in told[0], told
+        check(story, data, told)
+
+
+def test_damage_anywhere():
+    for _ in range(ROUNDS):
+        data = story.copy()
+        done = []
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            part = data / rng.choice(PARTS)
+            done.append(damage(rng, rng.choice(files_of(part))))
+        print(done, flush=True)
+        told = reopen(data)
+        check(story, data, (done, told))
+
+
+def test_state_of_another_log_is_refused():
+    other = fr.scratch()
+    fr.ingest(other, fr.simulate(80, EVENTS, story.seed + 1))
+    digests = fr.digests(other)
+    for part in PARTS:
+        shutil.rmtree(other / part)
+        shutil.copytree(story.data / part, other / part)
+    told = reopen(other)
+    assert len(told) >= 5 and all("another log" in line or "ahead" in line for line in told), told
+    assert fr.digests(other) == digests
+
+
+def listed(data):
+    lines = fr.run("view", "list", "--data", data, "--json").out.decode().splitlines()
+    return {row["view"]: row for row in map(json.loads, lines)}
+
+
+def test_list_and_reset():
+    data = story.copy()
+    reopen(data)
+    before = listed(data)
+    assert [row["state"] for row in before.values()] == ["saved"] * 4, before
+    assert {name: row["digest"] for name, row in before.items()} == fr.digests(data)
+    for name in VIEWS:
+        fr.run("view", "reset", name, "--data", data)
+        assert listed(data)[name]["state"] == "absent"
+        check(story, data, reopen(data))
+    assert fr.run("view", "reset", "nonsense", "--data", data, expect=None).code == 2
+    assert listed(data) == before
+
+
+def test_reset_in_place():
+    data = story.copy()
+    token = fr.scratch("token")
+    token.write_text("s3cret\n")
+    wrong = fr.scratch("wrong")
+    wrong.write_text("s3creT\n")
+    with fr.Daemon(data, "--admin-token-file", token) as daemon:
+        for name in VIEWS:
+            answer = fr.run("view", "reset", name, "--data", data, "--admin-token-file", token)
+            assert json.loads(answer.out)["state"] == "rebuilding"
+
+            def live():
+                health = daemon.get("/health").json
+                return all(view["state"] == "live" and view["lag"] == 0 for view in health["views"])
+            daemon.wait_until(live, f"{name} is rebuilt")
+        assert fr.run("view", "reset", "posts", "--data", data, "--admin-token-file", wrong, expect=None).code == 4
+        assert fr.run("view", "reset", "posts", "--data", data, expect=None).code == 4
+        assert daemon.get("/admin/view/reset", method="POST", name="posts").status == 403
+    check(story, data, "in place")
+    with fr.Daemon(data) as daemon:
+        assert daemon.get("/admin/view/reset", method="POST", name="posts").status == 404
+
+
+if __name__ == "__main__":
+    fr.need_command()
+    rng = random.Random(fr.seed())
+    story = Story(rng.randrange(1 << 30))
+    sys.exit(fr.main(sys.modules[__name__]))
