@@ -275,8 +275,11 @@ static fr_status fail_of(const transfer *t, CURLcode code, fr_error *err)
     switch (code) {
         case CURLE_OK: return FR_OK;
         case CURLE_OUT_OF_MEMORY: return fr_fail(err, FR_NOMEM, "fetch");
-        case CURLE_UNSUPPORTED_PROTOCOL:
+        case CURLE_UNSUPPORTED_PROTOCOL: /* of a redirect, or what was answered is no HTTP/1 */
         case CURLE_URL_MALFORMAT:
+            if (t->answer->status == 0) {
+                return fr_fail_code(err, FR_MALFORMED, 0, "fetch-http", "fetch: not HTTP");
+            }
             return fr_fail(err, FR_INVALID, "fetch: not an address, or of another scheme");
         case CURLE_COULDNT_RESOLVE_HOST: return fr_fail(err, FR_NOT_FOUND, "fetch: no such host");
         case CURLE_OPERATION_TIMEDOUT:
