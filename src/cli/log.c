@@ -1,30 +1,80 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// freshet log dump|stat: works beside a daemon, on the durable prefix.
+// freshet log VERB: what can be known of a log and done to it. dump, stat, verify and export work
+// beside a daemon, on the durable prefix; the others take DIR/LOCK.
 #include "cli.h"
 
+#include <fr/codec.h>
+#include <fr/compress.h>
+#include <fr/log.h>
+#include <fr/os.h>
 #include <stdio.h>
+#include <stdlib.h>
+
+enum { OPTION_AT = 256, OPTION_YES, OPTION_JSON, OPTION_LEVEL, OPTION_SINCE, OPTION_UNTIL };
 
 typedef struct {
-    const char *data;
-    uint64_t from, count;
+    const char *data, *out, *archive;
+    uint64_t from, count, at, level;
+    uint64_t since_us, until_us; /* 0: not given */
+    bool yes, json;
+    char log[FR_PATH_MAX]; /* DATA/log */
 } arguments;
 
 static const struct argp_option OPTIONS[] = {
     {"data", 'd', "DIR", 0, "data directory", 0},
-    {"from", 'f', "SEQ", 0, "dump: first sequence (default: the first there is)", 0},
-    {"count", 'n', "N", 0, "dump: at most so many events", 0},
+    {"from", 'f', "SEQ", 0, "dump, export: first sequence (default: the first there is)", 0},
+    {"count", 'n', "N", 0, "dump, export: at most so many events", 0},
+    {"since", OPTION_SINCE, "TIME", 0, "export: events of that time (RFC 3339) and later", 0},
+    {"until", OPTION_UNTIL, "TIME", 0, "export: events before that time", 0},
+    {"out", 'o', "FILE", 0, "export: where to (default -); FILE.zst is compressed", 0},
+    {"at", OPTION_AT, "SEQ", 0, "cut: in front of the frame of that event, not of damage", 0},
+    {"yes", OPTION_YES, 0, 0, "cut: do it, not only say what it would do", 0},
+    {"level", OPTION_LEVEL, "1..19", 0, "compact: level of zstd (default 12)", 0},
+    {"archive", 'a', "DIR", 0, "restore: the archive; seal: copy to it as well", 0},
+    {"json", OPTION_JSON, 0, 0, "verify, cut, seal, compact, restore: one JSON object", 0},
     {0},
 };
+
+static bool parse_time(const char *text, uint64_t *out)
+{
+    int64_t us = 0;
+    if (!fr_time_parse(fr_slice_text(text), &us) || us < 0) {
+        return false;
+    }
+    *out = (uint64_t)us;
+    return true;
+}
+
+static bool parse_number(arguments *args, int key, const char *value)
+{
+    switch (key) {
+        case 'f': return cli_parse_u64(value, &args->from);
+        case 'n': return cli_parse_u64(value, &args->count);
+        case OPTION_AT: return cli_parse_u64(value, &args->at) && args->at > 0;
+        case OPTION_LEVEL:
+            return cli_parse_u64(value, &args->level) && args->level >= 1 && args->level <= 19;
+        case OPTION_SINCE: return parse_time(value, &args->since_us);
+        default: return parse_time(value, &args->until_us);
+    }
+}
 
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
     arguments *args = state->input;
     switch (key) {
         case 'd': args->data = value; return 0;
+        case 'o': args->out = value; return 0;
+        case 'a': args->archive = value; return 0;
+        case OPTION_YES: args->yes = true; return 0;
+        case OPTION_JSON: args->json = true; return 0;
         case 'f':
         case 'n':
-            if (!cli_parse_u64(value, key == 'f' ? &args->from : &args->count)) {
-                argp_error(state, "not a number: %s", value);
+        case OPTION_AT:
+        case OPTION_LEVEL:
+        case OPTION_SINCE:
+        case OPTION_UNTIL:
+            if (!parse_number(args, key, value)) {
+                argp_error(state, "not a number or time that fits here: %s", value);
             }
             return 0;
         case ARGP_KEY_END:
@@ -36,58 +86,355 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     }
 }
 
-static bool print_line(void *context, const char *json, size_t size)
+/* ---- events out ------------------------------------------------------------------------------ */
+
+typedef struct {
+    FILE *to;
+    fr_zstd_writer *zstd; /* NULL: plain */
+    fr_buffer text, packed;
+} sink;
+
+enum { SINK_BYTES = 1 << 20, SINK_BYTES_MAX = 32 << 20 };
+
+static bool flush_sink(sink *s)
 {
-    (void)context;
-    return fwrite(json, 1, size, stdout) == size && putchar('\n') != EOF && !cli_stop;
+    fr_slice bytes = fr_buffer_view(&s->text);
+    if (bytes.size > 0 && s->zstd != NULL) {
+        fr_buffer_reset(&s->packed);
+        if (fr_zstd_compress(s->zstd, bytes, &s->packed, NULL) != FR_OK) {
+            return false;
+        }
+        bytes = fr_buffer_view(&s->packed);
+    }
+    bool ok = bytes.size == 0 || fwrite(bytes.data, 1, bytes.size, s->to) == bytes.size;
+    fr_buffer_reset(&s->text);
+    return ok;
 }
 
-static int dump(const arguments *args)
+static fr_status put_event(sink *s, const fr_event *event, fr_error *err)
 {
-    freshet_error error = {0};
+    FR_TRY(fr_event_to_json(event, &s->text, err));
+    fr_buffer_byte(&s->text, '\n');
+    FR_TRY(fr_buffer_status(&s->text, err));
+    return s->text.size < SINK_BYTES || flush_sink(s)
+               ? FR_OK
+               : fr_fail(err, FR_IO, "the output cannot be written");
+}
+
+static fr_status write_events(const arguments *args, fr_log_reader *reader, sink *s, fr_error *err)
+{
+    fr_status status = FR_OK;
+    for (uint64_t done = 0; (args->count == 0 || done < args->count) && !cli_stop;) {
+        fr_event event;
+        status = fr_log_reader_next(reader, false, &event, err);
+        if (status != FR_OK) {
+            break;
+        }
+        bool early = event.time_us < args->since_us;
+        bool late = args->until_us != 0 && event.time_us >= args->until_us;
+        if (!early && !late) {
+            FR_TRY(put_event(s, &event, err));
+            done++;
+        }
+    }
+    return status == FR_END ? FR_OK : status;
+}
+
+/* What was read before damage is written before it is named. */
+static int write_to(const arguments *args, sink *s)
+{
+    fr_log_reader *reader = NULL;
+    fr_error error = {0};
+    uint64_t from = args->from;
+    fr_status status = FR_OK;
+    if (args->since_us != 0 && from == 0) {
+        status = fr_log_seq_of_time(fr_os_real(), args->log, args->since_us, &from, &error);
+    }
+    status = status == FR_OK ? fr_log_reader_open(&reader, fr_os_real(), args->log, from, &error)
+                             : status;
+    if (status != FR_OK) {
+        return cli_fail_internal(args->data, &error);
+    }
+    status = write_events(args, reader, s, &error);
+    bool written = flush_sink(s) && fflush(s->to) == 0;
+    int code = cli_stop ? EXIT_INTERRUPTED : EXIT_DONE;
+    if (status != FR_OK) {
+        bool placed = status == FR_CORRUPT && fr_log_reader_place(reader)[0] != '\0';
+        code = cli_fail_internal(placed ? fr_log_reader_place(reader) : args->data, &error);
+    } else if (!written) {
+        fprintf(stderr, "freshet: the output cannot be written\n");
+        code = EXIT_SYSTEM;
+    }
+    fr_log_reader_close(reader);
+    return code;
+}
+
+static int write_log(const arguments *args)
+{
+    sink s = {.to = stdout};
+    int code = EXIT_SYSTEM;
+    bool to_file = args->out != NULL && strcmp(args->out, "-") != 0;
+    size_t size = to_file ? strlen(args->out) : 0;
     cli_catch_signals();
-    freshet_status status =
-        freshet_log_dump(args->data, args->from, args->count, print_line, NULL, &error);
-    if (fflush(stdout) != 0) {
-        return EXIT_SYSTEM;
+    fr_buffer_init(&s.text, SINK_BYTES_MAX);
+    fr_buffer_init(&s.packed, SINK_BYTES_MAX * 2);
+    bool packs = size > 4 && strcmp(args->out + size - 4, ".zst") == 0;
+    if (to_file && (s.to = fopen(args->out, "wbe")) == NULL) {
+        perror(args->out);
+    } else if (!packs || fr_zstd_writer_new(&s.zstd, 3, (fr_slice){0}, NULL) == FR_OK) {
+        code = write_to(args, &s);
     }
-    if (status != FRESHET_OK) {
-        return cli_fail(args->data, &error);
+    if (to_file && s.to != NULL && fclose(s.to) != 0 && code == EXIT_DONE) {
+        perror(args->out);
+        code = EXIT_SYSTEM;
     }
-    return cli_stop ? EXIT_INTERRUPTED : EXIT_DONE;
+    fr_zstd_writer_free(s.zstd);
+    fr_buffer_done(&s.text);
+    fr_buffer_done(&s.packed);
+    return code;
+}
+
+/* ---- facts ----------------------------------------------------------------------------------- */
+
+static void print_stat(const fr_log_stat *stat, const char *before)
+{
+    printf("{%s\"events\":%llu,\"first_seq\":%llu,\"last_seq\":%llu,\"segments\":%llu,"
+           "\"sealed\":%llu,\"bytes\":%llu,\"raw_bytes\":%llu,\"torn_bytes\":%llu}\n",
+           before, (unsigned long long)stat->events, (unsigned long long)stat->first_seq,
+           (unsigned long long)stat->last_seq, (unsigned long long)stat->segments,
+           (unsigned long long)stat->sealed, (unsigned long long)stat->bytes,
+           (unsigned long long)stat->raw_bytes, (unsigned long long)stat->cut_bytes);
+}
+
+static void print_bad(const char *place, const char *why)
+{
+    fr_buffer text;
+    fr_buffer_init(&text, 64 << 10);
+    fr_buffer_text(&text, "{\"ok\":false,\"place\":");
+    fr_buffer_json_string(&text, fr_slice_text(place));
+    fr_buffer_text(&text, ",\"reason\":");
+    fr_buffer_json_string(&text, fr_slice_text(why));
+    printf("%.*s}\n", FR_SLICE_ARG(fr_buffer_view(&text)));
+    fr_buffer_done(&text);
+}
+
+static int verify_log(const arguments *args)
+{
+    char place[FR_PATH_MAX + 32];
+    fr_log_stat stat;
+    fr_error error = {0};
+    fr_status status = fr_log_verify(fr_os_real(), args->log, &stat, place, &error);
+    if (status == FR_CORRUPT && args->json) {
+        print_bad(place, error.text);
+    }
+    if (status != FR_OK) {
+        return cli_fail_internal(status == FR_CORRUPT && place[0] != '\0' ? place : args->data,
+                                 &error);
+    }
+    if (stat.cut_bytes > 0) {
+        fprintf(stderr,
+                "freshet: %s: a torn tail of %llu bytes that nobody was promised; the next opening "
+                "cuts it\n",
+                stat.cut_place, (unsigned long long)stat.cut_bytes);
+    }
+    if (args->json) {
+        print_stat(&stat, "\"ok\":true,");
+    } else {
+        printf("ok: %llu events, sequences %llu to %llu, in %llu segments, %llu of them sealed; "
+               "%llu bytes\n",
+               (unsigned long long)stat.events, (unsigned long long)stat.first_seq,
+               (unsigned long long)stat.last_seq, (unsigned long long)stat.segments,
+               (unsigned long long)stat.sealed, (unsigned long long)stat.bytes);
+    }
+    return EXIT_DONE;
 }
 
 static int stat_log(const arguments *args)
 {
-    char text[512];
-    freshet_error error = {0};
-    if (freshet_log_stat(args->data, text, sizeof text, &error) != FRESHET_OK) {
-        return cli_fail(args->data, &error);
+    fr_log_stat stat;
+    fr_error error = {0};
+    if (fr_log_stat_dir(fr_os_real(), args->log, &stat, &error) != FR_OK) {
+        return cli_fail_internal(args->data, &error);
     }
-    puts(text);
+    print_stat(&stat, "");
     return EXIT_DONE;
 }
 
+/* ---- changes: under the lock ----------------------------------------------------------------- */
+
+static int cut_log(const arguments *args)
+{
+    fr_log_cut_report report;
+    fr_error error = {0};
+    fr_status status = fr_log_cut(fr_os_real(), args->log, args->at, !args->yes, &report, &error);
+    if (status == FR_END) {
+        puts(args->json ? "{\"cut\":false}" : "nothing to cut");
+        return EXIT_DONE;
+    }
+    if (status != FR_OK) {
+        return cli_fail_internal(args->data, &error);
+    }
+    if (args->json) {
+        printf("{\"cut\":%s,\"first_seq\":%llu,\"events\":%llu,\"segments\":%llu}\n",
+               args->yes ? "true" : "false", (unsigned long long)report.first_seq,
+               (unsigned long long)report.events, (unsigned long long)report.segments);
+    } else {
+        printf(
+            "%s%s%s\n%s event %llu and all behind it (%llu segment files, at least %llu events)\n",
+            report.place, report.why[0] == '\0' ? "" : ": ", report.why,
+            args->yes ? "cut off:" : "this would cut off", (unsigned long long)report.first_seq,
+            (unsigned long long)report.segments, (unsigned long long)report.events);
+        printf(args->yes ? "kept in %s\n" : "files would be kept in %s; say --yes to do it\n",
+               report.kept);
+    }
+    return args->yes ? EXIT_DONE : EXIT_DATA;
+}
+
+static fr_status seal_all(const arguments *args, fr_log *log, uint64_t *sealed, fr_error *err)
+{
+    fr_status status = fr_log_roll(log, err);
+    while (status == FR_OK && !cli_stop) {
+        status = fr_log_seal_next(log, err);
+        *sealed += status == FR_OK;
+    }
+    status = status == FR_END ? FR_OK : status;
+    while (status == FR_OK && args->archive != NULL && !cli_stop) {
+        status = fr_log_archive_next(log, args->archive, err);
+    }
+    return status == FR_END ? FR_OK : status;
+}
+
+static int print_done(const arguments *args, fr_status status, const char *what, uint64_t count,
+                      const fr_error *error)
+{
+    fr_log_stat stat;
+    if (status != FR_OK) {
+        return cli_fail_internal(args->data, error);
+    }
+    if (fr_log_stat_dir(fr_os_real(), args->log, &stat, NULL) != FR_OK) {
+        return EXIT_SYSTEM;
+    }
+    if (args->json) {
+        char before[64];
+        snprintf(before, sizeof before, "\"%s\":%llu,", what, (unsigned long long)count);
+        print_stat(&stat, before);
+    } else {
+        printf("%llu segments %s; %llu events in %llu bytes, %llu unsealed\n",
+               (unsigned long long)count, what, (unsigned long long)stat.events,
+               (unsigned long long)stat.bytes, (unsigned long long)stat.raw_bytes);
+    }
+    return cli_stop ? EXIT_INTERRUPTED : EXIT_DONE;
+}
+
+static fr_status open_and_seal(const arguments *args, uint64_t *sealed, fr_error *err)
+{
+    fr_log *log = NULL;
+    FR_TRY(fr_log_open(&log, fr_os_real(), args->log, 0, err));
+    fr_status status = seal_all(args, log, sealed, err);
+    fr_status closed = fr_log_close(log, status == FR_OK ? err : NULL);
+    return status == FR_OK ? closed : status;
+}
+
+static int seal_log(const arguments *args)
+{
+    uint64_t sealed = 0;
+    fr_error error = {0};
+    fr_status status = open_and_seal(args, &sealed, &error);
+    return print_done(args, status, "newly_sealed", sealed, &error);
+}
+
+static int compact_log(const arguments *args)
+{
+    uint64_t sealed = 0, rewritten = 0;
+    fr_error error = {0};
+    fr_status status = open_and_seal(args, &sealed, &error);
+    if (status == FR_OK) {
+        int level = args->level == 0 ? 12 : (int)args->level;
+        status = fr_log_recompress(fr_os_real(), args->log, level, &cli_stop, &rewritten, &error);
+        status = status == FR_AGAIN && cli_stop ? FR_OK : status;
+    }
+    return print_done(args, status, "rewritten", rewritten, &error);
+}
+
+static int restore_log(const arguments *args)
+{
+    uint64_t restored = 0;
+    fr_error error = {0};
+    if (args->archive == NULL) {
+        fprintf(stderr, "freshet: restore needs --archive DIR\n");
+        return EXIT_USAGE;
+    }
+    fr_status status = fr_log_restore(fr_os_real(), args->log, args->archive, &restored, &error);
+    return print_done(args, status, "restored", restored, &error);
+}
+
+/* ---- the command ----------------------------------------------------------------------------- */
+
+/* DIR/LOCK, as the engine takes it; the pid in it is the owner's to write. */
+static int locked(const arguments *args, int (*run)(const arguments *))
+{
+    char path[FR_PATH_MAX];
+    fr_file *lock = NULL;
+    fr_error error = {0};
+    bool fresh = run == restore_log;
+    fr_status status = fr_path(path, sizeof path, &error, "%s/LOCK", args->data);
+    if (status == FR_OK && fresh) {
+        status = fr_os_mkdir_synced(fr_os_real(), args->data, &error);
+    } else if (status == FR_OK && !fr_os_is_dir(fr_os_real(), args->log)) {
+        status = fr_fail(&error, FR_NOT_FOUND, "no log there");
+    }
+    status = status == FR_OK
+                 ? fr_file_open(&lock, fr_os_real(), path, FR_OPEN_WRITE | FR_OPEN_CREATE, &error)
+                 : status;
+    status = status == FR_OK ? fr_file_lock(lock, &error) : status;
+    if (status == FR_AGAIN) {
+        fprintf(stderr, "freshet: %s: another process is writing there\n", args->data);
+    }
+    int code = status == FR_AGAIN ? EXIT_SYSTEM
+               : status != FR_OK  ? cli_fail_internal(args->data, &error)
+                                  : run(args);
+    fr_file_closep(&lock);
+    return code;
+}
+
+static const struct {
+    const char *name;
+    int (*run)(const arguments *);
+    bool locks;
+} VERBS[] = {
+    {"verify", verify_log, false}, {"stat", stat_log, false},      {"dump", write_log, false},
+    {"export", write_log, false},  {"seal", seal_log, true},       {"compact", compact_log, true},
+    {"cut", cut_log, true},        {"restore", restore_log, true},
+};
+
 int cli_log(int argc, char **argv)
 {
-    static const struct argp argp = {OPTIONS,
-                                     parse_option,
-                                     "",
-                                     "dump: one JSON object a line, in Jetstream's shape, "
-                                     "with seq.  stat: one JSON object.",
-                                     NULL,
-                                     NULL,
-                                     NULL};
-    arguments args = {0};
-    bool is_dump = argc > 1 && strcmp(argv[1], "dump") == 0;
-    bool is_stat = argc > 1 && strcmp(argv[1], "stat") == 0;
-    if (!is_dump && !is_stat) {
-        fprintf(stderr, "usage: freshet log dump|stat --data DIR [--from SEQ] [--count N]\n");
-        return argc > 1 && strcmp(argv[1], "--help") == 0 ? EXIT_DONE : EXIT_USAGE;
+    static const struct argp argp = {
+        OPTIONS,
+        parse_option,
+        "",
+        "verify: reads every byte, names the first bad one.  stat: one JSON object.  dump, export: "
+        "one JSON object a line, in Jetstream's shape, with seq.  seal: compresses all there is.  "
+        "compact: and again, smaller.  cut: takes damage, or all from a sequence on, off the end.  "
+        "restore: brings segments back from an archive.",
+        NULL,
+        NULL,
+        NULL};
+    static arguments args;
+    char name[32];
+    for (size_t i = 0; argc > 1 && i < FR_COUNT_OF(VERBS); i++) {
+        if (strcmp(argv[1], VERBS[i].name) == 0) {
+            snprintf(name, sizeof name, "log %s", VERBS[i].name);
+            cli_parse(&argp, argc - 1, argv + 1, name, &args);
+            if (fr_path(args.log, sizeof args.log, NULL, "%s/log", args.data) != FR_OK) {
+                return EXIT_USAGE;
+            }
+            cli_catch_signals();
+            return VERBS[i].locks ? locked(&args, VERBS[i].run) : VERBS[i].run(&args);
+        }
     }
-    cli_parse(&argp, argc - 1, argv + 1, is_dump ? "log dump" : "log stat", &args);
-    if (is_dump && args.count == 0 && args.from == 0) {
-        args.from = 1;
-    }
-    return is_dump ? dump(&args) : stat_log(&args);
+    fprintf(stderr,
+            "usage: freshet log verify|stat|dump|export|seal|compact|cut|restore --data DIR "
+            "[OPTION…]\n");
+    return argc > 1 && strcmp(argv[1], "--help") == 0 ? EXIT_DONE : EXIT_USAGE;
 }

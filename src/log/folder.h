@@ -33,7 +33,8 @@ typedef struct {
 } fr_segment_range;
 
 /** Of the folder and of the archive, so far as that continues the folder's backwards. errors:
- *  FR_NOT_FOUND no such folder; FR_CORRUPT a number is missing in between */
+ *  FR_NOT_FOUND no such folder; FR_CORRUPT a number is missing in between, *out is set all the
+ *  same */
 FR_MUST_USE fr_status fr_segment_list(const fr_log_folder *folder, fr_segment_range *out,
                                       fr_error *err);
 /** Of what lies in the folder alone. */

@@ -247,6 +247,12 @@ fr_status fr_log_append(fr_log *log, fr_event *events, size_t count, const fr_lo
     return FR_OK;
 }
 
+fr_status fr_log_roll(fr_log *log, fr_error *err)
+{
+    FR_TRY(check_healthy(log, err));
+    return log->next_seq == log->active->first_seq ? FR_OK : roll(log, err);
+}
+
 static fr_status sync_locked(fr_log *log, fr_error *err)
 {
     FR_TRY(check_healthy(log, err));

@@ -19,6 +19,7 @@ struct fr_log_reader {
     fr_segment_file segment; /* file NULL until a first segment is there */
     fr_frame_expected expected;
     uint64_t from_seq;
+    uint64_t last_number; /* of the segments there were when reading began */
     uint64_t torn_end;
     fr_error stuck; /* damage that was met: it is the answer from then on */
     fr_frame frame; /* the one being handed out */
@@ -67,26 +68,44 @@ static fr_status seek_in(fr_log_reader *reader, uint64_t seq, fr_error *err)
     return status == FR_OK ? FR_OK : fail_as(err, &why);
 }
 
-/* The last segment that begins at or before from_seq. */
-static fr_status seek_first(fr_log_reader *reader, fr_error *err)
+/* The last segment that begins at or before from_seq. One whose header is damaged is met when
+ * reading comes to it: what lies before it is read first. */
+static fr_status find_segment(fr_log_reader *reader, fr_segment_range range, uint64_t *number,
+                              fr_error *err)
 {
-    fr_segment_range range;
-    FR_TRY(fr_segment_list(&reader->folder, &range, err));
-    if (range.last == 0) {
-        return FR_END;
-    }
     uint64_t low = range.first;
     uint64_t high = range.last + 1;
     while (high - low > 1) {
         uint64_t middle = low + (high - low) / 2;
-        FR_TRY(open_segment(reader, &reader->segment, middle, err));
-        if (reader->segment.header.first_seq <= reader->from_seq) {
+        fr_error why = {0};
+        fr_status status = fr_segment_open(&reader->segment, &reader->folder, middle, &why);
+        if (status == FR_OK && reader->segment.header.first_seq <= reader->from_seq) {
             low = middle;
-        } else {
+        } else if (status == FR_OK || status == FR_CORRUPT || status == FR_NOT_FOUND) {
             high = middle;
+        } else {
+            return fail_as(err, &why);
         }
     }
-    FR_TRY(open_segment(reader, &reader->segment, low, err));
+    *number = low;
+    return FR_OK;
+}
+
+static fr_status seek_first(fr_log_reader *reader, fr_error *err)
+{
+    fr_segment_range range = {0};
+    fr_error why = {0};
+    uint64_t number = 0;
+    fr_status status = fr_segment_list(&reader->folder, &range, &why);
+    if (status != FR_OK && (status != FR_CORRUPT || range.last == 0)) {
+        return fail_as(err, &why);
+    }
+    if (range.last == 0) {
+        return FR_END;
+    }
+    reader->last_number = range.last;
+    FR_TRY(find_segment(reader, range, &number, err));
+    FR_TRY(open_segment(reader, &reader->segment, number, err));
     if (reader->from_seq > 0 && reader->segment.header.first_seq > reader->from_seq) {
         return fr_fail(err, FR_NOT_FOUND,
                        "log: its beginning is not here, and not in an archive that can be read");
@@ -171,7 +190,13 @@ static fr_status cross(fr_log_reader *reader, fr_error *err)
 {
     fr_segment_file next = {0};
     const fr_segment_header *header = &next.header;
-    fr_status status = open_segment(reader, &next, reader->segment.header.number + 1, err);
+    uint64_t number = reader->segment.header.number + 1;
+    fr_status status = open_segment(reader, &next, number, err);
+    if (status == FR_NOT_FOUND) {
+        fr_error_reset(err);
+        reader->place[0] = '\0';
+        status = fr_fail(err, FR_CORRUPT, "log: a segment file is missing");
+    }
     if (status == FR_OK &&
         (memcmp(header->log_id, reader->segment.header.log_id, FR_LOG_ID_BYTES) != 0 ||
          header->first_seq != reader->expected.seq)) {
@@ -229,7 +254,8 @@ static fr_status find_frame(fr_log_reader *reader, fr_error *err)
             status = look_again(reader, err);
         }
         if (status == FR_END) {
-            status = fr_segment_exists(&reader->folder, reader->segment.header.number + 1)
+            uint64_t number = reader->segment.header.number;
+            status = number < reader->last_number || fr_segment_exists(&reader->folder, number + 1)
                          ? at_final_end(reader, err)
                          : at_open_end(reader, err);
         }

@@ -25,13 +25,6 @@ static fr_status damaged(fr_segment_file *segment, uint64_t offset, const char *
     return fr_fail_at(err, FR_CORRUPT, fr_segment_place(segment, offset), why);
 }
 
-static void step_over(fr_frame_expected *expected, const fr_frame *frame)
-{
-    *expected = (fr_frame_expected){.offset = expected->offset + frame->bytes.size,
-                                    .seq = frame->head.first_seq + frame->head.event_count,
-                                    .chain = frame->head.crc};
-}
-
 /* The frames were read up to `expected`, where there is none: is that the end? */
 static fr_status check_end(fr_segment_file *segment, const fr_frame_expected *expected,
                            fr_error *err)
@@ -51,7 +44,7 @@ fr_status fr_segment_check(fr_segment_file *segment, fr_error *err)
     fr_status status;
     FR_TRY(fr_segment_seek(segment, 0, &expected, err));
     while ((status = fr_segment_frame(segment, &expected, &frame, err)) == FR_OK) {
-        step_over(&expected, &frame);
+        fr_frame_step_over(&expected, &frame);
     }
     return status == FR_END ? check_end(segment, &expected, err) : status;
 }
@@ -81,22 +74,28 @@ static void sealing_done(sealing *s)
     fr_zstd_writer_free(s->writer);
 }
 
-/* Pieces from all over a raw file. A segment too small for a dictionary does without. */
+static fr_status sample(sealing *s, uint64_t at, size_t *size, fr_error *err)
+{
+    uint8_t *to = fr_buffer_reserve(&s->plain, SAMPLE_BYTES);
+    if (to == NULL) {
+        return fr_buffer_status(&s->plain, err);
+    }
+    FR_TRY(fr_segment_peek(&s->source, at, to, SAMPLE_BYTES, size, err));
+    s->plain.size += *size;
+    return FR_OK;
+}
+
+/* From pieces from all over the segment. One too small for a dictionary does without. */
 static fr_status train(sealing *s, fr_error *err)
 {
     size_t sizes[SAMPLES_MAX];
     uint64_t size = 0;
     fr_error why = {0};
-    FR_TRY(fr_file_size(s->source.file, &size, err));
+    FR_TRY(fr_segment_size(&s->source, &size, err));
     uint64_t step = FR_MAX(size / SAMPLES_MAX, (uint64_t)SAMPLE_BYTES);
     size_t count = 0;
     for (uint64_t at = 0; at + SAMPLE_BYTES <= size && count < SAMPLES_MAX; at += step) {
-        uint8_t *to = fr_buffer_reserve(&s->plain, SAMPLE_BYTES);
-        if (to == NULL) {
-            return fr_buffer_status(&s->plain, err);
-        }
-        FR_TRY(fr_file_pread(s->source.file, to, SAMPLE_BYTES, at, &sizes[count], err));
-        s->plain.size += sizes[count++];
+        FR_TRY(sample(s, at, &sizes[count++], err));
     }
     size_t most = FR_MIN((size_t)FR_SEALED_DICT_BYTES, s->plain.size / 16);
     fr_status status =
@@ -186,7 +185,7 @@ static fr_status put_blocks(sealing *s, fr_error *err)
     FR_TRY(fr_segment_seek(&s->source, 0, &expected, err));
     while ((status = fr_segment_frame(&s->source, &expected, &frame, err)) == FR_OK) {
         FR_TRY(add_frame(s, &block, &frame, expected.offset, err));
-        step_over(&expected, &frame);
+        fr_frame_step_over(&expected, &frame);
     }
     if (status != FR_END) {
         return status;
@@ -234,9 +233,7 @@ static fr_status write_sealed(sealing *s, const char *path, fr_error *err)
     fr_buffer_init(&s->plain, FR_SEALED_BLOCK_BYTES_MAX);
     fr_buffer_init(&s->packed, FR_SEALED_BLOCK_BYTES_MAX * 2);
     fr_buffer_init(&s->index, FR_LOG_SEGMENT_BYTES_MAX);
-    if (!s->source.is_sealed) {
-        FR_TRY(train(s, err));
-    }
+    FR_TRY(train(s, err));
     FR_TRY(fr_zstd_writer_new(&s->writer, s->level, fr_buffer_view(&s->dict), err));
     FR_TRY(fr_file_open(&s->file, s->folder->os, path,
                         FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE, err));
@@ -297,7 +294,7 @@ static fr_status same_segment(fr_os *os, const char *a, const char *b, uint64_t 
                : fr_fail(err, FR_CORRUPT, "log: a segment of another log under this one's name");
 }
 
-static fr_status copy_file(fr_os *os, const char *from, const char *to, fr_error *err)
+fr_status fr_file_copy(fr_os *os, const char *from, const char *to, fr_error *err)
 {
     fr_cleanup(fr_file_closep) fr_file *source = NULL;
     fr_cleanup(fr_file_closep) fr_file *target = NULL;
@@ -319,7 +316,7 @@ fr_status fr_segment_copy(fr_os *os, const char *from, const char *to_dir, uint6
         return same_segment(os, from, path, number, err);
     }
     FR_TRY(fr_os_mkdir_synced(os, to_dir, err));
-    FR_TRY(copy_file(os, from, temporary, err));
+    FR_TRY(fr_file_copy(os, from, temporary, err));
     FR_TRY(check_written(&folder, temporary, number, err));
     FR_TRY(fr_os_rename(os, temporary, path, err));
     return fr_os_sync_dir(os, to_dir, err);

@@ -17,3 +17,5 @@ FR_MUST_USE fr_status fr_segment_seal(const fr_log_folder *folder, uint64_t numb
  *  Nothing to do where the same segment is there already; FR_CORRUPT where another one is. */
 FR_MUST_USE fr_status fr_segment_copy(fr_os *os, const char *from, const char *to_dir,
                                       uint64_t number, fr_error *err);
+/** The bytes of one file as another, synced; the folder is not. */
+FR_MUST_USE fr_status fr_file_copy(fr_os *os, const char *from, const char *to, fr_error *err);

@@ -491,6 +491,128 @@ static void a_rotten_archive_drops_nothing(void **state)
     fr_sim_free(os);
 }
 
+/* ---- cutting --------------------------------------------------------------------------------- */
+
+/* Bit by bit through a log of raw and sealed segments: what a cut leaves is whole, and is what
+ * could be read before. */
+static void a_cut_ends_a_log_before_its_damage(void **state)
+{
+    (void)state;
+    uint64_t seed = seed_of_run();
+    for (int round = 0; round < 150; round++) {
+        fr_os *os = new_sim(next_random(&seed), false, false);
+        fr_log *log = new_log(os, "log", SEGMENT_BYTES, 80);
+        uint64_t count = 0, after = 0;
+        fr_log_cut_report report;
+        fr_slice file = {0};
+        char path[64];
+        assert_ok(fr_log_seal_next(log, NULL));
+        assert_ok(fr_log_seal_next(log, NULL));
+        assert_ok(fr_log_close(log, NULL));
+        assert_int_equal(fr_log_cut(os, "log", 0, true, &report, NULL), FR_END);
+        int number = 1 + (int)below(&seed, 4);
+        snprintf(path, sizeof path, "log/%010d.%s", number, number < 3 ? "frseal" : "frlog");
+        read_whole(os, path, &file);
+        ((uint8_t *)(uintptr_t)file.data)[below(&seed, file.size)] ^=
+            (uint8_t)(1u << below(&seed, 8));
+        write_whole(os, path, file);
+        assert_int_equal(read_through(os, "log", 0, &count, NULL), FR_CORRUPT);
+        assert_ok(fr_log_cut(os, "log", 0, true, &report, NULL));
+        assert_int_equal(report.first_seq, count + 1);
+        assert_int_equal(read_through(os, "log", 0, &after, NULL), FR_CORRUPT);
+        assert_int_equal(after, count); /* a dry run changes nothing */
+        assert_ok(fr_log_cut(os, "log", 0, false, &report, NULL));
+        assert_int_equal(fr_log_cut(os, "log", 0, true, &report, NULL), FR_END);
+        assert_int_equal(read_through(os, "log", 0, &after, NULL), FR_END);
+        assert_int_equal(after, count);
+        assert_ok(fr_log_open(&log, os, "log", SEGMENT_BYTES, NULL));
+        assert_ok(append_next(log, 7, NULL, 0, NULL));
+        assert_ok(fr_log_close(log, NULL));
+        check_all(os, "log", count + 7);
+        free((void *)(uintptr_t)file.data);
+        fr_sim_free(os);
+    }
+}
+
+/* At a sequence, with the power going at each operation: cut again, it is cut. */
+static void a_cut_at_a_sequence_survives_power_cuts(void **state)
+{
+    (void)state;
+    uint64_t seed = seed_of_run();
+    bool reached = true;
+    for (uint64_t n = 0; reached; n++) {
+        fr_os *os = new_sim(next_random(&seed), n % 2 == 0, false);
+        fr_log *log = new_log(os, "log", SEGMENT_BYTES, 80);
+        fr_log_cut_report report;
+        uint64_t seq = 2 + below(&seed, 79);
+        uint64_t count = 0;
+        assert_ok(fr_log_seal_next(log, NULL));
+        assert_ok(fr_log_seal_next(log, NULL));
+        assert_ok(fr_log_close(log, NULL));
+        fr_sim_set_faults(os, n, UINT64_MAX);
+        fr_status status = fr_log_cut(os, "log", seq, false, &report, NULL);
+        reached = fr_sim_operation_count(os) > n;
+        assert_true(status == FR_OK || (reached && status == FR_IO));
+        fr_sim_set_faults(os, UINT64_MAX, 0);
+        fr_sim_crash(os);
+        status = fr_log_cut(os, "log", seq, false, &report, NULL);
+        assert_true(status == FR_OK || status == FR_END);
+        assert_int_equal(fr_log_cut(os, "log", seq, false, &report, NULL), FR_END);
+        assert_int_equal(read_through(os, "log", 0, &count, NULL), FR_END);
+        assert_true(count < seq && count + 10 >= seq); /* frames hold 10 events */
+        fr_sim_free(os);
+    }
+}
+
+static void compaction_keeps_every_event(void **state)
+{
+    (void)state;
+    fr_os *os = new_sim(9, false, false);
+    fr_log *log = new_log(os, "log", 300000, 3000);
+    uint64_t rewritten = 0;
+    fr_log_stat before, after;
+    assert_ok(fr_log_roll(log, NULL));
+    assert_ok(fr_log_roll(log, NULL)); /* an empty one is not ended */
+    uint64_t sealed = seal_all(log);
+    fr_log_stat_of(log, &before);
+    assert_int_equal(before.sealed, sealed);
+    assert_int_equal(before.segments, sealed + 1);
+    assert_ok(fr_log_close(log, NULL));
+    check_all(os, "log", 3000);
+    assert_ok(fr_log_recompress(os, "log", 12, NULL, &rewritten, NULL));
+    assert_int_equal(rewritten, sealed);
+    check_all(os, "log", 3000);
+    assert_ok(fr_log_stat_dir(os, "log", &after, NULL));
+    assert_true(after.bytes < before.bytes + 100);
+    fr_sim_free(os);
+}
+
+/* A segment large enough for a dictionary: flips all over it, the dictionary too. */
+static void rot_in_a_large_segment_is_noticed(void **state)
+{
+    (void)state;
+    uint64_t seed = seed_of_run();
+    fr_os *os = new_sim(10, false, false);
+    fr_log *log = new_log(os, "log", 400000, 2500);
+    fr_slice file = {0};
+    uint64_t count = 0;
+    assert_ok(fr_log_seal_next(log, NULL));
+    assert_ok(fr_log_close(log, NULL));
+    read_whole(os, "log/0000000001.frseal", &file);
+    uint8_t *bytes = (uint8_t *)(uintptr_t)file.data;
+    assert_true(fr_load_u32le(bytes + 48) > 1000); /* the dictionary */
+    for (int i = 0; i < 150; i++) {
+        size_t at = i < 64 ? (size_t)i : below(&seed, file.size);
+        uint8_t bit = (uint8_t)(1u << below(&seed, 8));
+        bytes[at] ^= bit;
+        write_whole(os, "log/0000000001.frseal", file);
+        assert_int_equal(read_through(os, "log", 0, &count, NULL), FR_CORRUPT);
+        bytes[at] ^= bit;
+    }
+    free(bytes);
+    fr_sim_free(os);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -506,6 +628,10 @@ int main(void)
         cmocka_unit_test(what_is_dropped_is_read_in_the_archive),
         cmocka_unit_test(a_lost_log_comes_back_from_the_archive),
         cmocka_unit_test(a_rotten_archive_drops_nothing),
+        cmocka_unit_test(a_cut_ends_a_log_before_its_damage),
+        cmocka_unit_test(a_cut_at_a_sequence_survives_power_cuts),
+        cmocka_unit_test(compaction_keeps_every_event),
+        cmocka_unit_test(rot_in_a_large_segment_is_noticed),
     };
     return cmocka_run_group_tests_name("sealed segments", tests, NULL, NULL);
 }

@@ -231,6 +231,22 @@ static fr_status look(fr_segment_file *segment, uint64_t offset, size_t size, fr
     return FR_OK;
 }
 
+fr_status fr_segment_peek(fr_segment_file *segment, uint64_t offset, uint8_t *out, size_t room,
+                          size_t *size, fr_error *err)
+{
+    if (!segment->is_sealed) {
+        return fr_file_pread(segment->file, out, room, offset, size, err);
+    }
+    offset = FR_MAX(offset, (uint64_t)FR_SEGMENT_HEADER_BYTES);
+    if (offset - segment->window_at >= segment->window_size) {
+        FR_TRY(open_block(segment, offset, err));
+    }
+    size_t behind = (size_t)(offset - segment->window_at);
+    *size = FR_MIN(room, segment->window_size - behind);
+    memcpy(out, segment->window + behind, *size);
+    return FR_OK;
+}
+
 static fr_status none(fr_segment_file *segment, const char *why)
 {
     segment->why = why;

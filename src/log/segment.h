@@ -54,6 +54,17 @@ FR_MUST_USE fr_status fr_segment_seek(fr_segment_file *segment, uint64_t seq,
  *  FR_CORRUPT + offset in the file: a sealed block, or what leads to it; FR_IO, FR_NOMEM. */
 FR_MUST_USE fr_status fr_segment_frame(fr_segment_file *segment, const fr_frame_expected *expected,
                                        fr_frame *out, fr_error *err);
+/** What to expect behind it. */
+static inline void fr_frame_step_over(fr_frame_expected *expected, const fr_frame *frame)
+{
+    *expected = (fr_frame_expected){.offset = expected->offset + frame->bytes.size,
+                                    .seq = frame->head.first_seq + frame->head.event_count,
+                                    .chain = frame->head.crc};
+}
+/** Up to `room` bytes from a raw offset on, unchecked; fewer at the end of the segment or of a
+ *  block. The header of a sealed segment is passed over. */
+FR_MUST_USE fr_status fr_segment_peek(fr_segment_file *segment, uint64_t offset, uint8_t *out,
+                                      size_t room, size_t *size, fr_error *err);
 /** Forgets what was read: the next look is at the file as it is then. */
 void fr_segment_forget(fr_segment_file *segment);
 /** Of the raw segment; and of the file. */

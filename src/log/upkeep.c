@@ -219,3 +219,22 @@ fr_status fr_log_restore(fr_os *os, const char *dir, const char *archive, uint64
     free(both);
     return status;
 }
+
+/* ---- anew at another level ------------------------------------------------------------------- */
+
+fr_status fr_log_recompress(fr_os *os, const char *dir, int level, const bool *stop,
+                            uint64_t *rewritten, fr_error *err)
+{
+    fr_log_folder folder;
+    fr_segment_range range;
+    *rewritten = 0;
+    FR_TRY(fr_log_folder_init(&folder, os, dir, err));
+    FR_TRY(fr_segment_list_local(&folder, &range, err));
+    for (uint64_t number = range.first; number > 0 && number <= range.last; number++) {
+        if (fr_segment_has(&folder, number, FR_SEGMENT_SEALED)) {
+            FR_TRY(fr_segment_seal(&folder, number, level, stop, err));
+            ++*rewritten;
+        }
+    }
+    return FR_OK;
+}

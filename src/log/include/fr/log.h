@@ -143,6 +143,9 @@ FR_MUST_USE fr_status fr_log_read(fr_log *log, uint64_t seq, fr_buffer *scratch,
  *           over); FR_IO: later calls try again
  *  cost     about 2 s of one core for 64 MiB */
 FR_MUST_USE fr_status fr_log_seal_next(fr_log *log, fr_error *err);
+/** Ends the active segment, so that it can be sealed, and begins the next; nothing to do when it has
+ *  no events. thread: the writer; errors: as fr_log_append */
+FR_MUST_USE fr_status fr_log_roll(fr_log *log, fr_error *err);
 /** From any thread: sealing that is under way gives up soon (FR_AGAIN), and so does all that is asked
  *  for later. */
 void fr_log_upkeep_end(fr_log *log);
@@ -168,3 +171,25 @@ FR_MUST_USE fr_status fr_log_drop_next(fr_log *log, const char *archive, const f
  *  errors   FR_NOT_FOUND no such archive; FR_CORRUPT a copy is damaged */
 FR_MUST_USE fr_status fr_log_restore(fr_os *os, const char *dir, const char *archive,
                                      uint64_t *restored, fr_error *err);
+/** Writes every sealed segment of `dir` anew at another level of zstd (1 .. 19), each read back in
+ *  full. No writer and no other reader that keeps files open may be there. *rewritten counts them. */
+FR_MUST_USE fr_status fr_log_recompress(fr_os *os, const char *dir, int level, const bool *stop,
+                                        uint64_t *rewritten, fr_error *err);
+
+/* ---- cutting --------------------------------------------------------------------------------- */
+
+/** What a cut takes away: all from one frame on. */
+typedef struct {
+    uint64_t first_seq;           /* the first sequence that goes */
+    uint64_t events;              /* that go, as far as headers tell: 0 when there may be none */
+    uint64_t segments;            /* files that go or become shorter */
+    char place[FR_PATH_MAX + 32]; /* where it begins */
+    char why[96];                 /* what is wrong there; empty: a sequence was asked for */
+    char kept[FR_PATH_MAX];       /* the folder that keeps what was taken */
+} fr_log_cut_report;
+/** Ends a log in front of the frame with event `seq`; 0: in front of the first damage. The files
+ *  that change are kept whole in DIR/cut-SEQ. With dry_run nothing is done but the report. No
+ *  writer may be there. After a crash the same call finishes the work.
+ *  errors   FR_END nothing to cut: no damage, or no such event (a torn tail is for the opener) */
+FR_MUST_USE fr_status fr_log_cut(fr_os *os, const char *dir, uint64_t seq, bool dry_run,
+                                 fr_log_cut_report *out, fr_error *err);
