@@ -6,6 +6,7 @@
 #   make test-asan  clang, AddressSanitizer and UndefinedBehaviorSanitizer, all but the slow tests
 #   make test-tsan  clang, ThreadSanitizer, all but the slow tests
 #   make test-partners  beside other people's programs: FR_PDS=FOLDER (see tests/partner_pds_test.py)
+#   make test-peers repositories against other people's implementations, PEER_CASES (500) of them (tests/peers)
 #   make fuzz       every fuzz target for FUZZ_SECONDS (60)
 #   make bench      every bench, with machine and commit
 #   make install    into PREFIX (/usr/local), under DESTDIR when given
@@ -13,10 +14,11 @@
 #   make clean      removes build folders
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
+PEER_CASES ?= 500
 JOBS ?= $(shell nproc)
 CMAKE_BUILD = cmake --build --preset $(1) -- -j $(JOBS)
 
-.PHONY: build run test test-asan test-tsan test-partners fuzz bench install format tidy clean
+.PHONY: build run test test-asan test-tsan test-partners test-peers fuzz bench install format tidy clean
 .DEFAULT_GOAL := build
 
 build:
@@ -42,6 +44,12 @@ test-asan test-tsan: test-%:
 test-partners: build
 	@tools/setup.sh test
 	@FRESHET=build/freshet FR_PDS=$(FR_PDS) python3 -B tests/partner_pds_test.py
+
+test-peers:
+	@tools/setup.sh build test
+	@cmake --preset gcc --log-level=NOTICE >/dev/null
+	@cmake --build --preset gcc --target peer_ours -- -j $(JOBS)
+	@tests/peers/run.py --ours build-gcc/peer_ours --count $(PEER_CASES) || [ $$? = 77 ]
 
 fuzz:
 	@tools/setup.sh build clang

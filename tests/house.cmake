@@ -34,3 +34,8 @@ foreach(source ${programs})
   fr_test_properties(system_${stem})
   set_property(TEST system_${stem} APPEND PROPERTY ENVIRONMENT ${house_environment})
 endforeach()
+
+# Our side of tests/peers, where other people's implementations judge and are judged.
+add_executable(peer_ours tests/peers/ours.c)
+target_link_libraries(peer_ours PRIVATE fr_repo ${libraries} Threads::Threads m)
+add_dependencies(tests peer_ours)
