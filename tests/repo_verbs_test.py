@@ -156,6 +156,59 @@ def test_explain():
     assert lost["uses"][0]["after"] == gaps[0]["after"] and lost["uses"][0]["before"] == gaps[0]["before"]
 
 
+# ---- every fault -----------------------------------------------------------------------------------------------------
+
+def all_faults(car, *options, expect=1):
+    found = json.loads(repo("check", "--all", "--json", *options, "-", stdin=car, expect=expect).text)
+    lines = repo("check", "--all", *options, "-", stdin=car, expect=expect).text.splitlines()
+    assert found["fault_count"] == len(found["faults"]) and (expect == 0 or len(lines) == len(found["faults"]))
+    for row, fault in zip(lines, found["faults"]):
+        assert row.startswith(f"-: offset {fault['offset']}: {fault['code']}: "), row
+    return found["faults"]
+
+
+def test_every_fault():
+    dice = random.Random(fr.seed())
+    made = {key: {**record, "n": n} for n, (key, record) in enumerate(records(dice, 150).items())}
+    car = pack(lines(made), "--sign-key", SECRET)
+    assert all_faults(car, expect=0) == []
+    parts = sections(car)
+    cids = {row[1]: row[0] for row in listing(car)}
+    places, at = {}, 59
+    for cid, part in parts.items():
+        places[cid] = at
+        at += len(part)
+    # Records of which a bit is flipped: each at its section, and each is then absent where its key is.
+    bad = sorted(dice.sample(sorted(cids), 4), key=places.get)
+    spoiled = bytearray(car)
+    for cid in bad:
+        spoiled[places[cid] + len(parts[cid]) - 1] ^= 1
+    found = all_faults(bytes(spoiled))
+    assert [(f["code"], f["offset"]) for f in found[:4]] == [("car-hash", places[cid]) for cid in bad], found
+    assert {f["key"] for f in found[4:]} == {cids[cid] for cid in bad} and len(found) == 8
+    assert {f["code"] for f in found[4:]} == {"tree-missing-record"}
+    # Nodes that are absent: each is told, and the walk goes on behind each.
+    commit = facts(car)["commit_cid"]
+    root = facts(car)["commit"]["data"]
+    nodes = [cid for cid in parts if cid not in cids and cid not in (commit, root)]
+    low = [cid for cid in nodes if not any(atproto.cid_bytes(other) in parts[cid] for other in nodes if other != cid)]
+    gone = dice.sample(low, 3)
+    found = all_faults(car[:59] + b"".join(part for cid, part in parts.items() if cid not in gone))
+    missing = [f["cid"] for f in found if f["code"] == "tree-missing-node"]
+    assert sorted(missing) == sorted(gone), (missing, gone)
+    # Another key and another account are two faults more; a section of an unknown kind does not end it.
+    key = "did:key:zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme"
+    strange = car + b"\x25\x01\x71\x13\x20" + bytes(33) + parts[bad[0]][:-1] + b"\0"
+    found = [f["code"] for f in all_faults(strange, "--key", key, "--did", "did:plc:aaaa")]
+    assert found == ["car-cid", "car-hash", "commit-did-mismatch", "sig-wrong"], found
+    assert [f["code"] for f in all_faults(car[:-1])][:1] == ["car-section-length"]
+    assert [f["code"] for f in all_faults(b"")] == ["car-empty"]
+    # More than are told.
+    found = json.loads(repo("check", "--all", "--json", "-", expect=1,
+                            stdin=car[:59] + (b"\x25\x01\x71\x13\x20" + bytes(33)) * 1500).text)
+    assert found["fault_count"] == 1501 and len(found["faults"]) == 1000
+
+
 # ---- what reaches a terminal -----------------------------------------------------------------------------------------
 
 def test_nothing_raw_reaches_a_terminal():

@@ -25,6 +25,7 @@ enum {
     OPTION_ORDER,
     OPTION_SIGN_KEY,
     OPTION_FROM,
+    OPTION_ALL,
 };
 
 static const struct argp_option OPTIONS[] = {
@@ -53,6 +54,7 @@ static const struct argp_option OPTIONS[] = {
      0},
     {"sign-key", OPTION_SIGN_KEY, "HEX|FILE", 0,
      "pack: sign the commit: 64 digits, p256: in front for that curve, or a file with them", 0},
+    {"all", OPTION_ALL, NULL, 0, "check: every fault, up to 1000, not the first alone", 0},
     {"from", OPTION_FROM, "URL", 0, "refresh: the account's host", 0},
     {"did-docs", OPTION_DID_DOCS, "FILE", 0, "frames: JSON map of DID documents, for keys", 0},
     {"report", OPTION_REPORT, NULL, 0, "frames: a verdict for each frame instead of events", 0},
@@ -148,6 +150,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
             }
             return 0;
         case OPTION_SIGN_KEY: args->sign_key = value; return 0;
+        case OPTION_ALL: args->all_faults = true; return 0;
         case OPTION_FROM: args->from = value; return 0;
         case OPTION_DID_DOCS: args->did_docs = value; return 0;
         case OPTION_REPORT: args->report = true; return 0;
@@ -407,7 +410,7 @@ int repo_check(const repo_args *args)
     repo_args judged = *args;
     judged.options.check_records = true;
     judged.load.read_rest = true;
-    return repo_each_file(&judged, check_file);
+    return args->all_faults ? repo_check_all(&judged) : repo_each_file(&judged, check_file);
 }
 
 /* ---- verbs ----------------------------------------------------------------------------------- */

@@ -24,6 +24,7 @@ typedef struct {
     const char *sign_key; /* pack: 64 hexadecimal digits or a file */
     fr_car_order order;   /* pack */
     const char *from;     /* refresh: URL of a host */
+    bool all_faults;      /* check --all */
     bool count_only, keys_only, reverse, json, raw, ndjson, report;
     char **words; /* what is left of the line */
     int word_count;
@@ -31,6 +32,7 @@ typedef struct {
 
 int repo_ls(const repo_args *args);
 int repo_check(const repo_args *args);
+int repo_check_all(const repo_args *args); /* with check_records on */
 int repo_commit(const repo_args *args);
 int repo_get(const repo_args *args);
 int repo_prove(const repo_args *args);

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// The first fault ends a walk; here it is noted and passed. Sections are read one by one into an
+// index of their own, without those whose bytes are not what their CID says: to the tree they are
+// absent. Then a cursor walks as if the file were partial. It stops at a node that is wrong, and
+// goes on behind the keys that this node could have.
+#include <fr/repo_faults.h>
+
+#include <stdlib.h>
+
+#include <fr/cbor.h>
+#include <fr/codec.h>
+
+#include "cursor.h"
+
+typedef struct {
+    fr_repo *repo;
+    const fr_flaw_visitor *visitor;
+    uint64_t count;
+    size_t passed_size; /* the key at which the walk went on */
+    uint8_t passed[NODE_KEY_BYTES_MAX];
+} finder;
+
+static fr_status tell(finder *f, const fr_error *error, const fr_cid *cid, fr_slice key,
+                      bool is_of_record)
+{
+    fr_repo_flaw flaw = {.error = *error, .key = key, .is_of_record = is_of_record};
+    flaw.has_cid = cid != NULL;
+    flaw.cid = cid == NULL ? (fr_cid){{0}} : *cid;
+    return ++f->count <= FR_FAULTS_MAX ? f->visitor->on_flaw(f->visitor->context, &flaw) : FR_OK;
+}
+
+static fr_error flaw_at(uint64_t offset, const char *code, const char *text)
+{
+    fr_error error = {0};
+    error.status = FR_MALFORMED;
+    error.offset = offset;
+    error.code = code;
+    error.text = text;
+    return error;
+}
+
+/* ---- sections -------------------------------------------------------------------------------- */
+
+static bool hashes(const uint8_t *cid, fr_slice block)
+{
+    uint8_t digest[32];
+    fr_sha256(block, digest);
+    return memcmp(digest, cid + 4, sizeof digest) == 0;
+}
+
+static fr_status take_section(finder *f, const car_section *section, fr_error *err)
+{
+    fr_repo *repo = f->repo;
+    const uint8_t *at = repo->input.data + section->data_offset - FR_CID_BYTES;
+    fr_cid cid;
+    bool fresh;
+    memcpy(cid.bytes, at, FR_CID_BYTES);
+    if (!hashes(at, fr_slice_sub(repo->input, section->data_offset, section->data_size))) {
+        fr_error error =
+            flaw_at(section->offset, "car-hash", "repo: a block's bytes do not hash to its CID");
+        return tell(f, &error, &cid, (fr_slice){0}, false);
+    }
+    return block_index_add(&repo->index, section->data_offset, section->data_size, &fresh, err);
+}
+
+/* Where the next section begins when this one is framed soundly and else wrong; 0: nowhere. */
+static uint64_t behind(const fr_repo *repo, uint64_t offset)
+{
+    uint64_t size = 0;
+    fr_slice rest = fr_slice_from(repo->input, (size_t)offset);
+    size_t head = fr_varint_decode(rest, CAR_VARINT_BYTES_MAX, &size);
+    return head == 0 || size < FR_CID_BYTES || size > rest.size - head ? 0 : offset + head + size;
+}
+
+static fr_status read_sections(finder *f, fr_error *err)
+{
+    fr_repo *repo = f->repo;
+    uint32_t block_max = repo->options.block_bytes_max;
+    car_section section;
+    block_max = block_max == 0 ? CAR_BLOCK_BYTES_MAX : block_max;
+    for (uint64_t at = repo->header.sections_offset; at < repo->input.size;) {
+        fr_error fault = {0};
+        if (car_section_read(repo->input, at, block_max, &section, &fault) == FR_OK) {
+            FR_TRY(take_section(f, &section, err));
+            at = section.data_offset + section.data_size;
+            continue;
+        }
+        FR_TRY(tell(f, &fault, NULL, (fr_slice){0}, false));
+        at = behind(repo, at);
+        if (at == 0) {
+            return FR_OK;
+        }
+    }
+    return FR_OK;
+}
+
+/* ---- the commit ------------------------------------------------------------------------------ */
+
+/* *go_on: there is a root to begin from. */
+static fr_status read_commit(finder *f, bool *go_on)
+{
+    fr_repo *repo = f->repo;
+    fr_error fault = {0};
+    uint32_t slot = repo_find(repo, repo->header.root.bytes);
+    *go_on = repo->options.bare;
+    if (repo->options.bare) {
+        return FR_OK;
+    }
+    if (slot == BLOCK_NONE) {
+        fault = flaw_at(repo->header.root_offset, "commit-missing",
+                        "repo: the root block is absent or its bytes are not its own");
+        return tell(f, &fault, &repo->header.root, (fr_slice){0}, false);
+    }
+    uint64_t base = block_offset(&repo->index.slots[slot]);
+    fr_slice block = repo_data(repo, &repo->index.slots[slot]);
+    if (commit_parse(block, &repo->header.root, &repo->commit, &fault) != FR_OK) {
+        fault.offset += base;
+        return tell(f, &fault, &repo->header.root, (fr_slice){0}, false);
+    }
+    *go_on = true;
+    repo->commit.offset = base;
+    if (repo->options.expect_did.size != 0 &&
+        !fr_slice_equal(repo->commit.did, repo->options.expect_did)) {
+        fault = flaw_at(base, "commit-did-mismatch", "repo: of another account");
+        FR_TRY(tell(f, &fault, &repo->header.root, (fr_slice){0}, false));
+    }
+    if (repo->options.key != NULL &&
+        fr_commit_verify(&repo->commit, repo->options.key, &fault) != FR_OK) {
+        fault.offset = base;
+        FR_TRY(tell(f, &fault, &repo->header.root, (fr_slice){0}, false));
+    }
+    return FR_OK;
+}
+
+/* ---- the tree -------------------------------------------------------------------------------- */
+
+static fr_status look_at_record(finder *f, const fr_repo_item *item)
+{
+    fr_repo *repo = f->repo;
+    fr_error fault = {0};
+    uint64_t offset = 0;
+    const char *code = repo_record_fault(repo, repo_find(repo, item->cid.bytes), &offset);
+    if (code == NULL) {
+        return FR_OK;
+    }
+    fault = flaw_at(offset, code, "a record's body breaks the data model");
+    return tell(f, &fault, &item->cid, item->key, true);
+}
+
+static fr_status look_at_item(finder *f, const fr_repo_item *item, bool missing_is_fault)
+{
+    fr_error fault;
+    switch (item->kind) {
+        case FR_ITEM_RECORD: return look_at_record(f, item);
+        case FR_ITEM_MISSING_RECORD:
+            fault =
+                flaw_at(item->offset, "tree-missing-record", "repo: a record's block is absent");
+            return missing_is_fault ? tell(f, &fault, &item->cid, item->key, false) : FR_OK;
+        default:
+            fault = flaw_at(item->offset, "tree-missing-node", "repo: a node's block is absent");
+            return missing_is_fault ? tell(f, &fault, &item->cid, (fr_slice){0}, false) : FR_OK;
+    }
+}
+
+/* The node that could not be entered lies one below the path; its keys end where the next begin.
+ * Bounds ascend, or this would not end. */
+static bool pass_node(finder *f, fr_cursor *c)
+{
+    const cursor_level *failed = &c->levels[c->depth];
+    if (c->depth == NODE_LEVELS_MAX || !failed->has_upper ||
+        fr_slice_compare(fr_slice_of(failed->upper, failed->upper_size),
+                         fr_slice_of(f->passed, f->passed_size)) <= 0) {
+        return false;
+    }
+    f->passed_size = failed->upper_size;
+    memcpy(f->passed, failed->upper, f->passed_size);
+    fr_cursor_seek(c, fr_slice_of(f->passed, f->passed_size));
+    return true;
+}
+
+static fr_status read_tree(finder *f, bool missing_is_fault, fr_error *err)
+{
+    fr_cleanup(fr_cursor_closep) fr_cursor *c = NULL;
+    fr_repo_item item;
+    FR_TRY(fr_cursor_open(&c, f->repo, NULL, err));
+    for (;;) {
+        fr_error fault = {0};
+        fr_status status = fr_cursor_next(c, &item, &fault);
+        if (status == FR_OK) {
+            FR_TRY(look_at_item(f, &item, missing_is_fault));
+            continue;
+        }
+        if (status != FR_MALFORMED && status != FR_LIMIT) {
+            return status == FR_END ? FR_OK : status;
+        }
+        FR_TRY(tell(f, &fault, &c->child, (fr_slice){0}, false));
+        if (!pass_node(f, c)) {
+            return FR_OK;
+        }
+    }
+}
+
+static fr_status find(finder *f, fr_slice input, const fr_repo_options *options, fr_error *err)
+{
+    fr_repo *repo = f->repo;
+    fr_error fault = {0};
+    fr_repo_options own = *options;
+    uint32_t header_max = own.header_bytes_max == 0 ? CAR_HEADER_BYTES_MAX : own.header_bytes_max;
+    bool go_on = false;
+    own.level = FR_LEVEL_FULL;
+    own.partial = true;
+    repo_prepare(repo, &own);
+    repo->input = input;
+    if (car_header_read(input, header_max, &repo->header, &fault) != FR_OK) {
+        return tell(f, &fault, NULL, (fr_slice){0}, false);
+    }
+    FR_TRY(block_index_reset(&repo->index, input, own.memory_max_bytes, err));
+    FR_TRY(read_sections(f, err));
+    FR_TRY(read_commit(f, &go_on));
+    repo->opened = true;
+    return go_on ? read_tree(f, !options->partial, err) : FR_OK;
+}
+
+fr_status fr_repo_flaws(fr_slice input, const fr_repo_options *options,
+                        const fr_flaw_visitor *visitor, uint64_t *count, fr_error *err)
+{
+    fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
+    finder f = {.visitor = visitor};
+    FR_TRY(repo_new(&repo, err));
+    f.repo = repo;
+    FR_TRY(find(&f, input, options, err));
+    *count = f.count;
+    return FR_OK;
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/** Every fault of a file, not the first: for who has to mend it, or to say what is wrong with it. */
+#pragma once
+
+#include <fr/repo.h>
+
+#define FR_FAULTS_MAX 1000 /* that are told of one file */
+
+typedef struct {
+    fr_error error; /* status, code, offset, text */
+    bool has_cid;   /* of the block it is in */
+    fr_cid cid;
+    fr_slice key;      /* of the record; empty: none */
+    bool is_of_record; /* record-*: the tree is sound as far as this one goes */
+} fr_repo_flaw;
+
+typedef struct {
+    /** Valid during the call; another status than FR_OK ends the work and is returned. */
+    fr_status (*on_flaw)(void *context, const fr_repo_flaw *flaw);
+    void *context;
+} fr_flaw_visitor;
+
+/** Reads all of `input` by options (as level full, with check_records) and goes on after a fault
+ *  wherever what follows can still be read: behind a section whose CID or hash is wrong, behind a
+ *  record that is absent or bad, behind a node that is wrong or absent (with what is below it). What
+ *  ends the reading is a length that cannot be, a header, a commit that does not name a tree. In the
+ *  order of the file for sections, then the commit, then the tree. *count: how many were found; the
+ *  first FR_FAULTS_MAX are told.
+ *
+ *  errors   FR_NOMEM, FR_LIMIT of the index; the input's faults are no errors
+ *  cost     as opening and walking at level full */
+FR_MUST_USE fr_status fr_repo_flaws(fr_slice input, const fr_repo_options *options,
+                                    const fr_flaw_visitor *visitor, uint64_t *count, fr_error *err);
