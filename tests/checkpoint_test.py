@@ -70,11 +70,13 @@ def damage(rng, path):
 
 
 def test_each_part_deleted():
-    for parts in [[part] for part in PARTS] + [PARTS[:4], PARTS]:
+    for parts in [[part] for part in PARTS] + [PARTS[:4]]:
         data = story.copy()
         for part in parts:
             shutil.rmtree(data / part)
-        check(story, data, reopen(data))
+        told = reopen(data)
+        assert {line.split(": ")[1] for line in told} == {Path(part).name for part in parts}, told
+        check(story, data, told)
 
 
 def test_the_checkpoint_before_serves():
@@ -129,7 +131,8 @@ def test_list_and_reset():
         assert listed(data)[name]["state"] == "absent"
         check(story, data, reopen(data))
     assert fr.run("view", "reset", "nonsense", "--data", data, expect=None).code == 2
-    assert listed(data) == before
+    after = listed(data)
+    assert {name: row["digest"] for name, row in after.items()} == {name: row["digest"] for name, row in before.items()}
 
 
 def test_reset_in_place():

@@ -88,12 +88,16 @@ static fr_status freeze(fr_engine *engine, fr_error *err)
 static fr_status write_all(fr_engine *engine, fr_error *err)
 {
     fr_checkpoint *c = &engine->checkpoint;
-    FR_TRY(fr_marks_add(engine, c->seq, err));
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
         if (c->frozen[i]) {
+            FR_TRY(fr_marks_add(engine, i, c->seq, err));
             FR_TRY(FR_VIEWS[i]->write(engine->views[i], err));
             c->written[i] = true;
         }
+    }
+    if (engine->home == engine) { /* a shadow's is thrown away */
+        uint64_t seq = fr_resolver_frozen_seq(engine->resolver);
+        FR_TRY(fr_marks_add(engine, FR_PART_RESOLVER, seq, err));
     }
     FR_TRY(fr_resolver_write(engine->resolver, err));
     c->resolver_written = true;

@@ -130,7 +130,6 @@ struct freshet {
     uint64_t failed_seq[FR_VIEW_COUNT];     /* atomic: watermark of a view that is not live */
     fr_status failed_status[FR_VIEW_COUNT]; /* owned(writer): why */
     const char *failed_text[FR_VIEW_COUNT]; /* atomic: static */
-    fr_mutex mark_lock;
     fr_fallback fallbacks[FR_PARTS];
     unsigned broken; /* the part whose saved state did not check during a replay */
 
@@ -212,11 +211,13 @@ void fr_engine_close_state(fr_engine *engine, fr_error *err);
 FR_MUST_USE fr_status fr_engine_open_scratch(fr_engine *engine, fr_error *err);
 
 /* ---- of which log a saved state is: marks.c ---- */
-/** Notes the log as it is at this sequence, durably, before anything is saved there. */
-FR_MUST_USE fr_status fr_marks_add(fr_engine *engine, uint64_t seq, fr_error *err);
-/** Was a state of this sequence saved from this log? */
-bool fr_marks_know(fr_engine *engine, uint64_t seq);
+/** Notes the log as it is at this sequence, durably, before the part is saved there. */
+FR_MUST_USE fr_status fr_marks_add(fr_engine *engine, unsigned part, uint64_t seq, fr_error *err);
+/** Was the part's state of this sequence saved from this log? */
+bool fr_marks_know(fr_engine *engine, unsigned part, uint64_t seq);
 
+FR_MUST_USE fr_status fr_engine_part_dir(const fr_engine *engine, unsigned part,
+                                         char out[FR_PATH_MAX], fr_error *err);
 /** Opens what is saved of one view into engine->views, falling back where it does not check. */
 FR_MUST_USE fr_status fr_engine_open_view(fr_engine *engine, unsigned view, fr_error *err);
 /** The checkpoint before the last one becomes the last, or there is none any more. */

@@ -66,7 +66,6 @@ static void set_options(fr_engine *engine, const freshet_options *options,
     fr_cond_init(&engine->request_changed);
     fr_mutex_init(&engine->source_lock);
     engine->home = engine;
-    fr_mutex_init(&engine->mark_lock);
     fr_checkpoint_init(engine);
     fr_rebuild_init(engine);
     fr_mutex_init(&engine->follow_lock);
@@ -107,7 +106,6 @@ static void free_engine(fr_engine *engine)
     fr_mutex_done(&engine->source_lock);
     fr_rebuild_done(engine);
     fr_checkpoint_done(engine);
-    fr_mutex_done(&engine->mark_lock);
     fr_mutex_done(&engine->follow_lock);
     fr_cond_done(&engine->follow_changed);
     free(engine);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// DIR/checkpoints: of which log the saved states are. A line a checkpoint, the newest last:
+// "checkpoints" in the folder of a part: of which log its saved states are. A line a checkpoint, the
+// newest last:
 //
 //   SEQ  id of the log  hash of the event SEQ, bodies aside
 //
-// It is written before anything is saved at SEQ. At open each saved state is looked up by its
-// sequence: a state that has no line, or whose line does not speak of this log, comes from
-// elsewhere (a folder that was copied, a log that was put back from a backup and went on
-// differently) and is built again.
+// It is written before the part is saved at SEQ. At open a saved state is looked up by its
+// sequence: one that has no line, or whose line does not speak of this log, comes from elsewhere (a
+// folder that was copied, a log that was put back from a backup and went on differently) and is
+// built again.
 #include "engine.h"
 
 #include <stdio.h>
@@ -67,12 +68,10 @@ static fr_status make_mark(fr_engine *engine, uint64_t seq, mark *out, fr_error 
     return status;
 }
 
-static fr_status read_marks(const fr_engine *engine, char **out, fr_error *err)
+static fr_status read_marks(const fr_engine *engine, const char *path, char **out, fr_error *err)
 {
-    char path[FR_PATH_MAX];
     uint8_t *bytes = NULL;
     size_t size = 0;
-    FR_TRY(fr_path(path, sizeof path, err, "%s/checkpoints", engine->dir));
     FR_TRY(fr_os_read_file(engine->os, path, MARKS_MAX_BYTES, &bytes, &size, err));
     *out = (char *)bytes;
     return FR_OK;
@@ -101,15 +100,25 @@ static bool same(const mark *a, const mark *b)
     return strcmp(a->log, b->log) == 0 && strcmp(a->event, b->event) == 0;
 }
 
-bool fr_marks_know(fr_engine *engine, uint64_t seq)
+static fr_status path_of(const fr_engine *engine, unsigned part, char out[FR_PATH_MAX],
+                         fr_error *err)
 {
+    char dir[FR_PATH_MAX];
+    FR_TRY(fr_engine_part_dir(engine, part, dir, err));
+    return fr_path(out, FR_PATH_MAX, err, "%s/checkpoints", dir);
+}
+
+bool fr_marks_know(fr_engine *engine, unsigned part, uint64_t seq)
+{
+    char path[FR_PATH_MAX];
     char *lines = NULL;
     mark saved;
     mark now;
     if (seq == 0) {
         return true;
     }
-    bool known = read_marks(engine, &lines, NULL) == FR_OK && find(lines, seq, &saved);
+    bool known = path_of(engine, part, path, NULL) == FR_OK &&
+                 read_marks(engine, path, &lines, NULL) == FR_OK && find(lines, seq, &saved);
     free(lines);
     return known && make_mark(engine, seq, &now, NULL) == FR_OK && same(&saved, &now);
 }
@@ -123,8 +132,9 @@ static const char *newest(const char *lines)
     return from == NULL ? "" : from + (from != lines);
 }
 
-static fr_status add(fr_engine *engine, uint64_t seq, fr_error *err)
+fr_status fr_marks_add(fr_engine *engine, unsigned part, uint64_t seq, fr_error *err)
 {
+    char dir[FR_PATH_MAX];
     char path[FR_PATH_MAX];
     char *lines = NULL;
     mark fresh;
@@ -134,8 +144,10 @@ static fr_status add(fr_engine *engine, uint64_t seq, fr_error *err)
         return FR_OK;
     }
     FR_TRY(make_mark(engine, seq, &fresh, err));
-    FR_TRY(fr_path(path, sizeof path, err, "%s/checkpoints", engine->dir));
-    (void)!read_marks(engine, &lines, NULL); /* unreadable: begun anew */
+    FR_TRY(fr_engine_part_dir(engine, part, dir, err));
+    FR_TRY(path_of(engine, part, path, err));
+    FR_TRY(fr_os_mkdir_synced(engine->os, dir, err));
+    (void)!read_marks(engine, path, &lines, NULL); /* unreadable: begun anew */
     if (lines != NULL && find(lines, seq, &there) && same(&there, &fresh)) {
         free(lines);
         return FR_OK;
@@ -148,13 +160,5 @@ static fr_status add(fr_engine *engine, uint64_t seq, fr_error *err)
     status = status == FR_OK ? fr_os_write_file_atomic(engine->os, path, fr_buffer_view(&text), err)
                              : status;
     fr_buffer_done(&text);
-    return status;
-}
-
-fr_status fr_marks_add(fr_engine *engine, uint64_t seq, fr_error *err)
-{
-    fr_mutex_lock(&engine->home->mark_lock); /* a shadow saves too */
-    fr_status status = add(engine, seq, err);
-    fr_mutex_unlock(&engine->home->mark_lock);
     return status;
 }

@@ -71,15 +71,15 @@ static const char *part_name(unsigned part)
     return part == FR_PART_RESOLVER ? "resolver" : FR_VIEWS[part]->name;
 }
 
-static fr_status part_dir(const fr_engine *engine, unsigned part, char out[FR_PATH_MAX],
-                          fr_error *err)
+fr_status fr_engine_part_dir(const fr_engine *engine, unsigned part, char out[FR_PATH_MAX],
+                             fr_error *err)
 {
     return fr_path(out, FR_PATH_MAX, err, part == FR_PART_RESOLVER ? "%s/%s" : "%s/views/%s",
                    engine->dir, part_name(part));
 }
 
-/** The folder DIR/previous in the place of DIR. A crash in between leaves DIR.restore, and then this
- *  is done again. */
+/** DIR.restore, which was DIR/previous, in the place of DIR. A crash in between leaves it, and then
+ *  this is done again. */
 static fr_status restore(fr_engine *engine, const char *dir, fr_error *err)
 {
     char restored[FR_PATH_MAX];
@@ -91,28 +91,44 @@ static fr_status restore(fr_engine *engine, const char *dir, fr_error *err)
     return fr_os_rename(engine->os, restored, dir, err);
 }
 
+static void tell(fr_engine *engine, unsigned part, bool previous, const char *why)
+{
+    fr_fallback *told = &engine->home->fallbacks[part];
+    __atomic_store_n(&told->previous, previous, __ATOMIC_RELAXED);
+    __atomic_store_n(&told->why, why, __ATOMIC_RELEASE); /* pairs with put_fallbacks */
+    if (engine->options.on_fallback != NULL) {
+        engine->options.on_fallback(engine->options.fallback_context, part_name(part),
+                                    previous ? "checkpoint before" : "log", why);
+    }
+}
+
+/** What says of which log a part is lies beside both its checkpoints. */
+static fr_status keep_marks(fr_engine *engine, const char *dir, const char *previous, fr_error *err)
+{
+    char from[FR_PATH_MAX];
+    char to[FR_PATH_MAX];
+    FR_TRY(fr_path(from, sizeof from, err, "%s/checkpoints", dir));
+    FR_TRY(fr_path(to, sizeof to, err, "%s/checkpoints", previous));
+    return fr_os_exists(engine->os, from) ? fr_os_rename(engine->os, from, to, err) : FR_OK;
+}
+
 fr_status fr_engine_fall_back(fr_engine *engine, unsigned part, const char *why, fr_error *err)
 {
     char dir[FR_PATH_MAX];
     char previous[FR_PATH_MAX];
     char restored[FR_PATH_MAX];
-    FR_TRY(part_dir(engine, part, dir, err));
+    FR_TRY(fr_engine_part_dir(engine, part, dir, err));
     FR_TRY(fr_path(previous, sizeof previous, err, "%s/previous", dir));
     FR_TRY(fr_path(restored, sizeof restored, err, "%s.restore", dir));
     bool any = fr_os_is_dir(engine->os, previous);
     if (any) {
+        FR_TRY(keep_marks(engine, dir, previous, err));
         FR_TRY(fr_os_rename(engine->os, previous, restored, err));
         FR_TRY(restore(engine, dir, err));
     } else {
         FR_TRY(fr_os_remove_tree(engine->os, dir, err));
     }
-    fr_fallback *told = &engine->home->fallbacks[part];
-    __atomic_store_n(&told->previous, any, __ATOMIC_RELAXED);
-    __atomic_store_n(&told->why, why, __ATOMIC_RELEASE); /* pairs with put_fallbacks */
-    if (engine->options.on_fallback != NULL) {
-        engine->options.on_fallback(engine->options.fallback_context, part_name(part),
-                                    any ? "checkpoint before" : "log", why);
-    }
+    tell(engine, part, any, why);
     return FR_OK;
 }
 
@@ -206,7 +222,7 @@ static fr_status open_saved(fr_engine *engine, unsigned part, uint64_t last, fr_
     /* views borrow theirs */
     char *dir = part == FR_PART_RESOLVER ? room : engine->home->view_dirs[part];
     uint64_t seq = 0;
-    FR_TRY(part_dir(engine, part, dir, err));
+    FR_TRY(fr_engine_part_dir(engine, part, dir, err));
     FR_TRY(engine->options.read_only ? FR_OK : restore(engine, dir, err));
     if (is_marked_broken(engine, dir)) {
         return fr_fail(err, FR_CORRUPT, "found damaged while it was in use");
@@ -216,8 +232,9 @@ static fr_status open_saved(fr_engine *engine, unsigned part, uint64_t last, fr_
     if (seq > last) {
         return fr_fail(err, FR_CORRUPT, "saved state is ahead of the log");
     }
-    return fr_marks_know(engine, seq) ? FR_OK
-                                      : fr_fail(err, FR_CORRUPT, "saved state of another log");
+    return fr_marks_know(engine, part, seq)
+               ? FR_OK
+               : fr_fail(err, FR_CORRUPT, "saved state of another log");
 }
 
 static fr_status open_part(fr_engine *engine, unsigned part, uint64_t last, fr_error *err)
@@ -251,7 +268,7 @@ fr_status fr_engine_open_scratch(fr_engine *engine, fr_error *err)
     engine->home = engine;
     FR_TRY(open_resolver(engine, NULL, &seq, err));
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-        FR_TRY(part_dir(engine, i, engine->view_dirs[i], err));
+        FR_TRY(fr_engine_part_dir(engine, i, engine->view_dirs[i], err));
         FR_TRY(open_view(engine, i, NULL, &seq, err));
     }
     return FR_OK;
@@ -264,11 +281,15 @@ fr_status fr_engine_open_view(fr_engine *engine, unsigned view, fr_error *err)
     return open_part(engine, view, last, err);
 }
 
-static bool is_behind(const fr_engine *engine)
+static bool is_behind(fr_engine *engine)
 {
     bool behind = false;
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-        behind = behind || engine->view_seq[i] < fr_resolver_seq(engine->resolver);
+        bool this_one = engine->view_seq[i] < fr_resolver_seq(engine->resolver);
+        if (this_one && engine->fallbacks[i].why == NULL) {
+            tell(engine, i, engine->view_seq[i] != 0, "there is no newer checkpoint of it");
+        }
+        behind = behind || this_one;
     }
     return behind;
 }
@@ -291,11 +312,25 @@ static fr_status open_state(fr_engine *engine, fr_error *err)
     return status;
 }
 
+/** Views are there, and the resolver that was saved after them is not. (One checkpoint of some of
+ *  them may be all there ever was: then it says so, too.) */
+static bool is_missing(const fr_engine *engine)
+{
+    uint64_t most = 0;
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        most = FR_MAX(most, engine->view_seq[i]);
+    }
+    return fr_resolver_seq(engine->resolver) == 0 && most != 0;
+}
+
 /** Everything up to the end of the log. */
 static fr_status catch_up(fr_engine *engine, fr_error *err)
 {
     FR_TRY(open_state(engine, err));
     engine->metrics.checkpoint_seq = fr_resolver_seq(engine->resolver);
+    if (is_missing(engine) && engine->fallbacks[FR_PART_RESOLVER].why == NULL) {
+        tell(engine, FR_PART_RESOLVER, false, "there is no checkpoint of it");
+    }
     FR_TRY(fr_checkpoint_start(engine, err));
     FR_TRY(is_behind(engine) ? fr_rebuild_behind(engine, err) : FR_OK);
     return fr_engine_replay(engine, UINT64_MAX, err);

@@ -32,7 +32,7 @@ static bool open_previous(fr_engine *shadow, uint64_t seq)
         return false;
     }
     uint64_t there = fr_resolver_seq(shadow->resolver);
-    if (there != 0 && there <= seq && fr_marks_know(shadow, there)) {
+    if (there != 0 && there <= seq && fr_marks_know(shadow, FR_PART_RESOLVER, there)) {
         return true;
     }
     fr_resolver_close(shadow->resolver);

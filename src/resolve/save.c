@@ -72,6 +72,11 @@ void fr_resolver_settle(fr_resolver *r, bool written)
     fr_resolver_thaw(r);
 }
 
+uint64_t fr_resolver_frozen_seq(const fr_resolver *r)
+{
+    return r->frozen.seq;
+}
+
 uint64_t fr_resolver_saved_seq(const fr_resolver *r)
 {
     return r->saved_seq;

@@ -122,6 +122,8 @@ uint64_t fr_resolver_links_dropped(const fr_resolver *resolver);
 FR_MUST_USE fr_status fr_resolver_freeze(fr_resolver *resolver, fr_error *err);
 FR_MUST_USE fr_status fr_resolver_write(fr_resolver *resolver, fr_error *err);
 void fr_resolver_settle(fr_resolver *resolver, bool written);
+/** Everything up to this sequence is what a write saves; 0: nothing is frozen. */
+uint64_t fr_resolver_frozen_seq(const fr_resolver *resolver);
 /** Everything up to this sequence is saved. */
 uint64_t fr_resolver_saved_seq(const fr_resolver *resolver);
 /** The three in a row. */
