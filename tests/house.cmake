@@ -39,3 +39,7 @@ endforeach()
 add_executable(peer_ours tests/peers/ours.c)
 target_link_libraries(peer_ours PRIVATE fr_repo ${libraries} Threads::Threads m)
 add_dependencies(tests peer_ours)
+
+# Files that pin the log's format lie beside the code that reads them.
+set_source_files_properties(${CMAKE_SOURCE_DIR}/src/log/golden_test.c PROPERTIES
+  COMPILE_DEFINITIONS FR_GOLDEN="${CMAKE_SOURCE_DIR}/src/log/golden")
