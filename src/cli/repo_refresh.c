@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // freshet repo refresh: an old CAR becomes that of the newest commit, and only what is new is asked
 // for. The host is trusted with nothing: whatever it sends is joined with the old blocks, and the
-// whole must be a sound repository of the same account (and, with --key, signed by it) before a byte
-// of it is written.
+// whole must be a sound repository of the same account (and, with --key, signed by it) before any
+// byte of it is written.
 //
 //   getLatestCommit   the same commit: nothing to do
 //   getRepo?since=    the blocks that came since; joined with the old ones

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// For variants_test.c: the trees of forge_help.h. It makes small signed repositories with one fault or two of every kind that the
-// hostile corpus names, in places, heights, orders, curves and commit versions of their own. Hashes
-// and signatures are true unless they are the fault.
+// For variants_test.c: the trees of forge_help.h. It makes small signed repositories with one fault
+// or two of every kind that the hostile corpus names, in places, heights, orders, curves and commit
+// versions of their own. Hashes and signatures are true unless they are the fault.
 #pragma once
 
 #include "tree_help.h"

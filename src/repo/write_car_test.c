@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// A repository written in each order: the bytes do not depend on how its file lay, the order is what
-// order.c calls it, nothing is lost, and nothing superfluous stays.
+// A repository written in each order: the bytes do not depend on how its file lay, the order is
+// what order.c calls it, nothing is lost, and nothing superfluous stays.
 #include "tree_help.h"
 
 #include <fr/repo_stat.h>

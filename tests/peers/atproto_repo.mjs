@@ -91,8 +91,9 @@ async function build(request) {
   const init = await Repo.formatInitCommit(storage, request.did, keypair, creates, request.rev)
   let now = await Repo.createFromCommit(storage, init)
   const first = now.data
-  const firstStore = new MemoryBlockstore((await repo.readCar(await collect(repo.getFullRepo(storage, now.cid)))).blocks)
-  const cars = [toBase64(await collect(repo.getFullRepo(storage, now.cid)))]
+  const firstCar = await collect(repo.getFullRepo(storage, now.cid))
+  const firstStore = new MemoryBlockstore((await repo.readCar(firstCar)).blocks)
+  const cars = [toBase64(firstCar)]
   const frames = []
   for (const commit of request.commits) {
     const formatted = await now.formatCommit(commit.ops.map(writeOf), keypair)
@@ -172,7 +173,9 @@ async function judgeProof(one, did, key, signed) {
   const { root, blocks } = await repo.readCarWithRoot(bytes)
   const cid = await (await Repo.load(new MemoryBlockstore(blocks), root)).data.get(one.path)
   const claim = { ...repo.parseDataKey(one.path), cid }
-  if (signed && (await repo.verifyProofs(bytes, [claim], did, key)).verified.length !== 1) throw new Error('not verified')
+  if (signed && (await repo.verifyProofs(bytes, [claim], did, key)).verified.length !== 1) {
+    throw new Error('not verified')
+  }
   return { present: cid !== null, cid: text(cid) }
 }
 

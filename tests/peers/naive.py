@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Two of the judges of tests/peers (README.md there) in one process: a Merkle search tree written down from its definition,
-without any cleverness, and the readers of PyPI's `libipld` (CAR, DAG-CBOR) and `atproto` (signatures). Requests on standard
-input, a JSON object a line, answers on standard output."""
+"""Two of the judges of tests/peers (README.md there) in one process: a Merkle search tree written down from its
+definition, without any cleverness, and the readers of PyPI's `libipld` (CAR, DAG-CBOR) and `atproto` (signatures).
+Requests on standard input, a JSON object a line, answers on standard output."""
 import base64
 import hashlib
 import json

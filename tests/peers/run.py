@@ -4,8 +4,8 @@
 
     run.py [--count N] [--seed S] [--first I] [--ours PROGRAM] [--keep FILE] [--sample FILE]
 
-Peers are installed into $FR_PEERS (default: a folder in the user's cache) with npm and pip; where one of them cannot be,
-the run says SKIPPED and exits 77. Exit 1: a disagreement that is not in the list of known leniencies."""
+Peers are installed into $FR_PEERS (default: a folder in the user's cache) with npm and pip; where one of them cannot
+be, the run says SKIPPED and exits 77. Exit 1: a disagreement that is not in the list of known leniencies."""
 import argparse
 import base64
 import collections
@@ -21,8 +21,8 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-NPM = ["@atproto/repo@0.10.14", "@atproto/crypto@0.4.5", "@atproto/sync@0.1.40", "@atproto/lex-cbor", "@atproto/lex-json",
-       "@atproto/lex-data"]
+NPM = ["@atproto/repo@0.10.14", "@atproto/crypto@0.4.5", "@atproto/sync@0.1.40", "@atproto/lex-cbor",
+       "@atproto/lex-json", "@atproto/lex-data"]
 PIP = ["atproto==0.0.73", "libipld"]
 TID_ALPHABET = "234567abcdefghijklmnopqrstuvwxyz"
 COLLECTIONS = ["app.bsky.feed.like", "app.bsky.feed.post", "app.bsky.feed.post.x", "app.bsky.graph.follow", "a.b.c",
@@ -191,8 +191,10 @@ def make_case(seed, index):
         if absent not in live:
             ask.append(absent)
     curve = rng.choice(["k256", "p256"])
-    return {"do": "build", "did": "did:plc:" + "".join(rng.choice("abcdefghij234567") for _ in range(24)), "curve": curve,
-            "secret": (b"\x01" + rng.randbytes(31)).hex(), "rev": rev(0), "initial": initial, "commits": commits, "ask": ask}
+    did = "did:plc:" + "".join(rng.choice("abcdefghij234567") for _ in range(24))
+    secret = (b"\x01" + rng.randbytes(31)).hex()
+    return {"do": "build", "did": did, "curve": curve, "secret": secret, "rev": rev(0), "initial": initial,
+            "commits": commits, "ask": ask}
 
 
 # ---- comparing -------------------------------------------------------------------------------------------------------
@@ -235,12 +237,12 @@ def sorted_diff(diff):
 
 def compare_builds(tally, index, built):
     tally.same(index, "diff of a builder", {name: sorted_diff(answer["diff"]) for name, answer in built.items()})
-    tally.same(index, "presence", {name: [p["present"] for p in answer["proofs"]] for name, answer in built.items()})
+    tally.same(index, "presence", {n: [p["present"] for p in a["proofs"]] for n, a in built.items()})
 
 
 def drop_frames_without_record(tally, judged):
-    """@atproto/repo leaves a record out of a frame when the same commit took the same bytes from another key, and then
-    refuses its own frame. (Ours gives that operation a code of its own.)"""
+    """@atproto/repo leaves a record out of a frame when the same commit took the same bytes from another key, and
+    then refuses its own frame. (Ours gives that operation a code of its own.)"""
     peer = judged["@atproto/repo"]["frames"]
     for at in [at for at, frame in enumerate(peer) if "block not found" in frame.get("error", "")][::-1]:
         tally.counts["@atproto/repo refuses its own frame for want of a record"] += 1
@@ -263,7 +265,8 @@ def compare_judgements(tally, index, builder, built, judged):
             tally.disagree(case=index, what="presence", judge=name, answer=answer["proofs"])
     for what in ("cars", "frames", "proofs"):
         tally.same(index, f"{what} of {builder} as read", {name: answer[what] for name, answer in judged.items()})
-    tally.same(index, f"diff of {builder}'s CARs", {name: sorted_diff(answer["diff"]) for name, answer in judged.items()})
+    diffs = {name: sorted_diff(answer["diff"]) for name, answer in judged.items()}
+    tally.same(index, f"diff of {builder}'s CARs", diffs)
 
 
 # ---- false ones ------------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** Every fault of a file, not the first: for who has to mend it, or to say what is wrong with it. */
+/** Every fault of a file, not the first: for who has to mend it, or to say what is wrong. */
 #pragma once
 
 #include <fr/repo.h>
@@ -22,10 +22,10 @@ typedef struct {
 
 /** Reads all of `input` by options (as level full, with check_records) and goes on after a fault
  *  wherever what follows can still be read: behind a section whose CID or hash is wrong, behind a
- *  record that is absent or bad, behind a node that is wrong or absent (with what is below it). What
- *  ends the reading is a length that cannot be, a header, a commit that does not name a tree. In the
- *  order of the file for sections, then the commit, then the tree. *count: how many were found; the
- *  first FR_FAULTS_MAX are told.
+ *  record that is absent or bad, behind a node that is wrong or absent (with what is below it).
+ *  What ends the reading is a length that cannot be, a header, a commit that does not name a tree.
+ *  In the order of the file for sections, then the commit, then the tree. *count: how many were
+ *  found; the first FR_FAULTS_MAX are told.
  *
  *  errors   FR_NOMEM, FR_LIMIT of the index; the input's faults are no errors
  *  cost     as opening and walking at level full */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** The writing side: a repository as a CAR in an order of choice, and a commit on a tree as the frame
- *  that tells the network. */
+/** The writing side: a repository as a CAR in an order of choice, and a commit on a tree as the
+ *  frame that tells the network. */
 #pragma once
 
 #include <fr/repo.h>
