@@ -121,8 +121,8 @@ static bool take_param(reading *r, fr_slice name, fr_slice value)
     return true; /* as everywhere here, what is not known means nothing */
 }
 
-/** Decodes into r->text, which never takes more than the query did: a '=' or '&' makes room for each
- *  NUL. */
+/** Decodes into r->text, which never takes more than the query did: a '=' or '&' makes room for
+ *  each NUL. */
 static bool take_query(reading *r, fr_slice query)
 {
     char *to = r->text;
