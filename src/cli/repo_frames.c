@@ -102,8 +102,7 @@ typedef struct {
     uint64_t offset;
 } verdict;
 
-static const char *const TYPES[] = {"#commit", "#sync", "#identity", "#account",
-                                    "#info",   "error", "unknown"};
+static const char *const TYPES[] = {"#commit", "#sync", "#identity", "#account", "#info", "error"};
 
 static void refuse(verdict *v, const fr_error *error)
 {
@@ -233,20 +232,17 @@ static void put_string(fr_buffer *out, const char *name, fr_slice text)
 static void put_report(frames_run *run, const fr_frame *frame, const verdict *v)
 {
     fr_buffer *out = &run->line;
-    bool unknown = frame != NULL && frame->type == FR_FRAME_UNKNOWN && frame->type_text.size != 0;
-    fr_slice type = {0};
-    if (frame != NULL) {
-        type = unknown ? frame->type_text : fr_slice_text(TYPES[frame->type]);
-    }
+    bool unknown = frame->type == FR_FRAME_UNKNOWN;
+    fr_slice type = unknown ? frame->type_text : fr_slice_text(TYPES[frame->type]);
     fr_buffer_printf(out, "{\"frame\":%llu", (unsigned long long)run->number);
     put_string(out, "type", type);
-    if (frame != NULL && frame->seq != 0) {
+    if (frame->seq != 0) {
         fr_buffer_printf(out, ",\"seq\":%llu", (unsigned long long)frame->seq);
     } else {
         fr_buffer_text(out, ",\"seq\":null");
     }
-    put_string(out, "repo", frame == NULL ? (fr_slice){0} : frame->did);
-    put_string(out, "rev", frame == NULL ? (fr_slice){0} : frame->rev_text);
+    put_string(out, "repo", frame->did);
+    put_string(out, "rev", frame->rev_text);
     fr_buffer_printf(out, ",\"signature\":\"%s\",\"inversion\":\"%s\",\"verdict\":\"%s\"",
                      v->signature, v->inversion, v->verdict);
     if (v->code != NULL) {
@@ -346,7 +342,7 @@ static void put_frame(frames_run *run, const fr_frame *frame, const verdict *v)
 
 static bool take_frame(frames_run *run, fr_slice bytes, bool whole)
 {
-    fr_frame frame;
+    fr_frame frame = {.type = FR_FRAME_UNKNOWN};
     fr_error error = {.status = FR_MALFORMED, .code = "frame-cut", .text = "the file ends inside"};
     fr_status status = FR_MALFORMED;
     fr_buffer_reset(&run->line);
@@ -364,7 +360,7 @@ static bool take_frame(frames_run *run, fr_slice bytes, bool whole)
     } else {
         v = judge(run, &frame);
     }
-    put_frame(run, status == FR_OK ? &frame : NULL, &v);
+    put_frame(run, &frame, &v); /* of one that does not decode: as far as it was read */
     run->number++;
     return !run->failed && repo_print(&run->line);
 }

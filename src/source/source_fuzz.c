@@ -89,19 +89,20 @@ static fr_status note_document(void *context, fr_slice did, fr_slice document)
     return FR_OK;
 }
 
-static void fuzz_address(fr_slice in)
+static void fuzz_address(fr_slice in, const ws_kind *kind)
 {
     char text[512];
     size_t size = FR_MIN(in.size, sizeof text - 1);
     ws_url url;
     memcpy(text, in.data, size);
     text[size] = '\0';
-    if (ws_url_parse(&url, &WS_JETSTREAM, text, NULL) == FR_OK) {
+    if (ws_url_parse(&url, kind, text, NULL) == FR_OK) {
         char request[FR_SOURCE_URL_BYTES_MAX + 1024];
         ENSURE(ws_request_format(&url, true, true, 1, "dGhlIHNhbXBsZSBub25jZQ==", request,
                                  sizeof request, NULL) == FR_OK);
         ENSURE(url.host[0] != '\0' && url.port != 0 && url.target[0] == '/');
-        ENSURE(strncmp(url.name, "jetstream:ws", 12) == 0);
+        size_t word = strlen(kind->word);
+        ENSURE(strncmp(url.name, kind->word, word) == 0 && strncmp(url.name + word, ":ws", 3) == 0);
     }
 }
 
@@ -114,7 +115,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     switch (data[0] & 3) {
         case 0: fuzz_answer(in); break;
         case 1: fuzz_lines(in); break;
-        case 2: fuzz_address(in); break;
+        case 2:
+            fuzz_address(in, &WS_JETSTREAM);
+            fuzz_address(in, &WS_FIREHOSE);
+            break;
         default: (void)!did_keys_split(in, note_document, &in, NULL);
     }
     return 0;

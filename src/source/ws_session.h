@@ -23,7 +23,8 @@ typedef struct {
     void *context;
     uint64_t stall_ns;       /* no message data for so long ends the session */
     uint64_t pause_again_ns; /* while nothing comes on_pause is called so often; 0: once */
-    /** Silence alone is no stall: after half of stall_ns a ping is sent, and whatever comes counts. */
+    /** Silence alone is no stall: after half of stall_ns a ping is sent, and whatever comes
+     *  counts. */
     bool may_be_quiet;
 } ws_session_options;
 

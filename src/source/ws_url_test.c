@@ -44,6 +44,33 @@ static void test_addresses(void **state)
     }
 }
 
+static void test_a_firehose_is_completed(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *name;
+        bool has_cursor;
+    } cases[] = {
+        {"relay.example", "firehose:wss://relay.example/xrpc/com.atproto.sync.subscribeRepos",
+         false},
+        {"wss://relay.example/",
+         "firehose:wss://relay.example/xrpc/com.atproto.sync.subscribeRepos", false},
+        {"ws://localhost:2583?cursor=0",
+         "firehose:ws://localhost:2583/xrpc/com.atproto.sync.subscribeRepos", true},
+        {"ws://h/xrpc/com.atproto.sync.subscribeRepos?cursor=7",
+         "firehose:ws://h/xrpc/com.atproto.sync.subscribeRepos", true},
+        {"ws://h/other", "firehose:ws://h/other", false},
+    };
+    for (size_t i = 0; i < FR_COUNT_OF(cases); i++) {
+        ws_url url;
+        assert_int_equal(ws_url_parse(&url, &WS_FIREHOSE, cases[i].text, NULL), FR_OK);
+        assert_string_equal(url.name, cases[i].name);
+        assert_int_equal(url.has_cursor, cases[i].has_cursor);
+    }
+    ws_url url;
+    assert_int_equal(ws_url_parse(&url, &WS_FIREHOSE, "https://h", NULL), FR_INVALID);
+}
+
 static void test_bad_addresses(void **state)
 {
     (void)state;
@@ -188,6 +215,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_a_firehose_is_completed),
         cmocka_unit_test(test_bad_addresses),
         cmocka_unit_test(test_a_long_address_has_a_name_of_its_own),
         cmocka_unit_test(test_requests),

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""`freshet repo frames --report` on frames that are lost, repeated, out of order, cut, damaged, or that lie."""
+import copy
+import json
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "support")]
+from firehose import Link, decode, encode  # noqa: E402
+from firehose_test import change_blocks, later_commits, network  # noqa: E402
+from freshet import main, run, scratch  # noqa: E402
+
+MEMBERS = {"frame", "type", "seq", "repo", "rev", "signature", "inversion", "verdict"}
+
+
+def report(raws, documents, tail=b""):
+    path, keys = scratch("frames.bin"), scratch("docs.json")
+    path.write_bytes(b"".join(len(r).to_bytes(4, "little") + r for r in raws) + tail)
+    keys.write_text(json.dumps(documents))
+    result = run("repo", "frames", "--report", "--did-docs", keys, path, expect=None)
+    lines = result.lines()
+    assert all(MEMBERS <= set(line) for line in lines)
+    assert [line["frame"] for line in lines] == list(range(len(raws) + (tail != b"")))
+    assert result.code == any(line["verdict"] == "reject" for line in lines), result.code
+    return lines
+
+
+def other(link):
+    return Link(bytes(link)[:-1] + bytes([link[-1] ^ 1]))
+
+
+def changed_ops(frame, member):
+    ops = copy.deepcopy(frame.body["ops"])
+    for op in ops:
+        if op.get(member):
+            op[member] = other(op[member])
+    return frame.rebuilt(ops=ops)
+
+
+def test_what_is_said_of_each():
+    frames, documents = network()
+    raws = [f.raw for f in frames]
+    lines = report(raws, documents)
+    assert {line["verdict"] for line in lines} == {"ok"}
+    for frame, line in zip(frames, lines):
+        is_commit = frame.type == "#commit"
+        assert line["signature"] == ("valid" if is_commit else "no-key") and line["seq"] == frame.seq
+        assert line["inversion"] == ("ok" if is_commit else "not-given") and line["repo"] == frame.did
+    commits = later_commits(frames)
+    at = commits[30]
+    of_the_same = (frames[at].did, "#commit")
+    after = next(i for i in range(at + 1, len(frames)) if (frames[i].did, frames[i].type) == of_the_same)
+    makes = next(i for i in commits if frames[i].body["ops"] and frames[i].body["ops"][0]["action"] == "create")
+    edits = next(i for i in commits if any(o["action"] == "update" for o in frames[i].body["ops"]))
+    two_thirds, damaged = raws[at][:len(raws[at]) * 2 // 3], bytearray(raws[at])
+    damaged[len(damaged) * 3 // 4:len(damaged) * 3 // 4 + 8] = bytes(8)
+    _, header = decode(raws[at])
+    cases = [  # name, what stands at which index, verdicts there and, when not ok, behind
+        ("cut", at, [two_thirds], "reject", "desync"),
+        ("damaged", at, [bytes(damaged)], "reject", "desync"),
+        ("no blocks", at, [frames[at].rebuilt(blocks=b"", tooBig=True, ops=[])], "desync", "desync"),
+        ("another since", at, [frames[at].rebuilt(since="3aaaaaaaaaaaa")], "desync", "ok"),
+        ("no prevData", at, [frames[at].rebuilt(prevData=None)], "desync", "ok"),
+        ("another prevData", at, [frames[at].rebuilt(prevData=other(frames[at].body["prevData"]))], "reject", "desync"),
+        ("header t after op", at, [b"\xa2\x62op\x01\x61t" + encode("#commit") + raws[at][header:]], "ok", "ok"),
+    ]
+    for name, i, wire, here, behind in cases:
+        lines = report(raws[:i] + wire + raws[i + 1:], documents)
+        assert lines[i]["verdict"] == here, (name, lines[i])
+        assert lines[after]["verdict"] == behind, (name, lines[after])
+    for i, member, code in ((makes, "cid", "inv-value"), (edits, "prev", "inv-")):
+        line = report(raws[:i] + [changed_ops(frames[i], member)] + raws[i + 1:], documents)[i]
+        assert line["verdict"] == "reject" and line["inversion"].startswith(code), line
+    lines = report(raws[:at] + raws[at + 1:], documents)  # lost
+    assert lines[after - 1]["verdict"] == "desync"
+    lines = report(raws[:at + 1] + raws[at:], documents)  # twice
+    assert lines[at + 1]["verdict"] == "skip" and lines[after + 1]["verdict"] == "ok"
+    swapped = list(raws)
+    swapped[at], swapped[after] = swapped[after], swapped[at]
+    lines = report(swapped, documents)
+    assert lines[at]["verdict"] == "desync" and lines[after]["verdict"] == "desync"
+    assert report(raws[:at], {}) and {line["signature"] for line in report(raws[:at], {})} == {"no-key"}
+
+
+def test_what_is_no_commit():
+    frames, documents = network()
+    raws = [f.raw for f in frames[:20]]
+    skipped = [encode({"op": 1, "t": "#new"}) + encode({"x": 1}),
+               encode({"op": 1, "t": "#info"}) + encode({"name": "OutdatedCursor"}),
+               encode({"op": -1}) + encode({"error": "FutureCursor"})]
+    for wire, verdict in [(w, "skip") for w in skipped] + [(b"\xff\xff", "reject"), (b"", "reject")]:
+        lines = report(raws[:10] + [wire] + raws[10:], documents)
+        assert lines[10]["verdict"] == verdict, lines[10]
+        assert {line["verdict"] for line in lines[:10] + lines[11:]} == {"ok"}
+    for tail in (b"\x10\0\0\0abc", b"\x10\0"):
+        assert report(raws, documents, tail)[-1]["verdict"] == "reject"
+    commit = next(f for f in frames if f.type == "#commit")
+    line = report([change_blocks(commit, "block")], documents)[0]
+    assert line["verdict"] == "reject" and line["repo"] and line["seq"] and line["rev"], line  # so much was read
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.modules[__name__]))
