@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** Freshet embedded: one log, the views over it, and answers, inside any C program. The one
- *  installed header.
+/** Freshet embedded: one log, the views over it, and answers, inside any C program. Beside it
+ *  lies freshet_repo.h, repositories by themselves.
  *
  *  Open a data directory, append events or read whole sources into it, ask for answers by the same
  *  paths that the daemon serves. The daemon and the command line use nothing else.

@@ -35,12 +35,28 @@ def example():
 def exports(library):
     names = [line.split()[-1].split("@")[0] for line in run("nm", "-D", "--defined-only", library).splitlines()]
     stray = [name for name in names if not name.startswith("freshet_")]
-    declared = set(re.findall(r"\b(freshet_\w+)\(", (SOURCE / "include/freshet.h").read_text()))
+    headers = "".join(header.read_text() for header in (SOURCE / "include").glob("*.h"))
+    declared = set(re.findall(r"\b(freshet_\w+)\(", headers))
     if stray:
         sys.exit(f"library: {library.name} exports {stray[:10]}")
     if missing := sorted(declared & {n for n in declared if not n.endswith("_t")} - set(names)):
         sys.exit(f"library: {library.name} lacks {missing}")
     return len(names)
+
+
+def repositories(compiler, flags, freshet, top, environment):
+    """examples/repo_sum.c: its sums of two repositories, in memory and spilled, are those of `freshet repo ls`."""
+    run(*compiler, SOURCE / "examples/repo_sum.c", "-o", top / "repo_sum", *flags)
+    run(freshet, "simulate", "--format", "car", "--accounts", "2", "--events", "20000", "--out", top / "cars",
+        env=environment)
+    cars = sorted(top.glob("cars/**/*.car"))
+    sums = []
+    for car in cars:
+        lines = run(freshet, "repo", "ls", car, env=environment).splitlines()
+        sums.append(f"{len(lines)} records, {sum(int(line.split()[2]) for line in lines)} bytes")
+    said = [line.split(": ", 1)[1] for line in run(top / "repo_sum", *cars, env=environment).splitlines()]
+    if len(cars) < 2 or said != sums * 2:
+        sys.exit(f"library: repo_sum printed {said}, expected twice {sums}")
 
 
 def main():
@@ -65,6 +81,7 @@ def main():
             status, _, body = answer.partition(" ")
             if status != "200" or json.loads(body)["status"] != "ok" or not (work / "my-data/log").is_dir():
                 sys.exit(f"library: the {kind} example printed: {answer}")
+        repositories(["gcc", "-Wall", "-Wextra", "-Werror"], flags, prefix / "bin/freshet", top, environment)
         count = exports(next(libdir.glob("libfreshet.so")))
         if (prefix / "bin/freshet").exists():
             run(prefix / "bin/freshet", "--version")

@@ -62,6 +62,19 @@ fr_status fr_stream_open(fr_stream **out, const char *path, fr_error *err)
     return FR_OK;
 }
 
+fr_status fr_stream_of(fr_stream **out, int fd, fr_error *err)
+{
+    fr_cleanup(fr_stream_closep) fr_stream *stream = calloc(1, sizeof *stream);
+    if (stream == NULL) {
+        return fr_fail(err, FR_NOMEM, "os: no memory for a stream");
+    }
+    stream->fd = fd;
+    FR_TRY(look_at(stream, "-", err));
+    *out = stream;
+    stream = NULL;
+    return FR_OK;
+}
+
 void fr_stream_close(fr_stream *stream)
 {
     if (stream != NULL) {

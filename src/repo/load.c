@@ -8,8 +8,8 @@
 //      a mapped file ────────┘
 //
 // What was relieved is relieved for the rest of the file, and the scanner goes on where it
-// stopped. The limits are asked section by section, never by pieces, so they are reached at the same
-// place however the bytes came. A section that is longer than a block may be is not stored: it can
+// stopped. The limits are asked section by section, never by pieces, so they are reached at the
+// same place however the bytes came. A section that is longer than a block may be is not stored: it can
 // only be an error, which one is known when it has passed by.
 #include <fr/repo_load.h>
 
@@ -527,6 +527,19 @@ fr_status fr_load_stream(fr_load *load, fr_stream *stream, fr_error *err)
     begin(load);
     load->store = &load->memory;
     load->stream = stream;
+    return read_stream(load, err);
+}
+
+fr_status fr_load_fd(fr_load *load, int fd, fr_error *err)
+{
+    fr_error fault = {0};
+    begin(load);
+    fr_status status = fr_stream_of(&load->stream, fd, &fault);
+    if (status != FR_OK) {
+        return fail(load, status, &fault, err);
+    }
+    load->store = &load->memory;
+    load->own_stream = true;
     return read_stream(load, err);
 }
 

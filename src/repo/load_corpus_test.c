@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // Every CAR of the corpora, sound, broken and hostile: by path, by pipe, from memory and pushed in
-// pieces down to one byte, at three levels, in memory, spilled, and with the index on disk, all give
-// the answer of a plain open.
+// pieces down to one byte, at three levels, in memory, spilled, and with the index on disk, all
+// give the answer of a plain open.
 #include <dirent.h>
 #include <sys/stat.h>
 

@@ -33,8 +33,8 @@ typedef struct {
     uint32_t ticks;
 } repo_watch;
 
-/** Watches the mapped file [at, at + size) as `which`, in chunks of 1 << chunk_bits, which is what a
- *  fault brings at most; size 0: no more. errors: FR_NOMEM */
+/** Watches the mapped file [at, at + size) as `which`, in chunks of 1 << chunk_bits, which is what
+ *  a fault brings at most; size 0: no more. errors: FR_NOMEM */
 FR_MUST_USE fr_status repo_watch_range(repo_watch *watch, int which, const void *at, uint64_t size,
                                        unsigned chunk_bits, fr_error *err);
 #define WATCH_WRITE_BITS 12 /* what a fault brings that writes */

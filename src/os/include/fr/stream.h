@@ -13,6 +13,8 @@ typedef struct fr_stream fr_stream;
  *  it or not.
  *  errors   FR_NOT_FOUND, FR_NOMEM, FR_IO with err->os (a folder: EISDIR) */
 FR_MUST_USE fr_status fr_stream_open(fr_stream **out, const char *path, fr_error *err);
+/** Reads a descriptor that is open and stays so, from where it stands. */
+FR_MUST_USE fr_status fr_stream_of(fr_stream **out, int fd, fr_error *err);
 void fr_stream_close(fr_stream *stream); /* NULL is fine */
 void fr_stream_closep(fr_stream **stream);
 /** `size` > 0. At least one byte, unless FR_END (the end of the file, or every writer of the pipe

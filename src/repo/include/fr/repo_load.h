@@ -96,6 +96,7 @@ void fr_load_set_options(fr_load *load, const fr_load_options *options);
  *           limit-time; FR_IO, FR_NOT_FOUND, FR_NOMEM */
 FR_MUST_USE fr_status fr_load_path(fr_load *load, const char *path, fr_error *err);
 FR_MUST_USE fr_status fr_load_stream(fr_load *load, fr_stream *stream, fr_error *err);
+FR_MUST_USE fr_status fr_load_fd(fr_load *load, int fd, fr_error *err); /* as a stream */
 FR_MUST_USE fr_status fr_load_memory(fr_load *load, fr_slice bytes, fr_error *err);
 
 /** The same by hand. Nothing is read or waited for in here, and nothing written before the limit is

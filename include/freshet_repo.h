@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/** Repositories of AT Protocol accounts, as libfreshet reads them: a CAR file from a path, a
+ *  descriptor, memory or pushed bytes, checked in full, within a limit of memory. Beside
+ *  freshet.h, whose statuses and errors it uses; it needs no data directory.
+ *
+ *      freshet_repo_new ──> open PATH | FD | MEMORY, or begin, push …, finish
+ *                       ──> freshet_repo_commit_of: whose it is, before any record
+ *                       ──> walk, or next …, range, get ──> another open, or free
+ *
+ *  ownership  what a repository hands out is its own, and valid until the next call that the text
+ *             names, else until another open, reset or free; slices given in are borrowed as long
+ *  errors     FRESHET_MALFORMED the bytes are wrong: err->code says how (docs: car-hash,
+ *             node-order, …), err->offset where; FRESHET_LIMIT a limit was reached (limit-memory,
+ *             limit-disk, limit-time, …); freshet_repo_fault tells block and key
+ *  threads    a repository is owned by one thread at a time; any number may be read at once */
+#ifndef FRESHET_REPO_H
+#define FRESHET_REPO_H
+
+#include <freshet.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FRESHET_CID_BYTES 36
+
+typedef struct freshet_repo freshet_repo;
+
+/** What is checked: framing, tree shape and order always; hashes of what is used, and layers
+ *  (lazy); hashes of every block (full). */
+typedef enum {
+    FRESHET_LEVEL_FULL = 0,
+    FRESHET_LEVEL_LAZY = 1,
+    FRESHET_LEVEL_TRUSTED = 2
+} freshet_level;
+
+typedef enum {
+    FRESHET_ON_LIMIT_SPILL = 0, /* go on with nameless files in spill_dir */
+    FRESHET_ON_LIMIT_PAUSE = 1, /* FRESHET_AGAIN: raise the limit or use the disk, then resume */
+    FRESHET_ON_LIMIT_REFUSE = 2 /* limit-memory */
+} freshet_on_limit;
+
+typedef enum {
+    FRESHET_ITEM_RECORD = 0,
+    FRESHET_ITEM_MISSING_RECORD = 1, /* these two with .partial only */
+    FRESHET_ITEM_MISSING_SUBTREE = 2
+} freshet_item_kind;
+
+typedef struct {
+    freshet_item_kind kind;
+    const char *key; /* collection/record key, not ended by NUL */
+    size_t key_size;
+    const uint8_t *cid;   /* FRESHET_CID_BYTES */
+    const uint8_t *value; /* the record, DAG-CBOR; or what the processor made of it */
+    size_t value_size;
+    uint64_t offset;         /* of the record in the input */
+    const char *record_code; /* with .check_records: NULL, or why the body is none */
+} freshet_item;
+
+typedef struct {
+    freshet_level level;
+    const char *key; /* did:key or multikey that must have signed; NULL: any */
+    const char *did; /* the account it must be of; NULL: any */
+    bool any_key;    /* keys need not be collection/record key */
+    bool bare;       /* a tree without a commit */
+    bool partial;    /* absent blocks are items, not errors */
+    bool check_records;
+    uint64_t memory_bytes; /* for all that is held; 0: 16 MiB */
+    uint64_t disk_bytes;   /* 0: 10 GiB */
+    const char *spill_dir; /* NULL: $TMPDIR, else /tmp */
+    freshet_on_limit on_limit;
+    uint32_t seconds; /* for a file; 0: no limit */
+    /** Makes `value`, value_bytes of room, from a record, for freshet_repo_next. NULL: items have
+     *  the record's bytes. Any status but FRESHET_OK stops and is returned. */
+    freshet_status (*process)(void *context, const freshet_item *item, void *value);
+    void *process_context;
+    size_t value_bytes;
+} freshet_repo_options;
+
+/** `options` (NULL: all zero) are copied, what they point to is not. */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_new(freshet_repo **out,
+                                                             const freshet_repo_options *options,
+                                                             freshet_error *err);
+FRESHET_API void freshet_repo_free(freshet_repo *repo); /* NULL is fine */
+
+/* ---- opening: each takes the place of the file before ----------------------------------------- */
+
+/** A path is mapped; "-" and what is no regular file is read as a stream, once. */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_open_path(freshet_repo *repo,
+                                                                   const char *path,
+                                                                   freshet_error *err);
+/** A pipe, socket or file, read to its end from where it stands; the caller closes it. */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_open_fd(freshet_repo *repo, int fd,
+                                                                 freshet_error *err);
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_open_memory(freshet_repo *repo,
+                                                                     const void *bytes, size_t size,
+                                                                     freshet_error *err);
+/** Pieces of any size; nothing is read or waited for. *taken (may be NULL unless on_limit is
+ *  pause): fewer than `size` only with FRESHET_AGAIN. */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_begin(freshet_repo *repo,
+                                                               freshet_error *err);
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_push(freshet_repo *repo, const void *bytes,
+                                                              size_t size, size_t *taken,
+                                                              freshet_error *err);
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_finish(freshet_repo *repo,
+                                                                freshet_error *err);
+/** Paused: one of the first two, then go on pushing, or resume an open. */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_raise(freshet_repo *repo,
+                                                               uint64_t memory_bytes,
+                                                               freshet_error *err);
+FRESHET_API void freshet_repo_use_disk(freshet_repo *repo);
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_resume(freshet_repo *repo,
+                                                                freshet_error *err);
+/** Lets go of the file; memory is kept for the next. */
+FRESHET_API void freshet_repo_reset(freshet_repo *repo);
+
+typedef struct {
+    uint64_t input_bytes, memory_bytes, disk_bytes;
+    bool spilled;
+} freshet_repo_usage;
+FRESHET_API void freshet_repo_usage_of(const freshet_repo *repo, freshet_repo_usage *out);
+
+typedef struct {
+    bool has_section;
+    uint64_t section; /* from 0 */
+    bool has_cid;
+    uint8_t cid[FRESHET_CID_BYTES]; /* of that section's block */
+    char key[512];                  /* printable; "": not known */
+} freshet_repo_fault;
+/** What can be told about an error of this repository besides itself. */
+FRESHET_API void freshet_repo_fault_of(const freshet_repo *repo, const freshet_error *err,
+                                       freshet_repo_fault *out);
+
+/* ---- reading ---------------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *did; /* not ended by NUL */
+    size_t did_size;
+    int version;
+    char rev[14]; /* "" when a version 2 commit has none */
+    bool has_prev;
+    uint8_t cid[FRESHET_CID_BYTES], data[FRESHET_CID_BYTES], prev[FRESHET_CID_BYTES];
+    uint8_t signed_sha256[32]; /* what `signature`, r and s, signs */
+    uint8_t signature[64];
+} freshet_repo_commit;
+/** FRESHET_NOT_FOUND nothing is open, or .bare. */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_commit_of(const freshet_repo *repo,
+                                                                   freshet_repo_commit *out);
+
+/** Up to n items in key order, valid until the next call; FRESHET_END after the last. An error comes
+ *  after the items before it. Rewind starts again. */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_next(freshet_repo *repo, size_t n,
+                                                              const freshet_item **items,
+                                                              size_t *count, freshet_error *err);
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_rewind(freshet_repo *repo,
+                                                                freshet_error *err);
+/** Calls `visit` with every record's bytes; the item is valid during the call, and any status but
+ *  FRESHET_OK stops the walk and is returned. No memory is asked for and nothing copied. */
+typedef freshet_status (*freshet_repo_visit)(void *context, const freshet_item *item);
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_walk(freshet_repo *repo,
+                                                              freshet_repo_visit visit,
+                                                              void *context, freshet_error *err);
+/** Keys from `from` on and below `to` (NULL: no bound), that begin with `prefix` (NULL: any);
+ *  `reverse`: the last first. Nodes outside are not read. */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_range(freshet_repo *repo, const char *from,
+                                                               const char *to, const char *prefix,
+                                                               bool reverse,
+                                                               freshet_repo_visit visit,
+                                                               void *context, freshet_error *err);
+/** Calls `visit` with one record. FRESHET_NOT_FOUND the tree shows that there is none. */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_get(freshet_repo *repo, const char *key,
+                                                             freshet_repo_visit visit,
+                                                             void *context, freshet_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

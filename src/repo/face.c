@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// What freshet_repo.h names: a load, a drive on it, and the key that options were given as text.
+#include <freshet_repo.h>
+
+#include <stdlib.h>
+
+#include <fr/repo_drive.h>
+#include <fr/repo_load.h>
+#include <fr/repo_tree.h>
+
+_Static_assert(FRESHET_CID_BYTES == FR_CID_BYTES && FRESHET_IO == (int)FR_IO &&
+                   FRESHET_LEVEL_FULL == 0 && FRESHET_LEVEL_TRUSTED == (int)FR_LEVEL_FULL,
+               "the installed names are ours");
+
+struct freshet_repo {
+    freshet_repo_options options;
+    fr_public_key key;
+    fr_load *load;
+    fr_drive *drive;
+    freshet_item *items;
+    size_t item_capacity;
+};
+
+static freshet_status export_status(fr_status status, const fr_error *from, freshet_error *to)
+{
+    if (to != NULL && status != FR_OK) {
+        *to = (freshet_error){(freshet_status)status,
+                              from->os,
+                              from->offset,
+                              from->code,
+                              from->text,
+                              from->file,
+                              from->line};
+    }
+    return (freshet_status)status;
+}
+
+static freshet_item export_item(const fr_repo_item *item)
+{
+    return (freshet_item){.kind = (freshet_item_kind)item->kind,
+                          .key = (const char *)item->key.data,
+                          .key_size = item->key.size,
+                          .cid = item->cid.bytes,
+                          .value = item->value.data,
+                          .value_size = item->value.size,
+                          .offset = item->offset,
+                          .record_code = item->record_code};
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static fr_load_options load_options(const freshet_repo *repo)
+{
+    const freshet_repo_options *o = &repo->options;
+    return (fr_load_options){.repo = {.level = (fr_level)(FR_LEVEL_FULL - (fr_level)o->level),
+                                      .key = o->key == NULL ? NULL : &repo->key,
+                                      .expect_did = fr_slice_text(o->did),
+                                      .any_key = o->any_key,
+                                      .bare = o->bare,
+                                      .partial = o->partial,
+                                      .check_records = o->check_records},
+                             .memory_max_bytes = o->memory_bytes,
+                             .disk_max_bytes = o->disk_bytes,
+                             .spill_dir = o->spill_dir,
+                             .on_limit = (fr_on_limit)o->on_limit,
+                             .seconds_max = o->seconds};
+}
+
+static fr_status make(freshet_repo *repo, fr_error *err)
+{
+    if (repo->options.key != NULL) {
+        FR_TRY(fr_public_key_parse(fr_slice_text(repo->options.key), &repo->key, err));
+    }
+    fr_load_options options = load_options(repo);
+    return fr_load_new(&repo->load, &options, err);
+}
+
+freshet_status freshet_repo_new(freshet_repo **out, const freshet_repo_options *options,
+                                freshet_error *err)
+{
+    fr_error error = {0};
+    freshet_repo *repo = calloc(1, sizeof *repo);
+    if (repo == NULL) {
+        return export_status(fr_fail(&error, FR_NOMEM, "repo: no memory"), &error, err);
+    }
+    repo->options = options == NULL ? (freshet_repo_options){0} : *options;
+    fr_status status = make(repo, &error);
+    if (status != FR_OK) {
+        freshet_repo_free(repo);
+        return export_status(status, &error, err);
+    }
+    *out = repo;
+    return FRESHET_OK;
+}
+
+static void close_drive(freshet_repo *repo)
+{
+    fr_drive_close(repo->drive);
+    repo->drive = NULL;
+}
+
+void freshet_repo_free(freshet_repo *repo)
+{
+    if (repo != NULL) {
+        close_drive(repo);
+        fr_load_free(repo->load);
+        free(repo->items);
+        free(repo);
+    }
+}
+
+void freshet_repo_reset(freshet_repo *repo)
+{
+    close_drive(repo);
+    fr_load_reset(repo->load);
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+freshet_status freshet_repo_open_path(freshet_repo *repo, const char *path, freshet_error *err)
+{
+    fr_error error = {0};
+    close_drive(repo);
+    return export_status(fr_load_path(repo->load, path, &error), &error, err);
+}
+
+freshet_status freshet_repo_open_fd(freshet_repo *repo, int fd, freshet_error *err)
+{
+    fr_error error = {0};
+    close_drive(repo);
+    return export_status(fr_load_fd(repo->load, fd, &error), &error, err);
+}
+
+freshet_status freshet_repo_open_memory(freshet_repo *repo, const void *bytes, size_t size,
+                                        freshet_error *err)
+{
+    fr_error error = {0};
+    close_drive(repo);
+    return export_status(fr_load_memory(repo->load, fr_slice_of(bytes, size), &error), &error, err);
+}
+
+freshet_status freshet_repo_begin(freshet_repo *repo, freshet_error *err)
+{
+    fr_error error = {0};
+    close_drive(repo);
+    return export_status(fr_load_begin(repo->load, &error), &error, err);
+}
+
+freshet_status freshet_repo_push(freshet_repo *repo, const void *bytes, size_t size, size_t *taken,
+                                 freshet_error *err)
+{
+    fr_error error = {0};
+    return export_status(fr_load_push(repo->load, bytes, size, taken, &error), &error, err);
+}
+
+freshet_status freshet_repo_finish(freshet_repo *repo, freshet_error *err)
+{
+    fr_error error = {0};
+    return export_status(fr_load_finish(repo->load, &error), &error, err);
+}
+
+freshet_status freshet_repo_raise(freshet_repo *repo, uint64_t memory_bytes, freshet_error *err)
+{
+    fr_error error = {0};
+    return export_status(fr_load_raise(repo->load, memory_bytes, &error), &error, err);
+}
+
+void freshet_repo_use_disk(freshet_repo *repo)
+{
+    fr_load_use_disk(repo->load);
+}
+
+freshet_status freshet_repo_resume(freshet_repo *repo, freshet_error *err)
+{
+    fr_error error = {0};
+    return export_status(fr_load_resume(repo->load, &error), &error, err);
+}
+
+void freshet_repo_usage_of(const freshet_repo *repo, freshet_repo_usage *out)
+{
+    fr_load_usage usage;
+    fr_load_usage_of(repo->load, &usage);
+    *out = (freshet_repo_usage){usage.input_bytes, usage.memory_bytes, usage.disk_bytes,
+                                usage.spilled};
+}
+
+void freshet_repo_fault_of(const freshet_repo *repo, const freshet_error *err,
+                           freshet_repo_fault *out)
+{
+    fr_error error = {.status = (fr_status)err->status, .code = err->code, .offset = err->offset};
+    fr_repo_fault fault;
+    fr_load_fault(repo->load, &error, &fault);
+    *out = (freshet_repo_fault){
+        .has_section = fault.has_section, .section = fault.section, .has_cid = fault.has_cid};
+    memcpy(out->cid, fault.cid.bytes, sizeof out->cid);
+    memcpy(out->key, fault.key, sizeof out->key);
+    _Static_assert(sizeof out->key == sizeof fault.key, "one key has room in the other");
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static fr_status opened(const freshet_repo *repo, fr_repo **out, fr_error *err)
+{
+    *out = fr_load_repo(repo->load);
+    return *out == NULL ? fr_fail(err, FR_INVALID, "repo: nothing is open") : FR_OK;
+}
+
+freshet_status freshet_repo_commit_of(const freshet_repo *repo, freshet_repo_commit *out)
+{
+    const fr_repo *open = fr_load_repo(repo->load);
+    const fr_commit *c = open == NULL ? NULL : fr_repo_commit(open);
+    if (c == NULL) {
+        return FRESHET_NOT_FOUND;
+    }
+    *out = (freshet_repo_commit){.did = (const char *)c->did.data,
+                                 .did_size = c->did.size,
+                                 .version = (int)c->version,
+                                 .has_prev = c->has_prev};
+    if (c->rev_text.size != 0) {
+        memcpy(out->rev, c->rev_text.data, FR_MIN(c->rev_text.size, sizeof out->rev - 1));
+    }
+    memcpy(out->cid, c->cid.bytes, sizeof out->cid);
+    memcpy(out->data, c->data.bytes, sizeof out->data);
+    memcpy(out->prev, c->prev.bytes, sizeof out->prev);
+    memcpy(out->signed_sha256, c->signed_digest, sizeof out->signed_sha256);
+    memcpy(out->signature, c->signature.data, FR_MIN(c->signature.size, sizeof out->signature));
+    return FRESHET_OK;
+}
+
+static fr_status process_item(void *context, const fr_repo_item *item, void *value, fr_error *err)
+{
+    const freshet_repo *repo = context;
+    freshet_item out = export_item(item);
+    fr_status status = (fr_status)repo->options.process(repo->options.process_context, &out, value);
+    return status == FR_OK ? FR_OK : fr_fail(err, status, "repo: the processor says stop");
+}
+
+static fr_status drive_of(freshet_repo *repo, fr_error *err)
+{
+    fr_repo *open;
+    FR_TRY(opened(repo, &open, err));
+    fr_drive_options options = {repo->options.process == NULL ? NULL : process_item, repo,
+                                repo->options.value_bytes};
+    return repo->drive != NULL ? FR_OK : fr_drive_open(&repo->drive, open, &options, err);
+}
+
+static fr_status next_items(freshet_repo *repo, size_t n, size_t *count, fr_error *err)
+{
+    const fr_repo_item *items = NULL;
+    FR_TRY(drive_of(repo, err));
+    FR_TRY(fr_drive_next(repo->drive, n, &items, count, err));
+    if (*count > repo->item_capacity) {
+        freshet_item *room = realloc(repo->items, *count * sizeof *room);
+        if (room == NULL) {
+            return fr_fail(err, FR_NOMEM, "repo: no memory");
+        }
+        repo->items = room;
+        repo->item_capacity = *count;
+    }
+    for (size_t i = 0; i < *count; i++) {
+        repo->items[i] = export_item(&items[i]);
+    }
+    return FR_OK;
+}
+
+freshet_status freshet_repo_next(freshet_repo *repo, size_t n, const freshet_item **items,
+                                 size_t *count, freshet_error *err)
+{
+    fr_error error = {0};
+    *count = 0;
+    fr_status status = next_items(repo, n, count, &error);
+    *items = repo->items;
+    return export_status(status, &error, err);
+}
+
+freshet_status freshet_repo_rewind(freshet_repo *repo, freshet_error *err)
+{
+    fr_error error = {0};
+    fr_repo *open;
+    close_drive(repo);
+    return export_status(opened(repo, &open, &error), &error, err);
+}
+
+typedef struct {
+    freshet_repo_visit visit;
+    void *context;
+} visiting;
+
+static fr_status visit_item(void *context, const fr_repo_item *item)
+{
+    const visiting *v = context;
+    freshet_item out = export_item(item);
+    return (fr_status)v->visit(v->context, &out);
+}
+
+freshet_status freshet_repo_walk(freshet_repo *repo, freshet_repo_visit visit, void *context,
+                                 freshet_error *err)
+{
+    fr_error error = {0};
+    fr_repo *open;
+    visiting v = {visit, context};
+    close_drive(repo);
+    fr_status status = opened(repo, &open, &error);
+    status = status == FR_OK ? fr_repo_walk(open, visit_item, &v, &error) : status;
+    return export_status(status, &error, err);
+}
+
+static fr_status visit_range(const freshet_repo *repo, const fr_cursor_options *options,
+                             visiting *v, fr_error *err)
+{
+    fr_cleanup(fr_cursor_closep) fr_cursor *cursor = NULL;
+    fr_repo *open;
+    fr_repo_item item;
+    fr_status status;
+    FR_TRY(opened(repo, &open, err));
+    FR_TRY(fr_cursor_open(&cursor, open, options, err));
+    while ((status = fr_cursor_next(cursor, &item, err)) == FR_OK) {
+        FR_TRY(visit_item(v, &item));
+    }
+    return status == FR_END ? FR_OK : status;
+}
+
+freshet_status freshet_repo_range(freshet_repo *repo, const char *from, const char *to,
+                                  const char *prefix, bool reverse, freshet_repo_visit visit,
+                                  void *context, freshet_error *err)
+{
+    fr_error error = {0};
+    visiting v = {visit, context};
+    fr_cursor_options options = {.from = fr_slice_text(from),
+                                 .to = fr_slice_text(to),
+                                 .prefix = fr_slice_text(prefix),
+                                 .reverse = reverse};
+    return export_status(visit_range(repo, &options, &v, &error), &error, err);
+}
+
+freshet_status freshet_repo_get(freshet_repo *repo, const char *key, freshet_repo_visit visit,
+                                void *context, freshet_error *err)
+{
+    fr_error error = {0};
+    fr_repo *open;
+    fr_repo_item item;
+    visiting v = {visit, context};
+    fr_status status = opened(repo, &open, &error);
+    status = status == FR_OK ? fr_repo_get(open, fr_slice_text(key), &item, &error) : status;
+    status = status == FR_OK ? visit_item(&v, &item) : status;
+    return export_status(status, &error, err);
+}
