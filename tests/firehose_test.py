@@ -253,6 +253,19 @@ def test_cursors_out_of_range():
         settle(daemon, host)
 
 
+def test_frames_of_a_file_with_a_directory():
+    frames, documents = network()
+    path = scratch("frames")
+    path.write_bytes(b"".join(len(f.raw).to_bytes(4, "little") + f.raw for f in frames))
+    with Host(frames, documents) as host:
+        report = freshet.ingest(scratch(), path, kind="frames", extra=["--plc", host.url]).report
+        assert report["rejected"] == report["unverified"] == 0 and report["appended"] == report["read"], report
+        assert sorted(host.resolved) == sorted({f.did for f in frames if f.type == "#commit"}), host.resolved
+        away = freshet.ingest(scratch(), path, kind="frames", extra=["--plc", "http://localhost:1"])
+        assert away.report["rejected"] > 0 and "did-unreachable" in away.errors, away
+        freshet.ingest(scratch(), path, kind="frames", extra=["--plc", "nonsense"], expect=2)
+
+
 # ---- everything at once
 
 
