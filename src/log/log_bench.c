@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* What the log costs on one core: the codec alone, the line reader, the whole append and the way
- * back. log_bench [DIR] — DIR (default: a new folder in TMPDIR or /tmp) gets about 400 MB and is
- * removed. */
+ * back; then sealed segments, and the durability modes beside the bare disk. log_bench [DIR [PART]]:
+ * DIR (default: a new folder in TMPDIR or /tmp) gets about 400 MB and is removed; PART is codec, log
+ * or modes (default: all). */
 #include "event_codec.h"
 
 #include <fr/cbor.h>
 #include <fr/codec.h>
+#include <fr/histogram.h>
 #include <fr/log.h>
+#include <fr/thread.h>
 
 #include <stdio.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { EVENTS = 512, ROUNDS = 2000, BODY_BYTES = 300 };
 
@@ -157,6 +162,130 @@ static void bench_append(const char *dir, fr_event *events, bool sync_each, cons
     must(fr_log_close(log, NULL));
 }
 
+/* ---- durability modes, beside the bare disk -------------------------------------------------- */
+
+enum { GROUPS = 100, GROUP_EVENTS = 8192, ACKS = 400 };
+
+/* What a disk gives without a log: groups of the same size written and made durable, each. */
+static uint64_t bare_disk(const char *path, size_t group_bytes, int flags, bool sync, int groups)
+{
+    uint8_t *bytes = calloc(1, group_bytes);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | flags, 0644);
+    if (bytes == NULL || fd < 0 ||
+        posix_fallocate(fd, 0, (off_t)(group_bytes * (size_t)groups)) != 0) {
+        exit(1);
+    }
+    memset(bytes, 'x', group_bytes);
+    must(fdatasync(fd) == 0 ? FR_OK : FR_IO);
+    uint64_t started = now_ns();
+    for (int i = 0; i < groups; i++) {
+        ssize_t put = pwrite(fd, bytes, group_bytes, (off_t)((size_t)i * group_bytes));
+        must(put == (ssize_t)group_bytes && (!sync || fdatasync(fd) == 0) ? FR_OK : FR_IO);
+    }
+    uint64_t took = now_ns() - started;
+    close(fd);
+    unlink(path);
+    free(bytes);
+    return took;
+}
+
+static void *sync_group(void *context)
+{
+    must(fr_log_sync(context, NULL));
+    return NULL;
+}
+
+/* As the engine does it: a group is appended while the one before is synced. */
+static uint64_t append_groups(const char *dir, fr_event *events, uint64_t *bytes)
+{
+    fr_log *log = NULL;
+    fr_log_stat stat;
+    fr_thread thread = 0;
+    must(fr_os_remove_tree(fr_os_real(), dir, NULL));
+    must(fr_log_open(&log, fr_os_real(), dir, FR_LOG_SEGMENT_BYTES_MAX, NULL));
+    uint64_t started = now_ns();
+    for (int group = 0; group < GROUPS; group++) {
+        for (int i = 0; i < GROUP_EVENTS / EVENTS; i++) {
+            must(fr_log_append(log, events, EVENTS, NULL, 0, NULL));
+        }
+        if (group > 0) {
+            fr_thread_join(thread);
+        }
+        must(fr_thread_start(&thread, "sync", sync_group, log, NULL));
+    }
+    fr_thread_join(thread);
+    must(fr_log_sync(log, NULL));
+    uint64_t took = now_ns() - started;
+    fr_log_stat_of(log, &stat);
+    *bytes = stat.bytes;
+    must(fr_log_close(log, NULL));
+    return took;
+}
+
+static void bench_batched(const char *top, const char *dir, fr_event *events)
+{
+    char path[FR_PATH_MAX];
+    uint64_t bytes = 0;
+    uint64_t count = (uint64_t)GROUPS * GROUP_EVENTS;
+    must(fr_path(path, sizeof path, NULL, "%s/bare", top));
+    for (int run = 0; run < 3; run++) {
+        uint64_t ours = append_groups(dir, events, &bytes);
+        uint64_t synced = bare_disk(path, bytes / GROUPS, 0, true, GROUPS);
+        uint64_t direct = bare_disk(path, bytes / GROUPS, O_DSYNC, false, GROUPS);
+        printf("batched, %llu B events, groups of %d: %.2f M/s; bare write+fdatasync %.2f M/s "
+               "(log takes %.2fx), bare O_DSYNC %.2f M/s\n",
+               (unsigned long long)(bytes / count), GROUP_EVENTS,
+               (double)count * 1e3 / (double)ours, (double)count * 1e3 / (double)synced,
+               (double)ours / (double)synced, (double)count * 1e3 / (double)direct);
+    }
+}
+
+/* From append to acknowledgement: one event a sync, ten, or none (a receipt). */
+static void bench_latency(const char *dir, fr_event *events, const char *what, size_t batch,
+                          bool sync)
+{
+    fr_log *log = NULL;
+    fr_histogram ns = {0};
+    must(fr_os_remove_tree(fr_os_real(), dir, NULL));
+    must(fr_log_open(&log, fr_os_real(), dir, 0, NULL));
+    for (int i = 0; i < ACKS; i++) {
+        uint64_t started = now_ns();
+        must(fr_log_append(log, events, batch, NULL, 0, NULL));
+        must(sync ? fr_log_sync(log, NULL) : FR_OK);
+        fr_histogram_add(&ns, now_ns() - started);
+    }
+    printf("%-44s p50 %8.1f us  p99 %8.1f us\n", what,
+           (double)fr_histogram_quantile(&ns, 0.5) / 1e3,
+           (double)fr_histogram_quantile(&ns, 0.99) / 1e3);
+    must(fr_log_close(log, NULL));
+}
+
+static void bench_modes(const char *top, const char *dir, fr_event *events)
+{
+    for (size_t i = 0; i < EVENTS; i++) {
+        events[i].body.size = 100; /* about 200 bytes an event; nobody looks inside */
+    }
+    bench_batched(top, dir, events);
+    bench_latency(dir, events, "immediate: 1 event a sync", 1, true);
+    bench_latency(dir, events, "batched: 100 events a sync", 100, true);
+    bench_latency(dir, events, "async: a receipt", 1, false);
+}
+
+static void bench_seal(const char *dir)
+{
+    fr_log *log = NULL;
+    fr_log_stat before, after;
+    must(fr_log_open(&log, fr_os_real(), dir, 0, NULL));
+    must(fr_log_roll(log, NULL));
+    fr_log_stat_of(log, &before);
+    uint64_t started = now_ns();
+    while (fr_log_seal_next(log, NULL) == FR_OK) {
+    }
+    fr_log_stat_of(log, &after);
+    report("seal", started, after.events, after.bytes);
+    must(fr_log_close(log, NULL));
+}
+
 static void bench_read(const char *dir)
 {
     fr_os *os = fr_os_real();
@@ -188,6 +317,11 @@ static void bench_read(const char *dir)
     must(fr_log_close(log, NULL));
 }
 
+static bool is_wanted(const char *part, const char *name)
+{
+    return part[0] == '\0' || strcmp(part, name) == 0;
+}
+
 int main(int argc, char **argv)
 {
     static fr_event events[EVENTS];
@@ -195,8 +329,11 @@ int main(int argc, char **argv)
     fr_buffer texts;
     fr_buffer_init(&texts, 1u << 20);
     make_events(events, &texts);
-    bench_codec(events);
-    bench_json(events);
+    const char *part = argc > 2 ? argv[2] : "";
+    if (is_wanted(part, "codec")) {
+        bench_codec(events);
+        bench_json(events);
+    }
     const char *tmp = getenv("TMPDIR");
     must(fr_path(top, sizeof top, NULL, "%s/freshet-bench-XXXXXX",
                  argc > 1      ? argv[1]
@@ -207,9 +344,17 @@ int main(int argc, char **argv)
         return 1;
     }
     must(fr_path(dir, sizeof dir, NULL, "%s/log", top));
-    bench_append(dir, events, true, "append 512 + sync, each");
-    bench_append(dir, events, false, "append 512 each, one sync");
-    bench_read(dir);
+    if (is_wanted(part, "log")) {
+        bench_append(dir, events, true, "append 512 + sync, each");
+        bench_append(dir, events, false, "append 512 each, one sync");
+        bench_read(dir);
+        bench_seal(dir);
+        puts("sealed:");
+        bench_read(dir);
+    }
+    if (is_wanted(part, "modes")) {
+        bench_modes(top, dir, events);
+    }
     must(fr_os_remove_tree(fr_os_real(), top, NULL));
     fr_buffer_done(&texts);
     return 0;
