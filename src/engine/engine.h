@@ -84,7 +84,7 @@ typedef struct {
     uint64_t failed_ns; /* when the last one failed; 0: it did not */
 } fr_checkpoint;
 
-/** Views that catch up beside the writer: rebuild.c. The writer takes them out and puts them back. */
+/** Views that catch up beside the writer: rebuild.c. It takes them out and puts them back. */
 typedef enum { FR_REBUILD_IDLE = 0, FR_REBUILD_RUNS = 1, FR_REBUILD_READY = 2 } fr_rebuild_phase;
 typedef struct {
     fr_mutex lock;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// "checkpoints" in the folder of a part: of which log its saved states are. A line a checkpoint, the
-// newest last:
+// "checkpoints" in the folder of a part: of which log its saved states are. A line a checkpoint,
+// the newest last:
 //
 //   SEQ  id of the log  hash of the event SEQ, bodies aside
 //

@@ -62,8 +62,8 @@ typedef struct {
     /** Makes what was applied visible at `seq`: called after it is durable. Readers compare births
      *  and deaths with it. */
     void (*publish)(void *view, uint64_t seq);
-    /** Notes the state, which is that at `seq`, as the one to save. cost: a few copies, never a step
-     *  for each row. FR_NOMEM: nothing was frozen. */
+    /** Notes the state, which is that at `seq`, as the one to save. cost: a few copies, never a
+     *  step for each row. FR_NOMEM: nothing was frozen. */
     fr_status (*freeze)(void *view, uint64_t seq, fr_error *err);
     /** Saves the frozen state, watermark and digest in one atomic step; durable on return. What was
      *  saved before stays beside it, as DIR/previous. */
