@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""`freshet repo` under limits of memory: resident memory of whole processes over a repository that is larger than the
+limit, from a file and from a pipe; the same listing and the same errors either way; nothing left behind by an end, an
+error or kill -9; two at once in one folder. FR_REPO_CAR names a larger file to do it with."""
+import hashlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+FRESHET = os.environ["FRESHET"]
+MIB = 1 << 20
+
+
+# A process starts with the peak of the one that it is made from, so a small one makes it.
+SMALL = """import os, sys
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_, status, usage = os.wait4(pid, 0)
+os.write(2, b"\\npeak %d\\n" % usage.ru_maxrss)
+os._exit(os.waitstatus_to_exitcode(status))"""
+
+
+def run(*arguments, stdin=None, expect=0):
+    """(standard output, standard error, peak resident bytes) of `freshet repo`; `stdin`: a file, given as a pipe."""
+    command = [sys.executable, "-SE", "-c", SMALL, FRESHET, "repo", *map(str, arguments)]
+    feed = subprocess.Popen(["cat", stdin], stdout=subprocess.PIPE) if stdin else None
+    done = subprocess.run(command, stdin=feed.stdout if feed else subprocess.DEVNULL, capture_output=True)
+    if feed:
+        feed.stdout.close()
+        feed.wait()
+    err, _, peak = done.stderr.rpartition(b"\npeak ")
+    assert done.returncode == expect, f"{arguments}: exit {done.returncode}, expected {expect}: {err!r}"
+    return done.stdout, err, int(peak) * 1024
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        top = Path(folder)
+        spill = top / "spill"
+        spill.mkdir()
+        car = os.environ.get("FR_REPO_CAR")
+        if car is None:
+            subprocess.run([FRESHET, "simulate", "--format", "car", "--accounts", "1", "--events", "150000", "--out",
+                            top / "cars"], check=True, capture_output=True)
+            car = max(top.glob("cars/**/*.car"), key=lambda p: p.stat().st_size)
+        size = Path(car).stat().st_size
+        base = run("ls", "--count", "--mem", "8M", "--help")[2]
+        whole, _, _ = run("ls", "--mem", "4G", car)
+        want = hashlib.sha256(whole).hexdigest()
+        print(f"{size} bytes, {len(whole.splitlines())} records; a process that does nothing has {base >> 10} KiB")
+        sanitized = bool(os.environ.get("FR_SANITIZE"))
+        for limit in [8, 10, 16]:
+            for source in ["file", "pipe"]:
+                word, stdin = (car, None) if source == "file" else ("-", car)
+                options = ["ls", "--mem", f"{limit}M", "--spill-dir", spill]
+                start = time.monotonic()
+                out, _, resident = run(*options, word, stdin=stdin)
+                took = time.monotonic() - start
+                assert hashlib.sha256(out).hexdigest() == want, f"{source}, {limit}M: another listing"
+                print(f"{source}, {limit} MiB: {resident >> 10} KiB resident, {took:.2f} s")
+                room = max((limit + 8) * MIB, base + limit * MIB)
+                assert sanitized or resident <= room, f"{source}, {limit}M: {resident} bytes resident"
+                assert not list(spill.iterdir()), "something was left"
+        # Errors: the same line but for the name, and the exit code of limits.
+        cut = top / "cut.car"
+        cut.write_bytes(Path(car).read_bytes()[:size // 2])
+        options = ["ls", "--count", "--mem", "8M", "--spill-dir", spill]
+        said = [run(*options, word, stdin=stdin, expect=1)[1].split(b": ", 1)[1]
+                for word, stdin in [(cut, None), ("-", cut)]]
+        assert said[0] == said[1] and b"offset" in said[0], said
+        options = ["ls", "--count", "--mem", "1M", "--spill-dir", spill]
+        _, err, _ = run(*options, "--on-limit", "refuse", "-", stdin=car, expect=3)
+        assert b"limit-memory" in err
+        _, err, _ = run(*options, "--disk", "1M", "-", stdin=car, expect=3)
+        assert b"limit-disk" in err
+        # Two in one folder, killed while they hold it.
+        children = [subprocess.Popen([FRESHET, "repo", "ls", "--count", "--mem", "1M", "--spill-dir", spill, "-"],
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)]
+        for child in children:
+            child.stdin.write(Path(car).read_bytes()[:size // 2])
+            child.stdin.flush()
+        held = [[os.readlink(fd) for fd in Path(f"/proc/{child.pid}/fd").iterdir()] for child in children]
+        assert all(any(str(spill) in name for name in names) for names in held), held
+        for child in children:
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+            child.stdout.close()
+            try:
+                child.stdin.close()
+            except BrokenPipeError:
+                pass
+        assert not list(spill.iterdir()), "kill -9 left something"
+    print("ok")
+    return 0
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.exit(main())
