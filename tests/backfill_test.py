@@ -296,8 +296,8 @@ def test_a_newer_repository_is_its_differences():
     fresh = scratch()
     freshet.ingest(fresh, new, kind="car")
     expected, _ = live_records(dump(fresh))
-    both = {k[0] for k in expected}
-    expected |= {k: v for k, v in before.items() if k[0] not in both and not (new / f"{k[0].replace(':', '_')}.car").exists()}
+    kept = {k[0] for k in before if not (new / f"{k[0].replace(':', '_')}.car").exists()}  # deleted since: no new CAR
+    expected |= {k: v for k, v in before.items() if k[0] in kept}
     assert after == expected
     wanted = {(k, "delete") for k in before if k not in expected}
     wanted |= {(k, "put") for k, cid in expected.items() if before.get(k) != cid}

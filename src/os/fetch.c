@@ -190,6 +190,7 @@ fr_status fr_fetcher_open(fr_fetcher **out, fr_error *err)
         fr_fetcher_close(f);
         return fr_fail(err, FR_NOMEM, "fetch");
     }
+    (void)curl_multi_setopt(f->multi, CURLMOPT_MAXCONNECTS, (long)FR_FETCH_CONNECTIONS_MAX);
     *out = f;
     return FR_OK;
 }

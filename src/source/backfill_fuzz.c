@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // The first byte chooses: an answer of listRepos, or a journal. What opens can be read in full, is
-// the same when it is opened again, and goes on from where it is sound. Every second journal has its
-// CRCs put right, so that what lies behind them is reached.
+// the same when it is opened again, and goes on from where it is sound. Every second journal has
+// its CRCs put right, so that what lies behind them is reached.
 #include <stdlib.h>
 
 #include <fr/atproto.h>

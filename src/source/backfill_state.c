@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // Records of {u32 size, u32 CRC-32C, payload}; the CRC goes over the size as well. The first byte
-// of a payload is its type. Everything in memory is made by reading them in order, at the opening and
-// as they are written, by the same functions.
+// of a payload is its type. Everything in memory is made by reading them in order, at the opening
+// and as they are written, by the same functions.
 //
 // An account is found again through groups: for each 64 rows or fewer of a page, where they begin.
 // Tried before: a row of fixed size (did:web has none), and an offset for each account (4 bytes

@@ -13,6 +13,7 @@
 typedef struct fr_fetcher fr_fetcher;
 
 #define FR_FETCH_URL_BYTES_MAX 8192
+#define FR_FETCH_CONNECTIONS_MAX 32 /* kept open by one fetcher; curl's own choice is 4 */
 #define FR_FETCH_BODY_DEFAULT_MAX_BYTES (1U << 20) /* when the options name no bound */
 #define FR_FETCH_TIMEOUT_DEFAULT_NS UINT64_C(60000000000)
 #define FR_FETCH_IDLE_DEFAULT_NS UINT64_C(15000000000)
