@@ -158,6 +158,7 @@ class Host:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.server.daemon_threads = True
+        self.server.handle_error = lambda *_: None  # who is killed does not say goodbye
         self.port = self.server.server_address[1]
         self.url = f"http://localhost:{self.port}"
         self.source = f"firehose:ws://localhost:{self.port}"
