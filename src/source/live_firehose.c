@@ -3,8 +3,8 @@
 // `since` and `prevData` against what we hold of the account, and its operations by inversion.
 //
 //   sound, and follows              its events; held moves on
-//   sound, but does not follow      its events all the same: each is true by itself, being in a tree
-//                                   that the account signed; and the account is out of step
+//   sound, but does not follow      its events all the same: each is true by itself, being in a
+//                                   tree that the account signed; and the account is out of step
 //   not sound, or not to be checked nothing of it; the account is out of step, since what the
 //                                   commit did is lacking
 //
