@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /** One account's repository, loaded from its host into the engine: com.atproto.sync.getRepo,
- *  checked whole (level full, this account's DID, its signature), then handed on as one_car.h says. For
- *  repairs and for backfills; when to call, how often and whom is theirs to decide.
+ *  checked whole (level full, this account's DID, its signature), then handed on as one_car.h says.
+ *  For repairs and for backfills; when to call, how often and whom is theirs to decide.
  *
  *  What is handed on may race with the account's live events: the engine settles each record by its
  *  rev, and an event not after the repository's rev is known then.
