@@ -150,7 +150,7 @@ static bool sign(p256_math *m, const uint8_t secret[SCALAR_BYTES], BIGNUM *z, ui
 fr_status p256_sign(const uint8_t secret[SCALAR_BYTES], const uint8_t digest[32], uint8_t out[64],
                     fr_error *err)
 {
-    fr_cleanup(math_done) p256_math m = {NULL};
+    fr_cleanup(math_done) p256_math m = {0};
     FR_TRY(math_init(&m, secret, err));
     BIGNUM *z = BN_bin2bn(digest, 32, NULL);
     bool fine = z != NULL && sign(&m, secret, z, out);
@@ -161,7 +161,7 @@ fr_status p256_sign(const uint8_t secret[SCALAR_BYTES], const uint8_t digest[32]
 fr_status p256_public_of_secret(const uint8_t secret[SCALAR_BYTES], uint8_t point[POINT_BYTES],
                                 fr_error *err)
 {
-    fr_cleanup(math_done) p256_math m = {NULL};
+    fr_cleanup(math_done) p256_math m = {0};
     FR_TRY(math_init(&m, secret, err));
     if (EC_POINT_mul(m.group, m.point, m.secret, NULL, NULL, m.context) != 1 ||
         EC_POINT_point2oct(m.group, m.point, POINT_CONVERSION_COMPRESSED, point, POINT_BYTES,
