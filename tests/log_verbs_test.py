@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """freshet log by hand: sealed, compacted, archived, damaged, cut, restored; the events stay the same."""
+import datetime
 import json
 import shutil
 import sys
@@ -24,6 +25,10 @@ def log(verb, data, *args, expect=0):
 
 def text_of(data, *args, verb="dump"):
     return log(verb, data, *args).out
+
+
+def revs(lines):
+    return sorted(json.loads(line)["commit"]["rev"] for line in lines.splitlines() if b'"commit"' in line)
 
 
 def flip(path, at):
@@ -56,7 +61,7 @@ def test_export_takes_a_stretch():
     assert text_of(data, "--from", 100, "--count", 7, verb="export") == b"".join(lines[99:106])
     times = [json.loads(line)["time_us"] for line in lines]
     middle = sorted(times)[len(times) // 2] // 1000000 * 1000000
-    since = f"{__import__('datetime').datetime.fromtimestamp(middle / 1e6, __import__('datetime').timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+    since = f"{datetime.datetime.fromtimestamp(middle / 1e6, datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
     wanted = [line for line, time in zip(lines, times) if time >= middle]
     assert text_of(data, "--since", since, verb="export") == b"".join(wanted)
     assert text_of(data, "--until", since, verb="export") == b"".join(
@@ -90,8 +95,7 @@ def test_damage_is_named_and_cut():
     log("verify", data)
     assert b"nothing to cut" in log("cut", data, "--yes").out
     fr.ingest(data, fr.simulate(50, EVENTS, 7))  # what was lost comes again, and only that
-    assert sorted(json.loads(line)["commit"]["rev"] for line in text_of(data).splitlines() if b'"commit"' in line) == sorted(
-        json.loads(line)["commit"]["rev"] for line in whole.splitlines() if b'"commit"' in line)
+    assert revs(text_of(data)) == revs(whole)
 
 
 def test_an_archive_brings_a_log_back():

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* The format, pinned: a log of two segments as this program wrote it when docs/format.md was
- * written. It must be read to the same lines, and the same events written again must give the same
+ * written. It must be read to the same lines, and these lines, written again, must give the same
  * bytes, raw and sealed. Sealed bytes depend on the version of libzstd too: where another one is
  * linked, what they decompress to is compared instead.
  *
@@ -17,19 +17,56 @@
 
 static const char *const FILES[] = {"0000000001.frlog", "0000000002.frlog", "0000000001.frseal"};
 
+static void read_golden(const char *name, fr_slice *out)
+{
+    char path[FR_PATH_MAX];
+    assert_ok(fr_path(path, sizeof path, NULL, "%s/%s", FR_GOLDEN, name));
+    read_whole(fr_os_real(), path, out);
+}
+
+/* The golden lines as events, whose texts lie in `scratch`. */
+static size_t read_events(fr_event *events, size_t room, fr_buffer *scratch)
+{
+    fr_slice lines = {0};
+    fr_json *json = NULL;
+    size_t count = 0;
+    read_golden("events.ndjson", &lines);
+    assert_ok(fr_json_new(&json, NULL));
+    for (fr_slice left = lines; left.size > 0 && count < room; count++) {
+        const uint8_t *end = memchr(left.data, '\n', left.size);
+        fr_json_value root;
+        assert_non_null(end);
+        size_t size = (size_t)(end - left.data);
+        assert_ok(fr_json_parse(json, fr_slice_of(left.data, size), false, &root, NULL));
+        assert_ok(fr_event_from_json(root, scratch, &events[count], NULL));
+        left = fr_slice_from(left, size + 1);
+    }
+    fr_json_free(json);
+    free((void *)(uintptr_t)lines.data);
+    return count;
+}
+
 /* Seed, sizes and events are fixed: so is every byte. */
 static fr_os *write_log(void)
 {
+    static fr_event events[EVENTS];
     fr_os *os = new_sim(20260704, false, false);
     fr_log *log = NULL;
     fr_log_cursor cursor = {.source = "jetstream:golden", .cursor = 1783175888000000};
+    fr_buffer scratch;
+    fr_buffer_init(&scratch, 4 << 20);
+    bool anew = getenv("FR_GOLDEN_WRITE") != NULL;
+    size_t count = anew ? 0 : read_events(events, EVENTS, &scratch);
+    assert_true(anew || count == EVENTS);
     assert_ok(fr_log_open(&log, os, "log", 36000, NULL));
     while (fr_log_last_seq(log) < EVENTS) {
-        assert_ok(append_next(log, 8, &cursor, 1, NULL));
+        assert_ok(anew ? append_next(log, 8, &cursor, 1, NULL)
+                       : fr_log_append(log, events + fr_log_last_seq(log), 8, &cursor, 1, NULL));
         assert_ok(fr_log_sync(log, NULL));
         cursor.cursor++;
     }
     assert_ok(fr_log_close(log, NULL));
+    fr_buffer_done(&scratch);
     return os;
 }
 
@@ -52,13 +89,6 @@ static void print_lines(fr_os *os, const char *dir, fr_buffer *out)
     }
     assert_int_equal(status, FR_END);
     fr_log_reader_close(reader);
-}
-
-static void read_golden(const char *name, fr_slice *out)
-{
-    char path[FR_PATH_MAX];
-    assert_ok(fr_path(path, sizeof path, NULL, "%s/%s", FR_GOLDEN, name));
-    read_whole(fr_os_real(), path, out);
 }
 
 static void write_golden(fr_os *os, const char *dir)

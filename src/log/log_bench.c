@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* What the log costs on one core: the codec alone, the line reader, the whole append and the way
- * back; then sealed segments, and the durability modes beside the bare disk. log_bench [DIR [PART]]:
- * DIR (default: a new folder in TMPDIR or /tmp) gets about 400 MB and is removed; PART is codec, log
- * or modes (default: all). */
+ * back; then sealed segments, and the durability modes beside the bare disk.
+ *
+ *      log_bench [DIR [PART]]
+ *
+ * DIR (default: a new folder in TMPDIR or /tmp) gets about 400 MB and is removed; PART is codec,
+ * log or modes (default: all). */
 #include "event_codec.h"
 
 #include <fr/cbor.h>

@@ -46,7 +46,7 @@ FR_MUST_USE fr_status fr_segment_open_path(fr_segment_file *segment, fr_os *os, 
                                            uint64_t number, bool is_sealed, fr_error *err);
 void fr_segment_close(fr_segment_file *segment);
 
-/** Where reading begins that wants `seq`: the first frame; in a sealed segment that of its block. */
+/** Where reading begins that wants `seq`: the first frame; in a sealed segment its block's. */
 FR_MUST_USE fr_status fr_segment_seek(fr_segment_file *segment, uint64_t seq,
                                       fr_frame_expected *out, fr_error *err);
 /** The frame at expected->offset, whole and checked: CRC, chain, sequence, geometry. Its bytes

@@ -143,11 +143,11 @@ FR_MUST_USE fr_status fr_log_read(fr_log *log, uint64_t seq, fr_buffer *scratch,
  *           over); FR_IO: later calls try again
  *  cost     about 2 s of one core for 64 MiB */
 FR_MUST_USE fr_status fr_log_seal_next(fr_log *log, fr_error *err);
-/** Ends the active segment, so that it can be sealed, and begins the next; nothing to do when it has
- *  no events. thread: the writer; errors: as fr_log_append */
+/** Ends the active segment, so that it can be sealed, and begins the next; nothing to do when it
+ *  has no events. thread: the writer; errors: as fr_log_append */
 FR_MUST_USE fr_status fr_log_roll(fr_log *log, fr_error *err);
-/** From any thread: sealing that is under way gives up soon (FR_AGAIN), and so does all that is asked
- *  for later. */
+/** From any thread: sealing that is under way gives up soon (FR_AGAIN), and so does all that is
+ *  asked for later. */
 void fr_log_upkeep_end(fr_log *log);
 /** Copies the oldest sealed segment that `archive` does not hold into it, and reads the copy in
  *  full. FR_OK one was copied, or found to be there; FR_END nothing to do; FR_CORRUPT another
@@ -172,7 +172,7 @@ FR_MUST_USE fr_status fr_log_drop_next(fr_log *log, const char *archive, const f
 FR_MUST_USE fr_status fr_log_restore(fr_os *os, const char *dir, const char *archive,
                                      uint64_t *restored, fr_error *err);
 /** Writes every sealed segment of `dir` anew at another level of zstd (1 .. 19), each read back in
- *  full. No writer and no other reader that keeps files open may be there. *rewritten counts them. */
+ *  full. No writer and no reader that keeps files open may be there. *rewritten counts them. */
 FR_MUST_USE fr_status fr_log_recompress(fr_os *os, const char *dir, int level, const bool *stop,
                                         uint64_t *rewritten, fr_error *err);
 
