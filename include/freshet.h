@@ -125,6 +125,19 @@ typedef struct {
     uint64_t last_seq;       /* of the log after the last of them */
 } freshet_report;
 
+/** When an append is acknowledged, and when its group is synced. Nothing is visible before it is
+ *  durable, whatever the mode. */
+typedef enum {
+    FRESHET_BATCHED = 0,   /* after the sync of a group of `events` events, or of `ms` milliseconds */
+    FRESHET_IMMEDIATE = 1, /* after a sync that begins at once */
+    FRESHET_ASYNC = 2,     /* when it is taken: a crash may lose it; synced like batched */
+} freshet_durability_mode;
+typedef struct {
+    freshet_durability_mode mode;
+    uint32_t events; /* 0: 100 */
+    uint32_t ms;     /* 0: 10 */
+} freshet_durability;
+
 /** Called for each rejected input: `place` is FILE:LINE or "FILE: offset N"; err says why. From the
  *  reading thread. */
 typedef void (*freshet_on_reject)(void *context, const char *place, const freshet_error *err);
@@ -136,6 +149,27 @@ FRESHET_API FRESHET_MUST_USE freshet_status freshet_append_lines(freshet *db, co
                                                                  freshet_report *report,
                                                                  freshet_on_reject on_reject,
                                                                  void *context, freshet_error *err);
+
+/** An append that was acknowledged before it was durable. */
+typedef struct freshet_ticket freshet_ticket;
+
+typedef struct {
+    freshet_durability durability; /* as it was given, with its defaults filled in */
+    freshet_report report;         /* async: only what was read and rejected */
+    uint64_t seq;                  /* everything of it is at or before this one; async: 0 */
+    freshet_ticket *ticket;        /* async: for freshet_append_wait; else NULL */
+} freshet_receipt;
+
+/** freshet_append_lines with a choice of durability (NULL: batched).
+ *  errors  FRESHET_IO: the log refuses work; what was not acknowledged may be there or not */
+FRESHET_API FRESHET_MUST_USE freshet_status
+freshet_append(freshet *db, const char *lines, size_t size, const freshet_durability *durability,
+               freshet_receipt *receipt, freshet_on_reject on_reject, void *context,
+               freshet_error *err);
+/** Waits until the append is durable and visible, and frees its ticket: each is waited for once,
+ *  before freshet_close. Fills receipt->report and ->seq. */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_append_wait(freshet_receipt *receipt,
+                                                                freshet_error *err);
 
 typedef enum { FRESHET_JETSTREAM = 1, FRESHET_FRAMES = 2, FRESHET_CAR = 3 } freshet_format;
 
@@ -152,6 +186,7 @@ typedef struct {
                         const freshet_report *report);
     void *progress_context;
     const bool *stop; /* becomes true (atomically) to stop early; may be NULL */
+    freshet_durability durability;
 } freshet_ingest_options;
 
 /** Reads a whole file ("-": standard input; for CARs also a folder of them) into the log. Jetstream

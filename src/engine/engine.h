@@ -26,12 +26,24 @@ typedef struct {
     uint64_t batches, appended, duplicate, cid_unverified;
 } fr_ack;
 
+/** Why nothing is written at the moment. */
+typedef enum {
+    FR_TROUBLE_NONE = 0,
+    FR_TROUBLE_DISK_FULL = 1,
+    FR_TROUBLE_DISK_READ_ONLY = 2,
+    FR_TROUBLE_DISK_ERROR = 3,
+    FR_TROUBLE_MEMORY = 4,
+    FR_TROUBLE_OTHER = 5,
+} fr_trouble;
+
 /** What one sync makes durable: published and acknowledged together. */
 typedef struct {
     fr_ack acks[FR_BATCHES * 2];
     size_t ack_count;
     uint64_t seq, time_us;
     uint64_t started_ns;
+    uint64_t taken, wanted_events; /* synced when so many are taken, */
+    uint64_t due_ns;               /* or at that time */
     uint64_t events, append_ns, fold_ns, sync_ns; /* stages; settling is the rest of work_ns */
     uint64_t work_ns;
     bool wrote;
@@ -136,6 +148,10 @@ struct freshet {
     /* published: atomics */
     uint64_t seq, time_us;
     bool ready, poisoned;
+    fr_trouble trouble; /* and these two, under request_lock: why, since when */
+    fr_error trouble_error;
+    uint64_t trouble_since_us;
+    uint64_t sync_began_ns; /* of the sync under way; 0: none */
     fr_status poison_status;
     fr_error poison_error;
     uint64_t opened_us;
@@ -160,6 +176,8 @@ struct freshet {
     size_t cursor_count;
     uint64_t cursor_written_ns;
     fr_group groups[2];
+    fr_batch *held;    /* popped, but the disk has no room for it yet */
+    uint64_t retry_ns; /* when to ask the disk again */
     unsigned which;    /* the group that is being filled */
     fr_group *syncing; /* the other one, or NULL */
 
@@ -308,6 +326,16 @@ FR_MUST_USE fr_status fr_upkeep_step(fr_engine *engine, fr_error *err);
 FR_MUST_USE fr_status fr_upkeep_start(fr_engine *engine, fr_error *err);
 /** Ends it; nothing to do when there is none. */
 void fr_upkeep_stop(fr_engine *engine);
+
+/* ---- bad days: trouble.c ---- */
+/** Writing pauses, or has ended (poisoned), because of this; told once until it ends. thread: the
+ *  writer */
+void fr_trouble_begin(fr_engine *engine, const fr_error *why);
+/** Over, unless the log is poisoned. */
+void fr_trouble_end(fr_engine *engine);
+/** `,"state":…` and what belongs to it, as members of /health. False: writes are refused or
+ *  wait. */
+bool fr_trouble_put(fr_engine *engine, fr_buffer *out);
 
 /* ---- telling: health.c ---- */
 int fr_engine_put_health(void *engine, fr_buffer *out);

@@ -151,12 +151,9 @@ int fr_engine_put_health(void *context, fr_buffer *out)
     fr_buffer_printf(out, "],\"checkpoint_seq\":%llu,\"uptime_ms\":%llu",
                      (unsigned long long)LOAD(engine->metrics.checkpoint_seq),
                      (unsigned long long)((now_us - engine->opened_us) / 1000));
-    if (progress.poisoned) {
-        fr_buffer_text(out, ",\"reason\":");
-        fr_buffer_json_string(out, fr_slice_text(engine->poison_error.text));
-    }
+    bool writes = fr_trouble_put(engine, out);
     fr_buffer_byte(out, '}');
-    return progress.ready && !stalled ? 200 : 503;
+    return progress.ready && !stalled && writes ? 200 : 503;
 }
 
 /* ---- metrics --------------------------------------------------------------------------------- */

@@ -286,7 +286,7 @@ static size_t check_opened(world *w)
 static void deliver(world *w)
 {
     fr_batch *batch = NULL;
-    if (w->next == w->h->count) {
+    if (w->next == w->h->count || w->engine->pool == NULL) { /* the source would wait */
         return;
     }
     size_t wanted = 1 + below(&w->random, one_in(&w->random, 4) ? 60 : 8);
@@ -295,6 +295,9 @@ static void deliver(world *w)
                                                                           &w->h->input[w->next]))) {
         batch->inputs[batch->count++] = (fr_input){.event = w->h->input[w->next++]};
     }
+    batch->durability = (freshet_durability){.mode = below(&w->random, 3),
+                                             .events = (uint32_t)(1 + below(&w->random, 60)),
+                                             .ms = (uint32_t)(1 + below(&w->random, 40))};
     batch->has_cursor = !one_in(&w->random, 5);
     snprintf(batch->cursor.source, sizeof batch->cursor.source, "%s", SOURCE);
     batch->cursor.cursor = w->next;
@@ -303,6 +306,7 @@ static void deliver(world *w)
 
 static void take_turn(world *w)
 {
+    fr_sim_advance(w->os, below(&w->random, 4000));
     (void)fr_engine_turn(w->engine, 0);
     listen(w);
 }
@@ -457,7 +461,7 @@ static void the_same_seeds_every_time(void **state)
 {
     (void)state;
     uint64_t crashes = 0;
-    uint64_t count = steps_of(40);
+    uint64_t count = steps_of(24);
     for (size_t i = 0; i < FR_COUNT_OF(SEEDS); i++) {
         crashes += live_through(SEEDS[i]);
     }
@@ -472,7 +476,7 @@ static void fresh_seeds(void **state)
 {
     (void)state;
     const char *text = getenv("FR_WORLD_SEEDS");
-    uint64_t count = text != NULL ? strtoull(text, NULL, 10) : steps_of(20);
+    uint64_t count = text != NULL ? strtoull(text, NULL, 10) : steps_of(12);
     uint64_t seed = seed_of_run() * 1000003;
     uint64_t crashes = 0;
     for (uint64_t i = 0; i < count; i++) {
@@ -511,7 +515,7 @@ static void fail_everywhere(uint64_t fail_count, bool power)
         fr_sim_free(w.os);
     }
     printf("world: %llu operations failed, one each time\n", (unsigned long long)n);
-    assert_true(n > 100 && failed > 20);
+    assert_true(n > 50 && failed > 5);
 }
 
 static void every_operation_fails(void **state)
@@ -521,11 +525,102 @@ static void every_operation_fails(void **state)
     fail_everywhere(UINT64_MAX, true);
 }
 
+static bool health_says(world *w, const char *words, int status)
+{
+    fr_cleanup(fr_buffer_done) fr_buffer text;
+    fr_buffer_init(&text, 1 << 20);
+    assert_int_equal(fr_engine_put_health(w->engine, &text), status);
+    fr_buffer_byte(&text, 0);
+    return strstr((const char *)text.data, words) != NULL;
+}
+
+static void write_ballast(fr_os *os, size_t size)
+{
+    fr_file *file = NULL;
+    uint8_t *bytes = calloc(1, size);
+    assert_non_null(bytes);
+    assert_ok(fr_file_open(&file, os, "ballast", FR_OPEN_WRITE | FR_OPEN_CREATE, NULL));
+    assert_ok(fr_file_pwrite(file, bytes, size, 0, NULL));
+    assert_ok(fr_file_close(file, NULL));
+    free(bytes);
+}
+
+/** Writing waits while the disk is full, with a name, and goes on by itself: nothing is refused. */
+static void a_full_disk_pauses_writing(void **state)
+{
+    enum { CAPACITY_BYTES = 1 << 20, BALLAST_BYTES = 900 << 10, TURNS = 4000 };
+    (void)state;
+    fr_sim_options options = {.seed = 7, .fail_at = UINT64_MAX, .capacity_bytes = CAPACITY_BYTES};
+    world w = {.h = histories[HISTORIES - 1], .seed = 7, .random = 7};
+    assert_ok(fr_sim_new(&w.os, &options, NULL));
+    write_ballast(w.os, BALLAST_BYTES);
+    assert_ok(open_engine(&w));
+    assert_true(health_says(&w, "\"state\":\"ok\"", 200));
+    for (int i = 0; i < TURNS && w.engine->trouble == FR_TROUBLE_NONE; i++) {
+        deliver(&w);
+        take_turn(&w);
+    }
+    assert_int_equal(w.engine->trouble, FR_TROUBLE_DISK_FULL);
+    assert_false(w.engine->poisoned);
+    assert_true(health_says(&w, "\"state\":\"disk-full\",\"since\":\"", 503));
+    for (int i = 0; i < 100; i++) { /* what was taken before is shown; the rest waits */
+        take_turn(&w);
+    }
+    uint64_t shown = w.kept;
+    assert_true(shown > 0 && shown < w.h->last_seq);
+    check_views(&w, shown, true);
+    assert_ok(fr_os_unlink(w.os, "ballast", NULL));
+    assert_ok(fr_os_sync_dir(w.os, ".", NULL)); /* until then a crash could bring it back */
+    fr_sim_advance(w.os, 1000000);
+    for (int i = 0; i < TURNS && w.kept < w.h->last_seq; i++) {
+        deliver(&w);
+        take_turn(&w);
+    }
+    assert_int_equal(w.kept, w.h->last_seq);
+    assert_false(w.engine->poisoned);
+    assert_true(health_says(&w, "\"state\":\"ok\"", 200));
+    assert_ok(fr_sink_drain(&w.sink, NULL));
+    check_views(&w, w.h->last_seq, true);
+    assert_int_equal(freshet_close(w.engine, NULL), FRESHET_OK);
+    fr_sink_done(&w.sink);
+    fr_sim_free(w.os);
+}
+
+/** A sync that fails ends writing, says why, and leaves what was shown. */
+static void a_failed_sync_is_told(void **state)
+{
+    (void)state;
+    world w;
+    begin_world(&w, histories[0], 3);
+    assert_ok(open_engine(&w));
+    while (w.kept < 10) {
+        deliver(&w);
+        take_turn(&w);
+    }
+    fr_sim_set_faults(w.os, 0, UINT64_MAX);
+    for (int i = 0; i < 1000 && !w.engine->poisoned; i++) {
+        deliver(&w);
+        take_turn(&w);
+    }
+    if (w.engine->poisoned) {
+        assert_true(health_says(&w, "\"state\":\"disk-error\"", 503));
+        assert_true(health_says(&w, "opened again", 503));
+        assert_int_equal(fr_sink_drain(&w.sink, NULL), FR_IO);
+    } else {
+        assert_true(health_says(&w, "\"resumes\":\"by itself\"", 503));
+    }
+    fr_sim_crash(w.os);
+    fr_engine_abandon(w.engine);
+    fr_sink_done(&w.sink);
+    complete(&w);
+    fr_sim_free(w.os);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_same_seeds_every_time),
-        cmocka_unit_test(fresh_seeds),
+        cmocka_unit_test(a_full_disk_pauses_writing), cmocka_unit_test(a_failed_sync_is_told),
+        cmocka_unit_test(the_same_seeds_every_time),  cmocka_unit_test(fresh_seeds),
         cmocka_unit_test(every_operation_fails),
     };
     (void)mallopt(M_MMAP_THRESHOLD,

@@ -20,6 +20,7 @@ static void poison(fr_engine *engine, fr_status status, const fr_error *error)
     if (!engine->poisoned) {
         engine->poison_status = status;
         engine->poison_error = *error;
+        fr_trouble_begin(engine, error);
         /* pairs with readers of the progress */
         __atomic_store_n(&engine->poisoned, true, __ATOMIC_RELEASE);
     }
@@ -92,8 +93,10 @@ static void sync_log(fr_engine *engine)
 {
     fr_error error = {0};
     uint64_t start = fr_os_monotonic_ns(engine->os);
+    __atomic_store_n(&engine->sync_began_ns, start, __ATOMIC_RELAXED); /* a figure for /health */
     fr_status status = fr_log_sync(engine->log, &error);
     uint64_t took_ns = fr_os_monotonic_ns(engine->os) - start;
+    __atomic_store_n(&engine->sync_began_ns, 0, __ATOMIC_RELAXED);
     fr_histogram_add(&engine->metrics.sync_ns, took_ns);
     fr_mutex_lock(&engine->sync_lock);
     engine->sync_took_ns = took_ns;
@@ -299,9 +302,23 @@ static void note_cursor(fr_engine *engine, const fr_log_cursor *cursor)
             return;
         }
     }
-    if (engine->cursor_count < FR_LOG_CURSORS_MAX) {
-        engine->cursors[engine->cursor_count++] = *cursor;
+    engine->cursors[engine->cursor_count++] = *cursor; /* cursor_fits said so */
+}
+
+/** The log keeps so many sources' cursors, for ever: one more is refused before anything of it is
+ *  taken. */
+static bool cursor_fits(const fr_engine *engine, const fr_log_cursor *cursor)
+{
+    size_t known = fr_log_cursor_count(engine->log);
+    uint64_t at = 0;
+    for (size_t i = 0; i < engine->cursor_count; i++) {
+        if (strcmp(engine->cursors[i].source, cursor->source) == 0) {
+            return true;
+        }
+        known += fr_log_cursor_get(engine->log, engine->cursors[i].source, &at) != FR_OK;
     }
+    return known < FR_LOG_CURSORS_MAX ||
+           fr_log_cursor_get(engine->log, cursor->source, &at) == FR_OK;
 }
 
 static void add_ack(fr_group *group, const fr_ack *ack)
@@ -355,23 +372,128 @@ static void take_batch(fr_engine *engine, fr_group *group, fr_batch *batch)
     fr_engine_batch_return(engine, batch);
 }
 
-/** Takes what waits, up to a bound; false when the queue is closed and empty. */
+/** Says nothing of the batch to the log: it is the source's to try again. */
+static void refuse_batch(fr_engine *engine, fr_batch *batch, fr_status status, const fr_error *why)
+{
+    fr_sink *sink = batch->sink;
+    fr_engine_batch_return(engine, batch);
+    fr_mutex_lock(&sink->lock);
+    if (sink->status == FR_OK) {
+        sink->status = status;
+        sink->error = *why;
+    }
+    sink->in_flight--;
+    fr_cond_broadcast(&sink->settled);
+    fr_mutex_unlock(&sink->lock);
+}
+
+/** What the batch takes in the log, at most; what the end of a CAR deletes is not known yet. */
+static uint64_t log_bytes_of(const fr_batch *batch)
+{
+    enum { EVENT_HEAD_BYTES = 64, FRAME_BYTES = 1 << 16 };
+    uint64_t bytes = FRAME_BYTES;
+    for (size_t i = 0; i < batch->count; i++) {
+        const fr_event *event = &batch->inputs[i].event;
+        bytes += EVENT_HEAD_BYTES + event->did.size + event->collection.size + event->rkey.size +
+                 event->body.size;
+    }
+    return bytes;
+}
+
+/** Reserves the batch's room in the log before anything of it is settled: a full disk shows while
+ *  the batch can still wait. */
+static fr_status reserve(fr_engine *engine, const fr_batch *batch, fr_error *err)
+{
+    if (engine->poisoned) {
+        return FR_OK; /* it will be told so */
+    }
+    if (batch->has_cursor && !cursor_fits(engine, &batch->cursor)) {
+        return fr_fail_code(err, FR_LIMIT, 0, "sources", "log: too many sources with a cursor");
+    }
+    return fr_log_reserve(engine->log, log_bytes_of(batch), err);
+}
+
+/** The next batch that can be taken. FR_AGAIN: none waits, or the disk has no room for the one
+ *  that does: it is tried again, until it fits or the engine closes. */
+static fr_status next_batch(fr_engine *engine, uint64_t wait_ns, fr_batch **out)
+{
+    const uint64_t retry_ns = UINT64_C(250000000);
+    fr_error error = {0};
+    if (engine->held == NULL) {
+        void *item = NULL;
+        FR_TRY(fr_queue_pop(engine->queue, &item, wait_ns));
+        engine->held = item;
+    }
+    bool closing = __atomic_load_n(&engine->closing, __ATOMIC_ACQUIRE);
+    uint64_t now_ns = fr_os_monotonic_ns(engine->os);
+    if (!closing && now_ns < engine->retry_ns) {
+        if (!engine->world.stepwise) {
+            fr_sleep_ns(FR_MIN(wait_ns, engine->retry_ns - now_ns));
+        }
+        return FR_AGAIN;
+    }
+    fr_batch *batch = engine->held;
+    fr_status status = reserve(engine, batch, &error);
+    if (status == FR_OK) {
+        fr_trouble_end(engine);
+        engine->retry_ns = 0;
+        engine->held = NULL;
+        *out = batch;
+        return FR_OK;
+    }
+    if (status != FR_LIMIT) {
+        fr_trouble_begin(engine, &error);
+        engine->retry_ns = now_ns + retry_ns;
+    }
+    if (closing || status == FR_LIMIT) {
+        engine->held = NULL;
+        refuse_batch(engine, batch, status, &error);
+    }
+    return FR_AGAIN;
+}
+
+/** A group is synced when the most impatient of its appends wants it. */
+static void expect(fr_engine *engine, fr_group *group, const fr_batch *batch)
+{
+    const uint64_t ns_per_ms = 1000000;
+    const freshet_durability *d = &batch->durability;
+    uint64_t now_ns = fr_os_monotonic_ns(engine->os);
+    uint64_t events = d->events == 0 ? FR_DURABILITY_EVENTS : d->events;
+    uint64_t ms = d->ms == 0 ? FR_DURABILITY_MS : d->ms;
+    if (group->ack_count == 0) {
+        group->started_ns = now_ns;
+        group->wanted_events = engine->options.batch_events;
+        group->due_ns = UINT64_MAX;
+    }
+    group->taken += FR_MAX(batch->count, (size_t)1);
+    group->wanted_events = FR_MIN(group->wanted_events, d->mode == FRESHET_IMMEDIATE ? 1 : events);
+    group->due_ns = FR_MIN(group->due_ns, now_ns + ms * ns_per_ms);
+}
+
+/** What only repeats need not wait: the group of what it repeats is through before. */
+static bool is_full(const fr_engine *engine, const fr_group *group)
+{
+    return !group->wrote || engine->poisoned || group->taken >= group->wanted_events ||
+           group->ack_count == FR_COUNT_OF(group->acks) ||
+           fr_os_monotonic_ns(engine->os) >= group->due_ns;
+}
+
+/** Takes what waits until the group is full or nothing came for wait_ns; false when the queue is
+ *  closed and empty. */
 static bool fill_group(fr_engine *engine, fr_group *group, uint64_t wait_ns)
 {
-    void *item = NULL;
-    uint64_t events = 0;
-    fr_status status = fr_queue_pop(engine->queue, &item, wait_ns);
-    group->started_ns = fr_os_monotonic_ns(engine->os);
+    fr_batch *batch = NULL;
+    fr_status status = next_batch(engine, wait_ns, &batch);
     while (status == FR_OK) {
-        fr_batch *batch = item;
-        events += batch->count;
+        uint64_t start_ns = fr_os_monotonic_ns(engine->os);
+        expect(engine, group, batch);
         take_batch(engine, group, batch);
-        group->work_ns = fr_os_monotonic_ns(engine->os) - group->started_ns;
-        if (events >= engine->options.batch_events ||
+        group->work_ns += fr_os_monotonic_ns(engine->os) - start_ns;
+        if ((group->wrote && is_full(engine, group)) ||
             group->ack_count == FR_COUNT_OF(group->acks)) {
             return true;
         }
-        status = fr_queue_pop(engine->queue, &item, 0);
+        status = next_batch(engine, 0, &batch);
     }
     return status != FR_END;
 }
@@ -387,11 +509,12 @@ static void finish_syncing(fr_engine *engine)
     }
 }
 
-bool fr_engine_turn(fr_engine *engine, uint64_t wait_ns)
+/** Begins the sync of what the group wrote; what wrote nothing is through. */
+static void end_group(fr_engine *engine, fr_group *group)
 {
-    fr_group *group = &engine->groups[engine->which];
-    bool open = fill_group(engine, group, engine->syncing != NULL ? 0 : wait_ns);
-    finish_syncing(engine);
+    if (group->ack_count == 0) {
+        return;
+    }
     if (group->wrote && !engine->poisoned) {
         begin_sync(engine);
         engine->syncing = group;
@@ -399,8 +522,33 @@ bool fr_engine_turn(fr_engine *engine, uint64_t wait_ns)
     } else {
         finish_group(engine, group);
     }
+}
+
+/** How long to wait for a batch: not at all while a sync is to be finished, nor longer than the
+ *  group may. */
+static uint64_t patience_ns(const fr_engine *engine, uint64_t wait_ns)
+{
+    const fr_group *group = &engine->groups[engine->which];
+    uint64_t now_ns = fr_os_monotonic_ns(engine->os);
+    if (engine->syncing != NULL) {
+        return 0;
+    }
+    if (group->ack_count == 0) {
+        return wait_ns;
+    }
+    return FR_MIN(wait_ns, group->due_ns > now_ns ? group->due_ns - now_ns : 0);
+}
+
+bool fr_engine_turn(fr_engine *engine, uint64_t wait_ns)
+{
+    fr_group *group = &engine->groups[engine->which];
+    bool open = fill_group(engine, group, patience_ns(engine, wait_ns));
+    finish_syncing(engine);
     bool save = fr_checkpoint_turn(engine);
     bool rebuild = fr_rebuild_is_due(engine);
+    if (!open || save || rebuild || is_full(engine, group)) {
+        end_group(engine, group);
+    }
     if (save || rebuild) {
         finish_syncing(engine);
     }

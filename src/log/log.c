@@ -45,6 +45,23 @@ static void preallocate(fr_log *log, uint64_t need)
         status == FR_OK ? want : need; /* a hint: without it the file just grows */
 }
 
+fr_status fr_log_reserve(fr_log *log, uint64_t bytes, fr_error *err)
+{
+    FR_TRY(check_healthy(log, err));
+    uint64_t need = log->used_bytes + bytes;
+    if (need <= log->allocated_bytes) {
+        return FR_OK;
+    }
+    uint64_t step = FR_MIN((uint64_t)FR_LOG_PREALLOCATE_BYTES, log->segment_bytes);
+    uint64_t want = need + step - 1 - (need + step - 1) % step;
+    if (fr_file_preallocate(log->file, want, NULL) != FR_OK) {
+        want = need; /* a full disk may still have that */
+        FR_TRY(fr_file_preallocate(log->file, want, err));
+    }
+    log->allocated_bytes = want;
+    return FR_OK;
+}
+
 /* Header and cursor set in `log->frame`, as the file's first bytes. */
 static fr_status build_beginning(fr_log *log, fr_segment_header *header, fr_frame_head *head,
                                  fr_error *err)
@@ -292,6 +309,11 @@ uint64_t fr_log_last_seq(const fr_log *log)
 uint64_t fr_log_durable_seq(const fr_log *log)
 {
     return log_load(log->durable_seq);
+}
+
+size_t fr_log_cursor_count(const fr_log *log)
+{
+    return log->cursor_count; /* the appending thread alone changes it */
 }
 
 fr_status fr_log_cursor_get(const fr_log *log, const char *source, uint64_t *out)

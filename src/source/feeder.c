@@ -160,6 +160,7 @@ static fr_status submit(feeder *f, fr_error *err)
 {
     fr_batch *batch = f->batch;
     add_cursor(f);
+    batch->durability = f->durability;
     f->batch = NULL;
     f->door.submit(f->door.context, batch);
     feeder_tell(f);

@@ -43,6 +43,7 @@ typedef struct {
     void (*on_submit)(void *context); /* after each batch; may be NULL */
     void *submit_context;
     fr_source_state *state;  /* may be NULL */
+    freshet_durability durability;
     const char *cursor_name; /* NULL: this source has no cursor */
     uint64_t cursor;         /* the largest time_us taken, or what the source sets */
     bool cursor_is_set;      /* by the source */

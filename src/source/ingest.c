@@ -4,6 +4,8 @@
 
 #include "readers.h"
 
+#include <stdlib.h>
+
 #define PROGRESS_EVERY_NS 200000000
 
 /* ---- one path -------------------------------------------------------------------------------- */
@@ -88,6 +90,7 @@ static fr_status ingest_path(fr_engine *engine, const char *path,
     }
     FR_TRY(feeder_init(&in.feed, feeder_door_of(engine), err));
     in.feed.stop = options->stop;
+    in.feed.durability = options->durability;
     in.feed.on_reject = options->on_reject;
     in.feed.reject_context = options->reject_context;
     in.feed.on_submit = tell_progress;
@@ -110,24 +113,106 @@ freshet_status freshet_ingest(freshet *db, const char *path, const freshet_inges
     return fr_status_export(status == FR_NOT_FOUND ? FR_IO : status, &error, err);
 }
 
-/* ---- freshet_append_lines -------------------------------------------------------------------- */
+/* ---- freshet_append -------------------------------------------------------------------------- */
+
+struct freshet_ticket {
+    feeder feed;
+};
+
+static freshet_durability with_defaults(const freshet_durability *given)
+{
+    freshet_durability d = given == NULL ? (freshet_durability){0} : *given;
+    d.events = d.events == 0 ? FR_DURABILITY_EVENTS : d.events;
+    d.ms = d.ms == 0 ? FR_DURABILITY_MS : d.ms;
+    return d;
+}
+
+/** Hands everything over. */
+static fr_status take(freshet_ticket *ticket, fr_slice lines, fr_error *err)
+{
+    FR_TRY(read_memory_lines(&ticket->feed, lines, "lines", err));
+    return feeder_flush(&ticket->feed, err);
+}
+
+/** Waits for what was handed over, and frees the ticket. */
+static fr_status settle(freshet_receipt *receipt, fr_error *err)
+{
+    freshet_ticket *ticket = receipt->ticket;
+    freshet_report settled;
+    receipt->ticket = NULL;
+    receipt->report = (freshet_report){0};
+    fr_status status = feeder_finish(&ticket->feed, &receipt->report, err);
+    fr_sink_report(&ticket->feed.sink, &settled);
+    receipt->seq = settled.last_seq;
+    feeder_done(&ticket->feed);
+    free(ticket);
+    return status;
+}
+
+static fr_status append(freshet *db, fr_slice lines, freshet_receipt *receipt,
+                        freshet_on_reject on_reject, void *context, fr_error *err)
+{
+    fr_error late = {0};
+    freshet_ticket *ticket = calloc(1, sizeof *ticket);
+    if (ticket == NULL) {
+        return fr_fail(err, FR_NOMEM, "append");
+    }
+    fr_status status = feeder_init(&ticket->feed, feeder_door_of(db), err);
+    if (status != FR_OK) {
+        free(ticket);
+        return status;
+    }
+    ticket->feed.on_reject = on_reject;
+    ticket->feed.reject_context = context;
+    ticket->feed.durability = receipt->durability;
+    receipt->ticket = ticket;
+    status = take(ticket, lines, err);
+    if (status == FR_OK && receipt->durability.mode == FRESHET_ASYNC) {
+        receipt->report.read = ticket->feed.taken + ticket->feed.rejected;
+        receipt->report.rejected = ticket->feed.rejected;
+        return FR_OK;
+    }
+    fr_status settled = settle(receipt, status == FR_OK ? err : &late);
+    return status == FR_OK ? settled : status;
+}
+
+freshet_status freshet_append(freshet *db, const char *lines, size_t size,
+                              const freshet_durability *durability, freshet_receipt *receipt,
+                              freshet_on_reject on_reject, void *context, freshet_error *err)
+{
+    fr_error error = {0};
+    *receipt = (freshet_receipt){.durability = with_defaults(durability)};
+    fr_status status =
+        receipt->durability.mode > FRESHET_ASYNC
+            ? fr_fail(&error, FR_INVALID, "append: no such durability")
+            : append(db, fr_slice_of(lines, size), receipt, on_reject, context, &error);
+    return fr_status_export(status, &error, err);
+}
+
+freshet_status freshet_append_wait(freshet_receipt *receipt, freshet_error *err)
+{
+    fr_error error = {0};
+    fr_status status = receipt->ticket == NULL ? fr_fail(&error, FR_INVALID, "append: no ticket")
+                                               : settle(receipt, &error);
+    return fr_status_export(status, &error, err);
+}
 
 freshet_status freshet_append_lines(freshet *db, const char *lines, size_t size,
                                     freshet_report *report, freshet_on_reject on_reject,
                                     void *context, freshet_error *err)
 {
-    fr_error error = {0}, late = {0};
-    feeder feed;
-    fr_status status = feeder_init(&feed, feeder_door_of(db), &error);
-    if (status != FR_OK) {
-        return fr_status_export(status, &error, err);
+    freshet_receipt receipt;
+    freshet_status status =
+        freshet_append(db, lines, size, NULL, &receipt, on_reject, context, err);
+    if (report != NULL) {
+        report->read += receipt.report.read;
+        report->appended += receipt.report.appended;
+        report->duplicate += receipt.report.duplicate;
+        report->rejected += receipt.report.rejected;
+        report->ignored += receipt.report.ignored;
+        report->unverified += receipt.report.unverified;
+        report->cid_unverified += receipt.report.cid_unverified;
+        report->last_seq = receipt.report.last_seq;
     }
-    feed.on_reject = on_reject;
-    feed.reject_context = context;
-    status = read_memory_lines(&feed, fr_slice_of(lines, size), "lines", &error);
-    freshet_report here = {0};
-    fr_status finished =
-        feeder_finish(&feed, report != NULL ? report : &here, status == FR_OK ? &error : &late);
-    feeder_done(&feed);
-    return fr_status_export(status == FR_OK ? finished : status, &error, err);
+    return status;
 }

@@ -64,6 +64,10 @@ void fr_key_set_done(fr_key_set *set);
 #define FR_BATCH_EVENTS 2048
 /* room for the texts and bodies of one batch; see fr_event_from_json */
 #define FR_BATCH_SCRATCH_BYTES (48u << 20)
+/* a group of appends is synced at the latest when it holds so many events, or is so old, unless
+ * an append says otherwise */
+#define FR_DURABILITY_EVENTS 100
+#define FR_DURABILITY_MS 10
 /* batches of one engine: the bound between sources and the writer */
 #define FR_BATCHES 6
 
@@ -75,6 +79,7 @@ typedef struct fr_batch {
     bool has_cursor;
     fr_log_cursor cursor;
     fr_sink *sink;
+    freshet_durability durability;
     /* the end of a CAR: after the inputs, delete what `car_keys` lacks and append a sync mark */
     bool car_end;
     fr_event sync;       /* did (in scratch), rev, time_us */

@@ -69,11 +69,18 @@ void fr_log_stat_of(const fr_log *log, fr_log_stat *out);
 FR_MUST_USE fr_status fr_log_append(fr_log *log, fr_event *events, size_t count,
                                     const fr_log_cursor *cursors, size_t cursor_count,
                                     fr_error *err);
+/** Reserves room on the disk for `bytes` more of frames, so that a full disk shows before anything
+ *  is appended. FR_IO with the system's errno: it could not, nothing changed, the log goes on (or
+ *  is poisoned, as above). thread: the one writer. cost: one call of the system in
+ *  FR_LOG_PREALLOCATE_BYTES */
+FR_MUST_USE fr_status fr_log_reserve(fr_log *log, uint64_t bytes, fr_error *err);
 /** Makes everything appended so far durable. May run in another thread than append. FR_IO:
  *  poisoned, as above. */
 FR_MUST_USE fr_status fr_log_sync(fr_log *log, fr_error *err);
 uint64_t fr_log_last_seq(const fr_log *log);    /* appended */
 uint64_t fr_log_durable_seq(const fr_log *log); /* synced; readers stop here */
+/** Sources that have a cursor, FR_LOG_CURSORS_MAX at most. thread: the one writer */
+size_t fr_log_cursor_count(const fr_log *log);
 /** The cursor saved last for a source, over all frames; FR_NOT_FOUND. */
 FR_MUST_USE fr_status fr_log_cursor_get(const fr_log *log, const char *source, uint64_t *out);
 

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// Bad days have names. Two kinds: the disk has no room, which is noticed before anything of a batch
+// is settled, so writing pauses and goes on by itself; and a write, a sync or a fold that failed
+// half-way, after which only recovery knows what is there, so writing ends until the engine is
+// opened again. In both what was acknowledged is kept, and reads go on.
+#include "engine.h"
+
+#include <errno.h>
+#include <fr/codec.h>
+
+static fr_trouble trouble_of(const fr_error *why)
+{
+    if (why->status == FR_NOMEM || why->os == ENOMEM) {
+        return FR_TROUBLE_MEMORY;
+    }
+    switch (why->os) {
+        case ENOSPC:
+        case EDQUOT:
+        case EFBIG: return FR_TROUBLE_DISK_FULL;
+        case EROFS: return FR_TROUBLE_DISK_READ_ONLY;
+        default: return why->status == FR_IO ? FR_TROUBLE_DISK_ERROR : FR_TROUBLE_OTHER;
+    }
+}
+
+static const char *name_of(fr_trouble trouble)
+{
+    static const char *const names[] = {"ok",         "disk-full",     "disk-read-only",
+                                        "disk-error", "out-of-memory", "failed"};
+    return names[trouble];
+}
+
+void fr_trouble_begin(fr_engine *engine, const fr_error *why)
+{
+    fr_trouble trouble = trouble_of(why);
+    fr_mutex_lock(&engine->request_lock);
+    if (engine->trouble != trouble) {
+        engine->trouble = trouble;
+        engine->trouble_since_us = fr_os_wall_us(engine->os);
+    }
+    engine->trouble_error = *why;
+    fr_mutex_unlock(&engine->request_lock);
+}
+
+void fr_trouble_end(fr_engine *engine)
+{
+    if (engine->trouble != FR_TROUBLE_NONE &&
+        !engine->poisoned) { /* only the writer changes them */
+        fr_mutex_lock(&engine->request_lock);
+        engine->trouble = FR_TROUBLE_NONE;
+        fr_mutex_unlock(&engine->request_lock);
+    }
+}
+
+/** A sync that has been under way for so long is worth a name; writing waits for it. */
+static bool disk_is_slow(const fr_engine *engine)
+{
+    const uint64_t slow_ns = UINT64_C(2000000000);
+    uint64_t began_ns = __atomic_load_n(&engine->sync_began_ns, __ATOMIC_RELAXED);
+    return began_ns != 0 && fr_os_monotonic_ns(engine->os) - began_ns > slow_ns;
+}
+
+bool fr_trouble_put(fr_engine *engine, fr_buffer *out)
+{
+    fr_mutex_lock(&engine->request_lock);
+    fr_trouble trouble = engine->trouble;
+    fr_error why = engine->trouble_error;
+    uint64_t since_us = engine->trouble_since_us;
+    fr_mutex_unlock(&engine->request_lock);
+    bool ended = __atomic_load_n(&engine->poisoned, __ATOMIC_ACQUIRE); /* pairs with poison */
+    if (trouble == FR_TROUBLE_NONE) {
+        fr_buffer_text(out, disk_is_slow(engine)
+                                ? ",\"state\":\"slow-disk\",\"pauses\":[\"ingest\"]"
+                                : ",\"state\":\"ok\"");
+        return true;
+    }
+    char time[32];
+    fr_buffer_printf(out, ",\"state\":\"%s\",\"since\":", name_of(trouble));
+    fr_buffer_json_string(out, fr_slice_of(time, fr_time_format((int64_t)since_us, 6, time)));
+    fr_buffer_printf(out, ",\"pauses\":[\"ingest\"%s],\"resumes\":\"%s\",\"reason\":",
+                     ended ? ",\"checkpoints\"" : "",
+                     ended ? "when the data directory is opened again" : "by itself");
+    fr_buffer_json_string(out, fr_slice_text(why.text == NULL ? "" : why.text));
+    return false;
+}
