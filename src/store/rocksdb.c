@@ -17,6 +17,7 @@ typedef struct {
     fr_store base;
     rocksdb_t *db;
     rocksdb_options_t *options;
+    rocksdb_options_t *load_options; /* of the runs that are loaded */
     rocksdb_readoptions_t *read;
     rocksdb_cache_t *cache;
     char dir[FR_PATH_MAX];
@@ -121,6 +122,12 @@ static void set_table_options(rocks_store *store, uint64_t cache_bytes)
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
     rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(table, 1);
     rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
+    /* A run of millions of rows has a filter of megabytes, more than a shard of the cache holds: it
+     * would be read anew for every get. In parts of a block each, it is cached like any block. */
+    rocksdb_block_based_options_set_index_type(
+        table, rocksdb_block_based_table_index_type_two_level_index_search);
+    rocksdb_block_based_options_set_partition_filters(table, 1);
+    rocksdb_block_based_options_set_pin_top_level_index_and_filter(table, 1);
     rocksdb_options_set_block_based_table_factory(store->options, table);
     rocksdb_block_based_options_destroy(table);
 }
@@ -143,6 +150,10 @@ static void set_options(rocks_store *store, uint64_t cache_bytes)
     rocksdb_options_set_merge_operator(
         o, rocksdb_mergeoperator_create(NULL, sum_done, sum_full, sum_partial, sum_free, sum_name));
     set_table_options(store, cache_bytes);
+    /* A writer of runs takes the compression of the bottom, which cost more than all else in a
+     * checkpoint. A run is merged with others soon; compaction packs what reaches the bottom. */
+    store->load_options = rocksdb_options_create_copy(o);
+    rocksdb_options_set_bottommost_compression(store->load_options, rocksdb_lz4_compression);
 }
 
 static void rocks_close(fr_store *base)
@@ -156,6 +167,7 @@ static void rocks_close(fr_store *base)
     }
     if (store->options != NULL) {
         rocksdb_options_destroy(store->options);
+        rocksdb_options_destroy(store->load_options);
     }
     if (store->cache != NULL) {
         rocksdb_cache_destroy(store->cache);
@@ -255,7 +267,7 @@ static fr_status rocks_load_begin(fr_store_load **out, fr_store *base, fr_error 
     }
     load->base.store = base;
     load->env = rocksdb_envoptions_create();
-    load->writer = rocksdb_sstfilewriter_create(load->env, store->options);
+    load->writer = rocksdb_sstfilewriter_create(load->env, store->load_options);
     snprintf(load->path, sizeof load->path, "%s/load/%llu.sst", store->dir,
              (unsigned long long)++store->loads);
     rocksdb_sstfilewriter_open(load->writer, load->path, &message);
