@@ -83,7 +83,7 @@ FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_new(freshet_repo **out,
                                                              freshet_error *err);
 FRESHET_API void freshet_repo_free(freshet_repo *repo); /* NULL is fine */
 
-/* ---- opening: each takes the place of the file before ----------------------------------------- */
+/* ---- opening: each takes the place of the file before ---------------------------------------- */
 
 /** A path is mapped; "-" and what is no regular file is read as a stream, once. */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_open_path(freshet_repo *repo,
@@ -131,7 +131,7 @@ typedef struct {
 FRESHET_API void freshet_repo_fault_of(const freshet_repo *repo, const freshet_error *err,
                                        freshet_repo_fault *out);
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 typedef struct {
     const char *did; /* not ended by NUL */
@@ -147,8 +147,8 @@ typedef struct {
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_commit_of(const freshet_repo *repo,
                                                                    freshet_repo_commit *out);
 
-/** Up to n items in key order, valid until the next call; FRESHET_END after the last. An error comes
- *  after the items before it. Rewind starts again. */
+/** Up to n items in key order, valid until the next call; FRESHET_END after the last. An error
+ *  comes after the items before it. Rewind starts again. */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_next(freshet_repo *repo, size_t n,
                                                               const freshet_item **items,
                                                               size_t *count, freshet_error *err);

@@ -128,13 +128,23 @@ fr_status fr_scratch_read(fr_scratch *scratch, void *out, size_t size, uint64_t 
     return FR_OK;
 }
 
+/* Allocated first, so that what follows is not scattered; then zeros a page at a time, so that each
+ * page is cached by itself and a fault brings no more. */
 fr_status fr_scratch_reserve(fr_scratch *scratch, uint64_t size, fr_error *err)
 {
+    static const uint8_t zeros[4096];
     int failed;
     do {
         failed = posix_fallocate(scratch->fd, 0, (off_t)size);
     } while (failed == EINTR);
-    return failed == 0 ? FR_OK : fr_fail_errno(err, failed, "os: room for a scratch file");
+    if (failed != 0) {
+        return fr_fail_errno(err, failed, "os: room for a scratch file");
+    }
+    for (uint64_t at = 0; at < size; at += sizeof zeros) {
+        size_t part = (size_t)FR_MIN((uint64_t)sizeof zeros, size - at);
+        FR_TRY(fr_scratch_write(scratch, zeros, part, at, err));
+    }
+    return FR_OK;
 }
 
 fr_status fr_scratch_map(fr_scratch *scratch, uint64_t size, uint8_t **out, fr_error *err)

@@ -12,7 +12,8 @@ typedef struct {
 } car_census;
 
 /** `judged` true: the file passed level full, so hashes and duplicates need no second look
- *  (duplicates from `known`) and memory does not grow with it. errors: FR_MALFORMED when the framing itself breaks; FR_NOMEM */
+ *  (duplicates from `known`) and memory does not grow with it. errors: FR_MALFORMED when the
+ *  framing itself breaks; FR_NOMEM */
 FR_MUST_USE fr_status car_census_take(fr_slice input, uint64_t sections_offset, bool judged,
                                       uint64_t known_duplicates, repo_watch *watch, car_census *out,
                                       fr_error *err);

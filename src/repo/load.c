@@ -9,8 +9,8 @@
 //
 // What was relieved is relieved for the rest of the file, and the scanner goes on where it
 // stopped. The limits are asked section by section, never by pieces, so they are reached at the
-// same place however the bytes came. A section that is longer than a block may be is not stored: it can
-// only be an error, which one is known when it has passed by.
+// same place however the bytes came. A section that is longer than a block may be is not stored:
+// it can only be an error, which one is known when it has passed by.
 #include <fr/repo_load.h>
 
 #include <stdlib.h>

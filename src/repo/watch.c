@@ -117,6 +117,12 @@ static void note_chunk(repo_watch *watch, watch_range *range, uintptr_t at)
     }
     while (watch->chunks != 0 && watch->bytes + bytes > watch->bytes_max) {
         drop_oldest(watch);
+        watch->dropped++;
+    }
+    /* A probe that runs over the end of a page touches one that nobody noted. */
+    if (watch->dropped > 4 * ring_size(watch)) {
+        repo_watch_give_back(watch);
+        watch->dropped = 0;
     }
     if (range->chunk_bits == WATCH_WRITE_BITS) {
         __atomic_fetch_or((uint8_t *)at, 0, __ATOMIC_RELAXED); /* one thread: for the write alone */

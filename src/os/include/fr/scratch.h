@@ -42,8 +42,9 @@ void fr_pages_give_back(const void *at, size_t size);
  *  space, over which it does not bring. cost: a system call and a kernel object each second
  *  stretch; a process may have 65,000 */
 void fr_pages_fence(const void *at, size_t size, unsigned bits);
-/** fr_pages_give_back for the code and constants of the program and its libraries: after the start of a
- *  process most of them are of no use any more. cost: what is still needed is faulted in again */
+/** fr_pages_give_back for the code and constants of the program and its libraries: after the start
+ *  of a process most of them are of no use any more. cost: what is still needed is faulted in
+ *  again */
 void fr_program_pages_give_back(void);
 /** What was freed goes back to the system, as far as the C library can. */
 void fr_heap_give_back(void);
