@@ -6,7 +6,7 @@ find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 set(FR_PC_REQUIRES "")
 foreach(library uv=libuv urcu=liburcu simdjson=simdjson xxhash=libxxhash crypto=libcrypto ssl=libssl
-                secp256k1=libsecp256k1 zstd=libzstd zlib=zlib curl=libcurl rocksdb=rocksdb)
+                secp256k1=libsecp256k1 zstd=libzstd zlib=zlib rocksdb=rocksdb)
   string(REPLACE "=" ";" pair ${library})
   list(GET pair 0 name)
   list(GET pair 1 module)
@@ -14,6 +14,8 @@ foreach(library uv=libuv urcu=liburcu simdjson=simdjson xxhash=libxxhash crypto=
   list(APPEND FR_PC_REQUIRES ${module})
 endforeach()
 pkg_check_modules(cmocka REQUIRED QUIET IMPORTED_TARGET cmocka)
+# Its headers only: src/os/curl_load.c loads it when something is first fetched.
+pkg_check_modules(curl REQUIRED QUIET libcurl)
 
 # wslay has no pkg-config file.
 find_library(FR_WSLAY wslay REQUIRED)

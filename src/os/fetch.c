@@ -6,13 +6,12 @@
  * name that is public when looked at and private when used does not get through. */
 #include <fr/fetch.h>
 
+#include "curl_load.h"
 #include "now.h"
 
 #include <arpa/inet.h>
-#include <curl/curl.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -21,6 +20,7 @@
 #define FR_FETCH_STOP_LOOK_MS 100
 
 struct fr_fetcher {
+    const curl_library *curl;
     CURLM *multi;
     CURL *easy;
     struct curl_slist *headers;
@@ -28,6 +28,7 @@ struct fr_fetcher {
 
 /* One fetch. */
 typedef struct {
+    const curl_library *curl;
     CURL *easy;
     const fr_fetch_options *options;
     fr_status (*piece)(void *context, fr_slice bytes, fr_error *err);
@@ -143,7 +144,7 @@ static size_t on_bytes(char *data, size_t one, size_t size, void *raw)
     transfer *t = raw;
     long status = 0;
     (void)one;
-    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    t->curl->easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     t->answer->status = (uint32_t)status;
     if (size > t->body_max_bytes - t->answer->bytes) {
         t->status = fr_fail_code(&t->error, FR_LIMIT, t->answer->bytes, "fetch-size",
@@ -172,25 +173,21 @@ static int on_progress(void *raw, curl_off_t to_come, curl_off_t came, curl_off_
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static void start_curl(void)
-{
-    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
 fr_status fr_fetcher_open(fr_fetcher **out, fr_error *err)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    const curl_library *curl = curl_loaded(err);
+    if (curl == NULL) {
+        return FR_IO;
+    }
     fr_fetcher *f = calloc(1, sizeof *f);
-    pthread_once(&once, start_curl);
     if (f != NULL) {
-        f->multi = curl_multi_init();
-        f->easy = curl_easy_init();
+        *f = (fr_fetcher){.curl = curl, .multi = curl->multi_init(), .easy = curl->easy_init()};
     }
     if (f == NULL || f->multi == NULL || f->easy == NULL) {
         fr_fetcher_close(f);
         return fr_fail(err, FR_NOMEM, "fetch");
     }
-    (void)curl_multi_setopt(f->multi, CURLMOPT_MAXCONNECTS, (long)FR_FETCH_CONNECTIONS_MAX);
+    (void)f->curl->multi_setopt(f->multi, CURLMOPT_MAXCONNECTS, (long)FR_FETCH_CONNECTIONS_MAX);
     *out = f;
     return FR_OK;
 }
@@ -198,9 +195,9 @@ fr_status fr_fetcher_open(fr_fetcher **out, fr_error *err)
 void fr_fetcher_close(fr_fetcher *f)
 {
     if (f != NULL) {
-        curl_easy_cleanup(f->easy);
-        curl_multi_cleanup(f->multi);
-        curl_slist_free_all(f->headers);
+        f->curl->easy_cleanup(f->easy);
+        f->curl->multi_cleanup(f->multi);
+        f->curl->slist_free_all(f->headers);
         free(f);
     }
 }
@@ -225,13 +222,13 @@ static bool plain_url(const char *url)
 static fr_status add_header(fr_fetcher *f, const char *accept, fr_error *err)
 {
     char line[160];
-    curl_slist_free_all(f->headers);
+    f->curl->slist_free_all(f->headers);
     f->headers = NULL;
     int size = snprintf(line, sizeof line, "Accept: %s", accept == NULL ? "*/*" : accept);
     if (size < 0 || (size_t)size >= sizeof line) {
         return fr_fail(err, FR_INVALID, "fetch: the media type is too long");
     }
-    f->headers = curl_slist_append(NULL, line);
+    f->headers = f->curl->slist_append(NULL, line);
     return f->headers == NULL ? fr_fail(err, FR_NOMEM, "fetch") : FR_OK;
 }
 
@@ -240,24 +237,24 @@ static fr_status prepare(fr_fetcher *f, const char *url, transfer *t, fr_error *
     const char *schemes = is_https(url) ? "https" : "http";
     CURL *easy = f->easy;
     FR_TRY(add_header(f, t->options->accept, err));
-    curl_easy_reset(easy); /* keeps the connections */
-    CURLcode bad = curl_easy_setopt(easy, CURLOPT_URL, url);
-    bad |= curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, schemes);
-    bad |= curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, schemes);
-    bad |= curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
-    bad |= curl_easy_setopt(easy, CURLOPT_MAXREDIRS, (long)FR_FETCH_REDIRECTS_MAX);
-    bad |= curl_easy_setopt(easy, CURLOPT_HTTPHEADER, f->headers);
-    bad |= curl_easy_setopt(easy, CURLOPT_USERAGENT, "freshet");
-    bad |= curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip, zstd");
-    bad |= curl_easy_setopt(easy, CURLOPT_PROXY, "");
-    bad |= curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    bad |= curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
-    bad |= curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
-    bad |= curl_easy_setopt(easy, CURLOPT_XFERINFODATA, t);
-    bad |= curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_bytes);
-    bad |= curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
-    bad |= curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_socket);
-    bad |= curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, t);
+    f->curl->easy_reset(easy); /* keeps the connections */
+    CURLcode bad = f->curl->easy_setopt(easy, CURLOPT_URL, url);
+    bad |= f->curl->easy_setopt(easy, CURLOPT_PROTOCOLS_STR, schemes);
+    bad |= f->curl->easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, schemes);
+    bad |= f->curl->easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
+    bad |= f->curl->easy_setopt(easy, CURLOPT_MAXREDIRS, (long)FR_FETCH_REDIRECTS_MAX);
+    bad |= f->curl->easy_setopt(easy, CURLOPT_HTTPHEADER, f->headers);
+    bad |= f->curl->easy_setopt(easy, CURLOPT_USERAGENT, "freshet");
+    bad |= f->curl->easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip, zstd");
+    bad |= f->curl->easy_setopt(easy, CURLOPT_PROXY, "");
+    bad |= f->curl->easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    bad |= f->curl->easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
+    bad |= f->curl->easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
+    bad |= f->curl->easy_setopt(easy, CURLOPT_XFERINFODATA, t);
+    bad |= f->curl->easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_bytes);
+    bad |= f->curl->easy_setopt(easy, CURLOPT_WRITEDATA, t);
+    bad |= f->curl->easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_socket);
+    bad |= f->curl->easy_setopt(easy, CURLOPT_OPENSOCKETDATA, t);
     return bad == CURLE_OK ? FR_OK : fr_fail(err, FR_NOMEM, "fetch: libcurl lacks an option");
 }
 
@@ -314,8 +311,8 @@ static bool stopped(const transfer *t)
 static bool finished(fr_fetcher *f, CURLcode *code)
 {
     int left = 0;
-    for (CURLMsg *message = curl_multi_info_read(f->multi, &left); message != NULL;
-         message = curl_multi_info_read(f->multi, &left)) {
+    for (CURLMsg *message = f->curl->multi_info_read(f->multi, &left); message != NULL;
+         message = f->curl->multi_info_read(f->multi, &left)) {
         if (message->msg == CURLMSG_DONE) {
             *code = message->data.result;
             return true;
@@ -334,7 +331,7 @@ static fr_status drive(fr_fetcher *f, transfer *t, CURLcode *code, fr_error *err
     t->seen_ns = start_ns;
     for (;;) {
         int running = 0;
-        if (curl_multi_perform(f->multi, &running) != CURLM_OK) {
+        if (f->curl->multi_perform(f->multi, &running) != CURLM_OK) {
             return fr_fail(err, FR_NOMEM, "fetch: libcurl");
         }
         if (finished(f, code)) {
@@ -349,16 +346,16 @@ static fr_status drive(fr_fetcher *f, transfer *t, CURLcode *code, fr_error *err
         }
         uint64_t left_ns = FR_MIN(timeout_ns - (now - start_ns), idle_ns - (now - t->seen_ns));
         int wait_ms = (int)FR_MIN((uint64_t)FR_FETCH_STOP_LOOK_MS, left_ns / 1000000 + 1);
-        if (curl_multi_poll(f->multi, NULL, 0, wait_ms, NULL) != CURLM_OK) {
+        if (f->curl->multi_poll(f->multi, NULL, 0, wait_ms, NULL) != CURLM_OK) {
             return fr_fail_os(err, errno, "fetch: poll");
         }
     }
 }
 
-static bool header_number(CURL *easy, const char *name, uint64_t *out)
+static bool header_number(const fr_fetcher *f, const char *name, uint64_t *out)
 {
     struct curl_header *header = NULL;
-    if (curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK) {
+    if (f->curl->easy_header(f->easy, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK) {
         return false;
     }
     char *end = NULL;
@@ -367,27 +364,27 @@ static bool header_number(CURL *easy, const char *name, uint64_t *out)
     return end != header->value && header->value[0] >= '0' && header->value[0] <= '9';
 }
 
-static void read_head(CURL *easy, fr_fetch_answer *answer)
+static void read_head(const fr_fetcher *f, fr_fetch_answer *answer)
 {
     long status = 0;
     const char *type = NULL;
     curl_off_t retry_s = 0;
-    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_getinfo(easy, CURLINFO_CONTENT_TYPE, &type);
-    curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &retry_s);
+    f->curl->easy_getinfo(f->easy, CURLINFO_RESPONSE_CODE, &status);
+    f->curl->easy_getinfo(f->easy, CURLINFO_CONTENT_TYPE, &type);
+    f->curl->easy_getinfo(f->easy, CURLINFO_RETRY_AFTER, &retry_s);
     answer->status = (uint32_t)status;
     answer->retry_after_s = retry_s > 0 ? (uint64_t)retry_s : 0;
     snprintf(answer->content_type, sizeof answer->content_type, "%s", type == NULL ? "" : type);
-    answer->has_ratelimit =
-        header_number(easy, "ratelimit-remaining", &answer->ratelimit_remaining) &&
-        header_number(easy, "ratelimit-reset", &answer->ratelimit_reset);
+    answer->has_ratelimit = header_number(f, "ratelimit-remaining", &answer->ratelimit_remaining) &&
+                            header_number(f, "ratelimit-reset", &answer->ratelimit_reset);
 }
 
 fr_status fr_fetch(fr_fetcher *f, const char *url, const fr_fetch_options *options,
                    fr_status (*piece)(void *context, fr_slice bytes, fr_error *err), void *context,
                    fr_fetch_answer *answer, fr_error *err)
 {
-    transfer t = {.easy = f->easy,
+    transfer t = {.curl = f->curl,
+                  .easy = f->easy,
                   .options = options,
                   .piece = piece,
                   .context = context,
@@ -400,11 +397,11 @@ fr_status fr_fetch(fr_fetcher *f, const char *url, const fr_fetch_options *optio
         return fr_fail(err, FR_INVALID, "fetch: not an http or https address");
     }
     FR_TRY(prepare(f, url, &t, err));
-    if (curl_multi_add_handle(f->multi, f->easy) != CURLM_OK) {
+    if (f->curl->multi_add_handle(f->multi, f->easy) != CURLM_OK) {
         return fr_fail(err, FR_NOMEM, "fetch: libcurl");
     }
     fr_status status = drive(f, &t, &code, err);
-    read_head(f->easy, answer);
-    curl_multi_remove_handle(f->multi, f->easy);
+    read_head(f, answer);
+    f->curl->multi_remove_handle(f->multi, f->easy);
     return status == FR_OK ? fail_of(&t, code, err) : status;
 }
