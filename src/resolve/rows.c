@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Rows lie in pages that never move; a table of 32-bit indexes finds them by Ref, a second one
-// heads a chain for each account that has recent rows (account deletion and deactivation walk it).
+// Rows lie in pages that never move; a table finds them by Ref, a second one heads a chain for each
+// account that has recent rows (account deletion and deactivation walk it). A slot of the first
+// carries the low half of the Ref's hash beside the index: most events create a record, and to find
+// nothing must not cost a miss for each row that lies in the way. It also says where a slot goes
+// when the table grows.
 // Links lie in an arena; an update leaves its old ones behind as long as the rows exist.
 #include "rows.h"
 
@@ -18,9 +21,9 @@ struct fr_rows {
     fr_row **pages;
     uint32_t page_room;
     uint32_t count;
-    uint32_t *slots; /* row index + 1 */
-    uint64_t mask;
-    head *heads; /* uid 0: free */
+    uint64_t *slots; /* half of the hash << 32 | row index + 1; 0: free */
+    uint64_t mask;   /* below 2^32, so that the half is enough */
+    head *heads;     /* uid 0: free */
     uint64_t head_mask;
     uint32_t head_count;
     fr_arena links;
@@ -105,33 +108,38 @@ static bool same_ref(fr_ref a, fr_ref b)
 
 fr_row *fr_rows_find(const fr_rows *rows, fr_ref ref)
 {
-    for (uint64_t i = hash_ref(ref) & rows->mask; rows->slots[i] != 0; i = (i + 1) & rows->mask) {
-        fr_row *row = fr_rows_at(rows, rows->slots[i] - 1);
-        if (same_ref(row->ref, ref)) {
-            return row;
+    uint32_t hash = (uint32_t)hash_ref(ref);
+    for (uint64_t i = hash & rows->mask; rows->slots[i] != 0; i = (i + 1) & rows->mask) {
+        if (rows->slots[i] >> 32 == hash) {
+            fr_row *row = fr_rows_at(rows, (uint32_t)rows->slots[i] - 1);
+            if (same_ref(row->ref, ref)) {
+                return row;
+            }
         }
     }
     return NULL;
 }
 
-static void place(uint32_t *slots, uint64_t mask, fr_ref ref, uint32_t index)
+static void place(uint64_t *slots, uint64_t mask, uint64_t slot)
 {
-    uint64_t i = hash_ref(ref) & mask;
+    uint64_t i = (slot >> 32) & mask;
     while (slots[i] != 0) {
         i = (i + 1) & mask;
     }
-    slots[i] = index + 1;
+    slots[i] = slot;
 }
 
 static fr_status grow_slots(fr_rows *rows, fr_error *err)
 {
     uint64_t slots = (rows->mask + 1) * 2;
-    uint32_t *bigger = calloc(slots, sizeof *bigger);
+    uint64_t *bigger = calloc(slots, sizeof *bigger);
     if (bigger == NULL) {
         return fr_fail(err, FR_NOMEM, "recent rows: table");
     }
-    for (uint32_t i = 0; i < rows->count; i++) {
-        place(bigger, slots - 1, fr_rows_at(rows, i)->ref, i);
+    for (uint64_t i = 0; i <= rows->mask; i++) {
+        if (rows->slots[i] != 0) {
+            place(bigger, slots - 1, rows->slots[i]);
+        }
     }
     free(rows->slots);
     rows->slots = bigger;
@@ -208,7 +216,7 @@ fr_status fr_rows_add(fr_rows *rows, fr_ref ref, fr_row **out, fr_error *err)
     }
     *row = (fr_row){.ref = ref, .next_of_account = of->first};
     of->first = index;
-    place(rows->slots, rows->mask, ref, index);
+    place(rows->slots, rows->mask, hash_ref(ref) << 32 | (index + 1));
     *out = row;
     return FR_OK;
 }

@@ -2,6 +2,9 @@
 // Rows in pages; per account six chain heads (three kinds, out and in); one table from a pair to
 // its newest row, so that "does a follow b" does not walk the ten million followers of b; one table
 // from a list to its members. A row is complete before any head is released to it.
+//
+// A slot of a table carries half of its hash beside the index: a look-up that finds nothing, as
+// that of every new follow does, touches no row, and a table grows without touching any.
 #include "rows.h"
 
 #include <fr/rcu.h>
@@ -21,8 +24,8 @@ typedef struct {
 } heads;
 
 typedef struct {
-    uint64_t mask;
-    uint32_t slots[]; /* index + 1; atomics */
+    uint64_t mask;    /* below 2^32, so that half a hash is enough */
+    uint64_t slots[]; /* half of the hash << 32 | index + 1; 0: free; atomics */
 } table;
 
 struct fr_edges {
@@ -134,42 +137,35 @@ static table *table_new(fr_edges *edges, uint64_t slots)
     return t;
 }
 
-static void put_slot(table *t, uint64_t hash, uint32_t index)
+static uint64_t slot_of(uint64_t hash, uint32_t index)
 {
-    uint64_t i = hash & t->mask;
+    return hash << 32 | (index + 1);
+}
+
+static void put_slot(table *t, uint64_t slot)
+{
+    uint64_t i = slot >> 32 & t->mask;
     while (t->slots[i] != 0) {
         i = (i + 1) & t->mask;
     }
     /* pairs with the acquire of the look-ups */
-    __atomic_store_n(&t->slots[i], index + 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&t->slots[i], slot, __ATOMIC_RELEASE);
 }
 
-static uint64_t hash_of_row(const fr_edges *edges, uint32_t index)
+static fr_status grow(fr_edges *edges, table **place, fr_error *err)
 {
-    const fr_edge_row *row = fr_edges_at(edges, index);
-    return hash_pair(fr_edge_row_kind(row), row->from, fr_edges_list_of(edges, row), row->to);
-}
-
-static uint64_t hash_of_list(const fr_edges *edges, uint32_t index)
-{
-    return hash_list(list_at(edges, index)->list);
-}
-
-static fr_status grow(fr_edges *edges, table **slot,
-                      uint64_t (*hash_of)(const fr_edges *, uint32_t), fr_error *err)
-{
-    table *old = *slot;
+    table *old = *place;
     table *bigger = table_new(edges, (old->mask + 1) * 2);
     if (bigger == NULL) {
         return fr_fail(err, FR_NOMEM, "graph: table");
     }
     for (uint64_t i = 0; i <= old->mask; i++) {
         if (old->slots[i] != 0) {
-            put_slot(bigger, hash_of(edges, old->slots[i] - 1), old->slots[i] - 1);
+            put_slot(bigger, old->slots[i]);
         }
     }
     __atomic_sub_fetch(&edges->bytes, (old->mask + 1) * sizeof old->slots[0], __ATOMIC_RELAXED);
-    fr_rcu_store(slot, bigger);
+    fr_rcu_store(place, bigger);
     fr_rcu_retire(old, free);
     return FR_OK;
 }
@@ -178,10 +174,12 @@ uint32_t fr_edges_pair(const fr_edges *edges, fr_edge_kind kind, uint32_t from, 
                        uint32_t to)
 {
     const table *t = fr_rcu_load(&edges->pairs);
-    for (uint64_t i = hash_pair(kind, from, list, to) & t->mask;; i = (i + 1) & t->mask) {
-        uint32_t slot = __atomic_load_n(&t->slots[i], __ATOMIC_ACQUIRE);
-        if (slot == 0 || same_pair(edges, slot - 1, kind, from, list, to)) {
-            return slot == 0 ? FR_EDGE_NONE : slot - 1;
+    uint32_t hash = (uint32_t)hash_pair(kind, from, list, to);
+    for (uint64_t i = hash & t->mask;; i = (i + 1) & t->mask) {
+        uint64_t slot = __atomic_load_n(&t->slots[i], __ATOMIC_ACQUIRE);
+        uint32_t index = (uint32_t)slot - 1; /* 0 - 1 is FR_EDGE_NONE */
+        if (slot == 0 || (slot >> 32 == hash && same_pair(edges, index, kind, from, list, to))) {
+            return index;
         }
     }
 }
@@ -189,10 +187,12 @@ uint32_t fr_edges_pair(const fr_edges *edges, fr_edge_kind kind, uint32_t from, 
 static uint32_t find_list(const fr_edges *edges, fr_ref list)
 {
     const table *t = fr_rcu_load(&edges->list_table);
-    for (uint64_t i = hash_list(list) & t->mask;; i = (i + 1) & t->mask) {
-        uint32_t slot = __atomic_load_n(&t->slots[i], __ATOMIC_ACQUIRE);
-        if (slot == 0 || same_list(list_at(edges, slot - 1)->list, list)) {
-            return slot == 0 ? FR_EDGE_NONE : slot - 1;
+    uint32_t hash = (uint32_t)hash_list(list);
+    for (uint64_t i = hash & t->mask;; i = (i + 1) & t->mask) {
+        uint64_t slot = __atomic_load_n(&t->slots[i], __ATOMIC_ACQUIRE);
+        uint32_t index = (uint32_t)slot - 1;
+        if (slot == 0 || (slot >> 32 == hash && same_list(list_at(edges, index)->list, list))) {
+            return index;
         }
     }
 }
@@ -242,7 +242,7 @@ static fr_status own_list(fr_edges *edges, fr_ref list, uint32_t *out, fr_error 
         return FR_OK;
     }
     if ((uint64_t)(edges->list_count + 1) * 5 > (edges->list_table->mask + 1) * 3) {
-        FR_TRY(grow(edges, &edges->list_table, hash_of_list, err));
+        FR_TRY(grow(edges, &edges->list_table, err));
     }
     fr_edge_list *fresh = own(edges, (void **)edges->lists, edges->list_count, sizeof *fresh);
     if (fresh == NULL) {
@@ -250,7 +250,7 @@ static fr_status own_list(fr_edges *edges, fr_ref list, uint32_t *out, fr_error 
     }
     *fresh = (fr_edge_list){.list = list};
     *out = edges->list_count++;
-    put_slot(edges->list_table, hash_list(list), *out);
+    put_slot(edges->list_table, slot_of(hash_list(list), *out));
     return FR_OK;
 }
 
@@ -280,15 +280,15 @@ static void put_pair(fr_edges *edges, uint32_t index, uint64_t hash)
     const fr_edge_row *row = fr_edges_at(edges, index);
     table *t = edges->pairs;
     if (row->next_pair == FR_EDGE_NONE) {
-        put_slot(t, hash, index);
+        put_slot(t, slot_of(hash, index));
         edges->pair_count++;
         return;
     }
-    uint64_t i = hash & t->mask;
-    while (t->slots[i] != row->next_pair + 1) {
+    uint64_t i = (uint32_t)hash & t->mask;
+    while (t->slots[i] != slot_of(hash, row->next_pair)) {
         i = (i + 1) & t->mask;
     }
-    __atomic_store_n(&t->slots[i], index + 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&t->slots[i], slot_of(hash, index), __ATOMIC_RELEASE);
 }
 
 fr_status fr_edges_add(fr_edges *edges, fr_edge_kind kind, uint32_t from, uint32_t to,
@@ -301,7 +301,7 @@ fr_status fr_edges_add(fr_edges *edges, fr_edge_kind kind, uint32_t from, uint32
         return fr_fail(err, FR_LIMIT, "graph: too many edges");
     }
     if ((uint64_t)(edges->pair_count + 1) * 5 > (edges->pairs->mask + 1) * 3) {
-        FR_TRY(grow(edges, &edges->pairs, hash_of_row, err));
+        FR_TRY(grow(edges, &edges->pairs, err));
     }
     FR_TRY(own_item(edges, list, &of, &item, err));
     heads *out = own(edges, (void **)edges->accounts, from, sizeof *out);

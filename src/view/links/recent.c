@@ -11,6 +11,9 @@
 // step at or below S: no reader ever counts. A step is filled before the list's head is released to
 // it.
 //
+// A slot carries half of its hash beside the index: a probe that finds nothing, as most do, touches
+// no list that lies in its way, and a table grows without touching any.
+//
 // Anybody can link to one target from ever new paths. Beyond WALK_MAX sources a target's lists are
 // in a second table too, over (target, source); the others need none.
 #include "recent.h"
@@ -29,8 +32,8 @@ enum {
 };
 
 typedef struct {
-    uint64_t mask;
-    uint32_t slots[]; /* atomic: list + 1 */
+    uint64_t mask;    /* below 2^32, so that half a hash is enough */
+    uint64_t slots[]; /* atomic: half of the hash << 32 | list + 1; 0: free */
 } table;
 
 struct fr_recent {
@@ -111,7 +114,7 @@ uint64_t fr_recent_bytes(const fr_recent *recent)
 {
     const table *pairs = fr_rcu_load(&recent->pairs);
     uint64_t slots = fr_rcu_load(&recent->table)->mask + 1 + (pairs == NULL ? 0 : pairs->mask + 1);
-    return __atomic_load_n(&recent->bytes, __ATOMIC_RELAXED) + slots * sizeof(uint32_t);
+    return __atomic_load_n(&recent->bytes, __ATOMIC_RELAXED) + slots * sizeof(uint64_t);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -141,13 +144,16 @@ uint32_t fr_recent_list_count(const fr_recent *recent)
 
 static uint32_t probe(const fr_recent *recent, const table *t, fr_target target)
 {
-    for (uint64_t i = hash_target(target) & t->mask;; i = (i + 1) & t->mask) {
-        uint32_t slot = __atomic_load_n(&t->slots[i], __ATOMIC_ACQUIRE); /* with place's release */
+    uint32_t hash = (uint32_t)hash_target(target);
+    for (uint64_t i = hash & t->mask;; i = (i + 1) & t->mask) {
+        uint64_t slot = __atomic_load_n(&t->slots[i], __ATOMIC_ACQUIRE); /* with place's release */
+        uint32_t list = (uint32_t)slot - 1;
         if (slot == 0) {
             return FR_RECENT_NONE;
         }
-        if (fr_target_equal(fr_recent_list_at(recent, slot - 1)->target, target)) {
-            return slot - 1;
+        if (slot >> 32 == hash &&
+            fr_target_equal(fr_recent_list_at(recent, list)->target, target)) {
+            return list;
         }
     }
 }
@@ -163,13 +169,16 @@ uint32_t fr_recent_find(const fr_recent *recent, fr_target target)
 static uint32_t find_pair(const fr_recent *recent, const table *t, fr_target target,
                           uint32_t source)
 {
-    for (uint64_t i = t == NULL ? 0 : hash_pair(target, source) & t->mask; t != NULL;
-         i = (i + 1) & t->mask) {
-        /* pairs with the release in place_pair */
-        uint32_t slot = __atomic_load_n(&t->slots[i], __ATOMIC_ACQUIRE);
-        const fr_link_list *list = slot == 0 ? NULL : fr_recent_list_at(recent, slot - 1);
-        if (list == NULL || (list->source == source && fr_target_equal(list->target, target))) {
-            return list == NULL ? FR_RECENT_NONE : slot - 1;
+    uint32_t hash = (uint32_t)hash_pair(target, source);
+    for (uint64_t i = t == NULL ? 0 : hash & t->mask; t != NULL; i = (i + 1) & t->mask) {
+        /* pairs with the release in put_slot */
+        uint64_t slot = __atomic_load_n(&t->slots[i], __ATOMIC_ACQUIRE);
+        if (slot == 0) {
+            return FR_RECENT_NONE;
+        }
+        const fr_link_list *list = fr_recent_list_at(recent, (uint32_t)slot - 1);
+        if (slot >> 32 == hash && list->source == source && fr_target_equal(list->target, target)) {
+            return (uint32_t)slot - 1;
         }
     }
     return FR_RECENT_NONE;
@@ -198,68 +207,64 @@ uint32_t fr_recent_find_list(const fr_recent *recent, fr_target target, uint32_t
 
 /* ---- growing --------------------------------------------------------------------------------- */
 
-/** Puts the list at the head of its target's chain; false when the target is new there. */
-static bool place(const fr_recent *recent, table *t, fr_target target, uint32_t list)
+static uint64_t slot_of(uint64_t hash, uint32_t list)
 {
-    uint64_t i = hash_target(target) & t->mask;
-    while (t->slots[i] != 0 &&
-           !fr_target_equal(fr_recent_list_at(recent, t->slots[i] - 1)->target, target)) {
-        i = (i + 1) & t->mask;
-    }
-    bool known = t->slots[i] != 0;
-    __atomic_store_n(&t->slots[i], list + 1, __ATOMIC_RELEASE); /* pairs with fr_recent_find */
-    return known;
+    return hash << 32 | (list + 1);
 }
 
-static fr_status grow_table(fr_recent *recent, fr_error *err)
+static void put_slot(table *t, uint64_t slot)
 {
-    table *old = recent->table;
-    table *bigger = table_new((old->mask + 1) * 2);
-    if (bigger == NULL) {
-        return fr_fail(err, FR_NOMEM, "recent links: table");
-    }
-    for (uint64_t i = 0; i <= old->mask; i++) {
-        if (old->slots[i] != 0) {
-            (void)place(recent, bigger, fr_recent_list_at(recent, old->slots[i] - 1)->target,
-                        old->slots[i] - 1);
-        }
-    }
-    fr_rcu_store(&recent->table, bigger);
-    fr_rcu_retire(old, free);
-    return FR_OK;
-}
-
-static void place_pair(table *t, const fr_link_list *list, uint32_t index)
-{
-    uint64_t i = hash_pair(list->target, list->source) & t->mask;
+    uint64_t i = slot >> 32 & t->mask;
     while (t->slots[i] != 0) {
         i = (i + 1) & t->mask;
     }
-    __atomic_store_n(&t->slots[i], index + 1, __ATOMIC_RELEASE); /* pairs with find_pair */
+    __atomic_store_n(&t->slots[i], slot, __ATOMIC_RELEASE); /* pairs with probe and find_pair */
 }
 
-/** Room for a target's lists so far and one more. */
-static fr_status reserve_pairs(fr_recent *recent, fr_error *err)
+/** Twice as large, or the first one. */
+static fr_status grow(table **place, fr_error *err)
 {
-    table *old = recent->pairs;
+    table *old = *place;
     uint64_t room = old == NULL ? 0 : old->mask + 1;
-    if ((uint64_t)(recent->pair_count + WALK_MAX + 1) * 5 <= room * 3) {
-        return FR_OK;
-    }
     table *bigger = table_new(room == 0 ? SLOTS_FIRST : room * 2);
     if (bigger == NULL) {
         return fr_fail(err, FR_NOMEM, "recent links: table");
     }
     for (uint64_t i = 0; i < room; i++) {
         if (old->slots[i] != 0) {
-            place_pair(bigger, fr_recent_list_at(recent, old->slots[i] - 1), old->slots[i] - 1);
+            put_slot(bigger, old->slots[i]);
         }
     }
-    fr_rcu_store(&recent->pairs, bigger);
+    fr_rcu_store(place, bigger);
     if (old != NULL) {
         fr_rcu_retire(old, free);
     }
     return FR_OK;
+}
+
+/** Puts the list at the head of its target's chain, in the place of the head before. */
+static void put_first(fr_recent *recent, fr_target target, uint32_t list, uint32_t before)
+{
+    table *t = recent->table;
+    uint64_t hash = hash_target(target);
+    if (before == FR_RECENT_NONE) {
+        put_slot(t, slot_of(hash, list));
+        recent->target_count++;
+        return;
+    }
+    uint64_t i = (uint32_t)hash & t->mask;
+    while (t->slots[i] != slot_of(hash, before)) {
+        i = (i + 1) & t->mask;
+    }
+    __atomic_store_n(&t->slots[i], slot_of(hash, list), __ATOMIC_RELEASE); /* pairs with probe */
+}
+
+/** Room for a target's lists so far and one more. */
+static fr_status reserve_pairs(fr_recent *recent, fr_error *err)
+{
+    uint64_t room = recent->pairs == NULL ? 0 : recent->pairs->mask + 1;
+    bool enough = (uint64_t)(recent->pair_count + WALK_MAX + 1) * 5 <= room * 3;
+    return enough ? FR_OK : grow(&recent->pairs, err);
 }
 
 /** Notes a list of a target that has many; the first time, those before it too. Done before the
@@ -270,7 +275,7 @@ static void note_pairs(fr_recent *recent, uint32_t index)
     bool first = list->depth == WALK_MAX;
     for (uint32_t i = index; i != FR_RECENT_NONE; i = first ? list->next : FR_RECENT_NONE) {
         list = fr_recent_list_at(recent, i);
-        place_pair(recent->pairs, list, i);
+        put_slot(recent->pairs, slot_of(hash_pair(list->target, list->source), i));
         recent->pair_count++;
     }
 }
@@ -341,7 +346,7 @@ static fr_status add_list(fr_recent *recent, fr_target target, uint32_t source, 
     if (depth >= WALK_MAX) {
         note_pairs(recent, list);
     }
-    recent->target_count += !place(recent, recent->table, target, list);
+    put_first(recent, target, list, first);
     *out = list;
     return FR_OK;
 }
@@ -357,7 +362,7 @@ fr_status fr_recent_list(fr_recent *recent, fr_target target, uint32_t source, f
     }
     if (first == FR_RECENT_NONE &&
         (uint64_t)(recent->target_count + 1) * 5 > (recent->table->mask + 1) * 3) {
-        FR_TRY(grow_table(recent, err));
+        FR_TRY(grow(&recent->table, err));
     }
     return add_list(recent, target, source, text, first, out, err);
 }
