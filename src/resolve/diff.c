@@ -53,14 +53,6 @@ static fr_status intern(fr_resolver *r, uint32_t collection, const fr_link_text 
     return FR_OK;
 }
 
-/** The text of a hashed target, copied so that it lives as long as the fact. */
-static fr_status keep_text(fr_resolver *r, const fr_link *link, fr_slice text, fr_slice *out,
-                           fr_error *err)
-{
-    *out = (fr_slice){NULL, 0};
-    return fr_target_is_text(link->target) ? fr_arena_copy(&r->batch, text, out, err) : FR_OK;
-}
-
 typedef struct {
     const fr_link **order; /* the prior links, sorted, or NULL when there are few pairs */
     const fr_row *prior;
@@ -115,7 +107,7 @@ static fr_status split(fr_resolver *r, fr_link *all, const fr_link_text *texts, 
             stays[was - prior->links] = 1;
             kept[fact->kept_count++] = all[i];
         } else {
-            FR_TRY(keep_text(r, &all[i], texts[i].target, &fresh_texts[fact->fresh_count], err));
+            FR_TRY(fr_arena_copy(&r->batch, texts[i].target, &fresh_texts[fact->fresh_count], err));
             fresh[fact->fresh_count++] = all[i];
         }
     }
@@ -139,7 +131,7 @@ static fr_status all_fresh(fr_resolver *r, const fr_link *all, const fr_link_tex
         return fr_fail(err, FR_NOMEM, "resolver: links");
     }
     for (size_t i = 0; i < count; i++) {
-        FR_TRY(keep_text(r, &all[i], texts[i].target, &fresh_texts[i], err));
+        FR_TRY(fr_arena_copy(&r->batch, texts[i].target, &fresh_texts[i], err));
     }
     fact->fresh = all;
     fact->fresh_texts = fresh_texts;

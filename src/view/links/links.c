@@ -18,34 +18,64 @@ static void put_field(fr_buffer *out, fr_slice text)
     fr_buffer_byte(out, 0x1f);
 }
 
-void fr_links_row(const fr_links *links, fr_ref record, fr_target target, uint32_t source,
-                  uint64_t seq, uint16_t ordinal, fr_buffer *out)
+typedef struct {
+    fr_slice did, collection, rkey, path, target;
+} row_texts;
+
+/** The hash of a text target is a function of the text, so as good as the text. */
+static void put_row(const row_texts *texts, fr_target target, uint64_t seq, uint16_t ordinal,
+                    fr_buffer *out)
 {
-    const fr_ids *ids = links->context.ids;
-    char did_room[FR_DID_PLC_BYTES];
-    char rkey_room[FR_TID_BYTES];
+    uint8_t hash[16];
     uint8_t place[10];
-    uint32_t collection = 0;
-    fr_slice path;
-    fr_ids_source(ids, source, &collection, &path);
+    fr_store_u64be(hash, target.hi);
+    fr_store_u64be(hash + 8, target.lo);
     fr_buffer_reset(out);
-    put_field(out, fr_ids_did(ids, record.uid, did_room));
-    put_field(out, fr_ids_collection(ids, collection));
-    put_field(out, fr_ids_rkey(ids, record.rkey, rkey_room));
-    put_field(out, path);
-    if (fr_target_is_text(target)) {
-        uint8_t hash[16]; /* a function of the text, so as good as the text */
-        fr_store_u64be(hash, target.hi);
-        fr_store_u64be(hash + 8, target.lo);
-        put_field(out, fr_slice_of(hash, sizeof hash));
-    } else {
-        fr_ids_put_target(ids, target, out);
-        fr_buffer_byte(out, 0x1f);
-    }
+    put_field(out, texts->did);
+    put_field(out, texts->collection);
+    put_field(out, texts->rkey);
+    put_field(out, texts->path);
+    put_field(out, fr_target_is_text(target) ? fr_slice_of(hash, sizeof hash) : texts->target);
     fr_store_u64le(place, seq);
     place[8] = (uint8_t)ordinal;
     place[9] = (uint8_t)(ordinal >> 8);
     fr_buffer_append(out, place, sizeof place);
+}
+
+void fr_links_row(fr_links *links, fr_ref record, fr_target target, uint32_t source, uint64_t seq,
+                  uint16_t ordinal, fr_buffer *out)
+{
+    const fr_ids *ids = links->context.ids;
+    char did_room[FR_DID_PLC_BYTES];
+    char rkey_room[FR_TID_BYTES];
+    uint32_t collection = 0;
+    row_texts texts;
+    fr_ids_source(ids, source, &collection, &texts.path);
+    texts.did = fr_ids_did(ids, record.uid, did_room);
+    texts.collection = fr_ids_collection(ids, collection);
+    texts.rkey = fr_ids_rkey(ids, record.rkey, rkey_room);
+    fr_buffer_reset(&links->target_text);
+    if (!fr_target_is_text(target)) {
+        fr_ids_put_target(ids, target, &links->target_text);
+    }
+    texts.target = fr_buffer_view(&links->target_text);
+    put_row(&texts, target, seq, ordinal, out);
+}
+
+/** The row of a fresh link. The event has all of its texts, and they are near; from the
+ *  dictionaries each would cost two misses. */
+static fr_slice fresh_row(fr_links *links, const fr_fact *fact, size_t i)
+{
+    const fr_link *link = &fact->fresh[i];
+    const fr_event *event = fact->event;
+    uint32_t collection = 0;
+    row_texts texts = {.did = event->did,
+                       .collection = event->collection,
+                       .rkey = event->rkey,
+                       .target = fact->fresh_texts[i]};
+    fr_ids_source(links->context.ids, link->source, &collection, &texts.path);
+    put_row(&texts, link->target, link->arrival_seq, link->arrival_ordinal, &links->row);
+    return fr_buffer_view(&links->row);
 }
 
 /* ---- one link -------------------------------------------------------------------------------- */
@@ -84,10 +114,9 @@ static fr_status born(fr_links *links, const fr_fact *fact, size_t i, bool activ
         .ordinal = link->arrival_ordinal,
         .kind = FR_LINK_BIRTH,
     };
-    FR_TRY(step_both(links, link, fact->fresh_texts[i], op, active, !active, err));
-    fr_links_row(links, fact->ref, link->target, link->source, link->arrival_seq,
-                 link->arrival_ordinal, &links->row);
-    fr_digest_add(&links->digest, fr_buffer_view(&links->row));
+    fr_slice text = fr_target_is_text(link->target) ? fact->fresh_texts[i] : (fr_slice){NULL, 0};
+    FR_TRY(step_both(links, link, text, op, active, !active, err));
+    fr_digest_add(&links->digest, fresh_row(links, fact, i));
     fr_top_add(links->top, link->target, link->source);
     count_links(links, 1);
     return FR_OK;
@@ -349,6 +378,7 @@ static void links_close(void *view)
     fr_store_close(links->store);
     fr_top_free(links->top);
     fr_buffer_done(&links->row);
+    fr_buffer_done(&links->target_text);
     free(links->linked);
     free(links->linked_touched);
     free(links);
@@ -375,6 +405,7 @@ static fr_status links_open(void **view, const fr_view_context *context, uint64_
     links->context = *context;
     links->identity = context->views[FR_VIEW_IDENTITY];
     fr_buffer_init(&links->row, ROW_MAX_BYTES);
+    fr_buffer_init(&links->target_text, ROW_MAX_BYTES);
     fr_store_options options = store_options(context);
     fr_status status = fr_store_open(&links->store, &options, err);
     status = status == FR_OK ? fr_top_new(&links->top, err) : status;

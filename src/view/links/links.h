@@ -54,7 +54,7 @@ struct fr_links {
     uint8_t *linked_touched; /* one byte a page of bits, since the last checkpoint */
     bool saved_ahead;        /* the store has steps that `current` has too */
     fr_top *top;
-    fr_buffer row; /* of the digest */
+    fr_buffer row, target_text; /* of the digest */
 };
 
 struct fr_links_pin {
@@ -83,8 +83,8 @@ FR_MUST_USE fr_status fr_links_version_snapshot(fr_links_version *version, fr_er
 void fr_links_version_unref(void *version);
 
 /** One logical row of the digest. */
-void fr_links_row(const fr_links *links, fr_ref record, fr_target target, uint32_t source,
-                  uint64_t seq, uint16_t ordinal, fr_buffer *out);
+void fr_links_row(fr_links *links, fr_ref record, fr_target target, uint32_t source, uint64_t seq,
+                  uint16_t ordinal, fr_buffer *out);
 FR_MUST_USE fr_status fr_links_freeze(void *view, uint64_t seq, fr_error *err);
 FR_MUST_USE fr_status fr_links_write(void *view, fr_error *err);
 void fr_links_settle(void *view, bool written);

@@ -50,7 +50,7 @@ typedef struct {
     bool was_live;               /* a live version is replaced or deleted by this */
     uint64_t prior_seq;          /* of the event that made that version */
     const fr_link *fresh;        /* links this event adds, arrival = this event */
-    const fr_slice *fresh_texts; /* beside it: the texts of text targets, empty for packed ones */
+    const fr_slice *fresh_texts; /* beside it: the texts of their targets */
     size_t fresh_count;
     const fr_link *gone; /* links it removes */
     size_t gone_count;
