@@ -114,17 +114,42 @@ static bool rkey_as_tid(fr_slice rkey, uint64_t *out)
     return rkey.size == FR_TID_BYTES && fr_tid_parse(rkey, out) && (*out & FR_RKEY_INTERNED) == 0;
 }
 
+bool fr_ids_known_ref(const fr_ids *ids, fr_slice did, fr_slice collection, fr_slice rkey,
+                      fr_ref *out)
+{
+    fr_ref ref = {fr_ids_find_did(ids, did), fr_dict_find(ids->collections, collection), 0};
+    bool known = rkey_as_tid(rkey, &ref.rkey);
+    if (!known) {
+        uint32_t id = fr_dict_find(ids->rkeys, rkey);
+        ref.rkey = id == 0 ? 0 : FR_RKEY_INTERNED | id;
+        known = id != 0;
+    }
+    *out = ref;
+    return known && ref.uid != 0 && ref.collection != 0;
+}
+
+fr_status fr_ids_complete_ref(fr_ids *ids, fr_slice did, fr_slice collection, fr_slice rkey,
+                              fr_ref *ref, fr_error *err)
+{
+    if (ref->uid == 0) {
+        FR_TRY(fr_ids_intern_did(ids, did, &ref->uid, err));
+    }
+    if (ref->collection == 0) {
+        FR_TRY(fr_dict_intern(ids->collections, collection, &ref->collection, err));
+    }
+    if (ref->rkey == 0 && !rkey_as_tid(rkey, &ref->rkey)) {
+        uint32_t id = 0;
+        FR_TRY(fr_dict_intern(ids->rkeys, rkey, &id, err));
+        ref->rkey = FR_RKEY_INTERNED | id;
+    }
+    return FR_OK;
+}
+
 fr_status fr_ids_intern_ref(fr_ids *ids, fr_slice did, fr_slice collection, fr_slice rkey,
                             fr_ref *out, fr_error *err)
 {
-    fr_ref ref;
-    FR_TRY(fr_ids_intern_did(ids, did, &ref.uid, err));
-    FR_TRY(fr_dict_intern(ids->collections, collection, &ref.collection, err));
-    if (!rkey_as_tid(rkey, &ref.rkey)) {
-        uint32_t id = 0;
-        FR_TRY(fr_dict_intern(ids->rkeys, rkey, &id, err));
-        ref.rkey = FR_RKEY_INTERNED | id;
-    }
+    fr_ref ref = {0};
+    FR_TRY(fr_ids_complete_ref(ids, did, collection, rkey, &ref, err));
     *out = ref;
     return FR_OK;
 }
@@ -132,15 +157,8 @@ fr_status fr_ids_intern_ref(fr_ids *ids, fr_slice did, fr_slice collection, fr_s
 fr_status fr_ids_find_ref(const fr_ids *ids, fr_slice did, fr_slice collection, fr_slice rkey,
                           fr_ref *out)
 {
-    fr_ref ref = {fr_ids_find_did(ids, did), fr_dict_find(ids->collections, collection), 0};
-    if (!rkey_as_tid(rkey, &ref.rkey)) {
-        uint32_t id = fr_dict_find(ids->rkeys, rkey);
-        if (id == 0) {
-            return FR_NOT_FOUND;
-        }
-        ref.rkey = FR_RKEY_INTERNED | id;
-    }
-    if (ref.uid == 0 || ref.collection == 0) {
+    fr_ref ref;
+    if (!fr_ids_known_ref(ids, did, collection, rkey, &ref)) {
         return FR_NOT_FOUND;
     }
     *out = ref;

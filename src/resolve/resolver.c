@@ -123,20 +123,15 @@ static bool is_duplicate(const fr_resolver *r, const fr_event *event, uint32_t u
            same_cid(row, event);
 }
 
-/** What is known of the event's record, without giving ids: all unknown when a part of its name
- *  is. */
-static fr_status look_up(fr_resolver *r, const fr_event *event, uint32_t *uid, fr_row **row,
+/** What is known of the event's record, without giving ids: a part of *ref that has none is 0. */
+static fr_status look_up(fr_resolver *r, const fr_event *event, fr_ref *ref, fr_row **row,
                          bool *recent, fr_error *err)
 {
-    fr_ref ref;
-    *uid = fr_ids_find_did(r->ids, event->did);
     *row = NULL;
     *recent = false;
-    if (*uid == 0 ||
-        fr_ids_find_ref(r->ids, event->did, event->collection, event->rkey, &ref) != FR_OK) {
-        return FR_OK;
-    }
-    return fr_resolver_row(r, ref, row, recent, err);
+    return fr_ids_known_ref(r->ids, event->did, event->collection, event->rkey, ref)
+               ? fr_resolver_row(r, *ref, row, recent, err)
+               : FR_OK;
 }
 
 static fr_status extract(fr_resolver *r, const fr_event *event, const fr_link_text **links,
@@ -190,20 +185,19 @@ static fr_status apply_commit(fr_resolver *r, const fr_event *event, uint64_t se
                               const fr_link_text *links, size_t link_count, fr_resolved *resolved,
                               fr_fact *fact, fr_error *err)
 {
-    uint32_t uid = 0;
+    fr_ref ref;
     fr_row *known = NULL;
     bool recent = false;
-    FR_TRY(look_up(r, event, &uid, &known, &recent, err));
-    if (is_duplicate(r, event, uid, known, from_car)) {
+    FR_TRY(look_up(r, event, &ref, &known, &recent, err));
+    if (is_duplicate(r, event, ref.uid, known, from_car)) {
         *resolved = FR_RESOLVED_DUPLICATE;
         return FR_OK;
     }
     if (event->kind == FR_EVENT_PUT && links == NULL) { /* before ids are given: it can fail */
         FR_TRY(extract(r, event, &links, &link_count, err));
     }
-    *fact = (fr_fact){.event = event};
-    FR_TRY(fr_ids_intern_ref(r->ids, event->did, event->collection, event->rkey, &fact->ref, err));
-    fact->uid = fact->ref.uid;
+    FR_TRY(fr_ids_complete_ref(r->ids, event->did, event->collection, event->rkey, &ref, err));
+    *fact = (fr_fact){.event = event, .ref = ref, .uid = ref.uid};
     FR_TRY(settle_status(r, event, fact->uid, fact, err));
     fr_row *prior = known != NULL && fr_resolver_row_live(r, known, UINT64_MAX) ? known : NULL;
     fact->was_live = prior != NULL;
