@@ -17,7 +17,8 @@ import freshet as fr  # noqa: E402
 from atproto import Writer, line, lines, read_lines, tid  # noqa: E402
 
 VIEWS = ["identity", "graph", "posts", "links"]
-REPORT = ["read", "appended", "duplicate", "rejected", "ignored", "unverified", "cid_unverified", "last_seq", "seconds"]
+REPORT = ["read", "appended", "duplicate", "rejected", "ignored", "unverified", "cid_unverified", "last_seq", "seconds",
+          "durability"]
 
 
 def write(content, name="input"):
@@ -75,6 +76,23 @@ def test_good_lines():
                  last_seq=5)
     check_report(fr.ingest(data, path), read=5, appended=0, duplicate=5, last_seq=5)
     assert fr.stat(data)["events"] == 5
+
+
+def test_durability():
+    path = write(lines(some_events()))
+    for given, mode in (([], "batched"), (["batched"], "batched"), (["batched:1,60000"], "batched"),
+                        (["immediate"], "immediate"), (["async"], "async")):
+        data = fr.scratch()
+        extra = [f"--durability={word}" for word in given]
+        report = check_report(fr.ingest(data, path, extra=extra), appended=5, last_seq=5)
+        assert report["durability"] == mode, report
+        assert fr.stat(data)["events"] == 5
+    data = fr.scratch()
+    for bad in ("", "none", "batched:", "batched:100", "batched:0,10", "batched:100,0", "batched:1,2,3",
+                "batched:4294967296,1", "batched:-1,1", "immediate:1,1"):
+        result = fr.run("ingest", "--data", data, "--from", "jetstream", f"--durability={bad}", path, expect=2)
+        assert "--durability" in result.errors, bad
+    assert not data.exists()
 
 
 BAD_LINES = [

@@ -13,12 +13,13 @@ typedef struct {
     uint64_t memory_bytes;
     freshet_options keep; /* of it: the archive, and what stays of the log */
     uint64_t checkpoint_events;
+    freshet_durability durability;
     cli_backfills backfills;
     char **files;
     int file_count;
 } arguments;
 
-enum { OPTION_CHECKPOINT = 256, OPTION_PLC, OPTION_ARCHIVE, OPTION_LOG_KEEP };
+enum { OPTION_CHECKPOINT = 256, OPTION_PLC, OPTION_ARCHIVE, OPTION_LOG_KEEP, OPTION_DURABILITY };
 
 static const struct argp_option OPTIONS[] = {
     {"data", 'd', "DIR", 0, "data directory, made when absent", 0},
@@ -29,10 +30,51 @@ static const struct argp_option OPTIONS[] = {
     {"archive", OPTION_ARCHIVE, "DIR", 0, "copy sealed segments of the log there", 0},
     {"log-keep", OPTION_LOG_KEEP, "BYTES-or-AGE", 0,
      "with --archive: drop older segments here, e.g. 10G, 30d or 12h; may be given for both", 0},
+    {"durability", OPTION_DURABILITY, "MODE", 0,
+     "when events are synced: immediate, batched, batched:N,MS (N events or MS milliseconds; the "
+     "default is 100,10) or async",
+     0},
     {"checkpoint-events", OPTION_CHECKPOINT, "N", 0,
      "save views after so many events (default 2000000)", 0},
     {0},
 };
+
+static const char *const DURABILITIES[] = {
+    [FRESHET_BATCHED] = "batched", [FRESHET_IMMEDIATE] = "immediate", [FRESHET_ASYNC] = "async"};
+
+/** N and MS, each from 1 to what 32 bits hold. */
+static bool parse_group(const char *text, freshet_durability *out)
+{
+    char events[16];
+    uint64_t count = 0;
+    uint64_t ms = 0;
+    const char *comma = strchr(text, ',');
+    if (comma == NULL || (size_t)(comma - text) >= sizeof events) {
+        return false;
+    }
+    *(char *)mempcpy(events, text, (size_t)(comma - text)) = 0;
+    if (!cli_parse_u64(events, &count) || !cli_parse_u64(comma + 1, &ms) || count == 0 || ms == 0 ||
+        FR_MAX(count, ms) > UINT32_MAX) {
+        return false;
+    }
+    *out = (freshet_durability){FRESHET_BATCHED, (uint32_t)count, (uint32_t)ms};
+    return true;
+}
+
+static bool parse_durability(const char *text, freshet_durability *out)
+{
+    static const char group[] = "batched:";
+    if (strncmp(text, group, sizeof group - 1) == 0) {
+        return parse_group(text + sizeof group - 1, out);
+    }
+    for (unsigned i = 0; i < FR_COUNT_OF(DURABILITIES); i++) {
+        if (strcmp(text, DURABILITIES[i]) == 0) {
+            *out = (freshet_durability){.mode = (freshet_durability_mode)i};
+            return true;
+        }
+    }
+    return false;
+}
 
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
@@ -59,6 +101,13 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         case OPTION_CHECKPOINT:
             if (!cli_parse_u64(value, &args->checkpoint_events)) {
                 argp_error(state, "not a number of events: %s", value);
+            }
+            return 0;
+        case OPTION_DURABILITY:
+            if (!parse_durability(value, &args->durability)) {
+                argp_error(state,
+                           "--durability takes immediate, batched, batched:N,MS or async, not %s",
+                           value);
             }
             return 0;
         case ARGP_KEY_ARGS:
@@ -117,6 +166,7 @@ static int ingest_files(freshet *db, const arguments *args, freshet_format forma
         .on_reject = on_reject,
         .on_progress = on_bytes,
         .stop = &cli_stop,
+        .durability = args->durability,
     };
     for (int i = 0; i < args->file_count && !cli_stop; i++) {
         freshet_error error = {0};
@@ -158,14 +208,16 @@ static int ingest_backfills(freshet *db, const arguments *args, freshet_report *
     return worst;
 }
 
-static void print_report(const freshet_report *r, double seconds)
+static void print_report(const freshet_report *r, double seconds, freshet_durability_mode mode)
 {
     printf("{\"read\":%llu,\"appended\":%llu,\"duplicate\":%llu,\"rejected\":%llu,\"ignored\":%llu,"
-           "\"unverified\":%llu,\"cid_unverified\":%llu,\"last_seq\":%llu,\"seconds\":%.3f}\n",
+           "\"unverified\":%llu,\"cid_unverified\":%llu,\"last_seq\":%llu,\"seconds\":%.3f,"
+           "\"durability\":\"%s\"}\n",
            (unsigned long long)r->read, (unsigned long long)r->appended,
            (unsigned long long)r->duplicate, (unsigned long long)r->rejected,
            (unsigned long long)r->ignored, (unsigned long long)r->unverified,
-           (unsigned long long)r->cid_unverified, (unsigned long long)r->last_seq, seconds);
+           (unsigned long long)r->cid_unverified, (unsigned long long)r->last_seq, seconds,
+           DURABILITIES[mode]);
 }
 
 static void on_fallback(void *context, const char *part, const char *from, const char *why)
@@ -222,7 +274,8 @@ int cli_ingest(int argc, char **argv)
     freshet_progress_of(db, &progress);
     report.last_seq = progress.seq;
     freshet_status closed = freshet_close(db, &error);
-    print_report(&report, (double)(fr_os_monotonic_ns(fr_os_real()) - start_ns) / 1e9);
+    print_report(&report, (double)(fr_os_monotonic_ns(fr_os_real()) - start_ns) / 1e9,
+                 args.durability.mode);
     if (closed != FRESHET_OK) {
         return cli_fail(args.data, &error);
     }
