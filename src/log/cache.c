@@ -172,19 +172,50 @@ static fr_status check_frames(const log_segment *segment, const fr_sealed_block 
     return FR_OK;
 }
 
+/* The archive may get another place meanwhile (upkeep.c). */
+static fr_log_folder folder_of(fr_log *log)
+{
+    fr_mutex_lock(&log->map_lock);
+    fr_log_folder folder = log->folder;
+    fr_mutex_unlock(&log->map_lock);
+    return folder;
+}
+
+/* The file's own index where it is another file of the same frames: a copy in the archive that was
+ * compressed at another level. Blocks are cut at the same frames. */
+static fr_status index_of(const log_sealed *known, fr_segment_file *file, uint32_t block_index,
+                          const fr_sealed **out, fr_error *err)
+{
+    const fr_sealed *there = &file->sealed;
+    *out = &known->sealed;
+    if (file->is_sealed && there->file_bytes == known->sealed.file_bytes) {
+        return FR_OK;
+    }
+    *out = there;
+    FR_TRY(file->is_sealed ? fr_sealed_load(&file->sealed, file->file, err) : FR_OK);
+    return file->is_sealed && block_index < there->block_count &&
+                   there->header.salt == known->sealed.header.salt &&
+                   there->blocks[block_index].raw_offset ==
+                       known->sealed.blocks[block_index].raw_offset &&
+                   there->blocks[block_index].raw_bytes ==
+                       known->sealed.blocks[block_index].raw_bytes
+               ? FR_OK
+               : fr_fail(err, FR_CORRUPT, "log: a sealed segment is not the one it was");
+}
+
 /* Its file is opened for each block: a log may have more segments than a process may have files. */
 static fr_status read_block(fr_log *log, const log_segment *segment, const log_sealed *sealed,
                             uint32_t block_index, log_block *out, fr_error *err)
 {
     fr_cleanup(fr_segment_close) fr_segment_file file = {0};
     log_decoder *decoder = NULL;
-    FR_TRY(fr_segment_open(&file, &log->folder, segment->number, err));
+    const fr_sealed *index = NULL;
+    fr_log_folder folder = folder_of(log);
+    FR_TRY(fr_segment_open(&file, &folder, segment->number, err));
+    FR_TRY(index_of(sealed, &file, block_index, &index, err));
     FR_TRY(take_decoder(&log->cache, &decoder, err));
-    fr_status status =
-        file.is_sealed && file.sealed.file_bytes == sealed->sealed.file_bytes
-            ? fr_sealed_read(&sealed->sealed, file.file, block_index, decoder->zstd,
-                             &decoder->stored, &out->bytes, err)
-            : fr_fail(err, FR_CORRUPT, "log: a sealed segment is not the one it was");
+    fr_status status = fr_sealed_read(index, file.file, block_index, decoder->zstd,
+                                      &decoder->stored, &out->bytes, err);
     give_decoder(&log->cache, decoder);
     FR_TRY(status);
     return check_frames(segment, &sealed->sealed.blocks[block_index], fr_buffer_view(&out->bytes),

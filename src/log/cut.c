@@ -98,6 +98,21 @@ static fr_status search(cutting *c, fr_error *err)
     return status;
 }
 
+static bool begins_a_segment(const cutting *c)
+{
+    return c->expected.offset == FR_SEGMENT_HEADER_BYTES;
+}
+
+/* With nothing left here the log would begin anew, as another one, while the archive goes on
+ * holding its beginning. */
+static fr_status check_left(const cutting *c, fr_error *err)
+{
+    return c->number == c->range.first && c->range.first > 1 && begins_a_segment(c)
+               ? fr_fail(err, FR_INVALID,
+                         "log: nothing would be left here; restore it from its archive first")
+               : FR_OK;
+}
+
 /* ---- the report ------------------------------------------------------------------------------ */
 
 static void tell(cutting *c, fr_log_cut_report *out)
@@ -178,7 +193,7 @@ static fr_status shorten(cutting *c, const char *kept, fr_error *err)
 
 static fr_status cut(cutting *c, const char *kept, fr_error *err)
 {
-    bool whole = c->expected.offset == FR_SEGMENT_HEADER_BYTES; /* nothing of it stays */
+    bool whole = begins_a_segment(c); /* nothing of it stays */
     FR_TRY(fr_os_mkdir_synced(c->folder.os, kept, err));
     for (uint64_t number = c->range.last; number >= c->number + (whole ? 0 : 1); number--) {
         FR_TRY(move_away(c, kept, number, FR_SEGMENT_RAW, err));
@@ -197,6 +212,7 @@ fr_status fr_log_cut(fr_os *os, const char *dir, uint64_t seq, bool dry_run, fr_
     c->seq = seq;
     fr_status status = fr_log_folder_init(&c->folder, os, dir, err);
     status = status == FR_OK ? search(c, err) : status;
+    status = status == FR_OK ? check_left(c, err) : status;
     if (status == FR_OK) {
         tell(c, out);
         status = fr_path(out->kept, sizeof out->kept, err, "%s/cut-%llu", dir,

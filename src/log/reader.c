@@ -42,11 +42,23 @@ static fr_status fail_as(fr_error *err, const fr_error *why)
     return why->status;
 }
 
+static fr_status look_up_archive(fr_log_reader *reader, fr_error *err)
+{
+    char dir[FR_PATH_MAX];
+    memcpy(dir, reader->folder.dir, sizeof dir);
+    return fr_log_folder_init(&reader->folder, reader->folder.os, dir, err);
+}
+
 static fr_status open_segment(fr_log_reader *reader, fr_segment_file *segment, uint64_t number,
                               fr_error *err)
 {
     fr_error why = {0};
     fr_status status = fr_segment_open(segment, &reader->folder, number, &why);
+    if (status == FR_NOT_FOUND) { /* it may lie in an archive that was named since */
+        FR_TRY(look_up_archive(reader, err));
+        fr_error_reset(&why);
+        status = fr_segment_open(segment, &reader->folder, number, &why);
+    }
     if (status == FR_OK) {
         return FR_OK;
     }
@@ -96,6 +108,7 @@ static fr_status seek_first(fr_log_reader *reader, fr_error *err)
     fr_segment_range range = {0};
     fr_error why = {0};
     uint64_t number = 0;
+    FR_TRY(look_up_archive(reader, err)); /* opening is one thing, the first read another */
     fr_status status = fr_segment_list(&reader->folder, &range, &why);
     if (status != FR_OK && (status != FR_CORRUPT || range.last == 0)) {
         return fail_as(err, &why);
@@ -245,6 +258,15 @@ static fr_status at_open_end(fr_log_reader *reader, fr_error *err)
     return status == FR_END ? damaged(reader, reader->segment.why, err) : status;
 }
 
+/* Is there a segment behind this one? It may be in an archive that was named since. */
+static bool goes_on(fr_log_reader *reader)
+{
+    uint64_t next = reader->segment.header.number + 1;
+    return next <= reader->last_number || fr_segment_exists(&reader->folder, next) ||
+           (reader->folder.archive[0] == '\0' && look_up_archive(reader, NULL) == FR_OK &&
+            fr_segment_exists(&reader->folder, next));
+}
+
 static fr_status find_frame(fr_log_reader *reader, fr_error *err)
 {
     fr_status status = FR_AGAIN;
@@ -254,10 +276,7 @@ static fr_status find_frame(fr_log_reader *reader, fr_error *err)
             status = look_again(reader, err);
         }
         if (status == FR_END) {
-            uint64_t number = reader->segment.header.number;
-            status = number < reader->last_number || fr_segment_exists(&reader->folder, number + 1)
-                         ? at_final_end(reader, err)
-                         : at_open_end(reader, err);
+            status = goes_on(reader) ? at_final_end(reader, err) : at_open_end(reader, err);
         }
     }
     return status;

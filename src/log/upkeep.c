@@ -72,6 +72,7 @@ static fr_status settle_both(fr_log *log, log_segment *segment, fr_error *err)
     } else if (status != FR_OK) {
         return status;
     }
+    FR_TRY(fr_os_sync_dir(log->os, log->folder.dir, err)); /* its name may not be durable yet */
     return remove_raw(log, segment, err);
 }
 
@@ -96,18 +97,27 @@ void fr_log_upkeep_end(fr_log *log)
     __atomic_store_n(&log->upkeep_ends, true, __ATOMIC_RELAXED); /* a wish, orders nothing */
 }
 
-fr_status fr_log_archive_next(fr_log *log, const char *archive, fr_error *err)
+/* An archive in the place of another one is given what only that one holds, too. */
+static fr_status archive_one(fr_log *log, const log_segment *segment, const char *archive,
+                             fr_error *err)
 {
     char path[FR_PATH_MAX];
+    fr_segment_form form = segment->local ? FR_SEGMENT_SEALED : FR_SEGMENT_ARCHIVED;
+    FR_TRY(fr_segment_path(path, &log->folder, segment->number, form, err));
+    return fr_segment_copy(log->os, path, archive, segment->number, err);
+}
+
+fr_status fr_log_archive_next(fr_log *log, const char *archive, fr_error *err)
+{
     uint64_t count = fr_stable_count(&log->segments);
-    if (strcmp(archive, log->folder.archive) != 0) {
+    bool moved = strcmp(archive, log->folder.archive) != 0;
+    if (moved) {
         FR_TRY(fr_os_mkdir_synced(log->os, archive, err));
     }
     for (uint64_t i = 0; i + 1 < count; i++) {
         log_segment *segment = log_segment_at(log, i);
-        if (segment->form == LOG_SEALED && segment->local && !segment->archived) {
-            FR_TRY(fr_segment_path(path, &log->folder, segment->number, FR_SEGMENT_SEALED, err));
-            FR_TRY(fr_segment_copy(log->os, path, archive, segment->number, err));
+        if (segment->form == LOG_SEALED && (segment->local || moved) && !segment->archived) {
+            FR_TRY(archive_one(log, segment, archive, err));
             segment->archived = true;
             return FR_OK;
         }
@@ -131,17 +141,35 @@ static bool is_due(fr_log *log, const log_segment *segment, uint64_t newest_us,
     return segment->archived && (too_much || too_old);
 }
 
-/* Not what was true when it was copied counts, but what can be read there now. */
-static fr_status check_archived(fr_log *log, const log_segment *segment, uint64_t *newest_us,
-                                bool in_full, fr_error *err)
+/* Not what was true when it was copied counts, but what can be read there now; and what a power
+ * cut would leave, whoever put it there. */
+static fr_status check_archived(fr_log *log, const char *archive, const log_segment *segment,
+                                uint64_t *newest_us, bool in_full, fr_error *err)
 {
     fr_cleanup(fr_segment_close) fr_segment_file file = {0};
-    FR_TRY(fr_segment_open_form(&file, &log->folder, segment->number, FR_SEGMENT_ARCHIVED, err));
+    char path[FR_PATH_MAX];
+    FR_TRY(fr_path(path, sizeof path, err, "%s/%010llu.frseal", archive,
+                   (unsigned long long)segment->number));
+    FR_TRY(fr_segment_open_path(&file, log->os, path, segment->number, true, err));
     *newest_us = file.sealed.newest_us;
     if (file.header.salt != segment->salt) {
         return fr_fail(err, FR_CORRUPT, "log: the archive holds another log's segment");
     }
-    return in_full ? fr_segment_check(&file, err) : FR_OK;
+    if (!in_full) {
+        return FR_OK;
+    }
+    FR_TRY(fr_segment_check(&file, err));
+    FR_TRY(fr_file_sync(file.file, err));
+    return fr_os_sync_dir(log->os, archive, err);
+}
+
+/* From now on readers look there; it holds what they find at the place before. */
+static fr_status name_archive(fr_log *log, const char *archive, fr_error *err)
+{
+    fr_mutex_lock(&log->map_lock); /* random reads copy the path under it */
+    fr_status status = fr_log_folder_set_archive(&log->folder, archive, err);
+    fr_mutex_unlock(&log->map_lock);
+    return status;
 }
 
 static fr_status drop_local(fr_log *log, log_segment *segment, fr_error *err)
@@ -157,22 +185,23 @@ fr_status fr_log_drop_next(fr_log *log, const char *archive, const fr_log_keep *
                            uint64_t saved_seq, fr_error *err)
 {
     uint64_t count = fr_stable_count(&log->segments);
+    bool moved = strcmp(archive, log->folder.archive) != 0;
     for (uint64_t i = 0; i + 1 < count; i++) {
         log_segment *segment = log_segment_at(log, i);
         uint64_t newest_us = 0;
-        if (!segment->local) {
+        if (!segment->local && (segment->archived || !moved)) {
             continue;
         }
-        if (segment->form != LOG_SEALED || segment->raw_left || !segment->archived ||
-            log_segment_at(log, i + 1)->first_seq > saved_seq + 1) {
+        if (!segment->local || segment->form != LOG_SEALED || segment->raw_left ||
+            !segment->archived || log_segment_at(log, i + 1)->first_seq > saved_seq + 1) {
             return FR_END; /* the oldest goes first, or none */
         }
-        FR_TRY(fr_log_folder_set_archive(&log->folder, archive, err));
-        FR_TRY(check_archived(log, segment, &newest_us, false, err));
+        FR_TRY(check_archived(log, archive, segment, &newest_us, false, err));
         if (!is_due(log, segment, newest_us, keep)) {
             return FR_END;
         }
-        FR_TRY(check_archived(log, segment, &newest_us, true, err));
+        FR_TRY(check_archived(log, archive, segment, &newest_us, true, err));
+        FR_TRY(name_archive(log, archive, err));
         return drop_local(log, segment, err);
     }
     return FR_END;
@@ -180,10 +209,25 @@ fr_status fr_log_drop_next(fr_log *log, const char *archive, const fr_log_keep *
 
 /* ---- back from the archive ------------------------------------------------------------------- */
 
+/* Does the archive's segment lie in front of what is here? */
+static fr_status check_follows(const fr_log_folder *folder, const fr_log_folder *archive,
+                               uint64_t number, fr_error *err)
+{
+    fr_cleanup(fr_segment_close) fr_segment_file there = {0};
+    fr_cleanup(fr_segment_close) fr_segment_file here = {0};
+    FR_TRY(fr_segment_open_form(&there, archive, number, FR_SEGMENT_SEALED, err));
+    FR_TRY(fr_segment_open(&here, folder, number + 1, err));
+    return memcmp(there.header.log_id, here.header.log_id, FR_LOG_ID_BYTES) == 0 &&
+                   there.sealed.next_seq == here.header.first_seq
+               ? FR_OK
+               : fr_fail(err, FR_CORRUPT, "log: the archive is not this log's");
+}
+
 static fr_status restore_one(const fr_log_folder *folder, const fr_log_folder *archive,
-                             uint64_t number, fr_error *err)
+                             uint64_t number, bool last, fr_error *err)
 {
     char path[FR_PATH_MAX];
+    FR_TRY(last ? FR_OK : check_follows(folder, archive, number, err));
     FR_TRY(fr_segment_path(path, archive, number, FR_SEGMENT_SEALED, err));
     return fr_segment_copy(folder->os, path, folder->dir, number, err);
 }
@@ -197,9 +241,10 @@ static fr_status restore_all(const fr_log_folder *folder, const fr_log_folder *a
         FR_TRY(fr_segment_list_local(folder, &here, err));
     }
     FR_TRY(fr_segment_list_local(archive, &there, err));
-    uint64_t number = here.last == 0 ? there.last : here.first - 1;
+    uint64_t last = here.last == 0 ? there.last : 0;
+    uint64_t number = here.last == 0 ? last : here.first - 1;
     for (; number > 0 && number >= there.first && number <= there.last; number--) {
-        FR_TRY(restore_one(folder, archive, number, err));
+        FR_TRY(restore_one(folder, archive, number, number == last, err));
         ++*restored;
     }
     return FR_OK;

@@ -159,7 +159,8 @@ void fr_log_upkeep_end(fr_log *log);
 /** Copies the oldest sealed segment that `archive` does not hold into it, and reads the copy in
  *  full. FR_OK one was copied, or found to be there; FR_END nothing to do; FR_CORRUPT another
  *  segment lies there under that name. The archive may be a log folder of its own right: it opens,
- *  reads and verifies as one. */
+ *  reads and verifies as one. Another archive than the one that log/ARCHIVE names is given what
+ *  only that one holds, too. */
 FR_MUST_USE fr_status fr_log_archive_next(fr_log *log, const char *archive, fr_error *err);
 
 /** What stays in the log's own folder; 0: no such limit. Neither: everything stays. */
@@ -168,14 +169,15 @@ typedef struct {
     uint64_t age_us; /* of a segment's newest event, against our clock */
 } fr_log_keep;
 /** Drops the oldest segment here when `keep` says so, no event in it is after saved_seq (what every
- *  view has saved), and the archive's copy reads well from end to end, now. From then on every
+ *  view has saved), and the archive's copy reads well from end to end and is durable, now, as is all
+ *  that went before it. From then on every
  *  reader of this log reads it there (log/ARCHIVE names the place). FR_OK one went, FR_END none. */
 FR_MUST_USE fr_status fr_log_drop_next(fr_log *log, const char *archive, const fr_log_keep *keep,
                                        uint64_t saved_seq, fr_error *err);
 /** Copies the segments that an archive holds and `dir` lacks back into it, newest first, each read
  *  in full before it has its name; with nothing left in `dir`, all of them. No writer may be there.
  *  *restored counts them, also when it fails.
- *  errors   FR_NOT_FOUND no such archive; FR_CORRUPT a copy is damaged */
+ *  errors   FR_NOT_FOUND no such archive; FR_CORRUPT a copy is damaged, or of another log */
 FR_MUST_USE fr_status fr_log_restore(fr_os *os, const char *dir, const char *archive,
                                      uint64_t *restored, fr_error *err);
 /** Writes every sealed segment of `dir` anew at another level of zstd (1 .. 19), each read back in
@@ -197,6 +199,7 @@ typedef struct {
 /** Ends a log in front of the frame with event `seq`; 0: in front of the first damage. The files
  *  that change are kept whole in DIR/cut-SEQ. With dry_run nothing is done but the report. No
  *  writer may be there. After a crash the same call finishes the work.
- *  errors   FR_END nothing to cut: no damage, or no such event (a torn tail is for the opener) */
+ *  errors   FR_END nothing to cut: no damage, or no such event (a torn tail is for the opener);
+ *           FR_INVALID nothing would be left of a log whose beginning lies in an archive */
 FR_MUST_USE fr_status fr_log_cut(fr_os *os, const char *dir, uint64_t seq, bool dry_run,
                                  fr_log_cut_report *out, fr_error *err);
