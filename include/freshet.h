@@ -160,12 +160,27 @@ typedef struct {
     freshet_ticket *ticket;        /* async: for freshet_append_wait; else NULL */
 } freshet_receipt;
 
-/** freshet_append_lines with a choice of durability (NULL: batched).
- *  errors  FRESHET_IO: the log refuses work; what was not acknowledged may be there or not */
+typedef struct {
+    freshet_durability durability;
+    /** The caller's name for this append, 1 to 256 bytes of UTF-8; NULL: none. The log keeps it, as
+     *  an event of its own behind the others, for ever: whoever appends anything under a key that is
+     *  there, now or after any crash, gets the receipt of the first (its seq; every event counts
+     *  as duplicate) and appends nothing. So an append whose answer was lost is safely made again.
+     *  With a key at most FRESHET_APPEND_EVENTS_MAX events, of 48 MB together. Nothing accepted: no
+     *  key either, and the receipt's seq is 0. */
+    const char *key;
+    freshet_on_reject on_reject; /* may be NULL */
+    void *context;
+} freshet_append_options;
+#define FRESHET_APPEND_EVENTS_MAX 1792
+
+/** freshet_append_lines with choices (NULL: batched, no key).
+ *  errors  FRESHET_INVALID no such mode, not a key; FRESHET_LIMIT more events under one key than go
+ *          in a batch: nothing was appended; FRESHET_IO: the log refuses work; what was not
+ *          acknowledged may be there or not */
 FRESHET_API FRESHET_MUST_USE freshet_status
-freshet_append(freshet *db, const char *lines, size_t size, const freshet_durability *durability,
-               freshet_receipt *receipt, freshet_on_reject on_reject, void *context,
-               freshet_error *err);
+freshet_append(freshet *db, const char *lines, size_t size, const freshet_append_options *options,
+               freshet_receipt *receipt, freshet_error *err);
 /** Waits until the append is durable and visible, and frees its ticket: each is waited for once,
  *  before freshet_close. Fills receipt->report and ->seq. */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_append_wait(freshet_receipt *receipt,
@@ -317,6 +332,7 @@ typedef enum {
     FRESHET_ACCOUNT = 3,
     FRESHET_IDENTITY = 4,
     FRESHET_SYNC = 5, /* a repository was taken in whole */
+    FRESHET_KEY = 6,  /* the key of an append, which ends here: its text stands as `did` */
 } freshet_kind;
 
 /** Not NUL-terminated. */

@@ -78,6 +78,7 @@ void fr_engine_batch_return(fr_engine *engine, fr_batch *batch)
     batch->count = 0;
     batch->has_cursor = false;
     batch->durability = (freshet_durability){0};
+    batch->key_size = 0;
     batch->car_end = false;
     batch->sink = NULL;
     fr_key_set_done(&batch->car_keys);

@@ -24,6 +24,7 @@
 typedef struct {
     fr_sink *sink;
     uint64_t batches, appended, duplicate, cid_unverified;
+    uint64_t key_seq; /* as in the sink */
 } fr_ack;
 
 /** Why nothing is written at the moment. */

@@ -176,7 +176,7 @@ static fr_status add_dids(freshet_filter *filter, fr_engine *engine,
 freshet_status freshet_filter_new(freshet_filter **out, freshet *db,
                                   const freshet_filter_options *options, freshet_error *err)
 {
-    enum { TEXTS_BUDGET_BYTES = 32 << 20, TEXTS_BLOCK_BYTES = 4096, SET_OF_ALL_KINDS = 62 };
+    enum { TEXTS_BUDGET_BYTES = 32 << 20, TEXTS_BLOCK_BYTES = 4096, SET_OF_ALL_KINDS = 126 };
     fr_error error = {0};
     freshet_filter *filter = calloc(1, sizeof *filter);
     if (filter == NULL) {

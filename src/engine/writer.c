@@ -41,6 +41,7 @@ static void settle_sink(fr_engine *engine, const fr_ack *ack, uint64_t seq)
         sink->report.duplicate += ack->duplicate;
         sink->report.cid_unverified += ack->cid_unverified;
         sink->report.last_seq = FR_MAX(sink->report.last_seq, seq);
+        sink->key_seq = ack->key_seq;
     }
     sink->in_flight -= ack->batches;
     fr_cond_broadcast(&sink->settled);
@@ -329,15 +330,38 @@ static void add_ack(fr_group *group, const fr_ack *ack)
             group->acks[i].appended += ack->appended;
             group->acks[i].duplicate += ack->duplicate;
             group->acks[i].cid_unverified += ack->cid_unverified;
+            group->acks[i].key_seq = ack->key_seq;
             return;
         }
     }
     group->acks[group->ack_count++] = *ack;
 }
 
+/** The key goes behind what it stands for: where it is, all of that is. */
+static fr_status settle_key(fr_engine *engine, fr_group *group, const fr_batch *batch, fr_ack *ack,
+                            fr_error *err)
+{
+    fr_ack of_key = {0}; /* not of the caller's events */
+    fr_slice key = fr_slice_of(batch->key, batch->key_size);
+    fr_input input = {.event = {.kind = FR_EVENT_KEY,
+                                .time_us = batch->inputs[batch->count - 1].event.time_us,
+                                .did = key,
+                                .partition_key = fr_xxh3_64(key)}};
+    ack->key_seq = engine->next_seq;
+    return settle_input(engine, group, &input, &of_key, err);
+}
+
 static fr_status settle_batch(fr_engine *engine, fr_group *group, fr_batch *batch, fr_ack *ack,
                               fr_error *err)
 {
+    if (batch->key_size != 0) {
+        fr_slice key = fr_slice_of(batch->key, batch->key_size);
+        FR_TRY(fr_resolver_find_append(engine->resolver, key, &ack->key_seq, err));
+    }
+    if (ack->key_seq != 0) {
+        ack->duplicate = batch->count;
+        return FR_OK;
+    }
     for (size_t i = 0; i < batch->count; i++) {
         FR_TRY(settle_input(engine, group, &batch->inputs[i], ack, err));
     }
@@ -345,6 +369,9 @@ static fr_status settle_batch(fr_engine *engine, fr_group *group, fr_batch *batc
         FR_TRY(settle_car_end(engine, group, batch, ack, err));
     }
     if (batch->has_cursor) {
+    if (batch->key_size != 0) {
+        FR_TRY(settle_key(engine, group, batch, ack, err));
+    }
         note_cursor(engine, &batch->cursor);
     }
     /* A cursor alone is written at most once a second: losing it costs a re-read, not an event. */

@@ -34,6 +34,11 @@ static bool kind_has_body(fr_event_kind kind)
 {
     return kind == FR_EVENT_PUT || kind == FR_EVENT_ACCOUNT || kind == FR_EVENT_IDENTITY;
 }
+/** Of the did, or of the key that stands there. */
+static size_t name_max_bytes(fr_event_kind kind)
+{
+    return kind == FR_EVENT_KEY ? FR_EVENT_KEY_MAX_BYTES : FR_DID_MAX_BYTES;
+}
 
 /* ---- encoding -------------------------------------------------------------------------------- */
 
@@ -48,10 +53,11 @@ static fr_status check_text(fr_slice text, size_t max_bytes, const char *what, f
 /* What decode would refuse is never written. */
 static fr_status check_event(const fr_event *event, fr_error *err)
 {
-    if (event->kind < FR_EVENT_PUT || event->kind > FR_EVENT_SYNC) {
+    if (event->kind < FR_EVENT_PUT || event->kind > FR_EVENT_KEY) {
         return fr_fail(err, FR_INVALID, "event: unknown kind");
     }
-    FR_TRY(check_text(event->did, FR_DID_MAX_BYTES, "event: did is empty or too long", err));
+    FR_TRY(check_text(event->did, name_max_bytes(event->kind), "event: did is empty or too long",
+                      err));
     if (kind_has_path(event->kind)) {
         FR_TRY(check_text(event->collection, FR_NSID_MAX_BYTES,
                           "event: collection is empty or too long", err));
@@ -189,7 +195,7 @@ static fr_status take_head(cursor *c, fr_event *out, uint8_t *head, fr_error *er
     out->kind = (fr_event_kind)(*head & HEAD_KIND);
     out->update = (*head & HEAD_UPDATE) != 0;
     out->body_format = (fr_body_format)((*head & HEAD_FORMAT) >> HEAD_FORMAT_SHIFT);
-    bool kind_known = out->kind >= FR_EVENT_PUT && out->kind <= FR_EVENT_SYNC;
+    bool kind_known = out->kind >= FR_EVENT_PUT && out->kind <= FR_EVENT_KEY;
     bool extra =
         out->kind == FR_EVENT_PUT ? (*head & HEAD_RESERVED) != 0 : (*head & ~HEAD_KIND) != 0;
     bool has_cid = (*head & HEAD_CID) != 0;
@@ -234,7 +240,7 @@ fr_status fr_event_decode_at(fr_slice in, uint64_t base_time_us, bool lazy_cid, 
     uint8_t head = 0;
     FR_TRY(take_head(&c, &event, &head, err));
     FR_TRY(take_time(&c, base_time_us, &event.time_us, err));
-    FR_TRY(take_text(&c, FR_DID_MAX_BYTES, &event.did, err));
+    FR_TRY(take_text(&c, name_max_bytes(event.kind), &event.did, err));
     if (kind_has_rev(event.kind)) {
         FR_TRY(take_rev(&c, &event.rev, err));
     }
@@ -272,7 +278,7 @@ fr_status fr_event_skip(fr_slice in, size_t *size, fr_error *err)
     uint8_t head = 0;
     FR_TRY(take_head(&c, &event, &head, err));
     FR_TRY(take_varint(&c, &number, err));
-    FR_TRY(take_text(&c, FR_DID_MAX_BYTES, &skipped, err));
+    FR_TRY(take_text(&c, name_max_bytes(event.kind), &skipped, err));
     FR_TRY(take_bytes(&c, kind_has_rev(event.kind) ? 8 : 0, &skipped, err));
     if (kind_has_path(event.kind)) {
         FR_TRY(take_text(&c, FR_NSID_MAX_BYTES, &skipped, err));

@@ -11,7 +11,7 @@
 #include <fr/event.h>
 
 typedef struct {
-    fr_json_value did, time_us, kind, commit, account, identity, sync;
+    fr_json_value did, key, time_us, kind, commit, account, identity, sync;
 } line_members;
 
 typedef struct {
@@ -46,6 +46,8 @@ static line_members gather_line(fr_json_value line)
     while (fr_json_iter_member(&it, &key, &value)) {
         if (NAMED(key, "did")) {
             m.did = value;
+        } else if (NAMED(key, "key")) {
+            m.key = value;
         } else if (NAMED(key, "time_us")) {
             m.time_us = value;
         } else if (NAMED(key, "kind")) {
@@ -337,18 +339,30 @@ static fr_status take_sync(fr_json_value sync, fr_event *out, fr_error *err)
 
 /* ---- the line -------------------------------------------------------------------------------- */
 
-static fr_status take_head(const line_members *m, fr_buffer *scratch, fr_event *out, fr_error *err)
+/** A DID, or the key that stands in its place. */
+static fr_status take_name(const line_members *m, bool is_key, fr_slice *out, fr_error *err)
 {
-    fr_slice did;
-    if (!text_of(m->did, &did) || !fr_did_valid(did)) {
-        return fr_fail(err, FR_MALFORMED, "did: missing or not a DID");
+    if (!is_key) {
+        return text_of(m->did, out) && fr_did_valid(*out)
+                   ? FR_OK
+                   : fr_fail(err, FR_MALFORMED, "did: missing or not a DID");
     }
+    return text_of(m->key, out) && out->size > 0 && out->size <= FR_EVENT_KEY_MAX_BYTES
+               ? FR_OK
+               : fr_fail(err, FR_MALFORMED, "key: missing, empty or over 256 bytes");
+}
+
+static fr_status take_head(const line_members *m, bool is_key, fr_buffer *scratch, fr_event *out,
+                           fr_error *err)
+{
+    fr_slice name;
+    FR_TRY(take_name(m, is_key, &name, err));
     if (!is_present(m->time_us) || !fr_json_unsigned(m->time_us, &out->time_us) ||
         out->time_us > INT64_MAX) {
         return fr_fail(err, FR_MALFORMED, "time_us: missing or not a non-negative integer");
     }
-    out->did = keep(scratch, did);
-    out->partition_key = fr_xxh3_64(did);
+    out->did = keep(scratch, name);
+    out->partition_key = fr_xxh3_64(name);
     return FR_OK;
 }
 
@@ -362,7 +376,7 @@ static fr_status take_line(fr_json_value line, fr_buffer *scratch, fr_event *out
     if (!text_of(m.kind, &kind)) {
         return fr_fail(err, FR_MALFORMED, "kind: missing or not a string");
     }
-    FR_TRY(take_head(&m, scratch, out, err));
+    FR_TRY(take_head(&m, NAMED(kind, "key"), scratch, out, err));
     if (NAMED(kind, "commit")) {
         return take_commit(m.commit, scratch, out, err);
     }
@@ -375,6 +389,10 @@ static fr_status take_line(fr_json_value line, fr_buffer *scratch, fr_event *out
     }
     if (NAMED(kind, "sync")) {
         return take_sync(m.sync, out, err);
+    }
+    if (NAMED(kind, "key")) {
+        out->kind = FR_EVENT_KEY;
+        return FR_OK;
     }
     return fr_fail(err, FR_MALFORMED, "kind: unknown");
 }

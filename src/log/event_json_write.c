@@ -102,6 +102,7 @@ static fr_status put_kind(const fr_event *event, fr_buffer *out, fr_error *err)
             put_rev(out, event->rev);
             fr_buffer_byte(out, '}');
             return FR_OK;
+        case FR_EVENT_KEY: fr_buffer_text(out, "\"key\""); return FR_OK;
     }
     return fr_fail(err, FR_INVALID, "event: unknown kind");
 }
@@ -109,7 +110,7 @@ static fr_status put_kind(const fr_event *event, fr_buffer *out, fr_error *err)
 fr_status fr_event_to_json(const fr_event *event, fr_buffer *out, fr_error *err)
 {
     size_t size_before = out->size;
-    put_member_text(out, "{\"did\":", event->did);
+    put_member_text(out, event->kind == FR_EVENT_KEY ? "{\"key\":" : "{\"did\":", event->did);
     fr_buffer_text(out, ",\"time_us\":");
     fr_buffer_u64_decimal(out, event->time_us);
     fr_buffer_text(out, ",\"kind\":");

@@ -112,18 +112,19 @@ static void illegal_events_are_not_written(void **state)
                      .collection = FR_SLICE("a.b.c"),
                      .rkey = FR_SLICE("self"),
                      .body = FR_SLICE("\xa0")};
-    fr_event bad[] = {good, good, good, good, good, good, good, good};
+    fr_event bad[] = {good, good, good, good, good, good, good, good, good};
     bad[0].kind = 0;
-    bad[1].kind = 6;
+    bad[1].kind = FR_EVENT_KEY + 1;
     bad[2].did.size = 0;
     bad[3].collection.size = 0;
     bad[4].rkey = fr_slice_of(big, FR_RKEY_MAX_BYTES + 1);
     bad[5].body.size = 0;
     bad[6].body = fr_slice_of(big, sizeof big);
     bad[7].body_format = FR_BODY_UNVERIFIED; /* and no cid */
+    bad[8] = (fr_event){.kind = FR_EVENT_KEY, .did = fr_slice_of(big, FR_EVENT_KEY_MAX_BYTES + 1)};
     for (size_t i = 0; i < FR_COUNT_OF(bad); i++) {
         fr_status status = fr_event_encode(&bad[i], &bytes, NULL);
-        assert_int_equal(status, i == 4 || i == 6 ? FR_LIMIT : FR_INVALID);
+        assert_int_equal(status, i == 4 || i == 6 || i == 8 ? FR_LIMIT : FR_INVALID);
         assert_int_equal(bytes.size, 0);
     }
     assert_ok(fr_event_encode(&good, &bytes, NULL));
@@ -143,8 +144,8 @@ static void illegal_heads_are_refused(void **state)
             fr_event_decode(fr_slice_of(bytes, sizeof bytes), true, &event, &size, &err);
         legal += status == FR_OK || err.offset > 0;
     }
-    /* PUT: create/update x (format 0, 1+cid, 2, 2+cid); DELETE, ACCOUNT, IDENTITY, SYNC */
-    assert_int_equal(legal, 2 * 4 + 4);
+    /* PUT: create/update x (format 0, 1+cid, 2, 2+cid); DELETE, ACCOUNT, IDENTITY, SYNC, KEY */
+    assert_int_equal(legal, 2 * 4 + 5);
 }
 
 /* ---- lines ----------------------------------------------------------------------------------- */
@@ -333,6 +334,10 @@ static void bad_lines_name_the_member(void **state)
          "account or identity"},
         {"{\"kind\":\"sync\",\"did\":\"" DID "\",\"time_us\":1,\"sync\":{}}", "sync.rev"},
         {"{\"kind\":\"sync\",\"did\":\"" DID "\",\"time_us\":1}", "sync"},
+        {"{\"kind\":\"key\",\"did\":\"" DID "\",\"time_us\":1}", "key"},
+        {"{\"kind\":\"key\",\"key\":\"\",\"time_us\":1}", "key"},
+        {"{\"kind\":\"key\",\"key\":1,\"time_us\":1}", "key"},
+        {"{\"kind\":\"key\",\"key\":\"a\"}", "time_us"},
     };
     fr_cleanup(done_reader) line_reader reader;
     init_reader(&reader);

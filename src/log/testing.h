@@ -122,7 +122,7 @@ static inline void random_inner(uint64_t *seed, fr_buffer *texts, fr_event *even
 static inline fr_event random_event(uint64_t *seed, fr_buffer *texts)
 {
     fr_event event = {.kind =
-                          (fr_event_kind)(below(seed, 4) > 0 ? FR_EVENT_PUT : 1 + below(seed, 5))};
+                          (fr_event_kind)(below(seed, 4) > 0 ? FR_EVENT_PUT : 1 + below(seed, 6))};
     event.time_us = below(seed, 50) == 0 ? next_random(seed) >> 1
                                          : UINT64_C(1783175888000000) + below(seed, 1000000);
     event.did = below(seed, 10) == 0 ? random_text(seed, texts, "did:web:x.", 1 + below(seed, 60))

@@ -6,69 +6,6 @@
 #include <fr/codec.h>
 #include <stdlib.h>
 
-/* ---- keys of events that were seen ----------------------------------------------------------- */
-
-enum { KEY_BYTES = 20, KEYS_FIRST = 1 << 8 };
-
-static size_t key_slot(uint8_t (*slots)[KEY_BYTES], size_t mask, const uint8_t key[KEY_BYTES])
-{
-    size_t i = fr_load_u64le(key + 8) & mask;
-    while (fr_load_u32be(slots[i]) != 0 && memcmp(slots[i], key, KEY_BYTES) != 0) {
-        i = (i + 1) & mask;
-    }
-    return i;
-}
-
-bool fr_event_keys_have(const fr_event_keys *keys, const uint8_t key[KEY_BYTES])
-{
-    return keys->slots != NULL &&
-           fr_load_u32be(keys->slots[key_slot(keys->slots, keys->mask, key)]) != 0;
-}
-
-fr_status fr_resolver_key_seen(fr_resolver *r, const uint8_t key[KEY_BYTES], bool *seen,
-                               fr_error *err)
-{
-    *seen = fr_event_keys_have(&r->keys, key) || fr_event_keys_have(&r->frozen.keys, key);
-    if (*seen || r->saved_seq == 0) {
-        return FR_OK;
-    }
-    uint8_t stored[1 + KEY_BYTES] = {'k'};
-    memcpy(stored + 1, key, KEY_BYTES);
-    fr_status status =
-        fr_store_get(r->store, NULL, fr_slice_of(stored, sizeof stored), &r->value, err);
-    *seen = status == FR_OK;
-    return status == FR_NOT_FOUND ? FR_OK : status;
-}
-
-static fr_status grow_keys(fr_event_keys *keys, fr_error *err)
-{
-    size_t room = keys->slots == NULL ? KEYS_FIRST : (keys->mask + 1) * 2;
-    uint8_t(*bigger)[KEY_BYTES] = calloc(room, sizeof *bigger);
-    if (bigger == NULL) {
-        return fr_fail(err, FR_NOMEM, "resolver: event keys");
-    }
-    for (size_t i = 0; keys->slots != NULL && i <= keys->mask; i++) {
-        if (fr_load_u32be(keys->slots[i]) != 0) {
-            memcpy(bigger[key_slot(bigger, room - 1, keys->slots[i])], keys->slots[i], KEY_BYTES);
-        }
-    }
-    free(keys->slots);
-    keys->slots = bigger;
-    keys->mask = room - 1;
-    return FR_OK;
-}
-
-fr_status fr_resolver_key_add(fr_resolver *r, const uint8_t key[KEY_BYTES], fr_error *err)
-{
-    fr_event_keys *keys = &r->keys;
-    if (keys->slots == NULL || (keys->count + 1) * 5 > (keys->mask + 1) * 3) {
-        FR_TRY(grow_keys(keys, err));
-    }
-    memcpy(keys->slots[key_slot(keys->slots, keys->mask, key)], key, KEY_BYTES);
-    keys->count++;
-    return FR_OK;
-}
-
 /* ---- status ---------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -264,13 +201,14 @@ fr_status fr_resolver_apply_account(fr_resolver *r, const fr_event *event, uint6
     if (event->kind == FR_EVENT_SYNC) {
         return apply_sync(r, event, resolved, fact, err);
     }
-    uint8_t key[KEY_BYTES] = {0};
+    uint8_t key[FR_SEEN_KEY_BYTES] = {0};
+    uint64_t none = 0;
     bool seen = false;
     uint32_t uid = fr_ids_find_did(r->ids, event->did);
     FR_TRY(fr_event_identity_key(event, key + 4));
     if (uid != 0) {
         fr_store_u32be(key, uid);
-        FR_TRY(fr_resolver_key_seen(r, key, &seen, err));
+        FR_TRY(fr_resolver_key_find(r, key, &seen, &none, err));
     }
     if (seen) {
         *resolved = FR_RESOLVED_DUPLICATE;
@@ -282,7 +220,7 @@ fr_status fr_resolver_apply_account(fr_resolver *r, const fr_event *event, uint6
     }
     FR_TRY(fr_ids_intern_did(r->ids, event->did, &uid, err));
     fr_store_u32be(key, uid);
-    FR_TRY(fr_resolver_key_add(r, key, err));
+    FR_TRY(fr_resolver_key_add(r, key, 0, err));
     fr_account_status now = status_of(r, uid);
     *fact = (fr_fact){.event = event, .uid = uid, .status_before = now, .status_after = now};
     if (event->kind == FR_EVENT_ACCOUNT) {

@@ -7,9 +7,14 @@
 
 #include <fr/arena.h>
 
-/** Keys of events since the last save: uid, then 16 bytes; open addressing. */
+enum { FR_SEEN_KEY_BYTES = 20 }; /* uid, then 16 bytes */
 typedef struct {
-    uint8_t (*slots)[20];
+    uint8_t key[FR_SEEN_KEY_BYTES];
+    uint8_t seq[8]; /* of the event; 0 where nobody asks for it */
+} fr_event_key;
+/** Keys of events since the last save; open addressing. */
+typedef struct {
+    fr_event_key *slots;
     size_t count, mask;
 } fr_event_keys;
 
@@ -58,11 +63,14 @@ FR_MUST_USE fr_status fr_resolver_row(fr_resolver *r, fr_ref ref, fr_row **out, 
  *  through. */
 bool fr_resolver_row_live(const fr_resolver *r, const fr_row *row, uint64_t before_seq);
 
-/** Has this identity or account event been seen? */
-FR_MUST_USE fr_status fr_resolver_key_seen(fr_resolver *r, const uint8_t key[20], bool *seen,
-                                           fr_error *err);
-bool fr_event_keys_have(const fr_event_keys *keys, const uint8_t key[20]);
-FR_MUST_USE fr_status fr_resolver_key_add(fr_resolver *r, const uint8_t key[20], fr_error *err);
+/** Has this event been seen, with which sequence? */
+FR_MUST_USE fr_status fr_resolver_key_find(fr_resolver *r, const uint8_t key[FR_SEEN_KEY_BYTES],
+                                           bool *seen, uint64_t *seq, fr_error *err);
+FR_MUST_USE fr_status fr_resolver_key_add(fr_resolver *r, const uint8_t key[FR_SEEN_KEY_BYTES],
+                                          uint64_t seq, fr_error *err);
+/** Settles the key of an append. */
+FR_MUST_USE fr_status fr_resolver_apply_key(fr_resolver *r, const fr_event *event, uint64_t seq,
+                                            fr_resolved *resolved, fr_fact *fact, fr_error *err);
 
 /** Settles an account, identity or sync event (uid may be 0: not known yet). */
 FR_MUST_USE fr_status fr_resolver_apply_account(fr_resolver *r, const fr_event *event, uint64_t seq,

@@ -226,7 +226,9 @@ fr_status fr_resolver_apply(fr_resolver *r, const fr_event *event, uint64_t seq,
 {
     bool commit = event->kind == FR_EVENT_PUT || event->kind == FR_EVENT_DELETE;
     FR_TRY(commit ? apply_commit(r, event, seq, from_car, links, link_count, resolved, fact, err)
-                  : fr_resolver_apply_account(r, event, seq, resolved, fact, err));
+           : event->kind == FR_EVENT_KEY
+               ? fr_resolver_apply_key(r, event, seq, resolved, fact, err)
+               : fr_resolver_apply_account(r, event, seq, resolved, fact, err));
     if (*resolved == FR_RESOLVED_NEW) {
         r->seq = seq;
     }

@@ -6,6 +6,8 @@
 
 #include <fr/thread.h>
 
+enum { APPEND_KEYS = 3000 };
+
 typedef struct {
     fr_resolver *resolver;
     char dir[256];
@@ -16,6 +18,8 @@ typedef struct {
     net_event *log;
     size_t log_count, log_room;
     net_expressed expressed;
+    uint64_t appends[APPEND_KEYS]; /* where the append with each key ends; 0: there is none */
+    char key[16];
     size_t in_batch;
     bool saving; /* a thread writes what was frozen */
     fr_thread saver;
@@ -28,6 +32,23 @@ static void open_resolver(test *t)
     assert_ok(fr_resolver_open(&t->resolver, &options, NULL));
 }
 
+static fr_slice key_text(test *t, uint64_t number)
+{
+    snprintf(t->key, sizeof t->key, "append %u", (unsigned)number);
+    return fr_slice_text(t->key);
+}
+
+/** In this test's log the key of an append is an event with its number as `rev`. */
+static void express(test *t, const net_event *e)
+{
+    if (e->kind != FR_EVENT_KEY) {
+        net_express(&t->names, e, &t->expressed);
+        return;
+    }
+    t->expressed.event = (fr_event){.kind = FR_EVENT_KEY, .did = key_text(t, e->rev)};
+    t->expressed.link_count = 0;
+}
+
 static fr_resolved resolve(test *t, const net_event *e, uint64_t seq, bool live, fr_fact *fact)
 {
     fr_resolved resolved = FR_RESOLVED_DUPLICATE;
@@ -35,7 +56,7 @@ static fr_resolved resolve(test *t, const net_event *e, uint64_t seq, bool live,
         fr_resolver_begin(t->resolver);
         t->in_batch = 1;
     }
-    net_express(&t->names, e, &t->expressed);
+    express(t, e);
     t->expressed.event.seq = seq;
     assert_ok(fr_resolver_apply(t->resolver, &t->expressed.event, seq,
                                 live && t->expressed.from_car, t->expressed.links,
@@ -198,6 +219,28 @@ static void log_event(test *t, const net_event *e)
     t->log[t->log_count++] = *e;
 }
 
+static void one_key(test *t)
+{
+    uint64_t seq = t->log_count + 1, found = 1;
+    fr_fact fact;
+    net_event e = {.kind = FR_EVENT_KEY, .rev = below(&t->source.seed, APPEND_KEYS)};
+    uint64_t *known = &t->appends[e.rev];
+    assert_ok(fr_resolver_find_append(t->resolver, key_text(t, e.rev), &found, NULL));
+    assert_int_equal(found, *known);
+    assert_int_equal(resolve(t, &e, seq, true, &fact) == FR_RESOLVED_NEW, *known == 0);
+    if (*known == 0) {
+        assert_int_equal(fact.uid, 0); /* no view's business */
+        assert_int_equal(fact.fresh_count + fact.gone_count + fact.kept_count, 0);
+        *known = seq;
+        log_event(t, &e);
+    }
+}
+
+static net_event logged_event(test *t)
+{
+    return t->log[below(&t->source.seed, t->log_count)];
+}
+
 static void one_event(test *t)
 {
     uint64_t *seed = &t->source.seed;
@@ -207,7 +250,8 @@ static void one_event(test *t)
     fr_fact fact;
     net_event e = net_random_event(&t->source);
     if (t->log_count != 0 && one_in(seed, 10)) {
-        e = t->log[below(seed, t->log_count)];
+        net_event again = logged_event(t);
+        e = again.kind == FR_EVENT_KEY ? e : again;
     }
     uint32_t accounts = fr_ids_account_count(fr_resolver_ids(t->resolver));
     memcpy(before, t->model.records[e.did], sizeof before);
@@ -272,14 +316,19 @@ static void walk(test *t, uint64_t steps)
     uint64_t *seed = &t->source.seed;
     for (uint64_t i = 0; i < steps; i++) {
         one_event(t);
+        if (one_in(seed, 20)) {
+            one_key(t);
+        }
         if (one_in(seed, 50)) {
             unsigned did = (unsigned)below(seed, NET_DIDS);
             check_account(t, did, (const net_record(*)[NET_RKEYS])t->model.records[did],
                           UINT64_MAX);
         }
         if (t->log_count != 0 && one_in(seed, 5)) {
-            net_event e = t->log[below(seed, t->log_count)];
-            check_find(t, &e);
+            net_event e = logged_event(t);
+            if (e.kind != FR_EVENT_KEY) {
+                check_find(t, &e);
+            }
         }
         if (t->dir[0] != 0 && one_in(seed, i < 400 ? 20 : 1000)) {
             save_step(t);

@@ -111,28 +111,30 @@ static fr_status save_accounts(const fr_resolver *r, fr_store_load *load, fr_err
 
 static int by_bytes(const void *a, const void *b)
 {
-    return memcmp(a, b, 20);
+    return memcmp(a, b, FR_SEEN_KEY_BYTES);
 }
 
 static fr_status save_keys(const fr_resolver *r, fr_store_load *load, fr_error *err)
 {
     const fr_event_keys *keys = &r->frozen.keys;
-    uint8_t(*sorted)[20] = malloc((keys->count + 1) * sizeof *sorted);
+    fr_event_key *sorted = malloc((keys->count + 1) * sizeof *sorted);
     if (sorted == NULL) {
         return fr_fail(err, FR_NOMEM, "resolver: save");
     }
     size_t count = 0;
     for (size_t i = 0; keys->slots != NULL && i <= keys->mask; i++) {
-        if (fr_load_u32be(keys->slots[i]) != 0) {
-            memcpy(sorted[count++], keys->slots[i], sizeof *sorted);
+        if (fr_load_u32be(keys->slots[i].key) != 0) {
+            sorted[count++] = keys->slots[i];
         }
     }
     qsort(sorted, count, sizeof *sorted, by_bytes);
     fr_status status = FR_OK;
     for (size_t i = 0; i < count && status == FR_OK; i++) {
-        uint8_t key[21] = {'k'};
-        memcpy(key + 1, sorted[i], sizeof *sorted);
-        status = fr_store_load_put(load, fr_slice_of(key, sizeof key), FR_SLICE(""), err);
+        uint8_t key[1 + FR_SEEN_KEY_BYTES] = {'k'};
+        memcpy(key + 1, sorted[i].key, FR_SEEN_KEY_BYTES);
+        fr_slice seq = fr_slice_of(sorted[i].seq, sizeof sorted[i].seq);
+        status = fr_store_load_put(load, fr_slice_of(key, sizeof key),
+                                   fr_load_u64le(seq.data) == 0 ? FR_SLICE("") : seq, err);
     }
     free(sorted);
     return status;

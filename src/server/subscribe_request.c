@@ -76,6 +76,7 @@ static bool take_kind(reading *r, fr_slice value)
         {"account", 1u << FRESHET_ACCOUNT},
         {"identity", 1u << FRESHET_IDENTITY},
         {"sync", 1u << FRESHET_SYNC},
+        {"key", 1u << FRESHET_KEY},
     };
     for (size_t i = 0; i < FR_COUNT_OF(names); i++) {
         if (fr_slice_equal(value, fr_slice_text(names[i].name))) {
@@ -83,7 +84,7 @@ static bool take_kind(reading *r, fr_slice value)
             return true;
         }
     }
-    return refuse(r, 400, "kind: commit, put, delete, account, identity or sync");
+    return refuse(r, 400, "kind: commit, put, delete, account, identity, sync or key");
 }
 
 static bool take_name(reading *r, const char **names, size_t *count, fr_slice value)

@@ -159,8 +159,16 @@ static void add_cursor(feeder *f)
 static fr_status submit(feeder *f, fr_error *err)
 {
     fr_batch *batch = f->batch;
+    if (f->key.size != 0 && !f->ended) {
+        return fr_fail_code(err, FR_LIMIT, 0, "append-size",
+                            "append: what has one key is more than a batch holds");
+    }
     add_cursor(f);
     batch->durability = f->durability;
+    batch->key_size = f->key.size;
+    if (f->key.size != 0) {
+        memcpy(batch->key, f->key.data, f->key.size);
+    }
     f->batch = NULL;
     f->door.submit(f->door.context, batch);
     feeder_tell(f);

@@ -44,6 +44,8 @@ typedef struct {
     void *submit_context;
     fr_source_state *state;  /* may be NULL */
     freshet_durability durability;
+    fr_slice key; /* of all that is read: it must fit one batch. Borrowed; empty: none */
+    bool ended;   /* with a key: all is read, the batch may go */
     const char *cursor_name; /* NULL: this source has no cursor */
     uint64_t cursor;         /* the largest time_us taken, or what the source sets */
     bool cursor_is_set;      /* by the source */

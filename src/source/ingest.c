@@ -119,18 +119,30 @@ struct freshet_ticket {
     feeder feed;
 };
 
-static freshet_durability with_defaults(const freshet_durability *given)
+static freshet_durability with_defaults(freshet_durability d)
 {
-    freshet_durability d = given == NULL ? (freshet_durability){0} : *given;
     d.events = d.events == 0 ? FR_DURABILITY_EVENTS : d.events;
     d.ms = d.ms == 0 ? FR_DURABILITY_MS : d.ms;
     return d;
+}
+
+static fr_status check(const freshet_append_options *options, fr_error *err)
+{
+    size_t bad_at = 0;
+    fr_slice key = options->key == NULL ? FR_SLICE("") : fr_slice_text(options->key);
+    if (options->durability.mode > FRESHET_ASYNC) {
+        return fr_fail(err, FR_INVALID, "append: no such durability");
+    }
+    bool good = options->key == NULL || (key.size > 0 && key.size <= FR_EVENT_KEY_MAX_BYTES &&
+                                         fr_utf8_valid(key, &bad_at));
+    return good ? FR_OK : fr_fail(err, FR_INVALID, "append: a key is 1 to 256 bytes of UTF-8");
 }
 
 /** Hands everything over. */
 static fr_status take(freshet_ticket *ticket, fr_slice lines, fr_error *err)
 {
     FR_TRY(read_memory_lines(&ticket->feed, lines, "lines", err));
+    ticket->feed.ended = true;
     return feeder_flush(&ticket->feed, err);
 }
 
@@ -143,14 +155,14 @@ static fr_status settle(freshet_receipt *receipt, fr_error *err)
     receipt->report = (freshet_report){0};
     fr_status status = feeder_finish(&ticket->feed, &receipt->report, err);
     fr_sink_report(&ticket->feed.sink, &settled);
-    receipt->seq = settled.last_seq;
+    receipt->seq = ticket->feed.key.size == 0 ? settled.last_seq : ticket->feed.sink.key_seq;
     feeder_done(&ticket->feed);
     free(ticket);
     return status;
 }
 
-static fr_status append(freshet *db, fr_slice lines, freshet_receipt *receipt,
-                        freshet_on_reject on_reject, void *context, fr_error *err)
+static fr_status append(freshet *db, fr_slice lines, const freshet_append_options *options,
+                        freshet_receipt *receipt, fr_error *err)
 {
     fr_error late = {0};
     freshet_ticket *ticket = calloc(1, sizeof *ticket);
@@ -162,9 +174,10 @@ static fr_status append(freshet *db, fr_slice lines, freshet_receipt *receipt,
         free(ticket);
         return status;
     }
-    ticket->feed.on_reject = on_reject;
-    ticket->feed.reject_context = context;
+    ticket->feed.on_reject = options->on_reject;
+    ticket->feed.reject_context = options->context;
     ticket->feed.durability = receipt->durability;
+    ticket->feed.key = options->key == NULL ? FR_SLICE("") : fr_slice_text(options->key);
     receipt->ticket = ticket;
     status = take(ticket, lines, err);
     if (status == FR_OK && receipt->durability.mode == FRESHET_ASYNC) {
@@ -177,15 +190,17 @@ static fr_status append(freshet *db, fr_slice lines, freshet_receipt *receipt,
 }
 
 freshet_status freshet_append(freshet *db, const char *lines, size_t size,
-                              const freshet_durability *durability, freshet_receipt *receipt,
-                              freshet_on_reject on_reject, void *context, freshet_error *err)
+                              const freshet_append_options *options, freshet_receipt *receipt,
+                              freshet_error *err)
 {
     fr_error error = {0};
-    *receipt = (freshet_receipt){.durability = with_defaults(durability)};
-    fr_status status =
-        receipt->durability.mode > FRESHET_ASYNC
-            ? fr_fail(&error, FR_INVALID, "append: no such durability")
-            : append(db, fr_slice_of(lines, size), receipt, on_reject, context, &error);
+    const freshet_append_options defaults = {0};
+    options = options == NULL ? &defaults : options;
+    *receipt = (freshet_receipt){.durability = with_defaults(options->durability)};
+    fr_status status = check(options, &error);
+    if (status == FR_OK) {
+        status = append(db, fr_slice_of(lines, size), options, receipt, &error);
+    }
     return fr_status_export(status, &error, err);
 }
 
@@ -202,8 +217,8 @@ freshet_status freshet_append_lines(freshet *db, const char *lines, size_t size,
                                     void *context, freshet_error *err)
 {
     freshet_receipt receipt;
-    freshet_status status =
-        freshet_append(db, lines, size, NULL, &receipt, on_reject, context, err);
+    const freshet_append_options options = {.on_reject = on_reject, .context = context};
+    freshet_status status = freshet_append(db, lines, size, &options, &receipt, err);
     if (report != NULL) {
         report->read += receipt.report.read;
         report->appended += receipt.report.appended;

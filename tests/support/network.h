@@ -405,6 +405,7 @@ static inline void net_apply(net_model *model, const net_event *e, uint64_t seq,
             effect->is_new = e->rev > account->floor_rev;
             account->floor_rev = FR_MAX(account->floor_rev, e->rev);
             return;
+        case FR_EVENT_KEY: return; /* of no account: the network has none */
     }
 }
 

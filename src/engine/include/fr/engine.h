@@ -32,6 +32,7 @@ typedef struct {
     uint64_t in_flight; /* batches submitted and not settled */
     /* appended, duplicate, cid_unverified, last_seq; the source adds the rest itself */
     freshet_report report;
+    uint64_t key_seq; /* where the append with the caller's key ends; 0: there was no key */
     fr_status status; /* first failure of the writer, FR_OK so far */
     fr_error error;
 } fr_sink;
@@ -80,6 +81,10 @@ typedef struct fr_batch {
     fr_log_cursor cursor;
     fr_sink *sink;
     freshet_durability durability;
+    /* the caller's key for all of it, which is appended behind it; what has the key of an earlier
+     * batch is a duplicate as a whole */
+    char key[FR_EVENT_KEY_MAX_BYTES];
+    size_t key_size; /* 0: none */
     /* the end of a CAR: after the inputs, delete what `car_keys` lacks and append a sync mark */
     bool car_end;
     fr_event sync;       /* did (in scratch), rev, time_us */

@@ -9,6 +9,7 @@
 #include <fr/json.h>
 
 #define FR_EVENT_BODY_MAX_BYTES (1u << 20)
+#define FR_EVENT_KEY_MAX_BYTES 256
 #define FR_EVENT_MAX_BYTES (FR_EVENT_BODY_MAX_BYTES + 8192)
 
 /** Values reach the disk. */
@@ -18,6 +19,7 @@ typedef enum {
     FR_EVENT_ACCOUNT = 3,  /* body: the inner object {active, status?, …} as DAG-CBOR */
     FR_EVENT_IDENTITY = 4, /* body: the inner object {handle?, …} as DAG-CBOR */
     FR_EVENT_SYNC = 5,     /* `did` at `rev` was taken in whole; what it lacked is gone */
+    FR_EVENT_KEY = 6,      /* the caller's key of the append that ends here stands as its `did` */
 } fr_event_kind;
 
 typedef enum { FR_BODY_CANONICAL = 0, FR_BODY_UNVERIFIED = 1, FR_BODY_JSON = 2 } fr_body_format;
@@ -65,7 +67,7 @@ fr_status fr_event_identity_key(const fr_event *event, uint8_t out[16]);
 FR_MUST_USE fr_status fr_event_from_json(fr_json_value line, fr_buffer *scratch, fr_event *out,
                                          fr_error *err);
 /** The line for an event, with "seq", without newline: did time_us kind commit{rev operation
- *  collection rkey record cid} / account / identity / sync{rev}. What fr_event_from_json reads
+ *  collection rkey record cid} / account / identity / sync{rev}; of a key: key time_us kind. What fr_event_from_json reads
  *  back is the same event (but for seq, which is 0 then). A failed write leaves `out` at its
  *  length. */
 FR_MUST_USE fr_status fr_event_to_json(const fr_event *event, fr_buffer *out, fr_error *err);

@@ -110,6 +110,9 @@ FR_MUST_USE fr_status fr_resolver_find(fr_resolver *resolver, fr_ref ref, bool *
  *  thread   any, inside an RCU read section */
 uint64_t fr_resolver_floor(const fr_resolver *resolver, fr_slice did);
 /** Bytes held in memory by rows that no save has begun to write: when to save. */
+/** The sequence of the event that ends the append with this key; 0: there was none. */
+FR_MUST_USE fr_status fr_resolver_find_append(fr_resolver *resolver, fr_slice key, uint64_t *seq,
+                                              fr_error *err);
 uint64_t fr_resolver_recent_bytes(const fr_resolver *resolver);
 /** Links that the bounds of extraction left out, since it was opened. */
 uint64_t fr_resolver_links_dropped(const fr_resolver *resolver);
