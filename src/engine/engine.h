@@ -37,6 +37,13 @@ typedef enum {
     FR_TROUBLE_OTHER = 5,
 } fr_trouble;
 
+/** What the end of a CAR deletes: what the repository has in the log and not in the CAR. */
+typedef struct {
+    fr_ref *refs;
+    size_t count, room;
+    uint64_t log_bytes; /* that deleting them takes, at most */
+} fr_gone;
+
 /** What one sync makes durable: published and acknowledged together. */
 typedef struct {
     fr_ack acks[FR_BATCHES * 2];
@@ -178,6 +185,7 @@ struct freshet {
     uint64_t cursor_written_ns;
     fr_group groups[2];
     fr_batch *held;    /* popped, but the disk has no room for it yet */
+    fr_gone gone;      /* of the batch that was popped last */
     uint64_t retry_ns; /* when to ask the disk again */
     unsigned which;    /* the group that is being filled */
     fr_group *syncing; /* the other one, or NULL */

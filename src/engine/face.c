@@ -96,6 +96,7 @@ static void free_engine(fr_engine *engine)
         free(engine->pool);
         engine->pool = next;
     }
+    free(engine->gone.refs);
     fr_queue_free(engine->queue);
     fr_mutex_done(&engine->pool_lock);
     fr_cond_done(&engine->pool_free);

@@ -1,186 +1,76 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // The whole engine in a simulated world: log, resolver, views and their checkpoints on a disk and a
-// clock that one seed decides, with no thread. A source delivers a generated network, at least once
-// and in order; the disk fails, fills up, loses its power; the engine is opened again. What must
-// hold after each opening is compared with the history of an engine that nothing ever happened to:
+// clock that one seed decides, with no thread. A source delivers a generated network and now and
+// then a whole repository, at least once and in order; full segments are sealed, archived and
+// dropped; views are thrown away and built again; the disk fails, fills up and has room again,
+// loses its power; the engine is opened again. What must hold is compared with the history of an
+// engine that nothing ever happened to:
 //
-//   the log      is a prefix of that history, event by event: nothing acknowledged or shown is
-//                missing, nothing is there by half, twice, or in another order
-//   the views    have the digests that this history had at that sequence, whichever of them came
-//                from checkpoints of whichever age
-//   the cursor   is not ahead of the events it covers, so a source that resumes there loses nothing
+//   the log       is a prefix of that history, event by event: nothing acknowledged or shown is
+//                 missing, nothing is there by half, twice, or in another order
+//   the views     have the digests that this history had at that sequence, whichever of them came
+//                 from checkpoints of whichever age
+//   the cursor    is not ahead of the events it covers, so a source that resumes there loses nothing
+//   a receipt     says what is durable and visible by then, however it was asked for
+//   a reader      of the past gives what is published, all of it, in order, and nothing else
+//   a full disk   alone never ends writing
 //
 // and in the end, all delivered, everything equals the undisturbed end.
 //
-// FR_WORLD_SEEDS=N runs N fresh seeds instead of a few; FR_SEED=S runs the fresh ones from S on. A
-// seed that fails is printed ("world: seed S"): it joins SEEDS below with the bug that it found.
-#include "engine.h"
-
-#include <fr/codec.h>
-#include <fr/simulate.h>
+// FR_WORLD_SEEDS=N runs N fresh seeds instead of a few, and lets more operations fail; FR_SEED=S
+// runs the fresh ones from S on. A seed that fails is printed ("seed S"): it joins SEEDS below with
+// the bug that it found.
+#include "world_history.h"
 
 #include <malloc.h>
-#include <setjmp.h> /* cmocka.h wants these four first */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <seeded.h>
+#include <signal.h>
+#include <sys/time.h>
 
 static const char DIR[] = "data";
+static const char ARCHIVE[] = "archive";
 static const char SOURCE[] = "sim:story";
 
 /* 2: the data folder itself was not durable; 1795286058842022: a tail that a failed sync had left
  * in memory only was taken for durable when the log was opened again. */
 static const uint64_t SEEDS[] = {2, UINT64_C(1795286058842022)};
 
-/* ---- a history ------------------------------------------------------------------------------- */
-
-enum { HISTORIES = 6, SCRATCH_BYTES = 8 << 20, LINES_BYTES = 4 << 20 };
-
-/** What a source has to deliver, and what must come of it. */
-typedef struct {
-    fr_buffer scratch; /* the events' texts */
-    fr_event *input;
-    size_t count;
-    size_t *appended;                    /* by position: sequence after inputs [0, position) */
-    fr_u128 *prints;                     /* by sequence */
-    fr_digest (*digests)[FR_VIEW_COUNT]; /* by sequence */
-    uint64_t last_seq;
-} history;
-
-static fr_u128 print_of(const fr_event *event)
-{
-    fr_cleanup(fr_buffer_done) fr_buffer bytes;
-    fr_buffer_init(&bytes, 2 * FR_EVENT_MAX_BYTES);
-    fr_buffer_printf(&bytes, "%d %d %llu %llu ", (int)event->kind, event->update,
-                     (unsigned long long)event->rev, (unsigned long long)event->time_us);
-    fr_buffer_slice(&bytes, event->did);
-    fr_buffer_slice(&bytes, event->collection);
-    fr_buffer_slice(&bytes, event->rkey);
-    fr_buffer_slice(&bytes, event->body);
-    return fr_xxh3_128(fr_buffer_view(&bytes));
-}
-
-static fr_status keep_text(void *context, fr_slice bytes, fr_error *err)
-{
-    fr_buffer_slice(context, bytes);
-    return fr_buffer_status(context, err);
-}
-
-static void read_inputs(history *h, fr_slice lines)
-{
-    fr_json *json = NULL;
-    assert_ok(fr_json_new(&json, NULL));
-    while (lines.size != 0) {
-        const uint8_t *end = memchr(lines.data, '\n', lines.size);
-        size_t size = end == NULL ? lines.size : (size_t)(end - lines.data);
-        fr_json_value root;
-        assert_ok(fr_json_parse(json, fr_slice_sub(lines, 0, size), false, &root, NULL));
-        assert_ok(fr_event_from_json(root, &h->scratch, &h->input[h->count], NULL));
-        h->count++;
-        lines = fr_slice_sub(lines, FR_MIN(size + 1, lines.size), lines.size);
-    }
-    fr_json_free(json);
-}
-
-static bool same_commit(const fr_event *a, const fr_event *b)
-{
-    return a->rev == b->rev && a->rev != 0 && fr_slice_equal(a->did, b->did);
-}
-
-/** Every seventh commit comes a second time, a little later. */
-static void repeat_some(history *h, size_t room)
-{
-    size_t count = h->count;
-    for (size_t i = 7; i + 1 < count && h->count < room; i += 7) {
-        h->input[h->count++] = h->input[i];
-    }
-}
-
-/** One event after the other, with nothing on disk and nothing in groups. */
-static void tell_undisturbed(history *h)
-{
-    fr_engine *engine = calloc(1, sizeof *engine);
-    assert_non_null(engine);
-    engine->options.read_only = true;
-    engine->options.memory_bytes = 64 << 20;
-    engine->options.checkpoint_events = UINT64_MAX;
-    engine->world.os = engine->os = fr_os_real();
-    assert_ok(fr_engine_open_scratch(engine, NULL));
-    for (size_t i = 0; i < h->count; i++) {
-        fr_resolved resolved;
-        h->appended[i] = h->last_seq;
-        engine->chunk[0] = h->input[i];
-        engine->chunk[0].seq = h->last_seq + 1;
-        assert_ok(fr_resolver_apply(engine->resolver, &engine->chunk[0], h->last_seq + 1, false,
-                                    NULL, 0, &resolved, &engine->facts[0], NULL));
-        if (resolved == FR_RESOLVED_DUPLICATE) {
-            continue;
-        }
-        engine->chunk_count = 1;
-        h->prints[++h->last_seq] = print_of(&h->input[i]);
-        assert_ok(fr_engine_fold(engine, NULL));
-        fr_engine_publish(engine, h->last_seq, h->input[i].time_us);
-        for (unsigned v = 0; v < FR_VIEW_COUNT; v++) {
-            assert_ok(
-                FR_VIEWS[v]->digest(engine->views[v], false, &h->digests[h->last_seq][v], NULL));
-        }
-    }
-    h->appended[h->count] = h->last_seq;
-    fr_engine_close_state(engine, NULL);
-    free(engine);
-}
-
-static history *history_new(uint64_t seed, uint64_t events)
-{
-    history *h = calloc(1, sizeof *h);
-    size_t room = events + events / 6 + 1;
-    fr_cleanup(fr_buffer_done) fr_buffer lines;
-    assert_non_null(h);
-    fr_buffer_init(&lines, LINES_BYTES);
-    fr_buffer_init(&h->scratch, SCRATCH_BYTES);
-    h->input = calloc(room, sizeof *h->input);
-    h->appended = calloc(room + 1, sizeof *h->appended);
-    h->prints = calloc(room + 1, sizeof *h->prints);
-    h->digests = calloc(room + 1, sizeof *h->digests);
-    assert_true(h->input != NULL && h->appended != NULL && h->prints != NULL && h->digests != NULL);
-    fr_simulate_options options = {
-        .story = {.account_count = (uint32_t)(events / 8), .event_count = events, .seed = seed},
-        .format = FR_SIMULATE_JETSTREAM};
-    fr_simulate_sink sink = {.write = keep_text, .context = &lines};
-    assert_ok(fr_simulate_stream(&options, &sink, NULL, NULL));
-    read_inputs(h, fr_buffer_view(&lines));
-    repeat_some(h, room);
-    tell_undisturbed(h);
-    assert_true(h->last_seq > events * 9 / 10);
-    return h;
-}
-
-static void history_free(history *h)
-{
-    fr_buffer_done(&h->scratch);
-    free(h->input);
-    free(h->appended);
-    free(h->prints);
-    free(h->digests);
-    free(h);
-}
+enum { HISTORIES = 6, STEPS_MAX = 20000 };
 
 /* ---- a world --------------------------------------------------------------------------------- */
+
+/** An append that waits for its acknowledgement. */
+typedef struct {
+    fr_sink sink;
+    size_t to; /* it says that inputs [0, to) are durable */
+    bool open;
+} receipt;
+
+/** A reader of the past, and the event it has to give next. */
+typedef struct {
+    freshet_reader *reader;
+    uint64_t next;
+} past;
+
+enum { RECEIPTS = 20, PASTS = 2 };
 
 typedef struct {
     const history *h;
     uint64_t seed, random;
     fr_os *os;
     bool disk_fails;   /* some operations may */
+    bool tight;        /* it may be full at times */
+    bool archives;     /* full segments are copied, and dropped here */
     fr_engine *engine; /* NULL: not open */
-    fr_sink sink;
+    receipt receipts[RECEIPTS];
+    past pasts[PASTS];
     size_t next;   /* the input that is delivered next */
     uint64_t kept; /* highest sequence that was acknowledged, or shown: it must never be missing */
-    uint64_t crashes, openings, refusals, checkpoints;
 } world;
+
+/** What happened, in all worlds. */
+static struct {
+    uint64_t crashes, openings, refusals, poisoned, acknowledged, read, sealed, resets, paused;
+} total;
 
 static fr_engine_world place_of(world *w)
 {
@@ -199,33 +89,89 @@ static fr_status open_engine(world *w)
                                .memory_bytes = 64 << 20,
                                .batch_events = (uint32_t)(1 + below(&w->random, 64)),
                                .checkpoint_events = 20 + below(&w->random, 400)};
+    if (w->archives) {
+        options.archive_dir = ARCHIVE;
+        options.log_keep_bytes = 1 + below(&w->random, 1 << 16);
+    }
     fr_engine_world place = place_of(w);
     fr_status status = fr_engine_open_in(&w->engine, &options, &place, &error);
     if (status != FR_OK) {
         w->engine = NULL;
-        w->refusals++;
+        total.refusals++;
         if (status != FR_IO) { /* damaged, above all */
             fail_msg("seed %llu: %s (%s:%d)", (unsigned long long)w->seed, error.text, error.file,
                      error.line);
         }
         return status;
     }
-    fr_sink_init(&w->sink);
-    w->openings++;
+    total.openings++;
     return FR_OK;
 }
 
-/** What readers and the source were told. */
+/** An append was answered. What it says is durable must never be missing, and be visible by now. */
+static void take_receipt(world *w, receipt *r, uint64_t shown)
+{
+    r->open = false;
+    if (r->sink.status == FR_OK) {
+        uint64_t promised = w->h->appended[r->to];
+        if (promised > shown) {
+            fail_msg("seed %llu: %llu is acknowledged, %llu is shown", (unsigned long long)w->seed,
+                     (unsigned long long)promised, (unsigned long long)shown);
+        }
+        w->kept = FR_MAX(w->kept, promised);
+        total.acknowledged++;
+    }
+    fr_sink_done(&r->sink);
+}
+
+/** What readers and sources were told. */
 static void listen(world *w)
 {
-    freshet_report report;
     freshet_progress progress;
     freshet_progress_of(w->engine, &progress);
-    fr_sink_report(&w->sink, &report);
-    w->kept = FR_MAX(w->kept, FR_MAX(report.last_seq, progress.seq));
+    w->kept = FR_MAX(w->kept, progress.seq);
+    total.paused += w->engine->trouble == FR_TROUBLE_DISK_FULL;
+    for (size_t i = 0; i < RECEIPTS; i++) {
+        if (w->receipts[i].open && w->receipts[i].sink.in_flight == 0) {
+            take_receipt(w, &w->receipts[i], progress.seq);
+        }
+    }
+    if (progress.poisoned && !w->disk_fails) {
+        fail_msg("seed %llu: writing ended on a disk that is full at most: %s",
+                 (unsigned long long)w->seed, w->engine->poison_error.text);
+    }
+}
+
+/** After a close in order everything is answered. */
+static void hear_the_last(world *w)
+{
+    for (size_t i = 0; i < RECEIPTS; i++) {
+        if (w->receipts[i].open) {
+            assert_int_equal(w->receipts[i].sink.in_flight, 0);
+            take_receipt(w, &w->receipts[i], UINT64_MAX);
+        }
+    }
+}
+
+/** What is not answered yet never will be. */
+static void forget_receipts(world *w)
+{
+    for (size_t i = 0; i < RECEIPTS; i++) {
+        if (w->receipts[i].open) {
+            fr_sink_done(&w->receipts[i].sink);
+        }
+        w->receipts[i].open = false;
+    }
 }
 
 /* ---- what must hold -------------------------------------------------------------------------- */
+
+static bool is_told(const world *w, const fr_event *event, uint64_t seq)
+{
+    fr_u128 print = print_of(event);
+    return event->seq == seq && seq <= w->h->last_seq && print.lo == w->h->prints[seq].lo &&
+           print.hi == w->h->prints[seq].hi;
+}
 
 static void check_log(world *w, uint64_t last_seq)
 {
@@ -235,11 +181,10 @@ static void check_log(world *w, uint64_t last_seq)
     uint64_t seq = 0;
     assert_ok(fr_log_reader_open(&reader, w->os, "data/log", 1, NULL));
     while ((status = fr_log_reader_next(reader, true, &event, NULL)) == FR_OK) {
-        seq++;
-        assert_int_equal(event.seq, seq);
-        assert_true(seq <= w->h->last_seq);
-        fr_u128 print = print_of(&event);
-        assert_true(print.lo == w->h->prints[seq].lo && print.hi == w->h->prints[seq].hi);
+        if (!is_told(w, &event, ++seq)) {
+            fail_msg("seed %llu: the log has another event at %llu", (unsigned long long)w->seed,
+                     (unsigned long long)seq);
+        }
     }
     assert_true(status == FR_END || (status == FR_IO && w->disk_fails));
     assert_true(seq == last_seq || status == FR_IO);
@@ -251,6 +196,9 @@ static void check_views(world *w, uint64_t seq, bool deep)
     for (unsigned v = 0; v < FR_VIEW_COUNT && seq != 0; v++) {
         fr_digest found;
         const fr_digest *wanted = &w->h->digests[seq][v];
+        if (!fr_view_is_live(w->engine, v)) {
+            continue; /* it is built again */
+        }
         fr_rcu_read_lock();
         assert_ok(FR_VIEWS[v]->digest(w->engine->views[v], deep, &found, NULL));
         fr_rcu_read_unlock();
@@ -259,6 +207,15 @@ static void check_views(world *w, uint64_t seq, bool deep)
                      FR_VIEWS[v]->name, (unsigned long long)seq);
         }
     }
+}
+
+static bool all_live(const world *w)
+{
+    bool live = true;
+    for (unsigned v = 0; v < FR_VIEW_COUNT; v++) {
+        live = live && fr_view_is_live(w->engine, v);
+    }
+    return live;
 }
 
 /** After an opening; where the source goes on from. */
@@ -272,29 +229,70 @@ static size_t check_opened(world *w)
         fail_msg("seed %llu: %llu was promised, the log ends at %llu", (unsigned long long)w->seed,
                  (unsigned long long)w->kept, (unsigned long long)progress.seq);
     }
+    assert_true(all_live(w));
     check_log(w, progress.seq);
     check_views(w, progress.seq, one_in(&w->random, 4));
     fr_status status = fr_engine_cursor(w->engine, SOURCE, &cursor);
     assert_true(status == FR_OK || status == FR_NOT_FOUND);
-    assert_true(cursor <= w->h->count && w->h->appended[cursor] <= progress.seq);
+    if (cursor > w->h->count || w->h->appended[cursor] > progress.seq) {
+        fail_msg("seed %llu: the cursor covers what the log has not", (unsigned long long)w->seed);
+    }
     w->kept = FR_MAX(w->kept, progress.seq); /* recovery made it durable, and showed it */
     return cursor;
 }
 
-/* ---- what happens ---------------------------------------------------------------------------- */
+/* ---- what happens: the source ---------------------------------------------------------------- */
+
+static receipt *free_receipt(world *w)
+{
+    for (size_t i = 0; i < RECEIPTS; i++) {
+        if (!w->receipts[i].open) {
+            return &w->receipts[i];
+        }
+    }
+    return NULL;
+}
+
+static void put_car_end(world *w, fr_batch *batch, const history_input *end)
+{
+    batch->car_end = true;
+    batch->sync = end->event;
+    for (const history_input *in = &w->h->input[end->car_first]; in < end; in++) {
+        assert_ok(fr_key_set_add(&batch->car_keys, in->event.collection, in->event.rkey, NULL));
+    }
+}
+
+static void fill_batch(world *w, fr_batch *batch)
+{
+    const history *h = w->h;
+    size_t wanted = 1 + below(&w->random, one_in(&w->random, 4) ? 60 : 8);
+    while (w->next < h->count && !batch->car_end) {
+        const history_input *in = &h->input[w->next];
+        if (batch->count >= wanted && !same_commit(&h->input[w->next - 1].event, &in->event)) {
+            break;
+        }
+        if (in->car_end) {
+            put_car_end(w, batch, in);
+        } else {
+            batch->inputs[batch->count++] =
+                (fr_input){.event = in->event, .from_car = in->from_car};
+        }
+        w->next++;
+    }
+}
 
 static void deliver(world *w)
 {
     fr_batch *batch = NULL;
-    if (w->next == w->h->count || w->engine->pool == NULL) { /* the source would wait */
-        return;
+    receipt *r = free_receipt(w);
+    if (w->next == w->h->count || w->engine->pool == NULL || r == NULL) {
+        return; /* the source would wait */
     }
-    size_t wanted = 1 + below(&w->random, one_in(&w->random, 4) ? 60 : 8);
-    assert_ok(fr_engine_batch(w->engine, &w->sink, NULL, &batch, NULL));
-    while (w->next < w->h->count && (batch->count < wanted || same_commit(&w->h->input[w->next - 1],
-                                                                          &w->h->input[w->next]))) {
-        batch->inputs[batch->count++] = (fr_input){.event = w->h->input[w->next++]};
-    }
+    fr_sink_init(&r->sink);
+    r->open = true;
+    assert_ok(fr_engine_batch(w->engine, &r->sink, NULL, &batch, NULL));
+    fill_batch(w, batch);
+    r->to = w->next;
     batch->durability = (freshet_durability){.mode = below(&w->random, 3),
                                              .events = (uint32_t)(1 + below(&w->random, 60)),
                                              .ms = (uint32_t)(1 + below(&w->random, 40))};
@@ -304,6 +302,63 @@ static void deliver(world *w)
     fr_engine_submit(w->engine, batch);
 }
 
+/* ---- what happens: readers of the past ------------------------------------------------------- */
+
+static void close_past(past *p)
+{
+    freshet_reader_close(p->reader);
+    *p = (past){0};
+}
+
+static void open_past(world *w, past *p)
+{
+    bool live = one_in(&w->random, 4);
+    freshet_reader_options options = {
+        .db = w->engine, .from_seq = live ? FRESHET_LIVE : 1 + below(&w->random, w->kept + 3)};
+    freshet_status status = freshet_reader_open(&p->reader, &options, NULL);
+    p->next = live ? w->engine->seq + 1 : options.from_seq;
+    assert_true(status == FRESHET_OK || (status == FRESHET_IO && w->disk_fails));
+}
+
+/** It gives what was published, all of it and nothing else. */
+static void read_past(world *w, past *p)
+{
+    freshet_event event;
+    for (uint64_t more = below(&w->random, 40); more > 0; more--) {
+        freshet_status status = freshet_reader_next(p->reader, 0, &event, NULL);
+        if (status == FRESHET_AGAIN) {
+            assert_true(p->next > w->engine->seq);
+            return;
+        }
+        if (status == FRESHET_IO && w->disk_fails) {
+            close_past(p);
+            return;
+        }
+        assert_int_equal(status, FRESHET_OK);
+        assert_int_equal(event.missed, 0);
+        assert_int_equal(event.seq, p->next);
+        assert_true(event.seq <= w->engine->seq);
+        fr_u128 line = fr_xxh3_128(fr_slice_of(event.json.data, event.json.size));
+        assert_true(line.lo == w->h->lines[p->next].lo && line.hi == w->h->lines[p->next].hi);
+        p->next++;
+        total.read++;
+    }
+}
+
+static void visit_past(world *w)
+{
+    past *p = &w->pasts[below(&w->random, PASTS)];
+    if (p->reader == NULL) {
+        open_past(w, p);
+    } else if (one_in(&w->random, 6)) {
+        close_past(p);
+    } else {
+        read_past(w, p);
+    }
+}
+
+/* ---- what happens: the rest ------------------------------------------------------------------ */
+
 static void take_turn(world *w)
 {
     fr_sim_advance(w->os, below(&w->random, 4000));
@@ -311,21 +366,77 @@ static void take_turn(world *w)
     listen(w);
 }
 
+static void keep_up(world *w)
+{
+    for (uint64_t more = 1 + below(&w->random, 6); more > 0; more--) {
+        fr_error error = {0};
+        fr_status status = fr_upkeep_step(w->engine, &error);
+        if (status == FR_END) {
+            return;
+        }
+        if (status != FR_OK && status != FR_IO) {
+            fail_msg("seed %llu: upkeep: %s", (unsigned long long)w->seed, error.text);
+        }
+        total.sealed += status == FR_OK;
+    }
+}
+
+static void reset_a_view(world *w)
+{
+    unsigned view = (unsigned)below(&w->random, FR_VIEW_COUNT);
+    assert_int_equal(freshet_view_reset(w->engine, FR_VIEWS[view]->name, NULL), FRESHET_OK);
+    total.resets++;
+    take_turn(w);
+}
+
+/** What is folded and not published cannot be told apart by a digest: it waits for a moment
+ *  without. */
+static void look(world *w)
+{
+    if (w->engine->next_seq == w->engine->seq + 1 && !w->engine->poisoned) {
+        check_views(w, w->engine->seq, one_in(&w->random, 8));
+    }
+}
+
+static void change_room(world *w)
+{
+    fr_sim_set_room(w->os, one_in(&w->random, 2) ? UINT64_MAX : below(&w->random, 1 << 17));
+}
+
 static void act(world *w)
 {
-    switch (below(&w->random, 16)) {
+    switch (below(&w->random, 32)) {
         case 0:
             w->engine->checkpoints_wanted++;
-            w->checkpoints++;
             take_turn(w);
             break;
-        case 1: fr_checkpoint_write(w->engine); break;
-        case 2: fr_sim_advance(w->os, below(&w->random, 20000000)); break;
-        case 3:
+        case 1:
+        case 2: fr_checkpoint_write(w->engine); break;
+        case 3: fr_sim_advance(w->os, below(&w->random, 20000000)); break;
+        case 4:
+        case 5:
             for (int i = (int)below(&w->random, 4); i > 0; i--) {
                 deliver(w);
             }
             take_turn(w);
+            break;
+        case 6: keep_up(w); break;
+        case 7:
+            if (one_in(&w->random, 3)) {
+                reset_a_view(w);
+            }
+            break;
+        case 8: /* the source reconnects, further back */
+            w->next = one_in(&w->random, 4) ? below(&w->random, w->next + 1) : w->next;
+            break;
+        case 9:
+        case 10:
+        case 11: visit_past(w); break;
+        case 12: look(w); break;
+        case 13:
+            if (w->tight) {
+                change_room(w);
+            }
             break;
         default:
             if (one_in(&w->random, 2)) {
@@ -336,45 +447,66 @@ static void act(world *w)
     }
 }
 
-static void plan_faults(world *w)
+/** A disk that works, one that fills up, one that fails. */
+static void plan_life(world *w)
 {
-    w->disk_fails = true;
-    uint64_t at = below(&w->random, one_in(&w->random, 3) ? 40 : 600);
+    uint64_t at = below(&w->random, one_in(&w->random, 3) ? 40 : 250);
+    uint64_t count = 0;
     switch (below(&w->random, 4)) {
-        case 0: fr_sim_set_faults(w->os, at, 1); break;
-        case 1: fr_sim_set_faults(w->os, at, 1 + below(&w->random, 30)); break;
-        case 2: fr_sim_set_faults(w->os, at, UINT64_MAX); break;
-        default: fr_sim_set_faults(w->os, UINT64_MAX, 0); break;
+        case 0: count = 1; break;
+        case 1: count = 1 + below(&w->random, 30); break;
+        case 2: count = UINT64_MAX; break;
+        default: break;
     }
+    w->disk_fails = count != 0;
+    w->tight = one_in(&w->random, 3);
+    fr_sim_set_faults(w->os, count == 0 ? UINT64_MAX : at, count);
+    fr_sim_set_room(w->os, w->tight ? below(&w->random, 1 << 18) : UINT64_MAX);
+}
+
+static void cut_power(world *w)
+{
+    fr_sim_crash(w->os);
+    total.crashes++;
+}
+
+static void close_engine(world *w)
+{
+    for (size_t i = 0; i < PASTS; i++) {
+        close_past(&w->pasts[i]);
+    }
+    total.poisoned += w->engine->poisoned;
 }
 
 /** Ends a life: by a power cut, by a process that is killed, or in order. */
 static void end_life(world *w)
 {
     bool power = !one_in(&w->random, 4);
-    if (w->engine != NULL) {
-        if (!power && one_in(&w->random, 2)) {
-            fr_status status = (fr_status)freshet_close(w->engine, NULL);
-            assert_true(status == FR_OK || status == FR_IO);
-        } else {
-            if (power) {
-                fr_sim_crash(w->os);
-                w->crashes++;
-            }
-            fr_engine_abandon(w->engine);
+    if (w->engine == NULL) {
+        if (power) {
+            cut_power(w);
         }
-        fr_sink_done(&w->sink);
-        w->engine = NULL;
-    } else if (power) {
-        fr_sim_crash(w->os);
-        w->crashes++;
+        return;
     }
+    close_engine(w);
+    if (!power && one_in(&w->random, 2)) {
+        fr_status status = (fr_status)freshet_close(w->engine, NULL);
+        assert_true(status == FR_OK || (status == FR_IO && (w->disk_fails || w->tight)));
+        hear_the_last(w);
+    } else {
+        if (power) {
+            cut_power(w);
+        }
+        fr_engine_abandon(w->engine);
+    }
+    forget_receipts(w);
+    w->engine = NULL;
 }
 
 /** Opens on a disk that may fail, lives a while, ends. */
 static void live(world *w, int actions)
 {
-    plan_faults(w);
+    plan_life(w);
     if (open_engine(w) == FR_OK) {
         size_t cursor = check_opened(w);
         w->next = one_in(&w->random, 4) ? below(&w->random, cursor + 1) : cursor;
@@ -385,29 +517,64 @@ static void live(world *w, int actions)
     end_life(w);
 }
 
+static void step(const world *w, uint64_t *steps)
+{
+    if (++*steps > STEPS_MAX) {
+        fail_msg("seed %llu: after %d steps %llu of %llu events are shown, input %zu of %zu",
+                 (unsigned long long)w->seed, STEPS_MAX, (unsigned long long)w->engine->seq,
+                 (unsigned long long)w->h->last_seq, w->next, w->h->count);
+    }
+}
+
+static void close_in_order(world *w)
+{
+    close_engine(w);
+    assert_int_equal(freshet_close(w->engine, NULL), FRESHET_OK);
+    hear_the_last(w);
+    w->engine = NULL;
+}
+
 /** All is delivered, on a disk that works. */
 static void complete(world *w)
 {
-    w->disk_fails = false;
+    uint64_t steps = 0;
+    w->disk_fails = w->tight = false;
     fr_sim_set_faults(w->os, UINT64_MAX, 0);
+    fr_sim_set_room(w->os, UINT64_MAX);
     assert_ok(open_engine(w));
     w->next = check_opened(w);
-    while (w->next < w->h->count) {
+    for (; w->next < w->h->count; step(w, &steps)) {
         act(w);
     }
-    while (w->engine->seq < w->h->last_seq || w->engine->syncing != NULL) {
+    for (; w->engine->seq < w->h->last_seq || w->engine->syncing != NULL || !all_live(w);
+         step(w, &steps)) {
+        fr_sim_advance(w->os, 1000000);
         take_turn(w);
     }
     check_log(w, w->h->last_seq);
     check_views(w, w->h->last_seq, true);
-    assert_int_equal(freshet_close(w->engine, NULL), FRESHET_OK);
-    fr_sink_done(&w->sink);
+    close_in_order(w);
     if (one_in(&w->random, 4)) {
         assert_ok(open_engine(w));
         (void)check_opened(w);
-        assert_int_equal(freshet_close(w->engine, NULL), FRESHET_OK);
-        fr_sink_done(&w->sink);
+        close_in_order(w);
     }
+}
+
+/* Nothing in a world waits for anything: whoever takes so much of the processor goes round in
+ * circles. */
+enum { WORLD_CPU_S_MAX = 60 };
+
+static uint64_t seed_of_world;
+
+static void say_that_it_hangs(int signal_number)
+{
+    char text[80];
+    (void)signal_number;
+    int size = snprintf(text, sizeof text, "\nworld: seed %llu does not come to its end\n",
+                        (unsigned long long)seed_of_world);
+    (void)!write(STDERR_FILENO, text, (size_t)size);
+    _exit(1);
 }
 
 static void begin_world(world *w, const history *h, uint64_t seed)
@@ -417,6 +584,11 @@ static void begin_world(world *w, const history *h, uint64_t seed)
                               .drop_unsynced = one_in(&w->random, 4),
                               .flip_bits = one_in(&w->random, 2),
                               .fail_at = UINT64_MAX};
+    w->archives = one_in(&w->random, 3);
+    seed_of_world = seed;
+    const struct itimerval limit = {.it_value.tv_sec = WORLD_CPU_S_MAX};
+    (void)signal(SIGPROF, say_that_it_hangs);
+    assert_int_equal(setitimer(ITIMER_PROF, &limit, NULL), 0);
     assert_ok(fr_sim_new(&w->os, &options, NULL));
 }
 
@@ -444,85 +616,116 @@ static int forget_histories(void **state)
     return 0;
 }
 
-static uint64_t live_through(uint64_t seed)
+static void live_through(uint64_t seed)
 {
     enum { LIVES = 12 };
     world w;
     begin_world(&w, histories[seed % HISTORIES], seed);
     for (int i = 0; i < LIVES; i++) {
-        live(&w, (int)below(&w.random, 40));
+        live(&w, (int)below(&w.random, 60));
     }
     complete(&w);
     fr_sim_free(w.os);
-    return w.crashes;
 }
 
+static void tell_total(uint64_t seeds)
+{
+    printf(
+        "world: %llu seeds, %llu power cuts, %llu openings and %llu refused, %llu ends of writing,"
+        " %llu turns on a full disk, %llu receipts, %llu events read, %llu upkeep steps, %llu "
+        "resets\n",
+        (unsigned long long)seeds, (unsigned long long)total.crashes,
+        (unsigned long long)total.openings, (unsigned long long)total.refusals,
+        (unsigned long long)total.poisoned, (unsigned long long)total.paused,
+        (unsigned long long)total.acknowledged, (unsigned long long)total.read,
+        (unsigned long long)total.sealed, (unsigned long long)total.resets);
+}
+
+/** Each of them happens in the fixed seeds, or the test tests less than it says. */
 static void the_same_seeds_every_time(void **state)
 {
     (void)state;
-    uint64_t crashes = 0;
     uint64_t count = steps_of(24);
     for (size_t i = 0; i < FR_COUNT_OF(SEEDS); i++) {
-        crashes += live_through(SEEDS[i]);
+        live_through(SEEDS[i]);
     }
     for (uint64_t seed = 1; seed <= count; seed++) {
-        crashes += live_through(seed);
+        live_through(seed);
     }
-    printf("world: %llu power cuts\n", (unsigned long long)crashes);
-    assert_true(crashes > count);
+    tell_total(count + FR_COUNT_OF(SEEDS));
+    assert_true(total.crashes > count);
+    assert_true(total.refusals > 0 && total.poisoned > 0 && total.paused > 0 &&
+                total.acknowledged > count && total.read > count && total.sealed > 0 &&
+                total.resets > 0);
 }
 
 static void fresh_seeds(void **state)
 {
     (void)state;
     const char *text = getenv("FR_WORLD_SEEDS");
-    uint64_t count = text != NULL ? strtoull(text, NULL, 10) : steps_of(12);
+    uint64_t count = text != NULL ? strtoull(text, NULL, 10) : steps_of(6);
     uint64_t seed = seed_of_run() * 1000003;
-    uint64_t crashes = 0;
+    memset(&total, 0, sizeof total);
     for (uint64_t i = 0; i < count; i++) {
         printf("world: seed %llu\r", (unsigned long long)(seed + i));
         fflush(stdout);
-        crashes += live_through(seed + i);
+        live_through(seed + i);
     }
-    printf("world: %llu fresh seeds, %llu power cuts\n", (unsigned long long)count,
-           (unsigned long long)crashes);
+    tell_total(count);
 }
 
-/** One story, one operation that fails, at every place it can. */
-static void fail_everywhere(uint64_t fail_count, bool power)
+/** One story, one operation that fails, at every place it can. Whoever asked for the operation
+ *  hears of it: the opening is refused, writing ends, waits or a checkpoint fails; only hints
+ *  (preallocation) and removals that are tried again may pass unnoticed. */
+static void fail_everywhere(uint64_t fail_count, bool power, uint64_t stride)
 {
-    uint64_t failed = 0;
-    uint64_t n = 0;
-    for (bool reached = true; reached; n++) {
+    enum { ACTIONS = 120 };
+    uint64_t n = 0, refused = 0, ended = 0, waited = 0, unsaved = 0;
+    for (bool reached = true; reached; n += stride) {
         world w;
         begin_world(&w, histories[0], 1); /* the same acts each time */
+        w.disk_fails = true;
         fr_sim_set_faults(w.os, n, fail_count);
         if (open_engine(&w) == FR_OK) {
-            for (int i = 0; i < 40; i++) {
+            bool waits = false;
+            for (int i = 0; i < ACTIONS; i++) {
                 act(&w);
+                waits = waits || w.engine->trouble != FR_TROUBLE_NONE;
             }
-            failed += w.engine->poisoned;
+            ended += w.engine->poisoned;
+            waited += waits && !w.engine->poisoned;
+            unsaved += w.engine->metrics.checkpoint_failures != 0;
+        } else {
+            refused++;
         }
         reached = fr_sim_operation_count(w.os) > n;
         if (power) {
             fr_sim_crash(w.os);
         }
         if (w.engine != NULL) {
+            close_engine(&w);
             fr_engine_abandon(w.engine);
-            fr_sink_done(&w.sink);
         }
+        forget_receipts(&w);
         complete(&w);
         fr_sim_free(w.os);
     }
-    printf("world: %llu operations failed, one each time\n", (unsigned long long)n);
-    assert_true(n > 50 && failed > 5);
+    printf(
+        "world: %llu operations, one in %llu failed, one each time: %llu openings refused, writing"
+        " ended %llu times and waited %llu times, checkpoints failed %llu times\n",
+        (unsigned long long)n, (unsigned long long)stride, (unsigned long long)refused,
+        (unsigned long long)ended, (unsigned long long)waited, (unsigned long long)unsaved);
+    assert_true(n > 200 && refused * stride > 10 && ended * stride > 20 && unsaved * stride > 100);
 }
 
+/* The counts asked for are about half of those of the day they were written (283 operations: 18
+ * openings refused, 36 ends of writing, 219 failed checkpoints). Fewer: the story got too short to
+ * meet the operations it is about. */
 static void every_operation_fails(void **state)
 {
     (void)state;
-    fail_everywhere(1, false);
-    fail_everywhere(UINT64_MAX, true);
+    fail_everywhere(1, false, 1);
+    fail_everywhere(UINT64_MAX, true, getenv("FR_WORLD_SEEDS") != NULL ? 1 : 4);
 }
 
 static bool health_says(world *w, const char *words, int status)
@@ -534,26 +737,14 @@ static bool health_says(world *w, const char *words, int status)
     return strstr((const char *)text.data, words) != NULL;
 }
 
-static void write_ballast(fr_os *os, size_t size)
-{
-    fr_file *file = NULL;
-    uint8_t *bytes = calloc(1, size);
-    assert_non_null(bytes);
-    assert_ok(fr_file_open(&file, os, "ballast", FR_OPEN_WRITE | FR_OPEN_CREATE, NULL));
-    assert_ok(fr_file_pwrite(file, bytes, size, 0, NULL));
-    assert_ok(fr_file_close(file, NULL));
-    free(bytes);
-}
-
 /** Writing waits while the disk is full, with a name, and goes on by itself: nothing is refused. */
 static void a_full_disk_pauses_writing(void **state)
 {
-    enum { CAPACITY_BYTES = 1 << 20, BALLAST_BYTES = 900 << 10, TURNS = 4000 };
+    enum { ROOM_BYTES = 124 << 10, TURNS = 4000 };
     (void)state;
-    fr_sim_options options = {.seed = 7, .fail_at = UINT64_MAX, .capacity_bytes = CAPACITY_BYTES};
-    world w = {.h = histories[HISTORIES - 1], .seed = 7, .random = 7};
-    assert_ok(fr_sim_new(&w.os, &options, NULL));
-    write_ballast(w.os, BALLAST_BYTES);
+    world w;
+    begin_world(&w, histories[HISTORIES - 1], 7);
+    fr_sim_set_room(w.os, ROOM_BYTES);
     assert_ok(open_engine(&w));
     assert_true(health_says(&w, "\"state\":\"ok\"", 200));
     for (int i = 0; i < TURNS && w.engine->trouble == FR_TROUBLE_NONE; i++) {
@@ -569,8 +760,7 @@ static void a_full_disk_pauses_writing(void **state)
     uint64_t shown = w.kept;
     assert_true(shown > 0 && shown < w.h->last_seq);
     check_views(&w, shown, true);
-    assert_ok(fr_os_unlink(w.os, "ballast", NULL));
-    assert_ok(fr_os_sync_dir(w.os, ".", NULL)); /* until then a crash could bring it back */
+    fr_sim_set_room(w.os, UINT64_MAX);
     fr_sim_advance(w.os, 1000000);
     for (int i = 0; i < TURNS && w.kept < w.h->last_seq; i++) {
         deliver(&w);
@@ -579,10 +769,8 @@ static void a_full_disk_pauses_writing(void **state)
     assert_int_equal(w.kept, w.h->last_seq);
     assert_false(w.engine->poisoned);
     assert_true(health_says(&w, "\"state\":\"ok\"", 200));
-    assert_ok(fr_sink_drain(&w.sink, NULL));
     check_views(&w, w.h->last_seq, true);
-    assert_int_equal(freshet_close(w.engine, NULL), FRESHET_OK);
-    fr_sink_done(&w.sink);
+    close_in_order(&w);
     fr_sim_free(w.os);
 }
 
@@ -592,6 +780,7 @@ static void a_failed_sync_is_told(void **state)
     (void)state;
     world w;
     begin_world(&w, histories[0], 3);
+    w.disk_fails = true;
     assert_ok(open_engine(&w));
     while (w.kept < 10) {
         deliver(&w);
@@ -605,13 +794,12 @@ static void a_failed_sync_is_told(void **state)
     if (w.engine->poisoned) {
         assert_true(health_says(&w, "\"state\":\"disk-error\"", 503));
         assert_true(health_says(&w, "opened again", 503));
-        assert_int_equal(fr_sink_drain(&w.sink, NULL), FR_IO);
     } else {
         assert_true(health_says(&w, "\"resumes\":\"by itself\"", 503));
     }
     fr_sim_crash(w.os);
     fr_engine_abandon(w.engine);
-    fr_sink_done(&w.sink);
+    forget_receipts(&w);
     complete(&w);
     fr_sim_free(w.os);
 }

@@ -228,17 +228,18 @@ static fr_status settle_input(fr_engine *engine, fr_group *group, const fr_input
 
 /* ---- the end of a CAR ------------------------------------------------------------------------ */
 
+enum { FRAME_AND_EVENT_BYTES = 128 }; /* beside its texts: more than either head takes */
+
 typedef struct {
     fr_engine *engine;
     const fr_batch *batch;
-    fr_ref *gone;
-    size_t count, room;
 } car_walk;
 
 static fr_status note_gone(void *context, fr_ref ref, uint64_t seq, uint64_t rev,
                            const fr_link *links, size_t count)
 {
-    car_walk *walk = context;
+    const car_walk *walk = context;
+    fr_gone *gone = &walk->engine->gone;
     const fr_ids *ids = fr_resolver_ids(walk->engine->resolver);
     char room[FR_TID_BYTES];
     (void)seq;
@@ -249,29 +250,63 @@ static fr_status note_gone(void *context, fr_ref ref, uint64_t seq, uint64_t rev
                        fr_ids_rkey(ids, ref.rkey, room))) {
         return FR_OK;
     }
-    if (walk->count == walk->room) {
-        size_t more = FR_MAX((size_t)64, walk->room * 2);
-        fr_ref *bigger = realloc(walk->gone, more * sizeof *bigger);
+    if (gone->count == gone->room) {
+        size_t more = FR_MAX((size_t)64, gone->room * 2);
+        fr_ref *bigger = realloc(gone->refs, more * sizeof *bigger);
         if (bigger == NULL) {
             return FR_NOMEM;
         }
-        walk->gone = bigger;
-        walk->room = more;
+        gone->refs = bigger;
+        gone->room = more;
     }
-    walk->gone[walk->count++] = ref;
+    gone->refs[gone->count++] = ref;
+    gone->log_bytes += FRAME_AND_EVENT_BYTES + walk->batch->sync.did.size +
+                       fr_ids_collection(ids, ref.collection).size +
+                       fr_ids_rkey(ids, ref.rkey, room).size;
     return FR_OK;
 }
 
-static fr_status delete_gone(fr_engine *engine, fr_group *group, const car_walk *walk, fr_ack *ack,
+static int compare_refs(const void *a, const void *b)
+{
+    const fr_ref *one = a;
+    const fr_ref *other = b;
+    if (one->collection != other->collection) {
+        return one->collection < other->collection ? -1 : 1;
+    }
+    return one->rkey < other->rkey ? -1 : one->rkey > other->rkey;
+}
+
+/** What the end of the CAR would delete now. In the order of ids, which follow from the log, and not
+ *  in that of the resolver, which depends on when it was saved: the same input, the same log. */
+static fr_status find_gone(fr_engine *engine, const fr_batch *batch, fr_error *err)
+{
+    car_walk walk = {.engine = engine, .batch = batch};
+    engine->gone.count = 0;
+    engine->gone.log_bytes = 0;
+    if (!batch->car_end) {
+        return FR_OK;
+    }
+    uint32_t uid = fr_ids_find_did(fr_resolver_ids(engine->resolver), batch->sync.did);
+    if (uid == 0) {
+        return FR_OK;
+    }
+    FR_TRY(fr_resolver_each_record(engine->resolver, uid, UINT64_MAX, note_gone, &walk, err));
+    if (engine->gone.count != 0) {
+        qsort(engine->gone.refs, engine->gone.count, sizeof *engine->gone.refs, compare_refs);
+    }
+    return FR_OK;
+}
+
+static fr_status delete_gone(fr_engine *engine, fr_group *group, const fr_batch *batch, fr_ack *ack,
                              fr_error *err)
 {
     const fr_ids *ids = fr_resolver_ids(engine->resolver);
-    for (size_t i = 0; i < walk->count; i++) {
+    for (size_t i = 0; i < engine->gone.count; i++) {
         char room[FR_TID_BYTES];
-        fr_input input = {.event = walk->batch->sync};
+        fr_input input = {.event = batch->sync};
         input.event.kind = FR_EVENT_DELETE;
-        input.event.collection = fr_ids_collection(ids, walk->gone[i].collection);
-        input.event.rkey = fr_ids_rkey(ids, walk->gone[i].rkey, room);
+        input.event.collection = fr_ids_collection(ids, engine->gone.refs[i].collection);
+        input.event.rkey = fr_ids_rkey(ids, engine->gone.refs[i].rkey, room);
         FR_TRY(settle_input(engine, group, &input, ack, err));
         FR_TRY(flush_chunk(engine, group, false, err)); /* the record key lies on this stack */
     }
@@ -281,15 +316,9 @@ static fr_status delete_gone(fr_engine *engine, fr_group *group, const car_walk 
 static fr_status settle_car_end(fr_engine *engine, fr_group *group, const fr_batch *batch,
                                 fr_ack *ack, fr_error *err)
 {
-    car_walk walk = {.engine = engine, .batch = batch};
-    uint32_t uid = fr_ids_find_did(fr_resolver_ids(engine->resolver), batch->sync.did);
-    fr_status status = uid == 0 ? FR_OK
-                                : fr_resolver_each_record(engine->resolver, uid, UINT64_MAX,
-                                                          note_gone, &walk, err);
-    status = status == FR_OK ? delete_gone(engine, group, &walk, ack, err) : status;
-    free(walk.gone);
-    FR_TRY(status);
     fr_input mark = {.event = batch->sync};
+    FR_TRY(find_gone(engine, batch, err));
+    FR_TRY(delete_gone(engine, group, batch, ack, err));
     return settle_input(engine, group, &mark, ack, err);
 }
 
@@ -414,17 +443,18 @@ static void refuse_batch(fr_engine *engine, fr_batch *batch, fr_status status, c
     fr_mutex_unlock(&sink->lock);
 }
 
-/** What the batch takes in the log, at most; what the end of a CAR deletes is not known yet. */
-static uint64_t log_bytes_of(const fr_batch *batch)
+/** What the batch takes in the log, at most. The end of a CAR deletes what there was, and what the
+ *  batch itself put before the CAR. */
+static uint64_t log_bytes_of(const fr_engine *engine, const fr_batch *batch)
 {
-    enum { EVENT_HEAD_BYTES = 64, FRAME_BYTES = 1 << 16 };
-    uint64_t bytes = FRAME_BYTES;
+    enum { FRAME_BYTES = 1 << 16 };
+    uint64_t bytes = 0;
     for (size_t i = 0; i < batch->count; i++) {
         const fr_event *event = &batch->inputs[i].event;
-        bytes += EVENT_HEAD_BYTES + event->did.size + event->collection.size + event->rkey.size +
-                 event->body.size;
+        bytes += FRAME_AND_EVENT_BYTES + event->did.size + event->collection.size +
+                 event->rkey.size + event->body.size;
     }
-    return bytes;
+    return FRAME_BYTES + (batch->car_end ? 2 * bytes + engine->gone.log_bytes : bytes);
 }
 
 /** Reserves the batch's room in the log before anything of it is settled: a full disk shows while
@@ -437,7 +467,7 @@ static fr_status reserve(fr_engine *engine, const fr_batch *batch, fr_error *err
     if (batch->has_cursor && !cursor_fits(engine, &batch->cursor)) {
         return fr_fail_code(err, FR_LIMIT, 0, "sources", "log: too many sources with a cursor");
     }
-    return fr_log_reserve(engine->log, log_bytes_of(batch), err);
+    return fr_log_reserve(engine->log, log_bytes_of(engine, batch), err);
 }
 
 /** The next batch that can be taken. FR_AGAIN: none waits, or the disk has no room for the one
@@ -450,6 +480,10 @@ static fr_status next_batch(fr_engine *engine, uint64_t wait_ns, fr_batch **out)
         void *item = NULL;
         FR_TRY(fr_queue_pop(engine->queue, &item, wait_ns));
         engine->held = item;
+        fr_status found = engine->poisoned ? FR_OK : find_gone(engine, engine->held, &error);
+        if (found != FR_OK) {
+            poison(engine, found, &error);
+        }
     }
     bool closing = __atomic_load_n(&engine->closing, __ATOMIC_ACQUIRE);
     uint64_t now_ns = fr_os_monotonic_ns(engine->os);

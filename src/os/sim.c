@@ -98,6 +98,15 @@ void fr_sim_set_faults(fr_os *os, uint64_t fail_at, uint64_t fail_count)
     leave(room);
 }
 
+void fr_sim_set_room(fr_os *os, uint64_t bytes)
+{
+    sim_room *room = enter(os);
+    sim_disk *disk = &room->disk;
+    disk->capacity_bytes =
+        bytes > UINT64_MAX - disk->used_bytes ? 0 : FR_MAX(disk->used_bytes + bytes, UINT64_C(1));
+    leave(room);
+}
+
 uint64_t fr_sim_operation_count(const fr_os *os)
 {
     sim_room *room = enter((fr_os *)(uintptr_t)os);
