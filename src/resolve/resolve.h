@@ -3,6 +3,7 @@
 #pragma once
 
 #include "accounts.h"
+#include "key_times.h"
 #include "rows.h"
 
 #include <fr/arena.h>
@@ -35,6 +36,7 @@ struct fr_resolver {
     fr_store *store;
     fr_rows *rows; /* recent: since the last freeze */
     fr_accounts *accounts;
+    fr_key_times *times; /* of the records in the store */
     fr_extractor *extractor;
     fr_json *json;    /* for bodies kept as JSON */
     fr_arena batch;   /* facts of this batch */
@@ -49,7 +51,7 @@ struct fr_resolver {
     bool read_only;
 };
 
-enum { FR_RESOLVER_META_BYTES = 4 + 8 + 16, FR_RESOLVER_META_VERSION = 1 };
+enum { FR_RESOLVER_META_BYTES = 4 + 8 + 16, FR_RESOLVER_META_VERSION = 2 };
 /** The four dictionaries in the order of their saved rows. */
 fr_dict *fr_resolver_dict(const fr_ids *ids, unsigned which);
 /** Frees what is frozen. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // Opening, looking up and settling. An event costs one probe of the recent rows and, when nothing
-// recent is known and the store is not empty, one store read that a Bloom filter mostly answers.
+// recent is known and the store has keys of that time (key_times.h), one store read.
 //
 // Replays are safe at three levels: the record's row (rev and the operations seen at it), the
 // account's floor (the rev of the last complete CAR, or of everything known when the account was
@@ -47,7 +47,7 @@ fr_status fr_resolver_row(fr_resolver *r, fr_ref ref, fr_row **out, bool *recent
     if (*out == NULL && r->frozen.rows != NULL) {
         *out = fr_rows_find(r->frozen.rows, ref);
     }
-    if (*out != NULL || r->saved_seq == 0) {
+    if (*out != NULL || r->saved_seq == 0 || !fr_key_times_may_have(r->times, ref.rkey)) {
         return FR_OK;
     }
     uint8_t key[FR_ROW_KEY_BYTES];
@@ -307,6 +307,7 @@ static fr_status load(fr_resolver *r, fr_error *err)
     memcpy(meta, r->value.data, sizeof meta);
     FR_TRY(load_ids(r, err));
     FR_TRY(load_accounts(r, err));
+    FR_TRY(fr_key_times_load(r->times, r->store, err));
     for (unsigned i = 0; i < 4; i++) {
         r->saved_ids[i] = fr_load_u32le(meta + 12 + 4 * i);
         if (r->saved_ids[i] != fr_dict_count(fr_resolver_dict(r->ids, i))) {
@@ -337,6 +338,7 @@ fr_status fr_resolver_open(fr_resolver **out, const fr_resolver_options *options
     fr_status status = fr_ids_new(&r->ids, err);
     status = status == FR_OK ? fr_rows_new(&r->rows, err) : status;
     status = status == FR_OK ? fr_accounts_new(&r->accounts, err) : status;
+    status = status == FR_OK ? fr_key_times_new(&r->times, err) : status;
     status = status == FR_OK ? fr_extractor_new(&r->extractor, err) : status;
     status = status == FR_OK ? fr_json_new(&r->json, err) : status;
     status = status == FR_OK ? fr_store_open(&r->store, &store, err) : status;
@@ -357,6 +359,7 @@ void fr_resolver_close(fr_resolver *r)
     fr_store_close(r->store);
     fr_json_free(r->json);
     fr_extractor_free(r->extractor);
+    fr_key_times_free(r->times);
     fr_accounts_free(r->accounts);
     fr_rows_free(r->rows);
     fr_ids_free(r->ids);

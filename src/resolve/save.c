@@ -68,6 +68,7 @@ void fr_resolver_settle(fr_resolver *r, bool written)
         return;
     }
     r->saved_seq = r->frozen.seq;
+    fr_key_times_saved(r->times);
     memcpy(r->saved_ids, r->frozen.ids, sizeof r->saved_ids);
     fr_resolver_thaw(r);
 }
@@ -152,7 +153,8 @@ static fr_status save_meta(const fr_resolver *r, fr_store_load *load, fr_error *
 }
 
 static fr_status put_rows(const fr_rows *rows, const fr_sort_key *keys, size_t count,
-                          fr_store_load *load, fr_buffer *encode, fr_error *err)
+                          fr_key_times *times, fr_store_load *load, fr_buffer *encode,
+                          fr_error *err)
 {
     enum { AHEAD = 8 }; /* rows lie in order of arrival: each is a cache miss */
     for (size_t i = 0; i < count; i++) {
@@ -162,6 +164,7 @@ static fr_status put_rows(const fr_rows *rows, const fr_sort_key *keys, size_t c
         const fr_row *row = fr_rows_at(rows, (uint32_t)keys[i].index);
         uint8_t key[FR_ROW_KEY_BYTES];
         fr_row_key(row->ref, key);
+        fr_key_times_add(times, row->ref.rkey);
         fr_buffer_reset(encode);
         FR_TRY(fr_row_encode(row, encode, err));
         FR_TRY(fr_store_load_put(load, fr_slice_of(key, sizeof key), fr_buffer_view(encode), err));
@@ -185,7 +188,7 @@ static fr_status save_rows(const fr_resolver *r, fr_store_load *load, fr_error *
     }
     fr_sort_keys(keys, keys + count, count);
     fr_buffer_init(&encode, ENCODE_MAX_BYTES);
-    fr_status status = put_rows(rows, keys, count, load, &encode, err);
+    fr_status status = put_rows(rows, keys, count, r->times, load, &encode, err);
     fr_buffer_done(&encode);
     free(keys);
     return status;
@@ -197,7 +200,8 @@ static fr_status put_all(const fr_resolver *r, fr_store_load *load, fr_error *er
     FR_TRY(save_accounts(r, load, err));
     FR_TRY(save_keys(r, load, err));
     FR_TRY(save_meta(r, load, err));
-    return save_rows(r, load, err);
+    FR_TRY(save_rows(r, load, err));
+    return fr_key_times_save(r->times, load, err);
 }
 
 fr_status fr_resolver_write(fr_resolver *r, fr_error *err)
