@@ -2,8 +2,9 @@
 // repo_bench FILE… : opens and walks each file in memory at every level, key, CID and value go to
 // a callback. One repository is reopened again and again, as a loader of many files would; the
 // last line of a file makes a new one each time. repo_bench --frames FILE : decodes and inverts
-// every frame (u32 little-endian length, then the frame). Prints the best and the median of the
-// runs that fit in two seconds; on a machine with other work the best is the one to compare.
+// every frame (u32 little-endian length, then the frame). A JSON object a line, with the times of
+// the runs that fit in two seconds; on a machine with other work the best is the one to compare.
+// bench/repo_bench.py makes the files, puts peers beside it and prints tables.
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -12,6 +13,39 @@
 
 #define RUNS_MAX 20000
 #define RUN_NS UINT64_C(2000000000)
+
+/* ---- allocations ----------------------------------------------------------------------------- */
+
+static uint64_t allocations;
+
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
+/* glibc's own, under the names that stay when a program defines malloc. */
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *at, size_t size);
+
+void *malloc(size_t size)
+{
+    allocations++;
+    return __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+    allocations++;
+    return __libc_calloc(count, size);
+}
+
+void *realloc(void *at, size_t size)
+{
+    allocations++;
+    return __libc_realloc(at, size);
+}
+
+#endif
+
+/* ---- runs ------------------------------------------------------------------------------------ */
 
 typedef struct {
     uint64_t records, bytes, mixed;
@@ -61,45 +95,62 @@ static bool walk_again(void *context)
     return status == FR_OK;
 }
 
-static uint64_t *run_times(size_t *count, bool (*run)(void *context), void *context)
+typedef struct {
+    size_t runs;
+    uint64_t best_ns, p50_ns, p99_ns;
+    uint64_t allocations; /* of the last run */
+} times;
+
+static bool run_times(bool (*run)(void *context), void *context, times *out)
 {
     fr_os *os = fr_os_real();
-    uint64_t *times = malloc(RUNS_MAX * sizeof *times);
+    uint64_t *ns = malloc(RUNS_MAX * sizeof *ns);
     uint64_t started = fr_os_monotonic_ns(os);
-    *count = 0;
-    while (times != NULL && *count < RUNS_MAX &&
-           (*count < 3 || fr_os_monotonic_ns(os) - started < RUN_NS)) {
+    *out = (times){0};
+    while (ns != NULL && out->runs < RUNS_MAX &&
+           (out->runs < 3 || fr_os_monotonic_ns(os) - started < RUN_NS)) {
+        uint64_t before = allocations;
         uint64_t from = fr_os_monotonic_ns(os);
         if (!run(context)) {
-            free(times);
-            return NULL;
+            free(ns);
+            return false;
         }
-        times[(*count)++] = fr_os_monotonic_ns(os) - from;
+        ns[out->runs++] = fr_os_monotonic_ns(os) - from;
+        out->allocations = allocations - before;
     }
-    if (times != NULL) {
-        qsort(times, *count, sizeof *times, compare_u64);
+    if (ns == NULL) {
+        return false;
     }
-    return times;
+    qsort(ns, out->runs, sizeof *ns, compare_u64);
+    out->best_ns = ns[0];
+    out->p50_ns = ns[out->runs / 2];
+    out->p99_ns = ns[out->runs * 99 / 100];
+    free(ns);
+    return true;
+}
+
+static void print_times(const times *t)
+{
+    printf("\"runs\":%zu,\"best_ns\":%llu,\"p50_ns\":%llu,\"p99_ns\":%llu,\"allocations\":%llu}\n",
+           t->runs, (unsigned long long)t->best_ns, (unsigned long long)t->p50_ns,
+           (unsigned long long)t->p99_ns, (unsigned long long)t->allocations);
 }
 
 static bool bench_walk(const char *path, const char *name, fr_slice input, fr_level level,
                        bool fresh)
 {
     walk_run w = {.input = input, .level = level, .fresh = fresh};
-    size_t count = 0;
-    uint64_t *times = run_times(&count, walk_again, &w);
+    times t;
+    bool done = run_times(walk_again, &w, &t);
     fr_repo_close(w.repo);
-    if (times == NULL) {
-        return false;
+    if (done) {
+        printf("{\"file\":\"%s\",\"level\":\"%s\",\"bytes\":%zu,\"records\":%llu,"
+               "\"record_bytes\":%llu,",
+               path, name, input.size, (unsigned long long)w.seen.records,
+               (unsigned long long)w.seen.bytes);
+        print_times(&t);
     }
-    double best = (double)times[0], median = (double)times[count / 2];
-    printf("%s %s: %llu records, best %.1f us, median %.1f us, %.0f MB/s, %.0f ns/record (%zu "
-           "runs)\n",
-           path, name, (unsigned long long)w.seen.records, best / 1e3, median / 1e3,
-           (double)input.size * 1e3 / best, w.seen.records == 0 ? 0 : best / (double)w.seen.records,
-           count);
-    free(times);
-    return true;
+    return done;
 }
 
 static int bench_file(const char *path, fr_slice input)
@@ -142,17 +193,15 @@ static int bench_frames(fr_slice input)
         return 1;
     }
     for (int invert = 0; invert < 2; invert++) {
-        size_t count = 0;
+        times t;
         f.invert = invert != 0;
-        uint64_t *times = run_times(&count, frames_again, &f);
-        if (times == NULL) {
+        if (!run_times(frames_again, &f, &t)) {
+            fr_frame_reader_free(f.reader);
             return 1;
         }
-        printf("frames %s: %zu frames, best %.2f us a frame, %.0f frames/s\n",
-               invert ? "decode + invert" : "decode", f.frames,
-               (double)times[0] / 1e3 / (double)f.frames,
-               (double)f.frames * 1e9 / (double)times[0]);
-        free(times);
+        printf("{\"stage\":\"%s\",\"frames\":%zu,", invert ? "decode and invert" : "decode",
+               f.frames);
+        print_times(&t);
     }
     fr_frame_reader_free(f.reader);
     return 0;
@@ -160,7 +209,11 @@ static int bench_frames(fr_slice input)
 
 int main(int argc, char **argv)
 {
-    int failed = argc < 2;
+    if (argc < 2) {
+        puts("repo_bench FILE... | --frames FILE: bench/repo_bench.py has the files");
+        return 0;
+    }
+    int failed = 0;
     bool frames = argc > 1 && strcmp(argv[1], "--frames") == 0;
     for (int i = 1 + frames; i < argc; i++) {
         uint8_t *data = NULL;
