@@ -162,7 +162,7 @@ struct freshet {
     uint64_t sync_began_ns; /* of the sync under way; 0: none */
     fr_status poison_status;
     fr_error poison_error;
-    uint64_t opened_us;
+    uint64_t opened_ns;  /* of the clock that never jumps */
     uint64_t started_us; /* when the data directory was made */
 
     /* batches between sources and the writer */

@@ -57,7 +57,7 @@ static void set_options(fr_engine *engine, const freshet_options *options,
     o->batch_events = o->batch_events == 0 ? FR_GROUP_EVENTS_DEFAULT : o->batch_events;
     engine->world = *world;
     engine->os = world->os;
-    engine->opened_us = fr_os_wall_us(engine->os);
+    engine->opened_ns = fr_os_monotonic_ns(engine->os);
     fr_mutex_init(&engine->pool_lock);
     fr_cond_init(&engine->pool_free);
     fr_mutex_init(&engine->sync_lock);

@@ -4,7 +4,7 @@
 
 #include <fr/codec.h>
 
-enum { STALL_US = 30 * 1000000 };
+static const uint64_t STALL_NS = UINT64_C(30000000000);
 
 static const char *phase_name(uint32_t phase)
 {
@@ -15,10 +15,10 @@ static const char *phase_name(uint32_t phase)
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED) /* a figure, not a hand-over */
 
 /** A live source from which nothing came for long, or which failed. */
-static bool is_stalled(fr_source_state *source, uint64_t now_us)
+static bool is_stalled(fr_source_state *source, uint64_t now_ns)
 {
-    uint64_t last = FR_MAX(LOAD(source->last_event_us), source->started_us);
-    return source->live && (now_us > last + STALL_US || LOAD(source->phase) == FR_SOURCE_FAILED);
+    uint64_t last = FR_MAX(LOAD(source->last_event_ns), source->started_ns);
+    return source->live && (now_ns > last + STALL_NS || LOAD(source->phase) == FR_SOURCE_FAILED);
 }
 
 static void put_time(fr_buffer *out, uint64_t time_us)
@@ -31,12 +31,12 @@ static void put_time(fr_buffer *out, uint64_t time_us)
     fr_buffer_json_string(out, fr_slice_of(text, fr_time_format((int64_t)time_us, 6, text)));
 }
 
-static bool put_sources(fr_engine *engine, uint64_t now_us, fr_buffer *out)
+static bool put_sources(fr_engine *engine, uint64_t now_ns, fr_buffer *out)
 {
     bool stalled = false;
     fr_mutex_lock(&engine->source_lock);
     for (fr_source_state *source = engine->sources; source != NULL; source = source->next) {
-        bool this_one = is_stalled(source, now_us);
+        bool this_one = is_stalled(source, now_ns);
         stalled = stalled || this_one;
         fr_buffer_text(out, source == engine->sources ? "{\"name\":" : ",{\"name\":");
         fr_buffer_json_string(out, fr_slice_text(source->name));
@@ -124,9 +124,10 @@ int fr_engine_put_health(void *context, fr_buffer *out)
     freshet_progress progress;
     freshet_progress_of(engine, &progress);
     uint64_t now_us = fr_os_wall_us(engine->os);
+    uint64_t now_ns = fr_os_monotonic_ns(engine->os);
     fr_buffer sources;
     fr_buffer_init(&sources, SOURCES_MAX_BYTES);
-    bool stalled = put_sources(engine, now_us, &sources);
+    bool stalled = put_sources(engine, now_ns, &sources);
     const char *status = progress.poisoned || engine->options.read_only ? "read-only"
                          : !progress.ready                              ? "catching-up"
                          : stalled                                      ? "stalled"
@@ -150,7 +151,7 @@ int fr_engine_put_health(void *context, fr_buffer *out)
     put_fallbacks(engine, out);
     fr_buffer_printf(out, "],\"checkpoint_seq\":%llu,\"uptime_ms\":%llu",
                      (unsigned long long)LOAD(engine->metrics.checkpoint_seq),
-                     (unsigned long long)((now_us - engine->opened_us) / 1000));
+                     (unsigned long long)((now_ns - engine->opened_ns) / 1000000));
     bool writes = fr_trouble_put(engine, out);
     fr_buffer_byte(out, '}');
     return progress.ready && !stalled && writes ? 200 : 503;

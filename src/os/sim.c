@@ -23,7 +23,8 @@ typedef struct {
     sim_disk disk;
     uint64_t random; /* state of fr_os_random, apart from the disk's choices */
     uint64_t now_us;
-    uint64_t generation; /* crashes so far: a handle of an earlier one is useless */
+    uint64_t wall_ahead_us; /* modulo 2^64 */
+    uint64_t generation;    /* crashes so far: a handle of an earlier one is useless */
     uint64_t operation_count;
     uint64_t fail_at;
     uint64_t fail_count;
@@ -122,24 +123,29 @@ void fr_sim_advance(fr_os *os, uint64_t us)
     leave(room);
 }
 
-/* ---- clock and randomness -------------------------------------------------------------------- */
-
-static uint64_t now_us(fr_os *os)
+void fr_sim_set_wall(fr_os *os, uint64_t wall_us)
 {
     sim_room *room = enter(os);
-    uint64_t now = room->now_us;
+    room->wall_ahead_us = wall_us - room->now_us;
     leave(room);
-    return now;
 }
+
+/* ---- clock and randomness -------------------------------------------------------------------- */
 
 static uint64_t sim_wall_us(fr_os *os)
 {
-    return START_WALL_US + now_us(os);
+    sim_room *room = enter(os);
+    uint64_t wall_us = room->now_us + room->wall_ahead_us;
+    leave(room);
+    return wall_us;
 }
 
 static uint64_t sim_monotonic_ns(fr_os *os)
 {
-    return (START_MONOTONIC_US + now_us(os)) * 1000;
+    sim_room *room = enter(os);
+    uint64_t now_us = START_MONOTONIC_US + room->now_us;
+    leave(room);
+    return now_us * 1000;
 }
 
 static fr_status sim_random_bytes(fr_os *os, void *out, size_t size, fr_error *err)
@@ -648,6 +654,7 @@ fr_status fr_sim_new(fr_os **out, const fr_sim_options *options, fr_error *err)
     }
     room->os.room = &verbs;
     fr_mutex_init(&room->lock);
+    room->wall_ahead_us = START_WALL_US;
     room->random = options->seed ^ 0x72616e646f6d2121U; /* another stream than the disk's */
     room->fail_at = options->fail_at;
     room->fail_count = options->fail_count;

@@ -92,7 +92,7 @@ void feeder_tell(feeder *f)
         return;
     }
     if (__atomic_load_n(&state->read, __ATOMIC_RELAXED) != read) {
-        __atomic_store_n(&state->last_event_us, fr_os_wall_us(fr_os_real()), __ATOMIC_RELAXED);
+        __atomic_store_n(&state->last_event_ns, fr_os_monotonic_ns(fr_os_real()), __ATOMIC_RELAXED);
     }
     __atomic_store_n(&state->read, read, __ATOMIC_RELAXED);
     __atomic_store_n(&state->rejected, f->rejected, __ATOMIC_RELAXED);

@@ -375,7 +375,7 @@ static fr_status on_pause(void *context, fr_error *err)
     h->engine_failed = status != FR_OK;
     feeder_tell(h->feed);
     /* a quiet server is asked whether it is there, so a session that goes on is alive */
-    __atomic_store_n(&h->source->state->last_event_us, fr_os_wall_us(fr_os_real()),
+    __atomic_store_n(&h->source->state->last_event_ns, fr_os_monotonic_ns(fr_os_real()),
                      __ATOMIC_RELAXED);
     return status;
 }

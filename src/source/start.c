@@ -160,7 +160,7 @@ static fr_status prepare(running_source *source, const freshet_source_options *o
              source->live ? source->url.name : options->spec);
     source->state->live = source->live;
     source->state->is_firehose = source->firehose;
-    source->state->started_us = fr_os_wall_us(fr_os_real());
+    source->state->started_ns = fr_os_monotonic_ns(fr_os_real());
     return FR_OK;
 }
 

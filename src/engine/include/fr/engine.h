@@ -121,14 +121,14 @@ typedef struct fr_source_state {
     char name[FR_LOG_CURSOR_NAME_MAX];
     bool live;              /* a stall of it is a stall of the engine */
     uint64_t cursor;        /* atomics from here */
-    uint64_t last_event_us; /* wall clock when something last came; 0: never */
-    uint64_t started_us;
+    uint64_t last_event_ns; /* of the clock that never jumps; 0: nothing came yet */
+    uint64_t started_ns;
     uint64_t read, rejected, ignored, reconnects;
     /* of a firehose: commits checked and not, accounts that got out of step, those that still are,
      * loaded again, attempts that failed, times the server no longer knew our cursor */
     uint64_t verified, unverified, desyncs, desynchronised, repairs, repair_failures, outdated;
     bool is_firehose; /* not atomic: set before it is added */
-    uint32_t phase; /* enum below */
+    uint32_t phase;   /* enum below */
     struct fr_source_state *next;
 } fr_source_state;
 enum {

@@ -54,6 +54,8 @@ void fr_sim_set_room(fr_os *os, uint64_t bytes);
 /** Operations counted so far: the n that fail_at speaks of. */
 uint64_t fr_sim_operation_count(const fr_os *os);
 void fr_sim_advance(fr_os *os, uint64_t us);
+/** The clock on the wall is set, forwards or back; the other one goes on. */
+void fr_sim_set_wall(fr_os *os, uint64_t wall_us);
 
 /* ---- clock and randomness -------------------------------------------------------------------- */
 
