@@ -43,7 +43,9 @@ static fr_status check_version(fr_engine *engine, fr_error *err)
             return FR_OK;
         }
         engine->started_us = fr_os_wall_us(engine->os);
-        return write_version(engine, path, err);
+        int length = snprintf(text, sizeof text, "freshet %d\nstarted_us %llu\n", FR_FORMAT_VERSION,
+                              (unsigned long long)engine->started_us);
+        return fr_os_write_file_atomic(engine->os, path, fr_slice_of(text, (size_t)length), err);
     }
     FR_TRY(fr_os_read_file(engine->os, path, sizeof text - 1, &found, &size, err));
     memcpy(text, found, size);
