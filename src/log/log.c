@@ -33,22 +33,8 @@ static fr_status poison(fr_log *log, fr_status status, const fr_error *err)
 
 /* ---- segments -------------------------------------------------------------------------------- */
 
-static void preallocate(fr_log *log, uint64_t need)
+static fr_status preallocate(fr_log *log, uint64_t need, fr_error *err)
 {
-    if (need <= log->allocated_bytes) {
-        return;
-    }
-    uint64_t step = FR_MIN((uint64_t)FR_LOG_PREALLOCATE_BYTES, log->segment_bytes);
-    uint64_t want = need + step - 1 - (need + step - 1) % step;
-    fr_status status = fr_file_preallocate(log->file, want, NULL);
-    log->allocated_bytes =
-        status == FR_OK ? want : need; /* a hint: without it the file just grows */
-}
-
-fr_status fr_log_reserve(fr_log *log, uint64_t bytes, fr_error *err)
-{
-    FR_TRY(check_healthy(log, err));
-    uint64_t need = log->used_bytes + bytes;
     if (need <= log->allocated_bytes) {
         return FR_OK;
     }
@@ -60,6 +46,12 @@ fr_status fr_log_reserve(fr_log *log, uint64_t bytes, fr_error *err)
     }
     log->allocated_bytes = want;
     return FR_OK;
+}
+
+fr_status fr_log_reserve(fr_log *log, uint64_t bytes, fr_error *err)
+{
+    FR_TRY(check_healthy(log, err));
+    return preallocate(log, log->used_bytes + bytes, err);
 }
 
 /* Header and cursor set in `log->frame`, as the file's first bytes. */
@@ -186,7 +178,8 @@ static fr_status check_cursors(const fr_log *log, const fr_log_cursor *cursors, 
 
 static fr_status write_bytes(fr_log *log, fr_error *err)
 {
-    preallocate(log, log->used_bytes + log->frame.size);
+    /* a hint, where nothing was reserved: without it the file just grows, or the write says why not */
+    (void)!preallocate(log, log->used_bytes + log->frame.size, NULL);
     fr_error why = {0};
     fr_status status =
         fr_file_pwrite(log->file, log->frame.data, log->frame.size, log->used_bytes, &why);
