@@ -29,6 +29,7 @@ typedef struct {
     fr_buffer scratch; /* the events' texts */
     history_input *input;
     size_t count, room;
+    uint32_t accounts;
     size_t *appended;                    /* by position: sequence after inputs [0, position) */
     fr_u128 *prints;                     /* by sequence: of all that an event says */
     fr_u128 *lines;                      /* by sequence: of its JSON */
@@ -125,6 +126,20 @@ static inline void history_add_car(history *h, uint64_t *random)
                                            .car_first = first};
 }
 
+/** The repository of whoever told last, taken in whole, has no records. */
+static inline void history_add_empty_car(history *h)
+{
+    const fr_event *last = &h->input[h->count - 1].event;
+    fr_event sync = {.kind = FR_EVENT_SYNC,
+                     .time_us = last->time_us,
+                     .partition_key = last->partition_key,
+                     .rev = UINT64_MAX >> 1,
+                     .did = last->did};
+    assert_true(h->count < h->room);
+    h->input[h->count] = (history_input){.event = sync, .car_end = true, .car_first = h->count};
+    h->count++;
+}
+
 static inline fr_status history_keep_text(void *context, fr_slice bytes, fr_error *err)
 {
     fr_buffer_slice(context, bytes);
@@ -143,7 +158,7 @@ static inline void history_read(history *h, fr_slice lines, uint64_t *random)
         fr_event event;
         assert_ok(fr_json_parse(json, fr_slice_sub(lines, 0, size), false, &root, NULL));
         assert_ok(fr_event_from_json(root, &h->scratch, &event, NULL));
-        if (h->count != 0 && one_in(random, 25) &&
+        if (h->accounts != 1 && h->count != 0 && one_in(random, 25) &&
             !same_commit(&h->input[h->count - 1].event, &event)) {
             history_add_car(h, random);
         }
@@ -184,7 +199,7 @@ static inline void tell_event(history *h, fr_engine *engine, const fr_event *eve
     }
 }
 
-enum { HISTORY_GONE_MAX = 1024 };
+enum { HISTORY_GONE_MAX = 4096 };
 typedef struct {
     fr_ref refs[HISTORY_GONE_MAX];
     size_t count;
@@ -263,12 +278,14 @@ static inline void history_tell(history *h)
     free(engine);
 }
 
-static inline history *history_new(uint64_t seed, uint64_t events)
+/** With one account: what it told, and in the end an empty repository. */
+static inline history *history_new(uint64_t seed, uint64_t events, uint32_t accounts)
 {
     enum { SCRATCH_BYTES = 8 << 20, LINES_BYTES = 4 << 20 };
     history *h = calloc(1, sizeof *h);
     fr_cleanup(fr_buffer_done) fr_buffer lines;
     assert_non_null(h);
+    h->accounts = accounts;
     h->room = events * 4;
     h->seq_room = events * 4;
     fr_buffer_init(&lines, LINES_BYTES);
@@ -281,12 +298,15 @@ static inline history *history_new(uint64_t seed, uint64_t events)
     assert_true(h->input != NULL && h->appended != NULL && h->prints != NULL && h->lines != NULL &&
                 h->digests != NULL);
     fr_simulate_options options = {
-        .story = {.account_count = (uint32_t)(events / 8), .event_count = events, .seed = seed},
+        .story = {.account_count = accounts, .event_count = events, .seed = seed},
         .format = FR_SIMULATE_JETSTREAM};
     fr_simulate_sink sink = {.write = history_keep_text, .context = &lines};
     uint64_t random = seed;
     assert_ok(fr_simulate_stream(&options, &sink, NULL, NULL));
     history_read(h, fr_buffer_view(&lines), &random);
+    if (accounts == 1) {
+        history_add_empty_car(h);
+    }
     history_tell(h);
     assert_true(h->last_seq > events * 9 / 10);
     return h;

@@ -177,9 +177,12 @@ static void check_log(world *w, uint64_t last_seq)
 {
     fr_log_reader *reader = NULL;
     fr_event event;
-    fr_status status;
     uint64_t seq = 0;
-    assert_ok(fr_log_reader_open(&reader, w->os, "data/log", 1, NULL));
+    fr_status status = fr_log_reader_open(&reader, w->os, "data/log", 1, NULL);
+    if (status == FR_IO && w->disk_fails) {
+        return;
+    }
+    assert_ok(status);
     while ((status = fr_log_reader_next(reader, true, &event, NULL)) == FR_OK) {
         if (!is_told(w, &event, ++seq)) {
             fail_msg("seed %llu: the log has another event at %llu", (unsigned long long)w->seed,
@@ -520,6 +523,10 @@ static void live(world *w, int actions)
 static void step(const world *w, uint64_t *steps)
 {
     if (++*steps > STEPS_MAX) {
+        for (unsigned v = 0; v < FR_VIEW_COUNT; v++) {
+            const char *why = fr_view_is_live(w->engine, v) ? NULL : w->engine->failed_text[v];
+            printf("view %s: %s\n", FR_VIEWS[v]->name, why == NULL ? "live, or did not fail" : why);
+        }
         fail_msg("seed %llu: after %d steps %llu of %llu events are shown, input %zu of %zu",
                  (unsigned long long)w->seed, STEPS_MAX, (unsigned long long)w->engine->seq,
                  (unsigned long long)w->h->last_seq, w->next, w->h->count);
@@ -549,6 +556,7 @@ static void complete(world *w)
     for (; w->engine->seq < w->h->last_seq || w->engine->syncing != NULL || !all_live(w);
          step(w, &steps)) {
         fr_sim_advance(w->os, 1000000);
+        fr_checkpoint_write(w->engine); /* a view is not put back beside a save */
         take_turn(w);
     }
     check_log(w, w->h->last_seq);
@@ -601,7 +609,7 @@ static int tell_histories(void **state)
     (void)state;
     fr_rcu_register_thread();
     for (uint64_t i = 0; i < HISTORIES; i++) {
-        histories[i] = history_new(i + 1, 60 + i * 90);
+        histories[i] = history_new(i + 1, 60 + i * 90, (uint32_t)(60 + i * 90) / 8);
     }
     return 0;
 }
@@ -774,6 +782,43 @@ static void a_full_disk_pauses_writing(void **state)
     fr_sim_free(w.os);
 }
 
+/** What the end of a CAR deletes is known before anything of it is settled: it waits, whole. */
+static void a_full_disk_pauses_a_car(void **state)
+{
+    enum { EVENTS = 3000, ROOM_BYTES = 80 << 10, TURNS = 10000 };
+    (void)state;
+    history *h = history_new(1, EVENTS, 1);
+    assert_true(h->car_deletes > EVENTS / 2);
+    world w;
+    begin_world(&w, h, 11);
+    assert_ok(open_engine(&w));
+    for (int i = 0; i < TURNS && w.kept < h->appended[h->count - 1]; i++) {
+        if (w.next < h->count - 1) {
+            deliver(&w);
+        }
+        take_turn(&w);
+    }
+    assert_int_equal(w.kept, h->appended[h->count - 1]);
+    fr_sim_set_room(w.os, ROOM_BYTES);
+    for (int i = 0; i < 100; i++) {
+        deliver(&w);
+        take_turn(&w);
+    }
+    assert_int_equal(w.engine->trouble, FR_TROUBLE_DISK_FULL);
+    assert_int_equal(w.engine->seq, h->appended[h->count - 1]);
+    fr_sim_set_room(w.os, UINT64_MAX);
+    fr_sim_advance(w.os, 1000000);
+    for (int i = 0; i < TURNS && w.kept < h->last_seq; i++) {
+        take_turn(&w);
+    }
+    assert_int_equal(w.kept, h->last_seq);
+    check_log(&w, h->last_seq);
+    check_views(&w, h->last_seq, true);
+    close_in_order(&w);
+    fr_sim_free(w.os);
+    history_free(h);
+}
+
 /** A sync that fails ends writing, says why, and leaves what was shown. */
 static void a_failed_sync_is_told(void **state)
 {
@@ -807,8 +852,11 @@ static void a_failed_sync_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_full_disk_pauses_writing), cmocka_unit_test(a_failed_sync_is_told),
-        cmocka_unit_test(the_same_seeds_every_time),  cmocka_unit_test(fresh_seeds),
+        cmocka_unit_test(a_full_disk_pauses_writing),
+        cmocka_unit_test(a_full_disk_pauses_a_car),
+        cmocka_unit_test(a_failed_sync_is_told),
+        cmocka_unit_test(the_same_seeds_every_time),
+        cmocka_unit_test(fresh_seeds),
         cmocka_unit_test(every_operation_fails),
     };
     (void)mallopt(M_MMAP_THRESHOLD,
