@@ -543,6 +543,72 @@ static void test_signed_bytes(void **state)
     fr_buffer_done(&block);
 }
 
+static const fr_cid USUAL_DATA = {{1, 0x71, 0x12, 0x20, 1}};
+
+static void usual_commit(fr_buffer *out)
+{
+    fr_cid cid;
+    assert_int_equal(fr_commit_build(out, FR_SLICE("did:plc:ewvi7nxzyoun6zhxrhs64oiz"), &USUAL_DATA,
+                                     fr_tid_make(1750000000000000, 7), NULL, &cid, NULL),
+                     FR_OK);
+}
+
+/* The commit of 188 bytes is read by a shorter way: what it gives is what the block says. */
+static void test_usual_commit(void **state)
+{
+    (void)state;
+    fr_buffer block;
+    fr_buffer_init(&block, 4096);
+    usual_commit(&block);
+    fr_commit commit = {0};
+    assert_int_equal(block.size, 188);
+    assert_int_equal(fr_commit_parse(fr_buffer_view(&block), &commit, NULL), FR_OK);
+    assert_true(fr_slice_equal(commit.did, FR_SLICE("did:plc:ewvi7nxzyoun6zhxrhs64oiz")));
+    assert_true(commit.version == 3 && !commit.has_prev);
+    assert_true(commit.rev == fr_tid_make(1750000000000000, 7) && commit.rev_text.size == 13);
+    assert_memory_equal(commit.data.bytes, USUAL_DATA.bytes, FR_CID_BYTES);
+    assert_memory_equal(block.data + commit.data_offset + 5, USUAL_DATA.bytes, FR_CID_BYTES);
+    assert_true(commit.signature.size == 64);
+    size_t at = (size_t)(commit.signature.data - block.data) - 6;
+    uint8_t digest[32];
+    memmove(block.data + at, block.data + at + 70, block.size - at - 70);
+    block.data[0]--;
+    fr_sha256(fr_slice_of(block.data, block.size - 70), digest);
+    assert_memory_equal(digest, commit.signed_digest, 32);
+    fr_buffer_done(&block);
+}
+
+/* Every byte of it, by every other value: what is not canonical is refused, with the place. */
+static void test_usual_commit_byte_by_byte(void **state)
+{
+    (void)state;
+    fr_cbor_check_options check = {.must_be_map = true};
+    fr_buffer block;
+    fr_buffer_init(&block, 4096);
+    usual_commit(&block);
+    fr_slice bytes = fr_buffer_view(&block);
+    size_t refused = 0, taken = 0;
+    for (size_t i = 0; i < bytes.size * 256; i++) {
+        uint8_t was = block.data[i / 256];
+        block.data[i / 256] = (uint8_t)(i % 256);
+        fr_commit commit;
+        fr_error shape = {0}, err = {0};
+        fr_status status = fr_commit_parse(bytes, &commit, &err);
+        if (fr_cbor_check(bytes, &check, &shape) != FR_OK) {
+            assert_int_equal(status, FR_MALFORMED);
+            assert_string_equal(err.code, "commit-shape");
+            assert_int_equal(err.offset, shape.offset);
+            refused++;
+        } else if (status == FR_OK) {
+            assert_true(fr_did_valid(commit.did) && commit.rev_text.size == 13);
+            taken++;
+        }
+        block.data[i / 256] = was;
+    }
+    assert_true(refused > 10000 && taken > 20000);
+    fr_buffer_done(&block);
+}
+
 static void test_rev_ahead_of_the_clock(void **state)
 {
     (void)state;
@@ -618,6 +684,8 @@ int main(void)
         cmocka_unit_test(test_index_survives_crowding),
         cmocka_unit_test(test_commit_versions_and_fields),
         cmocka_unit_test(test_signed_bytes),
+        cmocka_unit_test(test_usual_commit),
+        cmocka_unit_test(test_usual_commit_byte_by_byte),
         cmocka_unit_test(test_rev_ahead_of_the_clock),
         cmocka_unit_test(test_report_exits),
     };
