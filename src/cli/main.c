@@ -2,6 +2,7 @@
 // freshet COMMAND …: finds the subcommand and hands over.
 #include "cli.h"
 
+#include <signal.h>
 #include <stdio.h>
 
 static const struct {
@@ -32,6 +33,7 @@ static void print_help(FILE *out)
 
 int main(int argc, char **argv)
 {
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like a full disk, no death */
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;

@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""A disk that fills while a daemon follows a source, and is freed: writing pauses under a name, reads go on, writing goes
+on alone, and nothing is missing or twice. Full is a limit on file sizes (for everybody), or a small tmpfs (for root)."""
+import os
+import resource
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "support"))
+import freshet as fr  # noqa: E402
+
+EVENTS = 40000  # some 12 MB of log
+MEBIBYTE = 1 << 20
+
+
+class Story:
+    """The same events, told to a daemon on a good day."""
+
+    def __init__(self):
+        path = fr.simulate(200, EVENTS, 77)
+        self.text = path.read_bytes()
+        data = fr.scratch()
+        fr.ingest(data, path)
+        self.dump = fr.run("log", "dump", "--data", data).out
+        self.digests = fr.digests(data)
+
+
+def tell(daemon, text):
+    """In a thread: a daemon that takes nothing holds its source back."""
+    def pour():
+        daemon.process.stdin.write(text)
+        daemon.process.stdin.flush()
+    thread = threading.Thread(target=pour, daemon=True)
+    thread.start()
+    return thread
+
+
+def live_through(story, data, fill, free):
+    with fr.Daemon(data, "--source", "jetstream:-", stdin=subprocess.PIPE) as daemon:
+        assert daemon.ok("/health")["state"] == "ok"
+        fill(daemon)
+        thread = tell(daemon, story.text)
+        daemon.wait_until(lambda: daemon.get("/health").json["state"] == "disk-full", "the disk to be full")
+        answer = daemon.get("/health")
+        health = answer.json
+        assert answer.status == 503 and health["pauses"] == ["ingest"] and health["resumes"] == "by itself", health
+        assert health["since"] and health["reason"], health
+        seq = health["indexed_through"]["seq"]
+        assert 0 < seq < EVENTS, health
+        assert daemon.ok("/newest")["feed"], "reads go on"
+        dump = fr.run("log", "dump", "--data", data).out
+        assert story.dump.startswith(dump) and dump.count(b"\n") >= seq
+        free(daemon)
+        daemon.wait_seq(story.dump.count(b"\n"))
+        thread.join()
+        daemon.wait_until(lambda: daemon.ok("/health")["state"] == "ok", "writing to go on")
+        daemon.process.stdin.close()
+    assert fr.run("log", "dump", "--data", data).out == story.dump
+    assert fr.digests(data) == story.digests
+
+
+def test_a_limit_on_file_sizes():
+    def limit(daemon, size):
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    live_through(Story(), fr.scratch(), lambda d: limit(d, 8 * MEBIBYTE), lambda d: limit(d, resource.RLIM_INFINITY))
+
+
+def test_a_small_disk():
+    mount = fr.scratch("disk")
+    mount.mkdir()
+    story = Story()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "freshet-test", mount], capture_output=True).returncode:
+        print("skipped: only root mounts a tmpfs")
+        return
+    ballast = mount / "ballast"
+
+    def fill(daemon):
+        with open(ballast, "wb") as file:
+            left = os.statvfs(mount)
+            os.posix_fallocate(file.fileno(), 0, left.f_bavail * left.f_frsize - 5 * MEBIBYTE)
+    try:
+        live_through(story, mount / "data", fill, lambda d: ballast.unlink())
+    finally:
+        subprocess.run(["umount", mount], check=True)
+
+
+if __name__ == "__main__":
+    fr.main(sys.modules[__name__])
