@@ -4,6 +4,7 @@
 #include "ingest_help.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 static freshet_status append(freshet *db, fr_buffer *lines, const freshet_append_options *options,
@@ -83,6 +84,46 @@ static void an_async_append_is_waited_for(void **state)
     }
     assert_int_equal(seq_of(fx), 80);
     assert_int_equal(fx->reject_count, 8);
+}
+
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit = {bytes, RLIM_INFINITY};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+typedef struct {
+    fixture *fx;
+    freshet_receipt receipt;
+    bool answered; /* atomic */
+} patient;
+
+static void *append_and_wait(void *context)
+{
+    enum { POSTS = 8000 }; /* over 1 MiB of log */
+    patient *p = context;
+    fr_buffer lines = posts(0, POSTS);
+    assert_int_equal(append(p->fx->db, &lines, NULL, &p->receipt), FRESHET_OK);
+    assert_int_equal(p->receipt.report.appended, POSTS);
+    __atomic_store_n(&p->answered, true, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+/** It waits, and is answered when there is room again. */
+static void an_append_outlasts_a_full_disk(void **state)
+{
+    patient p = {.fx = *state};
+    fr_thread thread;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    limit_files(1 << 20);
+    assert_int_equal(fr_thread_start(&thread, "append", append_and_wait, &p, NULL), FR_OK);
+    assert_true(health_has(p.fx, "\"state\":\"disk-full\""));
+    assert_true(health_has(p.fx, "\"pauses\":[\"ingest\"],\"resumes\":\"by itself\""));
+    assert_false(__atomic_load_n(&p.answered, __ATOMIC_ACQUIRE));
+    limit_files(RLIM_INFINITY);
+    fr_thread_join(thread);
+    assert_true(health_has(p.fx, "\"state\":\"ok\""));
+    assert_int_equal(p.receipt.seq, seq_of(p.fx));
 }
 
 /* ---- keys ------------------------------------------------------------------------------------ */
@@ -340,6 +381,7 @@ int main(int count, char **arguments)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_durability_is_answered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_async_append_is_waited_for, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_append_outlasts_a_full_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_key_is_appended_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keys_come_back_from_the_log, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_no_key_is_refused, set_up, tear_down),
