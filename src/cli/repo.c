@@ -248,13 +248,30 @@ static int new_load(const repo_args *args, fr_load **out)
 }
 
 /* The same options; the bar has the file's name. */
-static void set_options(const repo_args *args, const char *path, fr_load *load)
+static fr_load_options load_options(const repo_args *args, const char *path)
 {
     fr_load_options options = args->load;
     options.repo = args->options;
     options.on_progress = on_progress;
     options.progress_context = (void *)(uintptr_t)path;
+    return options;
+}
+
+static void set_options(const repo_args *args, const char *path, fr_load *load)
+{
+    fr_load_options options = load_options(args, path);
     fr_load_set_options(load, &options);
+}
+
+/* What a load, or the walk with it, has failed with. */
+static int repo_fail_load(const fr_load *load, const char *path, fr_status status, fr_error *error)
+{
+    if (status == FR_MALFORMED || status == FR_LIMIT) {
+        return repo_fail_in(load, path, status, error);
+    }
+    error->status = status;
+    cli_fail_internal(path, error);
+    return FR_REPO_EXIT_SYSTEM;
 }
 
 int repo_open(const repo_args *args, const char *path, fr_load *load, fr_repo **repo)
@@ -264,15 +281,7 @@ int repo_open(const repo_args *args, const char *path, fr_load *load, fr_repo **
     fr_status status = fr_load_path(load, path, &error);
     cli_progress_end();
     *repo = fr_load_repo(load);
-    if (status == FR_OK) {
-        return FR_REPO_EXIT_SOUND;
-    }
-    if (status == FR_MALFORMED || status == FR_LIMIT) {
-        return repo_fail_in(load, path, status, &error);
-    }
-    error.status = status;
-    cli_fail_internal(path, &error);
-    return FR_REPO_EXIT_SYSTEM;
+    return status == FR_OK ? FR_REPO_EXIT_SOUND : repo_fail_load(load, path, status, &error);
 }
 
 int repo_file_open(repo_file *file, const repo_args *args, const char *path)
@@ -350,25 +359,48 @@ static fr_status list_part(listing *list, const fr_repo *repo, fr_error *err)
     return status == FR_END ? FR_OK : status;
 }
 
+static void show_lines(void *context)
+{
+    (void)context;
+    fflush(stdout);
+}
+
+/* All of it, as it comes. */
+static fr_status list_all(listing *list, const char *path, fr_load *load, fr_error *err)
+{
+    fr_load_options options = load_options(list->args, path);
+    options.on_progress = list->args->count_only ? on_progress : NULL; /* lines come meanwhile */
+    options.on_item = list_item;
+    options.on_wait = show_lines;
+    options.item_context = list;
+    fr_load_set_options(load, &options);
+    fr_status status = fr_load_path(load, path, err);
+    cli_progress_end();
+    return status;
+}
+
 static int ls_file(const repo_args *args, const char *path, fr_load *load)
 {
     enum { LINE_MAX_BYTES = 16384 };
     fr_error error = {0};
     listing list = {.args = args};
     fr_repo *repo = NULL;
-    int code = repo_open(args, path, load, &repo);
-    if (repo == NULL) {
-        return code;
-    }
+    fr_status status;
     fr_buffer_init(&list.line, LINE_MAX_BYTES);
-    bool part = args->collection != NULL || args->reverse;
-    fr_status status =
-        part ? list_part(&list, repo, &error) : fr_repo_walk(repo, list_item, &list, &error);
+    if (args->collection != NULL || args->reverse) {
+        int code = repo_open(args, path, load, &repo);
+        if (repo == NULL) {
+            return code;
+        }
+        status = list_part(&list, repo, &error);
+    } else {
+        status = list_all(&list, path, load, &error);
+    }
     fr_buffer_done(&list.line);
     if (status == FR_OK && args->count_only) {
         printf("%llu\n", (unsigned long long)list.count);
     }
-    return status == FR_OK ? FR_REPO_EXIT_SOUND : repo_fail_in(load, path, status, &error);
+    return status == FR_OK ? FR_REPO_EXIT_SOUND : repo_fail_load(load, path, status, &error);
 }
 
 int repo_ls(const repo_args *args)

@@ -86,6 +86,9 @@ fr_status block_index_reset(block_index *index, fr_slice input, size_t bytes_max
     index->count = 0;
     index->input = input.data;
     index->bytes_max = bytes_max;
+    if (bytes_max != 0 && block_index_bytes(index) > bytes_max) {
+        block_index_lend(index, NULL, 0); /* another file had a higher limit */
+    }
     return use_capacity(index, capacity, err);
 }
 
@@ -223,6 +226,22 @@ uint32_t block_index_guess(const block_index *index, uint64_t tag)
         }
     }
     return BLOCK_NONE;
+}
+
+/* Who would be cut off from their homes by the gap move up. */
+void block_index_remove(block_index *index, uint32_t at)
+{
+    uint32_t mask = index->capacity - 1;
+    block_slot *slots = index->slots;
+    for (uint32_t next = (at + 1) & mask; slots[next].tag != 0; next = (next + 1) & mask) {
+        uint32_t home = block_home(index, slots[next].tag);
+        if (((next - home) & mask) >= ((next - at) & mask)) {
+            slots[at] = slots[next];
+            at = next;
+        }
+    }
+    slots[at] = (block_slot){0};
+    index->count--;
 }
 
 void block_index_lend(block_index *index, block_slot *slots, uint32_t capacity)

@@ -22,6 +22,7 @@ enum {
     BLOCK_WAS_NODE = 1,    /* the walk read it as a node */
     BLOCK_WAS_RECORD = 2,  /* the walk delivered it; hash and body were checked as the level says */
     BLOCK_FAULT_SHIFT = 2, /* two bits: 0 a sound body, else which fault it has (walk.c) */
+    BLOCK_FLAGS = 15,
 };
 
 typedef struct {
@@ -47,6 +48,11 @@ static inline uint64_t block_offset(const block_slot *slot)
 static inline uint32_t block_size(const block_slot *slot)
 {
     return (uint32_t)(slot->where >> 4) & BLOCK_SIZE_MAX;
+}
+/** Has the walk come to it? */
+static inline bool block_is_used(const block_slot *slot)
+{
+    return (slot->where & (BLOCK_WAS_NODE | BLOCK_WAS_RECORD)) != 0;
 }
 static inline block_slot block_slot_of(uint64_t tag, uint64_t offset, uint32_t size)
 {
@@ -119,6 +125,8 @@ static inline uint32_t block_index_settle(const block_index *index, uint32_t gue
     }
     return block_index_find(index, block_tag(index, cid), cid);
 }
+/** Takes the block in slot `at` out. What stands there then, if anything, stood behind it. */
+void block_index_remove(block_index *index, uint32_t at);
 /** Takes the flags of slots [from, to) away. */
 void block_index_clear_flags(block_index *index, uint32_t from, uint32_t to);
 /** Slots that are not the index's own to free, all free: an empty index of `capacity`, a power of

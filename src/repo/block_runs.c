@@ -107,6 +107,17 @@ fr_status block_runs_take(block_runs *runs, block_index *index, fr_error *err)
     return FR_OK;
 }
 
+fr_status block_runs_take_used(block_runs *runs, block_index *index, fr_error *err)
+{
+    for (uint32_t i = 0; i < index->capacity; i++) {
+        while (block_is_used(&index->slots[i])) {
+            FR_TRY(add_slot(runs, index->slots[i], err));
+            block_index_remove(index, i);
+        }
+    }
+    return FR_OK;
+}
+
 fr_status block_runs_add(block_runs *runs, const block_index *index, uint64_t offset, uint32_t size,
                          fr_error *err)
 {
@@ -119,7 +130,7 @@ fr_status block_runs_add(block_runs *runs, const block_index *index, uint64_t of
 typedef struct {
     block_index *index;
     repo_watch *watch;
-    uint64_t duplicates;
+    block_runs_merged merged;
 } builder;
 
 static fr_status place_slot(builder *b, block_slot slot, fr_error *err)
@@ -139,10 +150,15 @@ static fr_status place_slot(builder *b, block_slot slot, fr_error *err)
     }
     repo_watch_touch(b->watch, cid, FR_CID_BYTES);
     repo_watch_touch(b->watch, b->index->input + block_offset(place) - FR_CID_BYTES, FR_CID_BYTES);
-    b->duplicates++;
+    uint64_t both = slot.where & place->where;
+    uint64_t flags = (slot.where | place->where) & BLOCK_FLAGS;
+    b->merged.duplicates++;
+    b->merged.used_twice += block_is_used(&slot) && block_is_used(place);
+    b->merged.records_twice += (both & BLOCK_WAS_RECORD) != 0;
     if (block_offset(&slot) < block_offset(place)) {
         *place = slot;
     }
+    place->where |= flags;
     return FR_OK;
 }
 
@@ -161,7 +177,7 @@ static fr_status place_run(block_runs *runs, run_page *page, builder *b, fr_erro
 }
 
 fr_status block_runs_build(block_runs *runs, block_index *index, repo_watch *watch,
-                           uint64_t *duplicates, fr_error *err)
+                           block_runs_merged *merged, fr_error *err)
 {
     uint64_t capacity = BLOCK_RUN_COUNT;
     while (capacity < runs->slot_count * 2) {
@@ -185,7 +201,7 @@ fr_status block_runs_build(block_runs *runs, block_index *index, repo_watch *wat
         FR_TRY(place_run(runs, &runs->pages[i], &b, err));
     }
     repo_watch_give_back(watch);
-    *duplicates = b.duplicates;
+    *merged = b.merged;
     return FR_OK;
 }
 

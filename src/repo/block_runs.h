@@ -40,14 +40,22 @@ void block_runs_free(block_runs *runs);
 /** Moves what `index` holds so far; it is empty then and its memory free. After an error both are
  *  as they were, or the runs hold some of it twice, which does no harm. */
 FR_MUST_USE fr_status block_runs_take(block_runs *runs, block_index *index, fr_error *err);
+/** The same for the blocks that the walk has used; the others stay, and there is room again. */
+FR_MUST_USE fr_status block_runs_take_used(block_runs *runs, block_index *index, fr_error *err);
 /** As block_index_add; which of two blocks with one CID is the first is found out at the end. */
 FR_MUST_USE fr_status block_runs_add(block_runs *runs, const block_index *index, uint64_t offset,
                                      uint32_t size, fr_error *err);
-/** Makes the table and lends it to `index`. *duplicates: blocks that were left out. `watch` gets
- *  the table to watch. errors: FR_LIMIT limit-disk, limit-memory (digests crowd the index),
+/** What came together in the table: of blocks with one CID only the first is in it. */
+typedef struct {
+    uint64_t duplicates;    /* left out */
+    uint64_t used_twice;    /* of those, both had been used by the walk */
+    uint64_t records_twice; /* as records */
+} block_runs_merged;
+
+/** Makes the table and lends it to `index`. `watch` gets the table to watch. errors: FR_LIMIT limit-disk, limit-memory (digests crowd the index),
  *  FR_IO, FR_NOMEM */
 FR_MUST_USE fr_status block_runs_build(block_runs *runs, block_index *index, repo_watch *watch,
-                                       uint64_t *duplicates, fr_error *err);
+                                       block_runs_merged *merged, fr_error *err);
 
 #else
 

@@ -201,6 +201,7 @@ static fr_status add_block(car_scanner *s, const car_section *section, fr_error 
                             "repo: what does not fit in memory does not fit the disk limit");
     }
     if (s->runs != NULL) {
+        s->counts.bytes += section->data_size;
         return block_runs_add(s->runs, s->index, section->data_offset, section->data_size, err);
     }
     if (s->held_max != 0) {
@@ -219,6 +220,7 @@ static fr_status add_block(car_scanner *s, const car_section *section, fr_error 
     bool fresh = false;
     FR_TRY(block_index_add(s->index, section->data_offset, section->data_size, &fresh, err));
     s->counts.duplicates += !fresh;
+    s->counts.bytes += fresh ? section->data_size : 0;
     return FR_OK;
 }
 

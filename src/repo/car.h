@@ -29,6 +29,7 @@ typedef struct {
 typedef struct {
     uint64_t blocks; /* sections, duplicates included */
     uint64_t duplicates;
+    uint64_t bytes; /* of blocks that are no duplicates */
 } car_counts;
 
 /** errors: car-empty, car-varint, car-header-length, car-header, car-version, limit-header */

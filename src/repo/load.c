@@ -27,6 +27,14 @@
 #define PROGRESS_BYTES (4u << 20)
 #define HEAD_BYTES 16 /* enough of a section to name its fault */
 
+/* The walk over what is still coming. */
+typedef enum {
+    EARLY_NO, /* nobody asked, or the commit is not there */
+    EARLY_WALKS,
+    EARLY_PARKED, /* goes on at the end: the index is on disk, or the tree has an error */
+    EARLY_NEVER,  /* the commit is not sound */
+} early_state;
+
 typedef enum { LOAD_EMPTY, LOAD_READING, LOAD_DONE, LOAD_FAILED } load_state;
 
 struct fr_load {
@@ -49,8 +57,11 @@ struct fr_load {
     uint64_t total; /* bytes that came, those that were not stored among them */
     uint64_t need;  /* bytes from which on it is worth looking */
     bool header_read, dropping;
-    bool ended;    /* no more will come */
-    uint64_t told; /* progress */
+    bool ended; /* no more will come */
+    early_state early;
+    fr_slice lay;   /* where the input lay when the walk was last there */
+    bool runs_used; /* the runs have what the walk used, and the index the rest */
+    uint64_t told;  /* progress */
 };
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -118,7 +129,9 @@ void fr_load_reset(fr_load *load)
     load->stream = NULL;
     load->disk = (disk_budget){0};
     load->total = load->need = load->told = 0;
-    load->header_read = load->dropping = load->ended = false;
+    load->header_read = load->dropping = load->ended = load->runs_used = false;
+    load->early = EARLY_NO;
+    load->lay = (fr_slice){0};
     load->state = LOAD_EMPTY;
 }
 
@@ -162,11 +175,12 @@ static fr_status share_memory(fr_load *load, fr_error *err)
         pages = FR_MAX(pages, (uint64_t)PAGES_BYTES_MIN);
     }
     uint64_t others = FR_MIN((uint64_t)RESERVE_BYTES, load->memory_max / 8) + pages;
+    others += load->runs_used ? BLOCK_RUN_COUNT * BLOCK_RUN_PAGE_BYTES : 0;
     bool enough = load->memory_max > others + HELD_BYTES_MIN;
     load->scanner.held_max = enough ? load->memory_max - others : HELD_BYTES_MIN;
     load->scanner.holds_input = load->store == &load->memory;
     load->scanner.watch = &load->watch;
-    load->scanner.runs = load->runs;
+    load->scanner.runs = load->runs_used ? NULL : load->runs;
     bool kept = load->store != NULL && !load->scanner.holds_input;
     load->scanner.kept_max = kept ? load->disk.max : UINT64_MAX;
     return repo_watch_most(&load->watch, pages, err);
@@ -193,8 +207,21 @@ static fr_status spill_bytes(fr_load *load, fr_error *err)
 static fr_status spill_index(fr_load *load, fr_error *err)
 {
 #if FR_REPO_DISK
-    FR_TRY(block_runs_new(&load->runs, load->options.spill_dir, &load->disk, err));
-    return block_runs_take(load->runs, &load->repo->index, err);
+    block_index *index = &load->repo->index;
+    if (load->runs == NULL) {
+        FR_TRY(block_runs_new(&load->runs, load->options.spill_dir, &load->disk, err));
+    }
+    if (load->early == EARLY_WALKS) {
+        uint64_t before = index->count;
+        FR_TRY(block_runs_take_used(load->runs, index, err));
+        load->runs_used = index->count < before && index->count < index->capacity / 4;
+        if (load->runs_used) {
+            return FR_OK;
+        }
+        load->early = EARLY_PARKED;
+    }
+    load->runs_used = false;
+    return block_runs_take(load->runs, index, err);
 #else
     (void)load;
     return fr_fail(err, FR_INVALID, "repo: built without disk stores");
@@ -214,7 +241,7 @@ static fr_status relieve(fr_load *load, fr_error *fault)
     if (load->store == &load->memory) {
         fr_error_reset(fault);
         FR_TRY(spill_bytes(load, fault));
-    } else if (load->runs == NULL) {
+    } else if (load->runs == NULL || load->runs_used) {
         fr_error_reset(fault);
         FR_TRY(spill_index(load, fault));
     } else {
@@ -311,12 +338,71 @@ static fr_status fail(fr_load *load, fr_status status, const fr_error *fault, fr
     return status;
 }
 
-/* As far as the bytes go. FR_AGAIN: paused. */
-static fr_status advance(fr_load *load, fr_error *fault)
+static bool walk_has_begun(const fr_load *load)
 {
-    if (!load->ended && load->total < load->need) {
+    return load->early == EARLY_WALKS || load->early == EARLY_PARKED;
+}
+
+/* The repository sees what came so far. */
+static fr_status see_input(fr_load *load, fr_error *err)
+{
+    fr_repo *repo = load->repo;
+    FR_TRY(input_of(load, &repo->input, err));
+    if (walk_has_begun(load) && load->lay.data != repo->input.data) {
+        repo_moved(repo, load->lay, repo->input.data);
+    }
+    load->lay = repo->input;
+    repo->index.input = repo->input.data;
+    bool watched = load->watch.bytes_max != 0 || load->watch.deadline_ns != 0;
+    repo->watch = watched ? &load->watch : NULL;
+    return FR_OK;
+}
+
+/* Before the end: what can be said already. FR_AGAIN: no more than that. */
+static fr_status next_early(fr_load *load, fr_repo_item *item)
+{
+    if (!load->header_read || load->early >= EARLY_PARKED || see_input(load, NULL) != FR_OK) {
+        return FR_AGAIN;
+    }
+    fr_status status = load->early == EARLY_NO ? repo_begin_waiting(load->repo) : FR_OK;
+    if (status != FR_OK) {
+        load->early = status == FR_AGAIN ? EARLY_NO : EARLY_NEVER;
+        return FR_AGAIN;
+    }
+    load->early = EARLY_WALKS;
+    status = fr_repo_next(load->repo, item, NULL);
+    if (status != FR_OK && status != FR_AGAIN) {
+        load->early = EARLY_PARKED;
+    }
+    return status == FR_OK ? FR_OK : FR_AGAIN;
+}
+
+static fr_status next_item(fr_load *load, fr_repo_item *item, fr_error *err)
+{
+    return load->state == LOAD_DONE ? fr_repo_next(load->repo, item, err) : next_early(load, item);
+}
+
+/* To on_item, all that there are. */
+static fr_status hand_out(fr_load *load, fr_error *err)
+{
+    const fr_load_options *options = &load->options;
+    fr_repo_item item;
+    fr_status status = FR_END;
+    if (options->on_item == NULL) {
         return FR_OK;
     }
+    while ((status = next_item(load, &item, err)) == FR_OK) {
+        FR_TRY(options->on_item(options->item_context, &item));
+    }
+    if (status == FR_AGAIN && options->on_wait != NULL) {
+        options->on_wait(options->item_context);
+    }
+    return status == FR_END || status == FR_AGAIN ? FR_OK : status;
+}
+
+/* As far as the bytes go. FR_AGAIN: paused. */
+static fr_status scan_all(fr_load *load, fr_error *fault)
+{
     for (;;) {
         fr_status status = scan(load, fault);
         if (status == FR_OK) {
@@ -325,8 +411,51 @@ static fr_status advance(fr_load *load, fr_error *fault)
         bool full =
             status == FR_LIMIT && fault->code != NULL && strcmp(fault->code, "limit-memory") == 0;
         load->need = 0;
+        if (full) {
+            fr_error ignored;
+            FR_TRY(hand_out(load, &ignored)); /* what was used needs no room */
+        }
         FR_TRY(full ? relieve(load, fault) : status);
     }
+}
+
+/* Items that were complete before an error come before it. */
+static fr_status advance(fr_load *load, fr_error *fault)
+{
+    if (!load->ended && load->total < load->need) {
+        return FR_OK;
+    }
+    fr_status status = scan_all(load, fault);
+    if (load->ended && status == FR_OK) {
+        return FR_OK; /* finish goes on */
+    }
+    if (status == FR_AGAIN) {
+        return status;
+    }
+    fr_error ignored;
+    fr_status handed = hand_out(load, status == FR_OK ? fault : &ignored);
+    return status != FR_OK ? status : handed;
+}
+
+static fr_status build_index(fr_load *load, fr_error *fault)
+{
+#if FR_REPO_DISK
+    fr_repo *repo = load->repo;
+    block_runs_merged merged;
+    if (load->runs_used) {
+        FR_TRY(block_runs_take(load->runs, &repo->index, fault));
+    }
+    if (load->runs != NULL) {
+        FR_TRY(block_runs_build(load->runs, &repo->index, &load->watch, &merged, fault));
+        repo->counts.duplicates += merged.duplicates;
+        repo->reached -= merged.used_twice;
+        repo->facts.unique_records -= merged.records_twice;
+    }
+#else
+    (void)load;
+    (void)fault;
+#endif
+    return FR_OK;
 }
 
 static fr_status finish(fr_load *load, fr_error *fault)
@@ -335,21 +464,15 @@ static fr_status finish(fr_load *load, fr_error *fault)
     load->ended = true;
     FR_TRY(advance(load, fault));
     repo->counts = load->scanner.counts;
-    FR_TRY(input_of(load, &repo->input, fault));
-    repo->index.input = repo->input.data;
-    repo->watch = &load->watch;
-#if FR_REPO_DISK
-    if (load->runs != NULL) {
-        FR_TRY(block_runs_build(load->runs, &repo->index, &load->watch, &repo->counts.duplicates,
-                                fault));
+    FR_TRY(see_input(load, fault));
+    FR_TRY(build_index(load, fault));
+    if (walk_has_begun(load)) {
+        repo_end_waiting(repo);
+    } else {
+        FR_TRY(repo_ready(repo, FR_OK, fault));
     }
-#endif
-    if (load->watch.bytes_max == 0 && load->watch.deadline_ns == 0) {
-        repo->watch = NULL;
-    }
-    FR_TRY(repo_ready(repo, FR_OK, fault));
     load->state = LOAD_DONE;
-    return FR_OK;
+    return hand_out(load, fault);
 }
 
 /* ---- pushing --------------------------------------------------------------------------------- */
@@ -585,6 +708,19 @@ fr_status fr_load_raise(fr_load *load, uint64_t memory_max_bytes, fr_error *err)
     return load->header_read ? share_memory(load, err) : FR_OK;
 }
 
+fr_status fr_load_next(fr_load *load, fr_repo_item *item, fr_error *err)
+{
+    if (load->state != LOAD_DONE) {
+        FR_TRY(ready_to_read(load, err));
+    }
+    return next_item(load, item, err);
+}
+
+const fr_commit *fr_load_commit(const fr_load *load)
+{
+    return load->state == LOAD_DONE || walk_has_begun(load) ? fr_repo_commit(load->repo) : NULL;
+}
+
 void fr_load_use_disk(fr_load *load)
 {
     load->may_spill = true;
@@ -593,6 +729,17 @@ void fr_load_use_disk(fr_load *load)
 fr_repo *fr_load_repo(const fr_load *load)
 {
     return load->state == LOAD_DONE ? load->repo : NULL;
+}
+
+static uint64_t live_bytes(const fr_load *load)
+{
+    const fr_repo *repo = load->repo;
+    uint64_t bytes =
+        load->scanner.counts.bytes - FR_MIN(repo->reached_bytes, load->scanner.counts.bytes);
+    for (size_t i = 0; i < repo->depth; i++) {
+        bytes += repo->levels[i].view.block.size;
+    }
+    return bytes;
 }
 
 void fr_load_usage_of(const fr_load *load, fr_load_usage *out)
@@ -607,6 +754,7 @@ void fr_load_usage_of(const fr_load *load, fr_load_usage *out)
         out->disk_bytes += load->store->bytes_used(load->store->context);
     }
     out->spilled = kept || load->runs != NULL;
+    out->live_bytes = live_bytes(load);
 }
 
 fr_slice load_input(const fr_load *load)

@@ -105,6 +105,114 @@ static inline answer answer_push(fr_load *load, fr_slice input, size_t most, uin
     return answer_load(load, status, &err);
 }
 
+/* ---- while it comes -------------------------------------------------------------------------- */
+
+static inline size_t next_piece(fr_slice input, size_t at, size_t most, uint64_t *seed)
+{
+    *seed = *seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
+    return FR_MIN(1 + (size_t)(*seed >> 33) % most, input.size - at);
+}
+
+/** Pushed with on_item; `options` without it. */
+static inline answer answer_early(fr_load *load, const fr_load_options *options, fr_slice input,
+                                  size_t most, uint64_t *seed)
+{
+    answer a = {0};
+    fr_error err = {0};
+    fr_load_options early = *options;
+    early.on_item = answer_item;
+    early.item_context = &a;
+    fr_load_set_options(load, &early);
+    fr_status status = fr_load_begin(load, &err);
+    for (size_t at = 0, piece; status == FR_OK && at < input.size; at += piece) {
+        piece = next_piece(input, at, most, seed);
+        status = fr_load_push(load, input.data + at, piece, NULL, &err);
+    }
+    if (status == FR_OK) {
+        status = fr_load_finish(load, &err);
+    }
+    answer_end(&a, status, &err);
+    if (status == FR_OK) {
+        a.commit = fr_load_commit(load)->cid;
+        fr_repo_facts_of(fr_load_repo(load), &a.facts);
+    }
+    return a;
+}
+
+/** The same by fr_load_next, up to three times after each push. */
+static inline answer answer_pulled(fr_load *load, const fr_load_options *options, fr_slice input,
+                                   size_t most, uint64_t *seed)
+{
+    answer a = {0};
+    fr_error err = {0};
+    fr_repo_item item;
+    fr_load_set_options(load, options);
+    fr_status status = fr_load_begin(load, &err);
+    for (size_t at = 0, piece; status == FR_OK && at < input.size; at += piece) {
+        piece = next_piece(input, at, most, seed);
+        status = fr_load_push(load, input.data + at, piece, NULL, &err);
+        for (int i = 0; status == FR_OK && i < 3; i++) {
+            status = fr_load_next(load, &item, &err);
+            if (status == FR_OK) {
+                (void)!answer_item(&a, &item);
+            }
+        }
+        status = status == FR_AGAIN ? FR_OK : status;
+    }
+    status = status == FR_OK ? fr_load_finish(load, &err) : status;
+    while (status == FR_OK && (status = fr_load_next(load, &item, &err)) == FR_OK) {
+        (void)!answer_item(&a, &item);
+    }
+    answer_end(&a, status == FR_END ? FR_OK : status, &err);
+    if (a.status == FR_OK) {
+        a.commit = fr_load_commit(load)->cid;
+        fr_repo_facts_of(fr_load_repo(load), &a.facts);
+    }
+    return a;
+}
+
+#define LISTING_MAX 4096
+
+typedef struct {
+    fr_status status;
+    const char *code;
+    uint64_t offset;
+    size_t count;
+    uint64_t digest, digests[LISTING_MAX]; /* after each item */
+} listing;
+
+static inline fr_status list_one(void *context, const fr_repo_item *item)
+{
+    listing *l = context;
+    uint8_t digest[32];
+    fr_sha256(item->key, digest);
+    l->digest = l->digest * 31 + fr_load_u64le(digest) + fr_load_u64le(item->cid.bytes + 4) +
+                item->offset + item->value.size;
+    assert_true(l->count < LISTING_MAX);
+    l->digests[l->count++] = l->digest;
+    return FR_OK;
+}
+
+static inline void list_pushed(fr_load *load, const fr_load_options *options, fr_slice input,
+                               size_t most, uint64_t *seed, listing *l)
+{
+    fr_error err = {0};
+    fr_load_options early = *options;
+    early.on_item = list_one;
+    early.item_context = l;
+    fr_load_set_options(load, &early);
+    l->status = fr_load_begin(load, &err);
+    for (size_t at = 0, piece; l->status == FR_OK && at < input.size; at += piece) {
+        piece = next_piece(input, at, most, seed);
+        l->status = fr_load_push(load, input.data + at, piece, NULL, &err);
+    }
+    if (l->status == FR_OK) {
+        l->status = fr_load_finish(load, &err);
+    }
+    l->code = l->status == FR_OK ? NULL : err.code;
+    l->offset = l->status == FR_OK ? 0 : err.offset;
+}
+
 static inline bool answers_equal(const answer *a, const answer *b)
 {
     bool codes =

@@ -76,8 +76,9 @@ fr_status walk_verify_hash(const fr_repo *repo, const block_slot *slot, fr_error
 /* The first time that the walk comes to a block: is it the next one in the file? */
 static void note_reached(fr_repo *repo, block_slot *slot, uint64_t flag)
 {
-    if ((slot->where & (BLOCK_WAS_NODE | BLOCK_WAS_RECORD)) == 0) {
+    if (!block_is_used(slot)) {
         repo->reached++;
+        repo->reached_bytes += block_size(slot);
         uint64_t offset = block_offset(slot);
         if (repo->in_order) {
             repo->in_order = car_section_offset(offset, block_size(slot)) == repo->next_in_order;
@@ -133,7 +134,7 @@ void repo_prepare(fr_repo *repo, const fr_repo_options *options)
     repo->rules = node_rules_of(options);
     repo->counts = (car_counts){0};
     repo->watch = NULL;
-    repo->opened = false;
+    repo->opened = repo->waits = false;
     repo->index.capacity = 0;
     repo->started = false;
     fr_repo_rewind(repo);
@@ -418,7 +419,9 @@ static fr_status push_node(fr_repo *repo, uint32_t slot_at, uint64_t link, int l
     FR_TRY(read_node(repo, repo_data(repo, slot), level->base, layer, &level->view, err));
     FR_TRY(walk_check_shape(&level->view, level->base, repo->depth == 0, err));
     FR_TRY(walk_check_bounds(repo, &level->view, level->base, lower, upper, err));
-    family_resolve(repo, &level->view, 1);
+    if (!repo->waits) {
+        family_resolve(repo, &level->view, 1);
+    }
     enter_level(repo, level, slot);
     return FR_OK;
 }
@@ -448,7 +451,7 @@ static fr_status enter_child(fr_repo *repo, walk_level *parent, uint32_t cid_at,
     *delivered = false;
     slot_at = repo_settle(repo, slot_at, parent->view.block.data + cid_at);
     if (slot_at != BLOCK_NONE) {
-        if (parent->family_at == parent->family_end && !repo->one_by_one) {
+        if (parent->family_at == parent->family_end && !repo->one_by_one && !repo->waits) {
             family_read(repo, parent, slot_at, lower, upper);
         }
         if (FR_LIKELY(parent->family_at != parent->family_end)) {
@@ -518,12 +521,65 @@ void fr_repo_rewind(fr_repo *repo)
     repo->fault = (fr_error){.status = FR_INVALID, .text = "repo: nothing is open"};
     repo->facts =
         (fr_repo_facts){.blocks = repo->counts.blocks, .duplicate_blocks = repo->counts.duplicates};
-    repo->reached = 0;
+    repo->reached = repo->reached_bytes = 0;
     repo->depth = 0;
     repo->entries.count = 0;
     repo->family.count = 0;
     repo->any_top_key = false;
 }
+
+/* ---- while the input is coming --------------------------------------------------------------- */
+
+fr_status repo_begin_waiting(fr_repo *repo)
+{
+    if (!repo->options.bare) {
+        if (repo_find(repo, repo->header.root.bytes) == BLOCK_NONE) {
+            return FR_AGAIN;
+        }
+        FR_TRY(open_commit(repo, NULL));
+    }
+    repo->opened = repo->waits = true;
+    fr_repo_rewind(repo);
+    return FR_OK;
+}
+
+static void move_slice(fr_slice *slice, fr_slice from, const uint8_t *to)
+{
+    uintptr_t at = (uintptr_t)slice->data - (uintptr_t)from.data;
+    if (slice->data != NULL && at < from.size) {
+        slice->data = to + at;
+    }
+}
+
+void repo_moved(fr_repo *repo, fr_slice from, const uint8_t *to)
+{
+    move_slice(&repo->commit.did, from, to);
+    move_slice(&repo->commit.rev_text, from, to);
+    move_slice(&repo->commit.signature, from, to);
+    move_slice(&repo->top_key, from, to);
+    for (size_t i = 0; i < repo->depth; i++) {
+        walk_level *level = &repo->levels[i];
+        fr_slice *slices[] = {&level->view.block, &level->view.first_key, &level->view.last_key,
+                              &level->lower,      &level->upper,          &level->key};
+        for (size_t j = 0; j < FR_COUNT_OF(slices); j++) {
+            move_slice(slices[j], from, to);
+        }
+    }
+}
+
+void repo_end_waiting(fr_repo *repo)
+{
+    repo->waits = false;
+    repo->options.key = NULL;
+    repo->options.expect_did = (fr_slice){0};
+    repo->facts.blocks = repo->counts.blocks;
+    repo->facts.duplicate_blocks = repo->counts.duplicates;
+    for (size_t i = 0; i < repo->depth; i++) {
+        family_resolve(repo, &repo->levels[i].view, 1);
+    }
+}
+
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 static fr_status step(fr_repo *repo, fr_repo_item *item, bool *delivered, fr_error *err)
 {
@@ -560,6 +616,29 @@ static fr_status step(fr_repo *repo, fr_repo_item *item, bool *delivered, fr_err
                        delivered, err);
 }
 
+/* Is the block that the next step asks for there? Nothing has changed when it is not. */
+static bool has_needed(const fr_repo *repo)
+{
+    if (!repo->started) {
+        const fr_cid *root = repo->options.bare ? &repo->header.root : &repo->commit.data;
+        return repo_find(repo, root->bytes) != BLOCK_NONE;
+    }
+    if (repo->depth == 0) {
+        return true;
+    }
+    const walk_level *level = &repo->levels[repo->depth - 1];
+    const node_view *view = &level->view;
+    uint32_t at = view->left_at;
+    if (level->stage != STAGE_LEFT) {
+        if (level->next == view->count) {
+            return true;
+        }
+        const node_entry *entry = &repo->entries.at[view->first + level->next];
+        at = level->stage == STAGE_ENTRY ? entry->value_at : entry->right_at;
+    }
+    return at == 0 || repo_find(repo, view->block.data + at) != BLOCK_NONE;
+}
+
 static fr_status fail_walk(fr_repo *repo, fr_status status, const fr_error *fault, fr_error *err)
 {
     repo->status = status;
@@ -587,6 +666,9 @@ fr_status fr_repo_next(fr_repo *repo, fr_repo_item *item, fr_error *err)
             return fail_walk(repo, status, &fault, err);
         }
     }
+    if (FR_UNLIKELY(repo->waits) && !has_needed(repo)) {
+        return FR_AGAIN;
+    }
     if (!repo->started) {
         fr_status status = enter_root(repo, item, &delivered, &fault);
         if (status != FR_OK) {
@@ -594,6 +676,9 @@ fr_status fr_repo_next(fr_repo *repo, fr_repo_item *item, fr_error *err)
         }
     }
     while (!delivered) {
+        if (FR_UNLIKELY(repo->waits) && !has_needed(repo)) {
+            return FR_AGAIN;
+        }
         if (repo->depth == 0) {
             repo->status = FR_END;
             return FR_END;

@@ -54,6 +54,10 @@ struct fr_repo {
     bool in_order;
     bool any_top_key;
     bool one_by_one; /* for tests: no node is read ahead */
+    /* More blocks may come: who asks for an absent one gets FR_AGAIN. Places in the index change
+     * meanwhile, so they are never remembered and no node is read ahead. */
+    bool waits;
+    uint64_t reached_bytes; /* of the blocks in `reached` */
     fr_slice top_key;
     size_t depth;
     uint8_t (*keys[KEY_CHUNKS_MAX])[2][NODE_KEY_BYTES_MAX];
@@ -92,6 +96,13 @@ void repo_prepare(fr_repo *repo, const fr_repo_options *options);
  *  and the repository is open, or holds nothing and `status` or a fault of the commit comes
  *  back. */
 FR_MUST_USE fr_status repo_ready(fr_repo *repo, fr_status status, fr_error *err);
+/** The commit, and with it the walk, of an input that is still coming. FR_AGAIN: the root block is
+ *  not there yet. An error is not final: one of the stream may still come before it. */
+FR_MUST_USE fr_status repo_begin_waiting(fr_repo *repo);
+/** The input, which lay at `from`, lies at `to` now: of what the path remembers. */
+void repo_moved(fr_repo *repo, fr_slice from, const uint8_t *to);
+/** In place of repo_ready, where the walk has begun: all is there, and the walk goes on. */
+void repo_end_waiting(fr_repo *repo);
 /** A slot and its block are about to be read. */
 static inline void repo_touch(const fr_repo *repo, uint32_t at)
 {
@@ -114,6 +125,9 @@ static inline uint32_t repo_find(const fr_repo *repo, const uint8_t *cid)
 /** block_index_settle, and the block is about to be read. */
 static inline uint32_t repo_settle(const fr_repo *repo, uint32_t guess, const uint8_t *cid)
 {
+    if (FR_UNLIKELY(repo->waits)) {
+        return repo_find(repo, cid);
+    }
     repo_touch(repo, guess);
     return block_index_settle(&repo->index, guess, cid);
 }

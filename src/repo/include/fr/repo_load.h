@@ -11,6 +11,12 @@
  *  All four give the same items, errors and offsets, whatever the pieces and whether the limit was
  *  reached or not. The commit is there before the first record.
  *
+ *  Items need not wait for the end of a stream: with options.on_item, or by fr_load_next between
+ *  pushes, each is handed out as soon as all that leads to it has come. In streamable order that is
+ *  with its last byte; what comes too early waits, up to the limit, and beyond it until the end. An
+ *  error in the stream comes after the items that were complete before it; an error of the tree
+ *  comes at the end, since a plain open would have told one of the stream first.
+ *
  *  What is held: the bytes of what was pushed or read from a pipe, and an index of about 26 bytes a
  *  block (up to 51 while it grows). At the limit bytes go to a scratch file, which is then mapped
  *  like a file that was opened, and after them the index. Mapped pages are given back as reading
@@ -79,6 +85,13 @@ typedef struct {
     /** Called now and then while bytes are read; total 0: not known. May be NULL. */
     void (*on_progress)(void *context, uint64_t bytes, uint64_t total);
     void *progress_context;
+    /** Gets every item, in order, while the file is loaded; another status than FR_OK ends the load
+     *  with it. The item is valid during the call. NULL: nobody asks, the repository is walked
+     *  after. */
+    fr_status (*on_item)(void *context, const fr_repo_item *item);
+    /** All items that could be handed out were, and more bytes are needed. May be NULL. */
+    void (*on_wait)(void *context);
+    void *item_context;
 } fr_load_options;
 
 typedef struct fr_load fr_load;
@@ -107,6 +120,12 @@ FR_MUST_USE fr_status fr_load_memory(fr_load *load, fr_slice bytes, fr_error *er
 FR_MUST_USE fr_status fr_load_begin(fr_load *load, fr_error *err);
 FR_MUST_USE fr_status fr_load_push(fr_load *load, const void *bytes, size_t size, size_t *taken,
                                    fr_error *err);
+/** The next item of what was pushed, valid until the next call; without options.on_item. Before
+ *  fr_load_finish FR_AGAIN: a block is needed that has not come yet; after it as fr_repo_next on the
+ *  repository, and goes on where it was. errors: those of the tree come after fr_load_finish */
+FR_MUST_USE fr_status fr_load_next(fr_load *load, fr_repo_item *item, fr_error *err);
+/** NULL until it has come, which fr_load_next or on_item finds out; moves with a push. */
+const fr_commit *fr_load_commit(const fr_load *load);
 /** There is no more. FR_OK: the repository is open. */
 FR_MUST_USE fr_status fr_load_finish(fr_load *load, fr_error *err);
 
@@ -126,6 +145,8 @@ typedef struct {
     uint64_t memory_bytes; /* held, the mapped pages that may be in memory among them */
     uint64_t disk_bytes;
     bool spilled;
+    /* While items are handed out: what they still need of what came, and the nodes on the path. */
+    uint64_t live_bytes;
 } fr_load_usage;
 void fr_load_usage_of(const fr_load *load, fr_load_usage *out);
 

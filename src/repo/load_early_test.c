@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// Items that are handed out while the file is still coming: as soon as their path has, in the order
+// and with the fields of a plain walk, whatever part of the blocks is out of place, however little
+// memory there is, and with a wrong byte anywhere.
+#include "tree_help.h"
+
+#include <fr/repo_write.h>
+
+#include "load_help.h"
+
+#define RECORDS 3000
+#define LITTLE 2048 /* bytes of memory: all spills */
+
+static const fr_secret_key SECRET = {.curve = FR_CURVE_P256, .scalar = {[31] = 5}};
+
+/* Some keys share a record, so a block is needed again after it was used. */
+static void make_streamable(tree_random *r, size_t keys, int64_t records, fr_buffer *out)
+{
+    grown g;
+    fr_repo *repo = NULL;
+    fr_repo_options options = {.level = FR_LEVEL_FULL};
+    const fr_car_options order = {.order = FR_CAR_STREAMABLE};
+    grown_init(&g);
+    for (size_t i = 0; i < keys; i++) {
+        char key[GROWN_KEY_BYTES];
+        grown_key(r, key);
+        grown_put(&g, key, (int64_t)(tree_next(r) % (uint64_t)records));
+    }
+    fr_buffer_init(out, 1 << 26);
+    assert_int_equal(fr_repo_open(&repo, grown_car(&g, &SECRET), &options, NULL), FR_OK);
+    assert_int_equal(fr_repo_write_buffer(repo, &order, out, NULL), FR_OK);
+    fr_repo_close(repo);
+    grown_done(&g);
+}
+
+/* Sections of a file, of which `percent` change places with any other. */
+static void displace(tree_random *r, fr_slice car, unsigned percent, fr_buffer *out)
+{
+    fr_slice *sections = malloc((car.size / 37 + 1) * sizeof *sections);
+    size_t count = 0;
+    uint64_t size = 0;
+    size_t head = fr_varint_decode(car, 9, &size);
+    uint64_t at = head + size;
+    fr_buffer_init(out, 1 << 26);
+    fr_buffer_append(out, car.data, (size_t)at);
+    for (; at < car.size; at += head + size) {
+        head = fr_varint_decode(fr_slice_from(car, at), 9, &size);
+        sections[count++] = fr_slice_sub(car, at, head + size);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (tree_next(r) % 100 < percent) {
+            size_t other = tree_next(r) % count;
+            fr_slice section = sections[i];
+            sections[i] = sections[other];
+            sections[other] = section;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        fr_buffer_slice(out, sections[i]);
+    }
+    free(sections);
+}
+
+/* ---- same answers ---------------------------------------------------------------------------- */
+
+static void test_any_order_and_limit_give_one_listing(void **state)
+{
+    (void)state;
+    static const unsigned percents[] = {0, 1, 10, 100};
+    static const uint64_t limits[] = {0, 200000, LITTLE};
+    static const int64_t records[] = {1 << 30, 1000, 3};
+    tree_random r = tree_seed();
+    fr_load *load = NULL;
+    fr_load_options options = {.repo = {.level = FR_LEVEL_FULL, .check_records = true}};
+    assert_int_equal(fr_load_new(&load, &options, NULL), FR_OK);
+    for (size_t k = 0; k < FR_COUNT_OF(records); k++) {
+        fr_buffer car;
+        make_streamable(&r, RECORDS, records[k], &car);
+        for (size_t i = 0; i < FR_COUNT_OF(percents) * FR_COUNT_OF(limits); i++) {
+            char how[64];
+            unsigned percent = percents[i % FR_COUNT_OF(percents)];
+            fr_buffer mixed;
+            displace(&r, fr_buffer_view(&car), percent, &mixed);
+            fr_slice input = fr_buffer_view(&mixed);
+            for (options.repo.level = 0; options.repo.level <= FR_LEVEL_FULL;
+                 options.repo.level++) {
+                answer want = answer_plain(input, &options.repo);
+                assert_true(want.status == FR_OK && want.items > 1000);
+                options.memory_max_bytes = limits[i / FR_COUNT_OF(percents)];
+                snprintf(how, sizeof how, "%u %% displaced, limit %llu", percent,
+                         (unsigned long long)options.memory_max_bytes);
+                answer got = answer_early(load, &options, input, 3000, &r.state);
+                expect_answer(&got, &want, "all at once", how);
+                got = answer_pulled(load, &options, input, 3000, &r.state);
+                expect_answer(&got, &want, "pulled", how);
+            }
+            fr_buffer_done(&mixed);
+        }
+        fr_buffer_done(&car);
+    }
+    fr_load_free(load);
+}
+
+/* Every item that comes early is one of the plain walk of the sound file. */
+static void test_wrong_bytes_anywhere(void **state)
+{
+    (void)state;
+    tree_random r = tree_seed();
+    fr_load *load = NULL;
+    fr_load_options options = {.repo = {.level = FR_LEVEL_FULL}};
+    fr_buffer car;
+    make_streamable(&r, 300, 1 << 30, &car);
+    listing sound = {0};
+    assert_int_equal(fr_load_new(&load, &options, NULL), FR_OK);
+    list_pushed(load, &options, fr_buffer_view(&car), 1000, &r.state, &sound);
+    assert_true(sound.status == FR_OK && sound.count > 250);
+    for (int i = 0; i < 600; i++) {
+        fr_buffer bad;
+        listing early = {0}, pieces = {0};
+        fr_buffer_init(&bad, 1 << 26);
+        fr_buffer_slice(&bad, fr_buffer_view(&car));
+        bad.data[tree_next(&r) % bad.size] ^= (uint8_t)(1u << tree_next(&r) % 8);
+        bad.size = i % 3 == 0 ? tree_next(&r) % bad.size : bad.size;
+        options.repo.level = (fr_level)(i % 3);
+        options.memory_max_bytes = i % 2 == 0 ? 0 : LITTLE;
+        answer want = answer_plain(fr_buffer_view(&bad), &options.repo);
+        list_pushed(load, &options, fr_buffer_view(&bad), 700, &r.state, &early);
+        list_pushed(load, &options, fr_buffer_view(&bad), 1, &r.state, &pieces);
+        bool coded = want.code == early.code || (want.code != NULL && early.code != NULL &&
+                                                 strcmp(want.code, early.code) == 0);
+        if (!coded || want.status != early.status || want.offset != early.offset) {
+            fail_msg("%s at %llu, expected %s at %llu", early.code,
+                     (unsigned long long)early.offset, want.code, (unsigned long long)want.offset);
+        }
+        if (pieces.count != early.count) {
+            fail_msg("%s at %llu, level %d, limit %llu: %zu items, by bytes %zu",
+                     early.code == NULL ? "-" : early.code, (unsigned long long)early.offset,
+                     (int)options.repo.level, (unsigned long long)options.memory_max_bytes,
+                     early.count, pieces.count);
+        }
+        assert_int_equal(pieces.digest, early.digest);
+        assert_true(early.count <= sound.count && early.count >= want.items);
+        if (options.repo.level == FR_LEVEL_FULL) {
+            assert_int_equal(early.count == 0 ? 0 : early.digests[early.count - 1],
+                             early.count == 0 ? 0 : sound.digests[early.count - 1]);
+        }
+        fr_buffer_done(&bad);
+    }
+    fr_buffer_done(&car);
+    fr_load_free(load);
+}
+
+/* ---- as it comes ----------------------------------------------------------------------------- */
+
+typedef struct {
+    fr_load *load;
+    uint64_t end, first_at; /* bytes that had been pushed */
+    uint64_t items, live_most;
+    bool late;
+} timing;
+
+static fr_status note_time(void *context, const fr_repo_item *item)
+{
+    timing *t = context;
+    fr_load_usage usage;
+    fr_load_usage_of(t->load, &usage);
+    t->first_at = t->items++ == 0 ? usage.input_bytes : t->first_at;
+    t->late = t->late || item->offset + item->value.size != usage.input_bytes;
+    t->live_most = FR_MAX(t->live_most, usage.live_bytes);
+    return FR_OK;
+}
+
+static void test_streamable_order_waits_for_nothing(void **state)
+{
+    (void)state;
+    tree_random r = tree_seed();
+    fr_buffer car;
+    fr_load *load = NULL;
+    make_streamable(&r, RECORDS, 1 << 30, &car);
+    timing t = {0};
+    fr_load_options options = {
+        .repo = {.level = FR_LEVEL_FULL}, .on_item = note_time, .item_context = &t};
+    assert_int_equal(fr_load_new(&load, &options, NULL), FR_OK);
+    t.load = load;
+    assert_int_equal(fr_load_begin(load, NULL), FR_OK);
+    for (size_t i = 0; i < car.size; i++) {
+        assert_int_equal(fr_load_push(load, car.data + i, 1, NULL, NULL), FR_OK);
+    }
+    assert_int_equal(fr_load_finish(load, NULL), FR_OK);
+    printf("first record after %llu of %zu bytes, at most %llu live\n",
+           (unsigned long long)t.first_at, car.size, (unsigned long long)t.live_most);
+    assert_true(t.items > 2500 && t.first_at * 100 < car.size);
+    assert_false(t.late); /* each with its own last byte */
+    assert_true(t.live_most * 20 < car.size);
+    fr_load_free(load);
+    fr_buffer_done(&car);
+}
+
+static fr_status stop_at_third(void *context, const fr_repo_item *item)
+{
+    (void)item;
+    return ++*(int *)context == 3 ? FR_NOT_FOUND : FR_OK;
+}
+
+static void test_callback_ends_the_load(void **state)
+{
+    (void)state;
+    tree_random r = tree_seed();
+    fr_buffer car;
+    fr_load *load = NULL;
+    int items = 0;
+    fr_load_options options = {.on_item = stop_at_third, .item_context = &items};
+    make_streamable(&r, 100, 1 << 30, &car);
+    assert_int_equal(fr_load_new(&load, &options, NULL), FR_OK);
+    assert_int_equal(fr_load_begin(load, NULL), FR_OK);
+    assert_int_equal(fr_load_push(load, car.data, car.size, NULL, NULL), FR_NOT_FOUND);
+    assert_int_equal(fr_load_push(load, car.data, 1, NULL, NULL), FR_NOT_FOUND);
+    assert_int_equal(fr_load_memory(load, fr_buffer_view(&car), NULL), FR_OK);
+    fr_load_free(load);
+    fr_buffer_done(&car);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_any_order_and_limit_give_one_listing),
+        cmocka_unit_test(test_wrong_bytes_anywhere),
+        cmocka_unit_test(test_streamable_order_waits_for_nothing),
+        cmocka_unit_test(test_callback_ends_the_load),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
