@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""A disk that fills while a daemon follows a source, and is freed: writing pauses under a name, reads go on, writing goes
-on alone, and nothing is missing or twice. Full is a limit on file sizes (for everybody), or a small tmpfs (for root)."""
+"""A disk that fills while a daemon follows a source, and is freed: writing pauses under a name, reads go on, writing
+goes on alone, and nothing is missing or twice. Full is a limit on file sizes, or (for root) a small tmpfs."""
 import os
 import resource
 import subprocess
@@ -72,7 +72,8 @@ def test_a_small_disk():
     mount = fr.scratch("disk")
     mount.mkdir()
     story = Story()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "freshet-test", mount], capture_output=True).returncode:
+    command = ["mount", "-t", "tmpfs", "-o", "size=96m", "freshet-test", mount]
+    if subprocess.run(command, capture_output=True).returncode:
         print("skipped: only root mounts a tmpfs")
         return
     ballast = mount / "ballast"
