@@ -93,8 +93,8 @@ typedef struct {
     /* becomes true (atomically) to give up opening: FRESHET_AGAIN; may be NULL */
     const bool *stop;
     /** Full segments of the log are sealed in the background in any case. With archive_dir each is
-     *  copied there, and then log_keep_bytes and log_keep_s say what stays in DIR (0: no such limit;
-     *  neither: all of it): older segments go once every view has saved what is in them, and are
+     *  copied there, and then log_keep_bytes and log_keep_s say what stays in DIR (0: no such
+     *  limit; neither: all of it): older segments go once every view has saved what is in them, and are
      *  read in the archive from then on. NULL: nothing is copied, nothing goes. */
     const char *archive_dir;
     uint64_t log_keep_bytes;
@@ -128,7 +128,7 @@ typedef struct {
 /** When an append is acknowledged, and when its group is synced. Nothing is visible before it is
  *  durable, whatever the mode. */
 typedef enum {
-    FRESHET_BATCHED = 0,   /* after the sync of a group of `events` events, or of `ms` milliseconds */
+    FRESHET_BATCHED = 0,   /* after the sync of a group of `events` events, or `ms` milliseconds */
     FRESHET_IMMEDIATE = 1, /* after a sync that begins at once */
     FRESHET_ASYNC = 2,     /* when it is taken: a crash may lose it; synced like batched */
 } freshet_durability_mode;
@@ -163,8 +163,8 @@ typedef struct {
 typedef struct {
     freshet_durability durability;
     /** The caller's name for this append, 1 to 256 bytes of UTF-8; NULL: none. The log keeps it, as
-     *  an event of its own behind the others, for ever: whoever appends anything under a key that is
-     *  there, now or after any crash, gets the receipt of the first (its seq; every event counts
+     *  an event of its own behind the others, for ever: whoever appends anything under a key that
+     *  is there, now or after any crash, gets the receipt of the first (its seq; every event counts
      *  as duplicate) and appends nothing. So an append whose answer was lost is safely made again.
      *  With a key at most FRESHET_APPEND_EVENTS_MAX events, of 48 MB together. Nothing accepted: no
      *  key either, and the receipt's seq is 0. */

@@ -178,7 +178,7 @@ static fr_status check_cursors(const fr_log *log, const fr_log_cursor *cursors, 
 
 static fr_status write_bytes(fr_log *log, fr_error *err)
 {
-    /* a hint, where nothing was reserved: without it the file just grows, or the write says why not */
+    /* a hint, where nothing was reserved: without it the file just grows, or the write fails */
     (void)!preallocate(log, log->used_bytes + log->frame.size, NULL);
     fr_error why = {0};
     fr_status status =

@@ -67,9 +67,9 @@ fr_status fr_event_identity_key(const fr_event *event, uint8_t out[16]);
 FR_MUST_USE fr_status fr_event_from_json(fr_json_value line, fr_buffer *scratch, fr_event *out,
                                          fr_error *err);
 /** The line for an event, with "seq", without newline: did time_us kind commit{rev operation
- *  collection rkey record cid} / account / identity / sync{rev}; of a key: key time_us kind. What fr_event_from_json reads
- *  back is the same event (but for seq, which is 0 then). A failed write leaves `out` at its
- *  length. */
+ *  collection rkey record cid} / account / identity / sync{rev}; of a key: key time_us kind. What
+ *  fr_event_from_json reads back is the same event (but for seq, which is 0 then). A failed write
+ *  leaves `out` at its length. */
 FR_MUST_USE fr_status fr_event_to_json(const fr_event *event, fr_buffer *out, fr_error *err);
 
 /* ---- binary, as it lies in a log frame ------------------------------------------------------- */
