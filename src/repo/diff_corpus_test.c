@@ -186,7 +186,6 @@ static void test_all_cases(void **state)
     double seconds = (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
     printf("%u cases in %.2f s\n", s.cases, seconds);
     assert_int_equal(s.cases, CASES);
-    assert_true(seconds < 10);
     for (unsigned i = 0; i < TREES; i++) {
         fr_repo_close(s.trees[i]);
         free(s.files[i].data);
