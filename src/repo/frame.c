@@ -155,6 +155,36 @@ static size_t count_ops(fr_slice body)
     return 1;
 }
 
+/* ---- peeking --------------------------------------------------------------------------------- */
+
+bool fr_frame_peek(fr_slice bytes, fr_frame_type *type, fr_slice *did)
+{
+    frame_header header;
+    fr_cbor_reader reader;
+    fr_cbor_item item;
+    if (read_header(bytes, &header, NULL) != FR_OK) {
+        return false;
+    }
+    *type = type_of(&header);
+    fr_slice name = *type == FR_FRAME_COMMIT ? FR_SLICE("repo") : FR_SLICE("did");
+    fr_cbor_reader_init(&reader, fr_slice_from(bytes, header.size));
+    if (fr_cbor_next(&reader, &item, NULL) != FR_OK || item.type != FR_CBOR_MAP) {
+        return false;
+    }
+    for (uint64_t pairs = item.count; pairs != 0; pairs--) {
+        if (fr_cbor_next(&reader, &item, NULL) != FR_OK || item.type != FR_CBOR_TEXT) {
+            return false;
+        }
+        bool found = fr_slice_equal(item.bytes, name);
+        fr_status status = found ? fr_cbor_next(&reader, &item, NULL) : fr_cbor_skip(&reader, NULL);
+        if (found || status != FR_OK) {
+            *did = item.bytes;
+            return status == FR_OK && item.type == FR_CBOR_TEXT;
+        }
+    }
+    return false;
+}
+
 /* ---- body ------------------------------------------------------------------------------------ */
 
 /* The body of one frame and where it lies in it. */

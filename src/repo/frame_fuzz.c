@@ -15,7 +15,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     fr_frame frame;
+    fr_frame_type peeked = FR_FRAME_UNKNOWN;
+    fr_slice did = {0};
     size_t hint = 0;
+    bool seen = fr_frame_peek(fr_slice_of(data, size), &peeked, &did);
     fr_status status = fr_frame_decode(reader, fr_slice_of(data, size), &frame, &hint, &err);
     if (hint < 1 || hint > FR_FRAME_OPS_MAX) {
         abort();
@@ -25,6 +28,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
         }
         return 0;
+    }
+    if (frame.did.size != 0 && (!seen || peeked != frame.type || !fr_slice_equal(did, frame.did))) {
+        abort(); /* who needs the key of a frame must have been told */
     }
     if (frame.type == FR_FRAME_COMMIT) {
         if (frame.op_count > FR_FRAME_OPS_MAX) {

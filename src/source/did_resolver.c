@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// A hash of chains with a list by last use beside it. The lock is never held while a server is
-// asked; an answer is then put where the account stands by then.
+// The lock is never held while a server is asked; an answer is then put where the account stands by
+// then. Who asks marks the account, and the others wait for the answer instead of asking as well.
+//
+// A directory that fails rests: a second, then doubling to FR_DID_PAUSE_MOST_NS, or as long as it
+// says itself. A patient caller waits out a rest that ends within FR_DID_HOLD_NS of the first
+// failure; later rests are answered with "not now" at once. So a short trouble delays a stream, and
+// a long one costs it a request now and then.
 #include <fr/did_resolver.h>
 
 #include <fr/codec.h>
@@ -10,24 +15,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "did_cache.h"
 #include "did_keys.h"
 
-#define FETCHERS_KEPT 16
-
-typedef enum { UNREAD = 0, KNOWN, UNKNOWN } answer_state;
-
-typedef struct account {
-    struct account *chain;
-    struct account *newer, *older; /* by last use */
-    fr_u128 did;
-    answer_state state;
-    bool stale;         /* read it again when asked for */
-    uint64_t read_ns;   /* when the answer came */
-    uint64_t refill_ns; /* when `reads` was last full or grew */
-    uint32_t reads;     /* it may be read so often now */
-    fr_public_key key;
-    char *texts; /* server, NUL, handle, NUL; NULL: neither */
-} account;
+#define FETCHERS_KEPT 32
+#define LOOK_NS 100000000 /* how often who waits looks whether to stop */
+#define SECOND_NS UINT64_C(1000000000)
 
 struct fr_did_resolver {
     char plc_url[1024]; /* without a slash at its end; empty: none */
@@ -35,10 +28,11 @@ struct fr_did_resolver {
     const bool *stop;
     did_keys *file;
     fr_mutex lock; /* of all below */
-    account **chains;
-    size_t count, mask;
-    account *newest, *oldest;
-    uint64_t plc_rests_until_ns;
+    fr_cond answered;
+    did_cache *cache;
+    uint64_t plc_rests_until_ns, plc_rest_began_ns;
+    uint64_t plc_failing_since_ns; /* 0: it is not */
+    uint32_t plc_failures;         /* one after the other, of requests begun after a rest */
     fr_fetcher *fetchers[FETCHERS_KEPT];
     size_t fetcher_count;
     fr_did_resolver_counts counts;
@@ -49,140 +43,55 @@ static uint64_t now_ns(void)
     return fr_os_monotonic_ns(fr_os_real());
 }
 
-/* ---- accounts kept --------------------------------------------------------------------------- */
+/* ---- what is kept ---------------------------------------------------------------------------- */
 
-static void unlink_use(fr_did_resolver *r, account *a)
+static uint32_t seconds_of(uint64_t ns)
 {
-    *(a->newer != NULL ? &a->newer->older : &r->newest) = a->older;
-    *(a->older != NULL ? &a->older->newer : &r->oldest) = a->newer;
+    return (uint32_t)(ns / SECOND_NS);
 }
 
-static void link_newest(fr_did_resolver *r, account *a)
+static did_entry *find_or_add(fr_did_resolver *r, fr_slice did)
 {
-    a->newer = NULL;
-    a->older = r->newest;
-    *(r->newest != NULL ? &r->newest->newer : &r->oldest) = a;
-    r->newest = a;
-}
-
-static account **chain_of(fr_did_resolver *r, fr_u128 did)
-{
-    return &r->chains[did.lo & r->mask];
-}
-
-static void drop_oldest(fr_did_resolver *r)
-{
-    account *a = r->oldest;
-    account **at = chain_of(r, a->did);
-    while (*at != a) {
-        at = &(*at)->chain;
+    did_entry *a = did_cache_find(r->cache, did);
+    if (a == NULL && (a = did_cache_add(r->cache, did)) != NULL) {
+        a->reads = FR_DID_READS_BURST;
+        a->refill_s = seconds_of(now_ns());
     }
-    *at = a->chain;
-    unlink_use(r, a);
-    r->count--;
-    free(a->texts);
-    free(a);
-}
-
-static bool grow(fr_did_resolver *r)
-{
-    size_t mask = r->chains == NULL ? 1023 : r->mask * 2 + 1;
-    account **chains = calloc(mask + 1, sizeof(account *));
-    if (chains == NULL) {
-        return r->chains != NULL; /* longer chains will do */
-    }
-    free(r->chains);
-    r->chains = chains;
-    r->mask = mask;
-    for (account *a = r->newest; a != NULL; a = a->older) {
-        account **chain = chain_of(r, a->did);
-        a->chain = *chain;
-        *chain = a;
-    }
-    return true;
-}
-
-static account *find(fr_did_resolver *r, fr_slice did)
-{
-    fr_u128 hash = fr_xxh3_128(did);
-    account *a = r->chains == NULL ? NULL : *chain_of(r, hash);
-    while (a != NULL && (a->did.lo != hash.lo || a->did.hi != hash.hi)) {
-        a = a->chain;
-    }
-    if (a != NULL) {
-        unlink_use(r, a);
-        link_newest(r, a);
-    }
-    return a;
-}
-
-static account *find_or_add(fr_did_resolver *r, fr_slice did)
-{
-    account *a = find(r, did);
-    if (a != NULL) {
-        return a;
-    }
-    if ((r->chains == NULL || r->count > r->mask) && !grow(r)) {
-        return NULL;
-    }
-    if (r->count == FR_DID_CACHE_ACCOUNTS_MAX) {
-        drop_oldest(r);
-    }
-    a = calloc(1, sizeof *a);
-    if (a == NULL) {
-        return NULL;
-    }
-    a->did = fr_xxh3_128(did);
-    a->reads = FR_DID_READS_BURST;
-    a->refill_ns = now_ns();
-    a->chain = *chain_of(r, a->did);
-    *chain_of(r, a->did) = a;
-    link_newest(r, a);
-    r->count++;
     return a;
 }
 
 /** Takes one of the account's reads; false: not now. */
-static bool take_read(account *a, uint64_t now)
+static bool take_read(did_entry *a, uint64_t now)
 {
-    uint64_t grown = (now - a->refill_ns) / FR_DID_READ_EVERY_NS;
-    a->refill_ns += grown * FR_DID_READ_EVERY_NS;
-    a->reads = (uint32_t)FR_MIN(a->reads + grown, (uint64_t)FR_DID_READS_BURST);
+    const uint32_t every_s = FR_DID_READ_EVERY_NS / SECOND_NS;
+    uint32_t now_s = seconds_of(now);
+    uint32_t grown = (now_s - a->refill_s) / every_s;
+    a->refill_s += grown * every_s;
+    a->reads = (uint8_t)FR_MIN(a->reads + (uint64_t)grown, (uint64_t)FR_DID_READS_BURST);
     if (a->reads == 0) {
         return false;
     }
-    a->refill_ns = a->reads == FR_DID_READS_BURST ? now : a->refill_ns;
+    a->refill_s = a->reads == FR_DID_READS_BURST ? now_s : a->refill_s;
     a->reads--;
     return true;
 }
 
-static void show(const account *a, fr_slice did, fr_did_doc *out)
+static void keep(fr_did_resolver *r, did_entry *a, fr_status status, const fr_did_doc *document)
 {
-    *out = (fr_did_doc){.key = a->key};
-    snprintf(out->did, sizeof out->did, "%.*s", FR_SLICE_ARG(did));
-    if (a->texts != NULL) {
-        snprintf(out->pds, sizeof out->pds, "%s", a->texts);
-        snprintf(out->handle, sizeof out->handle, "%s", a->texts + strlen(a->texts) + 1);
-    }
+    bool kept = status == FR_NOT_FOUND || did_cache_keep(r->cache, a, document);
+    a->state = !kept ? DID_UNREAD : status == FR_OK ? DID_KNOWN : DID_UNKNOWN;
+    a->stale = false;
+    a->read_s = seconds_of(now_ns());
 }
 
-static void keep(account *a, fr_status status, const fr_did_doc *document)
-{
-    a->state = status == FR_OK ? KNOWN : UNKNOWN;
-    a->stale = false;
-    a->read_ns = now_ns();
-    free(a->texts);
-    a->texts = NULL;
-    if (status == FR_OK) {
-        size_t pds = strlen(document->pds) + 1, handle = strlen(document->handle) + 1;
-        a->key = document->key;
-        a->texts = malloc(pds + handle);
-        if (a->texts != NULL) {
-            memcpy(a->texts, document->pds, pds);
-            memcpy(a->texts + pds, document->handle, handle);
-        }
-    }
-}
+/** How the caller wants it. */
+typedef struct {
+    bool anew;         /* what is kept will not do */
+    bool patient;      /* waits out a short rest of the directory */
+    bool never_waits;  /* for somebody else who asks */
+    uint64_t until_ns; /* patient: how long a did:web is waited for */
+    const bool *stop;
+} manner;
 
 /* ---- asking ---------------------------------------------------------------------------------- */
 
@@ -263,18 +172,27 @@ static fr_status append_piece(void *context, fr_slice bytes, fr_error *err)
     return fr_buffer_status(context, err);
 }
 
+static uint64_t timeout_of(const manner *how, bool trusted)
+{
+    uint64_t now = now_ns(), ns = FR_DID_FETCH_TIMEOUT_NS;
+    if (how->patient && !how->never_waits) { /* somebody's stream waits */
+        ns = trusted ? FR_DID_HOLD_NS : how->until_ns - FR_MIN(now, how->until_ns);
+    }
+    return FR_MIN(FR_MAX(ns, UINT64_C(10000000)), FR_DID_FETCH_TIMEOUT_NS);
+}
+
 /** FR_OK with a body, FR_NOT_FOUND, FR_AGAIN, FR_NOMEM. */
-static fr_status get(fr_did_resolver *r, const char *url, bool trusted, fr_buffer *body,
-                     uint64_t *retry_s, fr_error *err)
+static fr_status get(fr_did_resolver *r, const char *url, bool trusted, const manner *how,
+                     fr_buffer *body, uint64_t *retry_s, fr_error *err)
 {
     fr_fetcher *fetcher = NULL;
     fr_fetch_answer answer;
     fr_error why = {0};
     const fr_fetch_options options = {
-        .timeout_ns = FR_DID_FETCH_TIMEOUT_NS,
+        .timeout_ns = timeout_of(how, trusted),
         .body_max_bytes = FR_DID_DOCUMENT_BYTES_MAX,
         .accept = "application/did+ld+json, application/json",
-        .stop = r->stop,
+        .stop = how->stop != NULL ? how->stop : r->stop,
         .public_only = !trusted && !r->allows_local,
     };
     FR_TRY(take_fetcher(r, &fetcher, err));
@@ -295,20 +213,22 @@ static fr_status get(fr_did_resolver *r, const char *url, bool trusted, fr_buffe
                : fr_fail_code(err, FR_NOT_FOUND, 0, "did-unknown", "did: there is no document");
 }
 
-static fr_status ask(fr_did_resolver *r, fr_slice did, fr_did_doc *out, uint64_t *retry_s,
-                     fr_error *err)
+static fr_status ask(fr_did_resolver *r, fr_slice did, const manner *how, fr_did_doc *out,
+                     uint64_t *retry_s, fr_error *err)
 {
     char url[FR_FETCH_URL_BYTES_MAX];
     fr_buffer body;
     FR_TRY(address_of(r, did, url, sizeof url, err));
     fr_buffer_init(&body, FR_DID_DOCUMENT_BYTES_MAX);
-    fr_status status = get(r, url, is_plc(did), &body, retry_s, err);
+    fr_status status = get(r, url, is_plc(did), how, &body, retry_s, err);
     if (status == FR_OK) {
         status = fr_did_doc_parse(fr_buffer_view(&body), out, NULL);
         bool ours = status == FR_OK && fr_slice_equal(fr_slice_text(out->did), did);
         if (status == FR_NOMEM) {
             status = fr_fail(err, FR_NOMEM, "did: document");
-        } else if (!ours) {
+        } else if (ours) {
+            out->handle[0] = '\0'; /* nobody verified it, and it is not kept */
+        } else {
             status = fr_fail_code(err, FR_NOT_FOUND, 0, "did-unknown",
                                   "did: a document of another DID, or without a usable key");
         }
@@ -319,51 +239,108 @@ static fr_status ask(fr_did_resolver *r, fr_slice did, fr_did_doc *out, uint64_t
 
 /* ---- the calls ------------------------------------------------------------------------------- */
 
-typedef enum { ANSWERED, MAY_ASK, MAY_NOT } verdict;
+typedef enum {
+    ANSWERED, /* *status and perhaps *out are set; it may be old, where nothing newer can be had */
+    ASK,      /* it is marked; note() must follow */
+    WAIT      /* somebody asks, or the directory rests */
+} verdict;
 
-/** What is kept, under the lock. ANSWERED: *status and perhaps *out are set. */
-static verdict look(fr_did_resolver *r, fr_slice did, bool anew, fr_did_doc *out, fr_status *status)
+static bool needs_reading(const fr_did_resolver *r, const did_entry *a, bool anew, uint64_t now)
 {
-    account *a = find_or_add(r, did);
+    uint64_t age_ns = (uint64_t)(seconds_of(now) - a->read_s) * SECOND_NS;
+    bool fresh = (a->state == DID_KNOWN && age_ns < FR_DID_KEPT_NS) ||
+                 (a->state == DID_UNKNOWN && age_ns < FR_DID_UNKNOWN_KEPT_NS);
+    bool of_file = a->state == DID_KNOWN && r->plc_url[0] == '\0';
+    return (anew || a->stale || !fresh) && !of_file;
+}
+
+/** Does the rest end so soon that a stream had better wait? */
+static bool rest_is_short(const fr_did_resolver *r)
+{
+    return r->plc_rests_until_ns <= r->plc_failing_since_ns + FR_DID_HOLD_NS;
+}
+
+/** What is kept, under the lock. */
+static verdict look(fr_did_resolver *r, fr_slice did, const manner *how, fr_did_doc *out,
+                    fr_status *status)
+{
+    did_entry *a = find_or_add(r, did);
     uint64_t now = now_ns();
     if (a == NULL) {
         *status = FR_NOMEM;
         return ANSWERED;
     }
-    bool fresh = (a->state == KNOWN && now - a->read_ns < FR_DID_KEPT_NS) ||
-                 (a->state == UNKNOWN && now - a->read_ns < FR_DID_UNKNOWN_KEPT_NS);
-    *status = a->state == KNOWN ? FR_OK : a->state == UNKNOWN ? FR_NOT_FOUND : FR_AGAIN;
-    bool wanted = (anew || a->stale || !fresh) && !(a->state == KNOWN && r->plc_url[0] == '\0');
+    bool wanted = needs_reading(r, a, how->anew, now);
     bool rests = is_plc(did) && now < r->plc_rests_until_ns;
-    if (wanted && !rests && take_read(a, now)) {
-        return MAY_ASK;
+    bool too_late = how->patient && !is_plc(did) && now >= how->until_ns;
+    *status = a->state == DID_KNOWN ? FR_OK : a->state == DID_UNKNOWN ? FR_NOT_FOUND : FR_AGAIN;
+    if (wanted && a->asking && !how->never_waits && !too_late) {
+        return WAIT;
     }
-    if (a->state == KNOWN && !anew) {
-        show(a, did, out);
+    if (wanted && rests && how->patient && a->state == DID_UNREAD && rest_is_short(r)) {
+        return WAIT;
     }
+    if (wanted && !rests && !a->asking && !too_late && take_read(a, now)) {
+        a->asking = true;
+        return ASK;
+    }
+    if (a->state == DID_KNOWN && !how->anew) {
+        did_cache_show(a, did, out);
+    }
+    *status = how->anew && wanted ? FR_END : *status;
     r->counts.found_in_memory += !wanted;
-    return wanted ? MAY_NOT : ANSWERED;
+    return ANSWERED;
 }
 
-static void note(fr_did_resolver *r, fr_slice did, fr_status status, const fr_did_doc *document,
-                 uint64_t retry_s)
+/** The directory failed; a request begun before it went to rest says nothing new. */
+static void rest_plc(fr_did_resolver *r, uint64_t began_ns, uint64_t retry_s)
 {
-    fr_mutex_lock(&r->lock);
-    account *a = find_or_add(r, did);
-    if (status == FR_OK || status == FR_NOT_FOUND) {
-        if (a != NULL) {
-            keep(a, status, document);
-        }
-    } else {
-        r->counts.failed++;
-        if (is_plc(did)) {
-            uint64_t pause_ns = FR_MIN(retry_s, (uint64_t)60) * 1000000000U;
-            r->plc_rests_until_ns = now_ns() + FR_MAX(pause_ns, FR_DID_PAUSE_NS);
-            if (a != NULL) { /* it was not the account's fault */
-                a->reads = FR_MIN(a->reads + 1, (uint32_t)FR_DID_READS_BURST);
-            }
+    uint64_t now = now_ns();
+    uint64_t asked_ns = FR_MIN(retry_s, FR_DID_RETRY_MOST_NS / SECOND_NS) * SECOND_NS;
+    if (r->plc_failing_since_ns == 0) {
+        r->plc_failing_since_ns = began_ns;
+    }
+    if (began_ns >= r->plc_rest_began_ns) {
+        uint64_t pause_ns = FR_DID_PAUSE_NS << FR_MIN(r->plc_failures, 10U);
+        r->plc_failures++;
+        r->plc_rest_began_ns = now;
+        asked_ns = FR_MAX(asked_ns, FR_MIN(pause_ns, FR_DID_PAUSE_MOST_NS));
+    }
+    r->plc_rests_until_ns = FR_MAX(r->plc_rests_until_ns, now + asked_ns);
+}
+
+static void note_failure(fr_did_resolver *r, fr_slice did, did_entry *a, uint64_t began_ns,
+                         uint64_t retry_s)
+{
+    r->counts.failed++;
+    if (is_plc(did)) {
+        rest_plc(r, began_ns, retry_s);
+        if (a != NULL) { /* it was not the account's fault */
+            a->reads = (uint8_t)FR_MIN(a->reads + 1, FR_DID_READS_BURST);
         }
     }
+}
+
+/** What came of asking. */
+static void note(fr_did_resolver *r, fr_slice did, fr_status status, const fr_did_doc *document,
+                 uint64_t began_ns, uint64_t retry_s)
+{
+    fr_mutex_lock(&r->lock);
+    did_entry *a = find_or_add(r, did);
+    if (status == FR_OK || status == FR_NOT_FOUND) {
+        if (a != NULL) {
+            keep(r, a, status, document);
+        }
+        if (is_plc(did) && began_ns >= r->plc_rest_began_ns) {
+            r->plc_failing_since_ns = r->plc_failures = 0;
+        }
+    } else if (status != FR_NOMEM) {
+        note_failure(r, did, a, began_ns, retry_s);
+    }
+    if (a != NULL) {
+        a->asking = false;
+    }
+    fr_cond_broadcast(&r->answered);
     fr_mutex_unlock(&r->lock);
 }
 
@@ -380,22 +357,73 @@ static fr_status fail_kept(fr_status status, fr_error *err)
     }
 }
 
-static fr_status resolve(fr_did_resolver *r, fr_slice did, bool anew, fr_did_doc *out,
-                         fr_error *err)
+static bool is_set(const bool *stop)
+{
+    return stop != NULL && __atomic_load_n(stop, __ATOMIC_ACQUIRE); /* pairs with its owner */
+}
+
+/** Waits, under the lock, for an answer to come, a rest to end, or *how->until_ns. */
+static void wait_a_little(fr_did_resolver *r, fr_slice did, const manner *how)
+{
+    uint64_t now = now_ns(), until_ns = now + LOOK_NS;
+    if (is_plc(did) && r->plc_rests_until_ns > now) {
+        until_ns = FR_MIN(until_ns, r->plc_rests_until_ns);
+    } else if (how->patient && !is_plc(did) && how->until_ns > now) {
+        until_ns = FR_MIN(until_ns, how->until_ns);
+    }
+    (void)fr_cond_wait_ns(&r->answered, &r->lock, until_ns - now);
+}
+
+static verdict look_until(fr_did_resolver *r, fr_slice did, manner how, fr_did_doc *out,
+                          fr_status *status)
+{
+    fr_mutex_lock(&r->lock);
+    verdict v = look(r, did, &how, out, status);
+    while (v == WAIT) {
+        if (is_set(r->stop) || is_set(how.stop)) {
+            *status = FR_AGAIN;
+            v = ANSWERED;
+            break;
+        }
+        wait_a_little(r, did, &how);
+        did_entry *a = did_cache_find(r->cache, did);
+        how.anew = how.anew && (a == NULL || a->asking); /* what another got is new as well */
+        v = look(r, did, &how, out, status);
+    }
+    fr_mutex_unlock(&r->lock);
+    return v;
+}
+
+/** FR_AGAIN once a request failed; what to make of that the next look tells. */
+static fr_status resolve_once(fr_did_resolver *r, fr_slice did, const manner *how, bool *asked,
+                              fr_did_doc *out, fr_error *err)
 {
     fr_status status = FR_OK;
     uint64_t retry_s = 0;
-    fr_mutex_lock(&r->lock);
-    verdict v = look(r, did, anew, out, &status);
-    fr_mutex_unlock(&r->lock);
-    if (v != MAY_ASK) {
-        return anew && status != FR_NOMEM ? FR_END : fail_kept(status, err);
-    }
     fr_did_doc document;
-    status = ask(r, did, &document, &retry_s, err);
-    note(r, did, status, &document, retry_s);
+    *asked = look_until(r, did, *how, out, &status) == ASK;
+    if (!*asked) {
+        return status == FR_END ? FR_END : fail_kept(status, err);
+    }
+    uint64_t began_ns = now_ns();
+    status = ask(r, did, how, &document, &retry_s, err);
+    note(r, did, status, &document, began_ns, retry_s);
     if (status == FR_OK) {
         *out = document;
+    }
+    return status;
+}
+
+/** Who is patient asks the directory again: after its rest, while that is short. */
+static fr_status resolve(fr_did_resolver *r, fr_slice did, const manner *how, fr_did_doc *out,
+                         fr_error *err)
+{
+    bool asked = true;
+    fr_status status = FR_AGAIN;
+    while (asked && status == FR_AGAIN) {
+        fr_error_reset(err);
+        status = resolve_once(r, did, how, &asked, out, err);
+        asked = asked && how->patient && is_plc(did) && !is_set(r->stop) && !is_set(how->stop);
     }
     return status;
 }
@@ -407,8 +435,8 @@ static bool take_from_file(fr_did_resolver *r, fr_slice did, fr_did_doc *out)
         return false;
     }
     fr_mutex_lock(&r->lock);
-    account *a = find(r, did);
-    bool kept = a != NULL && a->state == KNOWN;
+    did_entry *a = did_cache_find(r->cache, did);
+    bool kept = a != NULL && a->state == DID_KNOWN;
     fr_mutex_unlock(&r->lock);
     if (kept || !did_keys_read(r->file, did, out)) {
         return false;
@@ -416,32 +444,64 @@ static bool take_from_file(fr_did_resolver *r, fr_slice did, fr_did_doc *out)
     fr_mutex_lock(&r->lock);
     a = find_or_add(r, did);
     if (a != NULL) {
-        keep(a, FR_OK, out);
+        keep(r, a, FR_OK, out);
     }
     fr_mutex_unlock(&r->lock);
     return true;
 }
 
-fr_status fr_did_resolve(fr_did_resolver *r, fr_slice did, fr_did_doc *out, fr_error *err)
+static fr_status resolve_in(fr_did_resolver *r, fr_slice did, const manner *how, fr_did_doc *out,
+                            fr_error *err)
 {
-    return take_from_file(r, did, out) ? FR_OK : resolve(r, did, false, out, err);
+    return take_from_file(r, did, out) ? FR_OK : resolve(r, did, how, out, err);
 }
 
-fr_status fr_did_resolve_again(fr_did_resolver *r, fr_slice did, fr_did_doc *out, fr_error *err)
+fr_status fr_did_resolve(fr_did_resolver *r, fr_slice did, fr_did_doc *out, fr_error *err)
+{
+    return resolve_in(r, did, &(manner){0}, out, err);
+}
+
+fr_status fr_did_resolve_patiently(fr_did_resolver *r, fr_slice did, uint64_t web_until_ns,
+                                   fr_did_doc *out, fr_error *err)
+{
+    return resolve_in(r, did, &(manner){.patient = true, .until_ns = web_until_ns}, out, err);
+}
+
+fr_status fr_did_resolve_again(fr_did_resolver *r, fr_slice did, uint64_t web_until_ns,
+                               fr_did_doc *out, fr_error *err)
 {
     char url[FR_FETCH_URL_BYTES_MAX];
-    return address_of(r, did, url, sizeof url, NULL) == FR_OK ? resolve(r, did, true, out, err)
+    const manner how = {.anew = true, .patient = true, .until_ns = web_until_ns};
+    return address_of(r, did, url, sizeof url, NULL) == FR_OK ? resolve(r, did, &how, out, err)
                                                               : FR_END;
 }
 
-void fr_did_forget(fr_did_resolver *r, fr_slice did)
+bool fr_did_is_settled(fr_did_resolver *r, fr_slice did)
+{
+    char url[FR_FETCH_URL_BYTES_MAX];
+    fr_mutex_lock(&r->lock);
+    did_entry *a = did_cache_find(r->cache, did);
+    bool settled = a != NULL && (a->asking || !needs_reading(r, a, false, now_ns()));
+    fr_mutex_unlock(&r->lock);
+    return settled || address_of(r, did, url, sizeof url, NULL) != FR_OK;
+}
+
+void fr_did_fetch(fr_did_resolver *r, fr_slice did, const bool *stop)
+{
+    fr_did_doc unused;
+    const manner how = {.patient = true, .never_waits = true, .until_ns = UINT64_MAX, .stop = stop};
+    (void)!resolve_in(r, did, &how, &unused, NULL);
+}
+
+bool fr_did_forget(fr_did_resolver *r, fr_slice did)
 {
     fr_mutex_lock(&r->lock);
-    account *a = find(r, did);
+    did_entry *a = did_cache_find(r->cache, did);
     if (a != NULL) {
         a->stale = true;
     }
     fr_mutex_unlock(&r->lock);
+    return a != NULL;
 }
 
 bool fr_did_resolver_is_file_only(const fr_did_resolver *r)
@@ -487,7 +547,12 @@ fr_status fr_did_resolver_open(fr_did_resolver **out, const fr_did_resolver_opti
     }
     r->stop = options->stop;
     fr_mutex_init(&r->lock);
-    fr_status status = options->plc_url == NULL ? FR_OK : take_plc_url(r, options->plc_url, err);
+    fr_cond_init(&r->answered);
+    r->cache = did_cache_new(FR_DID_CACHE_ACCOUNTS_MAX, FR_DID_CACHE_HOST_BYTES_MAX);
+    fr_status status = r->cache != NULL ? FR_OK : fr_fail(err, FR_NOMEM, "did: resolver");
+    if (status == FR_OK && options->plc_url != NULL) {
+        status = take_plc_url(r, options->plc_url, err);
+    }
     if (status == FR_OK && options->did_docs != NULL) {
         status = did_keys_open(&r->file, options->did_docs, err);
     }
@@ -504,14 +569,12 @@ void fr_did_resolver_close(fr_did_resolver *r)
     if (r == NULL) {
         return;
     }
-    while (r->count != 0) {
-        drop_oldest(r);
-    }
     for (size_t i = 0; i < r->fetcher_count; i++) {
         fr_fetcher_close(r->fetchers[i]);
     }
-    free(r->chains);
+    did_cache_free(r->cache);
     did_keys_close(r->file);
+    fr_cond_done(&r->answered);
     fr_mutex_done(&r->lock);
     free(r);
 }

@@ -121,6 +121,9 @@ static fr_status follow(live *l, fr_error *err)
         uint64_t before = *l->protocol->progress;
         fr_error why = {0};
         fr_status status = connect_once(l, &why);
+        if (l->protocol->on_end != NULL) {
+            status = l->protocol->on_end(l->protocol->context, status, &why);
+        }
         bool engine_failed = *l->protocol->engine_failed;
         if (engine_failed || running_stopped(l->source)) {
             *err = why;

@@ -12,6 +12,12 @@
 // whichever comes first, the engine keeps the newer version of each record, and a load deletes only
 // what is older than itself; so the end is what getRepo gives.
 //
+// Messages are taken by a thread of their own, in order and some way behind the connection
+// (read_ahead.h): the document of an account that is seen there is fetched meanwhile
+// (did_prefetch.h), so a directory far away delays the stream and does not throttle it. A commit
+// whose key cannot be had is a commit that cannot be checked: when the directory is gone for longer
+// than a patient call waits, accounts that are not known yet fall out of step, the others go on.
+//
 // The cursor handed to the log is a seq up to which everything was handed over and what we hold of
 // the accounts is saved (held.h).
 #include <fr/codec.h>
@@ -19,13 +25,16 @@
 #include <stdlib.h>
 
 #include "check_signature.h"
+#include "did_prefetch.h"
 #include "frame_events.h"
 #include "held.h"
 #include "live.h"
+#include "read_ahead.h"
 #include "repair.h"
 #include "ws_session.h"
 
 #define LOOK_NS 250000000 /* how often a quiet stream looks if it is time to save */
+#define FR_FIREHOSE_WEB_HOLD_NS UINT64_C(1000000000) /* a did:web holds the stream up so long */
 #define FR_FIREHOSE_AHEAD_MAX_US UINT64_C(300000000) /* of a rev before our clock */
 
 typedef struct {
@@ -34,11 +43,16 @@ typedef struct {
     held *held;
     repair *repair;
     fr_frame_reader *frames;
+    read_ahead *ahead;
+    did_prefetch *prefetch; /* NULL: there is no key to fetch */
+    /* the taker's; the reader's between read_ahead_drain and the next push */
     bool engine_failed; /* or our own state: the end of everything */
+    uint64_t read_ns;   /* when the message in hand was read */
     bool has_cursor;    /* to resume from; else from the address's own, or live */
     bool from_now;      /* the server did not know our cursor: live, without one */
     uint64_t seq;       /* of the last frame taken */
     uint64_t broken_at; /* `seq` + 1 when a message was no frame; 0: none was since */
+    bool ended;         /* the reader's: engine_failed, as far as it knows */
 } firehose;
 
 static uint64_t now_ns(void)
@@ -101,7 +115,8 @@ static fr_status judge_signature(firehose *h, const fr_frame *frame, signature *
 {
     fr_error why = {0};
     bool unverified = false;
-    fr_status status = check_signature(h->source->resolver, &frame->commit, &unverified, &why);
+    fr_status status = check_signature(h->source->resolver, &frame->commit,
+                                       h->read_ns + FR_FIREHOSE_WEB_HOLD_NS, &unverified, &why);
     *out = status != FR_OK ? REFUSED : unverified ? UNVERIFIED : SIGNED;
     if (status == FR_OK) {
         return FR_OK;
@@ -237,8 +252,9 @@ static fr_status take_commit(firehose *h, fr_frame *frame, fr_error *err)
 static fr_status take_account(firehose *h, const fr_frame *frame, fr_error *err)
 {
     feeder_place place = place_of(h, frame);
-    if (frame->type == FR_FRAME_IDENTITY && h->source->resolver != NULL) {
-        fr_did_forget(h->source->resolver, frame->did);
+    if (frame->type == FR_FRAME_IDENTITY && h->source->resolver != NULL &&
+        fr_did_forget(h->source->resolver, frame->did)) {
+        did_prefetch_add(h->prefetch, frame->did);
     }
     if (frame->type == FR_FRAME_ACCOUNT && !frame->active &&
         fr_slice_equal(frame->status, FR_SLICE("deleted"))) {
@@ -340,11 +356,11 @@ static fr_status take_message(firehose *h, fr_slice message, fr_error *err)
     return status;
 }
 
-static fr_status on_message(void *context, fr_slice message, fr_error *err)
+static fr_status on_take(void *context, fr_slice message, uint64_t read_ns, fr_error *err)
 {
     firehose *h = context;
-    return running_stopped(h->source) ? fr_fail(err, FR_AGAIN, "stopped")
-                                      : take_message(h, message, err);
+    h->read_ns = read_ns;
+    return take_message(h, message, err);
 }
 
 static fr_status save(firehose *h, fr_error *err)
@@ -354,15 +370,43 @@ static fr_status save(firehose *h, fr_error *err)
     return FR_OK;
 }
 
+static void tell_desynced(firehose *h)
+{
+    __atomic_store_n(&h->source->state->desynchronised, held_desynced_count(h->held),
+                     __ATOMIC_RELAXED); /* a figure */
+}
+
 /** Hands over what was gathered; when it is time, what we hold is saved first. */
 static fr_status flush(firehose *h, bool is_last, fr_error *err)
 {
     if (is_last || held_save_is_due(h->held, now_ns())) {
         FR_TRY(save(h, err));
     }
-    __atomic_store_n(&h->source->state->desynchronised, held_desynced_count(h->held),
-                     __ATOMIC_RELAXED);
+    tell_desynced(h);
     return feeder_flush_cursor(h->feed, err);
+}
+
+static fr_status on_idle(void *context, fr_error *err)
+{
+    firehose *h = context;
+    fr_status status = flush(h, false, err);
+    h->engine_failed = status != FR_OK;
+    feeder_tell(h->feed);
+    return status;
+}
+
+/* ---- the connection -------------------------------------------------------------------------- */
+
+static fr_status on_message(void *context, fr_slice message, fr_error *err)
+{
+    firehose *h = context;
+    fr_frame_type type = FR_FRAME_UNKNOWN;
+    fr_slice did;
+    if (h->prefetch != NULL && fr_frame_peek(message, &type, &did) &&
+        (type == FR_FRAME_COMMIT || type == FR_FRAME_SYNC)) {
+        did_prefetch_add(h->prefetch, did);
+    }
+    return read_ahead_push(h->ahead, message, err);
 }
 
 static fr_status on_pause(void *context, fr_error *err)
@@ -371,13 +415,24 @@ static fr_status on_pause(void *context, fr_error *err)
     if (running_stopped(h->source)) {
         return fr_fail(err, FR_AGAIN, "stopped");
     }
-    fr_status status = flush(h, false, err);
-    h->engine_failed = status != FR_OK;
-    feeder_tell(h->feed);
     /* a quiet server is asked whether it is there, so a session that goes on is alive */
     __atomic_store_n(&h->source->state->last_event_ns, fr_os_monotonic_ns(fr_os_real()),
                      __ATOMIC_RELAXED);
-    return status;
+    return read_ahead_pause(h->ahead, err);
+}
+
+/** What came is taken before anything else; why that ended counts, if it did. */
+static fr_status on_end(void *context, fr_status status, fr_error *why)
+{
+    firehose *h = context;
+    fr_error error = {0};
+    fr_status taken = read_ahead_drain(h->ahead, &error);
+    if (taken == FR_OK) {
+        return status;
+    }
+    h->ended = h->engine_failed;
+    *why = error;
+    return taken;
 }
 
 static bool cursor_of(void *context, uint64_t *out)
@@ -415,22 +470,37 @@ static fr_status follow(firehose *h, fr_error *err)
     const live_protocol protocol = {
         .on_message = on_message,
         .on_pause = on_pause,
+        .on_end = on_end,
         .cursor_of = cursor_of,
         .context = h,
-        .engine_failed = &h->engine_failed,
+        .engine_failed = &h->ended,
         .progress = &h->seq,
         .pause_again_ns = LOOK_NS,
         .may_be_quiet = true,
     };
-    FR_TRY(open_held(h, err));
-    FR_TRY(fr_frame_reader_new(&h->frames, err));
-    FR_TRY(repair_start(&h->repair, h->source, h->held, err));
     fr_status status = live_follow(h->source, &protocol, err);
+    read_ahead_stop(h->ahead);
+    h->ahead = NULL;
     if (status == FR_AGAIN && !h->engine_failed) { /* stopped */
         fr_error late = {0};
         return flush(h, true, &late) == FR_OK ? FR_AGAIN : fr_fail(err, late.status, late.text);
     }
     return status;
+}
+
+static fr_status open(firehose *h, fr_error *err)
+{
+    running_source *source = h->source;
+    const read_ahead_options ahead = {
+        .take = on_take, .idle = on_idle, .context = h, .idle_ns = LOOK_NS, .stop = &source->stop};
+    FR_TRY(open_held(h, err));
+    tell_desynced(h);
+    FR_TRY(fr_frame_reader_new(&h->frames, err));
+    FR_TRY(repair_start(&h->repair, source, h->held, err));
+    if (source->resolver != NULL && !fr_did_resolver_is_file_only(source->resolver)) {
+        FR_TRY(did_prefetch_start(&h->prefetch, source->resolver, err));
+    }
+    return read_ahead_start(&h->ahead, &ahead, err);
 }
 
 fr_status live_firehose(running_source *source, fr_error *err)
@@ -441,7 +511,10 @@ fr_status live_firehose(running_source *source, fr_error *err)
     h.has_cursor = fr_engine_cursor(source->engine, source->url.name, &h.seq) == FR_OK;
     source->feed.cursor = source->feed.cursor_sent = h.seq;
     feeder_tell(&source->feed);
-    fr_status status = follow(&h, err);
+    fr_status status = open(&h, err);
+    status = status == FR_OK ? follow(&h, err) : status;
+    read_ahead_stop(h.ahead);
+    did_prefetch_stop(h.prefetch);
     repair_stop(h.repair);
     fr_frame_reader_free(h.frames);
     held_close(h.held);

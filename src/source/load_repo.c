@@ -147,7 +147,8 @@ static fr_status check(load_repo *l, fr_slice bytes, fr_slice did, load_repo_res
 {
     const fr_repo_options demand = {.expect_did = did, .now_us = fr_os_wall_us(fr_os_real())};
     FR_TRY(one_car_check(&l->repo, bytes, &demand, err));
-    FR_TRY(check_signature(l->options.resolver, fr_repo_commit(l->repo), &result->unverified, err));
+    FR_TRY(check_signature(l->options.resolver, fr_repo_commit(l->repo), CHECK_SIGNATURE_AT_LEISURE,
+                           &result->unverified, err));
     result->rev = fr_repo_commit(l->repo)->rev;
     result->data = fr_repo_commit(l->repo)->data;
     return FR_OK;

@@ -143,6 +143,9 @@ class Host:
         self.lock = threading.Lock()
         self.blocks, self.roots, self.gone = {}, {}, {}
         self.loaded, self.resolved, self.cursors = [], [], []
+        self.latency_s = 0.0    # of the directory
+        self.directory_status, self.retry_after_s, self.refused = 200, 1, 0
+        self.at_once, self.at_once_most = 0, 0
         self.stopped = False
         self.changed = threading.Condition(self.lock)
         host = self
@@ -213,7 +216,18 @@ class Host:
             return self.send(request, status, b"{}", [("Retry-After", "1")] if status == 429 else [])
         if url.path == "/xrpc/com.atproto.sync.getRepo":
             return self.get_repo(request, query.get("did"))
-        did = urllib.parse.unquote(url.path[1:])
+        return self.resolve(request, urllib.parse.unquote(url.path[1:]))
+
+    def resolve(self, request, did):
+        with self.lock:
+            self.at_once += 1
+            self.at_once_most = max(self.at_once, self.at_once_most)
+        time.sleep(self.latency_s)
+        with self.lock:
+            self.at_once -= 1
+        if self.directory_status != 200:
+            self.refused += 1
+            return self.send(request, self.directory_status, b"{}", [("Retry-After", str(self.retry_after_s))])
         self.resolved.append(did)
         if did in self.documents:
             return self.send(request, 200, json.dumps(self.documents[did]).encode())

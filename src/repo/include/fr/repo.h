@@ -181,6 +181,9 @@ void fr_frame_reader_free(fr_frame_reader *reader);
  *           named, at least 1 */
 FR_MUST_USE fr_status fr_frame_decode(fr_frame_reader *reader, fr_slice bytes, fr_frame *out,
                                       size_t *op_hint, fr_error *err);
+/** Type and account of a frame that is yet to be decoded: a few items are read and nothing is
+ *  checked. False: it is about no account, or no frame. */
+bool fr_frame_peek(fr_slice bytes, fr_frame_type *type, fr_slice *did);
 /** Walks the partial tree that came, undoes the ops on it and compares with prev_data.
  *  errors   FR_MALFORMED inv-*, node-*, key-syntax; FR_NOT_FOUND when the frame gives no prevData
  *  cost     about 40 us for a mean frame */
