@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""kill -9 at random moments, 200 times: of `ingest`, and of `serve` with a source. Afterwards nothing that was
-acknowledged is missing, and the story told to its end leaves the log and the digests of an undisturbed run."""
+"""kill -9 at random moments, 200 times (FR_KILLS): of `ingest`, and of `serve` with a source. Afterwards nothing that
+was acknowledged is missing, and the story told to its end leaves the log and the digests of an undisturbed run."""
+import os
 import random
 import subprocess
 import sys
@@ -14,7 +15,9 @@ import freshet as fr  # noqa: E402
 
 EVENTS = 3000
 CHECKPOINT = ["--checkpoint-events", "150"]  # many: kills must meet them
-INGEST_KILLS, SERVE_KILLS = 140, 60
+KILLS = int(os.environ.get("FR_KILLS", 200))
+INGEST_KILLS = KILLS * 7 // 10
+SERVE_KILLS = KILLS - INGEST_KILLS
 KILLS_A_LIFE = 10  # then the story is told to its end, and the next begins with an empty folder
 
 
