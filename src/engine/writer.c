@@ -9,7 +9,7 @@
 // birth, and readers stop at the published sequence. When a sync or a fold fails the log is
 // poisoned: what was folded stays invisible, reads go on, every
 // source is told.
-#include "engine.h"
+#include "ahead.h"
 
 #include <stdlib.h>
 
@@ -276,8 +276,8 @@ static int compare_refs(const void *a, const void *b)
     return one->rkey < other->rkey ? -1 : one->rkey > other->rkey;
 }
 
-/** What the end of the CAR would delete now. In the order of ids, which follow from the log, and not
- *  in that of the resolver, which depends on when it was saved: the same input, the same log. */
+/** What the end of the CAR would delete now. In the order of ids, which follow from the log, not in
+ *  that of the resolver, which depends on when it was saved: the same input, the same log. */
 static fr_status find_gone(fr_engine *engine, const fr_batch *batch, fr_error *err)
 {
     car_walk walk = {.engine = engine, .batch = batch};
@@ -392,15 +392,16 @@ static fr_status settle_batch(fr_engine *engine, fr_group *group, fr_batch *batc
         return FR_OK;
     }
     for (size_t i = 0; i < batch->count; i++) {
+        fr_engine_look_ahead(engine, batch, i);
         FR_TRY(settle_input(engine, group, &batch->inputs[i], ack, err));
     }
     if (batch->car_end) {
         FR_TRY(settle_car_end(engine, group, batch, ack, err));
     }
-    if (batch->has_cursor) {
     if (batch->key_size != 0) {
         FR_TRY(settle_key(engine, group, batch, ack, err));
     }
+    if (batch->has_cursor) {
         note_cursor(engine, &batch->cursor);
     }
     /* A cursor alone is written at most once a second: losing it costs a re-read, not an event. */

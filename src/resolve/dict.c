@@ -118,6 +118,14 @@ static const entry *find(const table *t, fr_slice text, uint64_t hash)
     }
 }
 
+void fr_dict_prefetch(const fr_dict *dict, fr_slice text, bool whole)
+{
+    const table *t = fr_rcu_load(&dict->table);
+    uint64_t hash = fr_xxh3_64(text);
+    const uint64_t *slot = &t->slots[hash & t->mask];
+    __builtin_prefetch(whole ? (const void *)slot_entry(*slot) : slot);
+}
+
 uint32_t fr_dict_find(const fr_dict *dict, fr_slice text)
 {
     const entry *e = find(fr_rcu_load(&dict->table), text, fr_xxh3_64(text));

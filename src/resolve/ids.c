@@ -52,27 +52,28 @@ static const int8_t BASE32[256] = {
     ['y'] = 25, ['z'] = 26, ['2'] = 27, ['3'] = 28, ['4'] = 29, ['5'] = 30, ['6'] = 31, ['7'] = 32,
 };
 
-/** did:plc in 16 bytes; other DIDs, and did:plc of another form, as they are. */
+/** did:plc in 16 bytes; other DIDs, and did:plc of another form, as they are. Letters are judged
+ *  together at the end: every event has some DIDs, and nearly all are sound. */
 static fr_slice pack_did(fr_slice did, uint8_t room[PLC_PACKED_BYTES])
 {
     if (did.size != PLC_TEXT_BYTES || memcmp(did.data, "did:plc:", PLC_PREFIX_BYTES) != 0) {
         return did;
     }
+    bool sound = true;
     room[0] = 0;
     for (unsigned group = 0; group < 3; group++) { /* 8 letters, 40 bits, 5 bytes */
+        const uint8_t *text = did.data + PLC_PREFIX_BYTES + group * 8;
+        uint8_t bytes[8];
         uint64_t bits = 0;
         for (unsigned i = 0; i < 8; i++) {
-            int8_t letter = BASE32[did.data[PLC_PREFIX_BYTES + group * 8 + i]];
-            if (letter == 0) {
-                return did;
-            }
-            bits = bits << 5 | (uint64_t)(letter - 1);
+            int8_t letter = BASE32[text[i]];
+            sound &= letter != 0;
+            bits |= (uint64_t)(uint8_t)(letter - 1) << (59 - 5 * i);
         }
-        for (unsigned i = 0; i < 5; i++) {
-            room[1 + group * 5 + i] = (uint8_t)(bits >> (32 - 8 * i));
-        }
+        fr_store_u64be(bytes, bits);
+        memcpy(room + 1 + group * 5, bytes, 5);
     }
-    return fr_slice_of(room, PLC_PACKED_BYTES);
+    return sound ? fr_slice_of(room, PLC_PACKED_BYTES) : did;
 }
 
 static fr_slice unpack_did(fr_slice packed, char room[FR_DID_PLC_BYTES])
@@ -83,6 +84,17 @@ static fr_slice unpack_did(fr_slice packed, char room[FR_DID_PLC_BYTES])
     memcpy(room, "did:plc:", PLC_PREFIX_BYTES);
     fr_base32_encode(fr_slice_from(packed, 1), room + PLC_PREFIX_BYTES);
     return fr_slice_of(room, PLC_TEXT_BYTES);
+}
+
+void fr_ids_prefetch(const fr_ids *ids, fr_slice text, bool whole)
+{
+    enum { SCHEME_BYTES = 5 };
+    uint8_t room[PLC_PACKED_BYTES];
+    bool uri = fr_slice_starts_with(text, FR_SLICE("at://did:plc:"));
+    fr_slice did = fr_slice_sub(text, uri ? SCHEME_BYTES : 0, PLC_TEXT_BYTES);
+    if (pack_did(did, room).data == room) {
+        fr_dict_prefetch(ids->dids, fr_slice_of(room, sizeof room), whole);
+    }
 }
 
 fr_status fr_ids_intern_did(fr_ids *ids, fr_slice did, uint32_t *uid, fr_error *err)

@@ -220,6 +220,23 @@ static fr_status apply_commit(fr_resolver *r, const fr_event *event, uint64_t se
     return FR_OK;
 }
 
+void fr_resolver_prefetch(const fr_resolver *r, const fr_event *event, const fr_link_text *links,
+                          size_t link_count, fr_fetch_step step)
+{
+    enum { LINKS = 2 }; /* most records have one or two */
+    fr_ref ref;
+    if (step == FR_FETCH_ROWS) {
+        if (fr_ids_known_ref(r->ids, event->did, event->collection, event->rkey, &ref)) {
+            fr_rows_prefetch(r->rows, ref);
+        }
+        return;
+    }
+    fr_ids_prefetch(r->ids, event->did, step == FR_FETCH_NAMES);
+    for (size_t i = 0; i < FR_MIN(link_count, (size_t)LINKS); i++) {
+        fr_ids_prefetch(r->ids, links[i].target, step == FR_FETCH_NAMES);
+    }
+}
+
 fr_status fr_resolver_apply(fr_resolver *r, const fr_event *event, uint64_t seq, bool from_car,
                             const fr_link_text *links, size_t link_count, fr_resolved *resolved,
                             fr_fact *fact, fr_error *err)

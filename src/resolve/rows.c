@@ -120,6 +120,12 @@ fr_row *fr_rows_find(const fr_rows *rows, fr_ref ref)
     return NULL;
 }
 
+void fr_rows_prefetch(const fr_rows *rows, fr_ref ref)
+{
+    __builtin_prefetch(&rows->slots[hash_ref(ref) & rows->mask]);
+    __builtin_prefetch(&rows->heads[hash_uid(ref.uid) & rows->head_mask]);
+}
+
 static void place(uint64_t *slots, uint64_t mask, uint64_t slot)
 {
     uint64_t i = (slot >> 32) & mask;

@@ -192,11 +192,26 @@ static void delete_account(fr_graph *graph, uint32_t uid, uint64_t seq)
     }
 }
 
+/** Follows and blocks to come; list items are few. */
+static void prefetch(const fr_graph *graph, const fr_fact *facts, size_t count)
+{
+    enum { AHEAD = 6 };
+    const fr_fact *fact = &facts[AHEAD];
+    for (unsigned kind = FR_EDGE_FOLLOW; count > AHEAD && kind <= FR_EDGE_BLOCK; kind++) {
+        if (fact->ref.collection == graph->ids[kind].collection && fact->fresh_count != 0 &&
+            fr_target_is_account(fact->fresh[0].target)) {
+            fr_edges_prefetch(graph->edges, (fr_edge_kind)kind, fact->uid,
+                              fr_target_ref(fact->fresh[0].target).uid);
+        }
+    }
+}
+
 static fr_status graph_apply(void *view, const fr_fact *facts, size_t count, fr_error *err)
 {
     fr_graph *graph = view;
     for (size_t i = 0; i < count; i++) {
         const fr_fact *fact = &facts[i];
+        prefetch(graph, fact, count - i);
         if (fact->event->seq <= graph->seq) {
             continue;
         }

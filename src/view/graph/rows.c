@@ -210,6 +210,14 @@ static void set_head(uint32_t *head, uint32_t row)
     __atomic_store_n(head, row + 1, __ATOMIC_RELEASE); /* pairs with head_of */
 }
 
+void fr_edges_prefetch(const fr_edges *edges, fr_edge_kind kind, uint32_t from, uint32_t to)
+{
+    const table *t = fr_rcu_load(&edges->pairs);
+    __builtin_prefetch(&t->slots[(uint32_t)hash_pair(kind, from, NULL, to) & t->mask]);
+    __builtin_prefetch(look((void *const *)edges->accounts, from, sizeof(heads)));
+    __builtin_prefetch(look((void *const *)edges->accounts, to, sizeof(heads)));
+}
+
 uint32_t fr_edges_out(const fr_edges *edges, fr_edge_kind kind, uint32_t from)
 {
     const heads *h = look((void *const *)edges->accounts, from, sizeof *h);

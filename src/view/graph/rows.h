@@ -45,6 +45,8 @@ void fr_edges_kill(fr_edges *edges, uint32_t row, uint64_t seq);
 const fr_edge_row *fr_edges_at(const fr_edges *edges, uint32_t row);
 /* NULL: no list item */
 const fr_ref *fr_edges_list_of(const fr_edges *edges, const fr_edge_row *row);
+/** Brings nearer what fr_edges_pair and fr_edges_add of this pair, of no list, will touch. */
+void fr_edges_prefetch(const fr_edges *edges, fr_edge_kind kind, uint32_t from, uint32_t to);
 /** Heads of chains, FR_EDGE_NONE when empty. */
 uint32_t fr_edges_out(const fr_edges *edges, fr_edge_kind kind, uint32_t from);
 uint32_t fr_edges_in(const fr_edges *edges, fr_edge_kind kind, uint32_t to);

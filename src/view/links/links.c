@@ -272,11 +272,23 @@ void fr_links_note_bytes(fr_links *links)
     __atomic_store_n(&links->bytes, bytes, __ATOMIC_RELAXED);
 }
 
+static void prefetch(const fr_links *links, const fr_fact *facts, size_t count)
+{
+    enum { PARTS = 3, APART = 4 };
+    for (unsigned part = 0; part < PARTS; part++) {
+        size_t ahead = (size_t)APART * (PARTS - part);
+        if (ahead < count && facts[ahead].fresh_count != 0) {
+            fr_recent_prefetch(links->current->recent, facts[ahead].fresh[0].target, part);
+        }
+    }
+}
+
 static fr_status links_apply(void *view, const fr_fact *facts, size_t count, fr_error *err)
 {
     fr_links *links = view;
     for (size_t i = 0; i < count; i++) {
         const fr_fact *fact = &facts[i];
+        prefetch(links, fact, count - i);
         if (fact->event->seq <= links->seq) {
             continue;
         }

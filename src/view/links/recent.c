@@ -166,6 +166,20 @@ uint32_t fr_recent_find(const fr_recent *recent, fr_target target)
     return list;
 }
 
+void fr_recent_prefetch(const fr_recent *recent, fr_target target, unsigned part)
+{
+    const table *t = recent->table;
+    const uint64_t *slot = &t->slots[(uint32_t)hash_target(target) & t->mask];
+    if (part == 0 || *slot == 0) {
+        __builtin_prefetch(slot);
+        return;
+    }
+    const fr_link_list *list = fr_recent_list_at(recent, (uint32_t)*slot - 1);
+    __builtin_prefetch(part == 1 || list->head == FR_RECENT_NONE
+                           ? (const void *)list
+                           : fr_recent_op_at(recent, list->head));
+}
+
 static uint32_t find_pair(const fr_recent *recent, const table *t, fr_target target,
                           uint32_t source)
 {

@@ -23,6 +23,9 @@ void fr_dict_free(fr_dict *dict);
 FR_MUST_USE fr_status fr_dict_intern(fr_dict *dict, fr_slice text, uint32_t *id, fr_error *err);
 /** 0 when unknown. cost: two cache misses */
 uint32_t fr_dict_find(const fr_dict *dict, fr_slice text);
+/** The writer, a moment before it asks: brings the text's slot nearer, and with `whole`, when that
+ *  is there, the entry. */
+void fr_dict_prefetch(const fr_dict *dict, fr_slice text, bool whole);
 /** The text of an id that exists; valid as long as the dictionary. */
 fr_slice fr_dict_text(const fr_dict *dict, uint32_t id);
 uint32_t fr_dict_count(const fr_dict *dict);
@@ -95,6 +98,8 @@ bool fr_ids_known_ref(const fr_ids *ids, fr_slice did, fr_slice collection, fr_s
                       fr_ref *out);
 FR_MUST_USE fr_status fr_ids_complete_ref(fr_ids *ids, fr_slice did, fr_slice collection,
                                           fr_slice rkey, fr_ref *ref, fr_error *err);
+/** As fr_dict_prefetch, for the account that a DID or an at-uri begins with. */
+void fr_ids_prefetch(const fr_ids *ids, fr_slice text, bool whole);
 /** Readers: FR_NOT_FOUND when a part has no id, so nothing can refer to it. */
 FR_MUST_USE fr_status fr_ids_find_ref(const fr_ids *ids, fr_slice did, fr_slice collection,
                                       fr_slice rkey, fr_ref *out);

@@ -86,6 +86,12 @@ static inline bool fr_fact_ends_batch(const fr_fact *fact)
 }
 /** Forgets the facts of the batch before. */
 void fr_resolver_begin(fr_resolver *resolver);
+/** Brings nearer what resolving an event to come will touch: its parts one after the other, each
+ *  found by the one before, so it is called once a step, some events apart. Nothing depends on
+ *  it. */
+typedef enum { FR_FETCH_SLOTS, FR_FETCH_NAMES, FR_FETCH_ROWS, FR_FETCH_STEPS } fr_fetch_step;
+void fr_resolver_prefetch(const fr_resolver *resolver, const fr_event *event,
+                          const fr_link_text *links, size_t link_count, fr_fetch_step step);
 /** Resolves one event that will be appended as `seq` if it is new; on FR_RESOLVED_DUPLICATE nothing
  *  is changed. Events must come in log order. `from_car`: the put comes from a CAR. links: as
  *  extracted (NULL: extracted here). */
@@ -104,15 +110,15 @@ FR_MUST_USE fr_status fr_resolver_each_record(fr_resolver *resolver, uint32_t ui
 /** Is this Ref live, with which rev? For CAR imports. */
 FR_MUST_USE fr_status fr_resolver_find(fr_resolver *resolver, fr_ref ref, bool *live, uint64_t *rev,
                                        fr_error *err);
+/** The sequence of the event that ends the append with this key; 0: there was none. */
+FR_MUST_USE fr_status fr_resolver_find_append(fr_resolver *resolver, fr_slice key, uint64_t *seq,
+                                              fr_error *err);
 /** The rev up to which everything of an account is settled: that of its last complete CAR, or the
  *  newest one when it was deleted; 0 when there is none. It may be a moment older than what was
  *  resolved, and what was resolved need not be durable yet.
  *  thread   any, inside an RCU read section */
 uint64_t fr_resolver_floor(const fr_resolver *resolver, fr_slice did);
 /** Bytes held in memory by rows that no save has begun to write: when to save. */
-/** The sequence of the event that ends the append with this key; 0: there was none. */
-FR_MUST_USE fr_status fr_resolver_find_append(fr_resolver *resolver, fr_slice key, uint64_t *seq,
-                                              fr_error *err);
 uint64_t fr_resolver_recent_bytes(const fr_resolver *resolver);
 /** Links that the bounds of extraction left out, since it was opened. */
 uint64_t fr_resolver_links_dropped(const fr_resolver *resolver);
