@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Events a second from Jetstream lines through log, resolver and all four views, and what they weigh.
+"""Events a second from Jetstream lines through log, resolver and all four views, and what they weigh; then how long
+it takes to open what is saved, and to build the views and the resolver from the log.
 
     bench/ingest_bench.py [--freshet BINARY] [--file LINES] [--events N] [--runs R]
 
 Without --file it generates a network. Prints one line a run: events/s by the command's own clock and by ours, CPU
-seconds, peak resident memory, bytes on disk by part; then the median."""
+seconds, peak resident memory, bytes on disk by part; then the median. Restart and rebuild are whole processes that
+read an empty file: open, ready, close; a rebuild's close saves what was built."""
 import argparse
 import json
 import os
@@ -42,6 +44,14 @@ def one_run(freshet, lines, data):
     return report, wall, cpu, usage.ru_maxrss * 1024
 
 
+def reopen(freshet, work, data, what, events):
+    """A process that has nothing to read, so its time is that of opening and closing."""
+    empty = os.path.join(work, "empty.jsonl")
+    open(empty, "w").close()
+    _, wall, cpu, rss = one_run(freshet, empty, data)
+    print(f"{what}: {events} events in {wall:.2f} s, {events / wall:,.0f}/s, cpu {cpu:.2f} s, rss {rss / 1e6:.0f} MB")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--freshet", default=os.environ.get("FRESHET", "build/freshet"))
@@ -71,6 +81,10 @@ def main():
             if run + 1 < args.runs:
                 shutil.rmtree(data)
         print(f"ingest: median {statistics.median(rates):,.0f} events/s")
+        reopen(args.freshet, work, data, "restart", report["appended"])
+        for part in ("resolver", "views"):
+            shutil.rmtree(os.path.join(data, part))
+        reopen(args.freshet, work, data, "rebuild", report["appended"])
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

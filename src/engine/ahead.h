@@ -13,8 +13,8 @@ typedef struct fr_ahead fr_ahead;
 FR_MUST_USE fr_status fr_ahead_open(fr_ahead **out, fr_engine *engine, uint64_t from_seq,
                                     uint64_t to_seq, fr_error *err);
 void fr_ahead_close(fr_ahead *ahead);
-/** The next events, at most FR_ENGINE_CHUNK, valid until the next call; FR_END after the last one or
- *  at the end of what is there. Errors of the log come after the events before them. */
+/** The next events, at most FR_ENGINE_CHUNK, valid until the next call; FR_END after the last one
+ *  or at the end of what is there. Errors of the log come after the events before them. */
 FR_MUST_USE fr_status fr_ahead_next(fr_ahead *ahead, const fr_batch **out, fr_error *err);
 
 /** Before the input `at` of a batch is resolved: brings nearer what those after it will touch. */

@@ -92,8 +92,8 @@ FR_MUST_USE fr_status fr_ids_intern_target(fr_ids *ids, fr_slice text, fr_target
                                            fr_error *err);
 FR_MUST_USE fr_status fr_ids_intern_source(fr_ids *ids, uint32_t collection, fr_slice path,
                                            uint32_t *out, fr_error *err);
-/** The two halves of fr_ids_intern_ref, for whoever must look before ids are given: what is known of
- *  the parts, 0 for one without an id (true when all have one); and ids for those without. */
+/** The two halves of fr_ids_intern_ref, for whoever must look before ids are given: what is known
+ *  of the parts, 0 for one without an id (true when all have one); and ids for those without. */
 bool fr_ids_known_ref(const fr_ids *ids, fr_slice did, fr_slice collection, fr_slice rkey,
                       fr_ref *out);
 FR_MUST_USE fr_status fr_ids_complete_ref(fr_ids *ids, fr_slice did, fr_slice collection,
