@@ -138,7 +138,9 @@ static void end(fr_engine *engine, fr_status status, const fr_error *error)
     if (status == FR_OK) {
         engine->since_checkpoint -= c->events;
         __atomic_add_fetch(&engine->metrics.checkpoints, 1, __ATOMIC_RELAXED);
-        __atomic_store_n(&engine->metrics.checkpoint_seq, c->seq, __ATOMIC_RELAXED);
+        /* after a failure the resolver writes what it froze then: only the next one has all */
+        uint64_t seq = FR_MIN(c->seq, fr_resolver_saved_seq(engine->resolver));
+        __atomic_store_n(&engine->metrics.checkpoint_seq, seq, __ATOMIC_RELAXED);
     } else {
         __atomic_add_fetch(&engine->metrics.checkpoint_failures, 1, __ATOMIC_RELAXED);
     }
@@ -292,6 +294,7 @@ fr_status fr_checkpoint_start(fr_engine *engine, fr_error *err)
     if (engine->world.stepwise || engine->options.read_only) {
         return FR_OK; /* whoever takes the writer's turns writes, too */
     }
+    engine->checkpoint.stop = false; /* an open that falls back starts it more than once */
     FR_TRY(fr_thread_start(&engine->checkpoint.saver, "fr-save", saver_run, engine, err));
     engine->checkpoint.saver_runs = true;
     return FR_OK;

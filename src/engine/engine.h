@@ -13,7 +13,7 @@
 #include <fr/rcu.h>
 #include <fr/resolve.h>
 
-#define FR_FORMAT_VERSION 1       /* of the data directory: DIR/VERSION */
+#define FR_FORMAT_VERSION 2       /* of the data directory: DIR/VERSION */
 #define FR_LOG_FORMAT_VERSION 1   /* docs/format.md section 2 */
 #define FR_ENGINE_CHUNK 1024      /* events folded together */
 #define FR_ENGINE_CHUNK_ROOM 1280 /* and the rest of a commit */
@@ -138,6 +138,7 @@ struct freshet {
     freshet_options options;
     fr_engine_world world;
     char dir[FR_PATH_MAX];
+    char archive_dir[FR_PATH_MAX]; /* empty: none */
     fr_os *os; /* world.os */
     fr_file *lock;
     fr_log *log;
@@ -240,8 +241,9 @@ FR_MUST_USE fr_status fr_engine_open_scratch(fr_engine *engine, fr_error *err);
 /* ---- of which log a saved state is: marks.c ---- */
 /** Notes the log as it is at this sequence, durably, before the part is saved there. */
 FR_MUST_USE fr_status fr_marks_add(fr_engine *engine, unsigned part, uint64_t seq, fr_error *err);
-/** Was the part's state of this sequence saved from this log? */
-bool fr_marks_know(fr_engine *engine, unsigned part, uint64_t seq);
+/** Was the part's state of this sequence saved from this log? FR_CORRUPT: no, or nothing says so;
+ *  else it could not be found out. */
+FR_MUST_USE fr_status fr_marks_check(fr_engine *engine, unsigned part, uint64_t seq, fr_error *err);
 
 FR_MUST_USE fr_status fr_engine_part_dir(const fr_engine *engine, unsigned part,
                                          char out[FR_PATH_MAX], fr_error *err);
@@ -276,6 +278,8 @@ bool fr_rebuild_is_due(fr_engine *engine);
  *  durable and published, no checkpoint is under way. thread: the writer */
 void fr_rebuild_turn(fr_engine *engine);
 void fr_rebuild_init(fr_engine *engine);
+/** The engine closes: what catches up beside it gives up. */
+bool fr_rebuild_is_stopped(fr_engine *engine);
 void fr_rebuild_stop(fr_engine *engine);
 void fr_rebuild_done(fr_engine *engine);
 

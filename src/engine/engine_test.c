@@ -331,6 +331,104 @@ static void failing_saves_are_not_retried_at_once(void **state)
     verify_world(w);
 }
 
+static void in_world(const world *w, const char *name, char out[128])
+{
+    snprintf(out, 128, "%s/%s", w->dir, name);
+}
+
+/** Damage in a row of the resolver that only a replay comes upon: the open begins again from the
+ *  log, and checkpoints are written as ever. */
+static void a_replay_that_falls_back_can_save(void **state)
+{
+    world *w = *state;
+    char command[512];
+    open_world(w, 0);
+    assert_ok(tell_story(w->db, 0, 2000, NULL));
+    close_world(w);
+    run_and_die(w, 2000, 2300, 1000000);
+    /* rows are the last and most of what a run holds; its index and filter come behind them */
+    snprintf(command, sizeof command,
+             "for f in %s/resolver/*.sst; do s=$(stat -c %%s $f); head -c 4096 /dev/zero | "
+             "dd of=$f bs=1 seek=$((s * 6 / 10)) conv=notrunc status=none; done",
+             w->dir);
+    assert_int_equal(system(command), 0); // NOLINT(cert-env33-c): a folder of our own making
+    open_world(w, 0);
+    assert_non_null(w->db->fallbacks[FR_PART_RESOLVER].why);
+    assert_ok(tell_story(w->db, 2300, 2400, NULL));
+    assert_int_equal(freshet_checkpoint(w->db, NULL), FRESHET_OK);
+    assert_int_equal(w->db->metrics.checkpoint_seq, 2400);
+    close_world(w);
+    verify_world(w);
+}
+
+/** What was saved is not thrown away because the event it ends with lies in an archive that is not
+ *  there today. */
+static void an_archive_that_is_away_costs_no_checkpoint(void **state)
+{
+    world *w = *state;
+    fr_log *log = NULL;
+    char dir[128];
+    char archive[128];
+    char away[128];
+    const fr_log_keep little = {.bytes = 1};
+    in_world(w, "log", dir);
+    in_world(w, "archive", archive);
+    in_world(w, "away", away);
+    open_world(w, 0);
+    assert_ok(tell_story(w->db, 0, 500, NULL));
+    close_world(w);
+    assert_ok(fr_log_open(&log, fr_os_real(), dir, 0, NULL));
+    assert_ok(fr_log_roll(log, NULL));
+    assert_ok(fr_log_seal_next(log, NULL));
+    assert_ok(fr_log_archive_next(log, archive, NULL));
+    assert_ok(fr_log_drop_next(log, archive, &little, 500, NULL));
+    assert_ok(fr_log_close(log, NULL));
+    assert_ok(fr_os_rename(fr_os_real(), archive, away, NULL));
+    open_world(w, 0);
+    for (unsigned part = 0; part < FR_PARTS; part++) {
+        assert_null(w->db->fallbacks[part].why);
+    }
+    assert_ok(tell_story(w->db, 500, 600, NULL));
+    close_world(w);
+    assert_ok(fr_os_rename(fr_os_real(), away, archive, NULL));
+    verify_world(w);
+}
+
+static void put_version(const world *w, const char *text)
+{
+    char path[128];
+    in_world(w, "VERSION", path);
+    assert_ok(fr_os_write_file_atomic(fr_os_real(), path, fr_slice_text(text), NULL));
+}
+
+/** A directory from before becomes one of today, which the program from before refuses; and so do
+ *  we that of tomorrow. What was saved without saying of which log is built again. */
+static void directories_of_other_versions(void **state)
+{
+    world *w = *state;
+    uint8_t *text = NULL;
+    size_t size = 0;
+    char path[128];
+    freshet_error error = {0};
+    in_world(w, "VERSION", path);
+    open_world(w, 0);
+    assert_ok(tell_story(w->db, 0, 300, NULL));
+    close_world(w);
+    put_version(w, "freshet 1\nstarted_us 5\n");
+    remove_part(w, "resolver/checkpoints");
+    remove_part(w, "views/posts/checkpoints");
+    open_world(w, 0);
+    close_world(w);
+    verify_world(w);
+    assert_ok(fr_os_read_file(fr_os_real(), path, 128, &text, &size, NULL));
+    assert_string_equal((char *)text, "freshet 2\nstarted_us 5\n");
+    free(text);
+    put_version(w, "freshet 3\nstarted_us 5\n");
+    freshet_options options = {.data_dir = w->dir};
+    assert_int_equal(freshet_open(&w->db, &options, &error), FRESHET_INVALID);
+    assert_non_null(strstr(error.text, "newer"));
+}
+
 typedef struct {
     world *w;
     verdict verdict;
@@ -446,6 +544,10 @@ int main(int count, char **arguments)
                                         tear_down),
         cmocka_unit_test_setup_teardown(half_a_store_is_rebuilt, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failing_saves_are_not_retried_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_replay_that_falls_back_can_save, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_archive_that_is_away_costs_no_checkpoint, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(directories_of_other_versions, set_up, tear_down),
         cmocka_unit_test_setup_teardown(feeds_refuse_what_is_no_page, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_target_of_many_sources, set_up, tear_down),
         cmocka_unit_test_setup_teardown(verifying_beside_a_daemon_that_saves, set_up, tear_down),

@@ -116,6 +116,11 @@ static fr_status open_engine(fr_engine *engine, fr_error *err)
 {
     FR_TRY(fr_path(engine->dir, sizeof engine->dir, err, "%s", engine->options.data_dir));
     engine->options.data_dir = engine->dir;
+    if (engine->options.archive_dir != NULL) { /* the caller's string may go */
+        FR_TRY(fr_path(engine->archive_dir, sizeof engine->archive_dir, err, "%s",
+                       engine->options.archive_dir));
+        engine->options.archive_dir = engine->archive_dir;
+    }
     FR_TRY(fr_engine_open(engine, err));
     if (!engine->options.read_only) {
         FR_TRY(make_batches(engine, err));

@@ -95,10 +95,11 @@ static void tell_progress(const fr_engine *engine, uint64_t seq, uint64_t last)
     }
 }
 
-static bool is_stopped(const fr_engine *engine)
+static bool is_stopped(fr_engine *engine)
 {
     const bool *stop = engine->options.stop;
-    return !engine->home->ready && stop != NULL && __atomic_load_n(stop, __ATOMIC_ACQUIRE);
+    return engine->home->ready ? fr_rebuild_is_stopped(engine->home)
+                               : stop != NULL && __atomic_load_n(stop, __ATOMIC_ACQUIRE);
 }
 
 static fr_status replay_all(fr_engine *engine, fr_log_reader *reader, uint64_t to, fr_arena *bodies,

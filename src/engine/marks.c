@@ -108,19 +108,50 @@ static fr_status path_of(const fr_engine *engine, unsigned part, char out[FR_PAT
     return fr_path(out, FR_PATH_MAX, err, "%s/checkpoints", dir);
 }
 
-bool fr_marks_know(fr_engine *engine, unsigned part, uint64_t seq)
+static fr_status fail_as(fr_error *err, const fr_error *why)
+{
+    if (err != NULL) {
+        *err = *why;
+    }
+    return why->status;
+}
+
+static fr_status find_saved(fr_engine *engine, unsigned part, uint64_t seq, mark *out,
+                            fr_error *err)
 {
     char path[FR_PATH_MAX];
     char *lines = NULL;
-    mark saved;
-    mark now;
-    if (seq == 0) {
-        return true;
-    }
-    bool known = path_of(engine, part, path, NULL) == FR_OK &&
-                 read_marks(engine, path, &lines, NULL) == FR_OK && find(lines, seq, &saved);
+    fr_error why = {0};
+    FR_TRY(path_of(engine, part, path, err));
+    fr_status status = read_marks(engine, path, &lines, &why);
+    bool found = status == FR_OK && find(lines, seq, out);
     free(lines);
-    return known && make_mark(engine, seq, &now, NULL) == FR_OK && same(&saved, &now);
+    if (status != FR_OK && status != FR_NOT_FOUND && status != FR_LIMIT) {
+        return fail_as(err, &why);
+    }
+    return found ? FR_OK
+                 : fr_fail(err, FR_CORRUPT, "nothing says of which log it is: an older version?");
+}
+
+fr_status fr_marks_check(fr_engine *engine, unsigned part, uint64_t seq, fr_error *err)
+{
+    mark saved;
+    mark now = {0};
+    fr_error why = {0};
+    if (seq == 0) {
+        return FR_OK;
+    }
+    FR_TRY(find_saved(engine, part, seq, &saved, err));
+    fr_status status = make_mark(engine, seq, &now, &why);
+    if (status != FR_OK && status != FR_NOT_FOUND && status != FR_CORRUPT && status != FR_END) {
+        return fail_as(err, &why);
+    }
+    /* An event that cannot be read, in an archive that is away or damaged, is no evidence against
+     * what was saved: throwing that away would need the log from there on. */
+    bool unread = status == FR_NOT_FOUND || status == FR_CORRUPT;
+    bool known = strcmp(saved.log, now.log) == 0 && (unread || same(&saved, &now));
+    return known && status != FR_END ? FR_OK
+                                     : fr_fail(err, FR_CORRUPT, "saved state of another log");
 }
 
 /** Where the newest lines begin that fit beside one more. */

@@ -31,6 +31,16 @@ fr_status fr_engine_take_lock(fr_engine *engine, fr_error *err)
     return fr_file_pwrite(engine->lock, pid, (size_t)size, 0, err);
 }
 
+static fr_status write_version(fr_engine *engine, const char *path, fr_error *err)
+{
+    char text[128];
+    int size = snprintf(text, sizeof text, "freshet %d\nstarted_us %llu\n", FR_FORMAT_VERSION,
+                        (unsigned long long)engine->started_us);
+    return fr_os_write_file_atomic(engine->os, path, fr_slice_of(text, (size_t)size), err);
+}
+
+/** A directory of an earlier format becomes one of ours before anything in it does: what an older
+ *  program does not know (sealed segments, an archive) it must not read past. */
 static fr_status check_version(fr_engine *engine, fr_error *err)
 {
     char path[FR_PATH_MAX];
@@ -43,9 +53,7 @@ static fr_status check_version(fr_engine *engine, fr_error *err)
             return FR_OK;
         }
         engine->started_us = fr_os_wall_us(engine->os);
-        int length = snprintf(text, sizeof text, "freshet %d\nstarted_us %llu\n", FR_FORMAT_VERSION,
-                              (unsigned long long)engine->started_us);
-        return fr_os_write_file_atomic(engine->os, path, fr_slice_of(text, (size_t)length), err);
+        return write_version(engine, path, err);
     }
     FR_TRY(fr_os_read_file(engine->os, path, sizeof text - 1, &found, &size, err));
     memcpy(text, found, size);
@@ -58,10 +66,13 @@ static fr_status check_version(fr_engine *engine, fr_error *err)
                             "DIR/VERSION does not name a format of freshet");
     }
     engine->started_us = started_us;
-    return version <= FR_FORMAT_VERSION
-               ? FR_OK
-               : fr_fail_code(err, FR_INVALID, 0, "version",
-                              "the data directory was written by a newer freshet");
+    if (version > FR_FORMAT_VERSION) {
+        return fr_fail_code(err, FR_INVALID, 0, "version",
+                            "the data directory was written by a newer freshet");
+    }
+    return version < FR_FORMAT_VERSION && !engine->options.read_only
+               ? write_version(engine, path, err)
+               : FR_OK;
 }
 
 /* ---- state ----------------------------------------------------------------------------------- */
@@ -232,9 +243,7 @@ static fr_status open_saved(fr_engine *engine, unsigned part, uint64_t last, fr_
     if (seq > last) {
         return fr_fail(err, FR_CORRUPT, "saved state is ahead of the log");
     }
-    return fr_marks_know(engine, part, seq)
-               ? FR_OK
-               : fr_fail(err, FR_CORRUPT, "saved state of another log");
+    return fr_marks_check(engine, part, seq, err);
 }
 
 static fr_status open_part(fr_engine *engine, unsigned part, uint64_t last, fr_error *err)
@@ -381,9 +390,13 @@ static fr_status recall_time(fr_engine *engine, fr_error *err)
     if (engine->time_us != 0 || engine->log == NULL || engine->seq == 0) {
         return FR_OK;
     }
-    FR_TRY(fr_log_read(engine->log, engine->seq, &scratch, &last, err));
-    engine->time_us = last.time_us;
-    return FR_OK;
+    fr_status status = fr_log_read(engine->log, engine->seq, &scratch, &last, err);
+    if (status == FR_NOT_FOUND) { /* it lies in an archive that is away */
+        fr_error_reset(err);
+        return FR_OK;
+    }
+    engine->time_us = status == FR_OK ? last.time_us : 0;
+    return status;
 }
 
 fr_status fr_engine_open(fr_engine *engine, fr_error *err)

@@ -32,7 +32,8 @@ static bool open_previous(fr_engine *shadow, uint64_t seq)
         return false;
     }
     uint64_t there = fr_resolver_seq(shadow->resolver);
-    if (there != 0 && there <= seq && fr_marks_know(shadow, FR_PART_RESOLVER, there)) {
+    if (there != 0 && there <= seq &&
+        fr_marks_check(shadow, FR_PART_RESOLVER, there, NULL) == FR_OK) {
         return true;
     }
     fr_resolver_close(shadow->resolver);
@@ -75,6 +76,7 @@ static fr_status shadow_new(fr_engine **out, fr_engine *home, fr_error *err)
     shadow->options = home->options;
     shadow->options.on_slow = NULL;
     shadow->world = home->world;
+    shadow->world.save_late = false; /* nothing of it is under way when its views go back */
     shadow->os = home->os;
     shadow->home = home;
     shadow->broken = FR_PART_NONE;
@@ -179,8 +181,9 @@ void fr_view_fail(fr_engine *engine, unsigned view, uint64_t seq, fr_status stat
     set_state(engine, view, FR_VIEW_FAILED);
 }
 
-static bool is_stopped(fr_rebuild *r)
+bool fr_rebuild_is_stopped(fr_engine *engine)
 {
+    fr_rebuild *r = &engine->rebuild;
     fr_mutex_lock(&r->lock);
     bool stop = r->stop;
     fr_mutex_unlock(&r->lock);
@@ -208,7 +211,7 @@ static fr_status catch_up(fr_engine *engine, fr_engine *shadow, fr_error *err)
     do {
         to = __atomic_load_n(&engine->seq, __ATOMIC_ACQUIRE);
         FR_TRY(fr_engine_replay(shadow, to, err));
-        FR_TRY(is_stopped(&engine->rebuild) ? fr_fail(err, FR_AGAIN, "closing") : FR_OK);
+        FR_TRY(fr_rebuild_is_stopped(engine) ? fr_fail(err, FR_AGAIN, "closing") : FR_OK);
     } while (__atomic_load_n(&engine->seq, __ATOMIC_ACQUIRE) - to > GAP_EVENTS);
     return FR_OK;
 }

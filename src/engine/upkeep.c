@@ -17,21 +17,48 @@ struct fr_upkeep {
     bool stop; /* locked */
 };
 
-fr_status fr_upkeep_step(fr_engine *engine, fr_error *err)
+static fr_status seal(fr_engine *engine, fr_error *err)
+{
+    return fr_log_seal_next(engine->log, err);
+}
+
+static fr_status archive(fr_engine *engine, fr_error *err)
+{
+    const char *dir = engine->options.archive_dir;
+    return dir == NULL ? FR_END : fr_log_archive_next(engine->log, dir, err);
+}
+
+static fr_status drop(fr_engine *engine, fr_error *err)
 {
     const freshet_options *options = &engine->options;
     const fr_log_keep keep = {.bytes = options->log_keep_bytes,
                               .age_us = options->log_keep_s * 1000000};
-    fr_status status = fr_log_seal_next(engine->log, err);
-    if (status != FR_END || options->archive_dir == NULL) {
-        return status;
-    }
-    status = fr_log_archive_next(engine->log, options->archive_dir, err);
-    if (status != FR_END || (keep.bytes == 0 && keep.age_us == 0)) {
-        return status;
-    }
     uint64_t saved_seq = __atomic_load_n(&engine->metrics.checkpoint_seq, __ATOMIC_RELAXED);
-    return fr_log_drop_next(engine->log, options->archive_dir, &keep, saved_seq, err);
+    return options->archive_dir == NULL || (keep.bytes == 0 && keep.age_us == 0)
+               ? FR_END
+               : fr_log_drop_next(engine->log, options->archive_dir, &keep, saved_seq, err);
+}
+
+/** A step that fails does not keep the later ones from theirs: where a full disk has no room to
+ *  seal in, dropping makes some. */
+fr_status fr_upkeep_step(fr_engine *engine, fr_error *err)
+{
+    static fr_status (*const steps[])(fr_engine *, fr_error *) = {seal, archive, drop};
+    fr_status failed = FR_END;
+    for (size_t i = 0; i < FR_COUNT_OF(steps); i++) {
+        fr_error why = {0};
+        fr_status status = steps[i](engine, &why);
+        if (status == FR_OK || status == FR_AGAIN) {
+            return status;
+        }
+        if (status != FR_END && failed == FR_END) {
+            failed = status;
+            if (err != NULL) {
+                *err = why;
+            }
+        }
+    }
+    return failed;
 }
 
 static bool wait_for(struct fr_upkeep *upkeep, uint64_t ns)
