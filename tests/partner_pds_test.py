@@ -242,7 +242,7 @@ def test_records_are_in_answers_soon():
             waits.sort()
             print(f"from write to answer: p50 {waits[30] * 1e3:.1f} ms, p95 {waits[57] * 1e3:.1f} ms, "
                   f"most {waits[-1] * 1e3:.1f} ms")
-            assert waits[30] < 1, waits
+            assert waits[-1] < 1, waits
             source = source_of(daemon)
             assert source["rejected"] == 0 and source["unverified"] == 0 and source["repaired"] == 0, source
             assert source["verified"] >= 60, source

@@ -46,8 +46,8 @@ static void reject_text(frame_file *file, uint64_t events, const char *code, con
 static fr_status check_commit(frame_file *file, const fr_frame *frame, bool *unverified,
                               fr_error *why)
 {
-    FR_TRY(check_signature(file->resolver, &frame->commit, CHECK_SIGNATURE_AT_LEISURE,
-                           unverified, why));
+    FR_TRY(check_signature(file->resolver, &frame->commit, CHECK_SIGNATURE_AT_LEISURE, unverified,
+                           why));
     if (frame->type == FR_FRAME_COMMIT && frame->has_prev_data) {
         return fr_frame_invert(file->frames, frame, why);
     }
