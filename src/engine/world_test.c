@@ -10,7 +10,7 @@
 //                 missing, nothing is there by half, twice, or in another order
 //   the views     have the digests that this history had at that sequence, whichever of them came
 //                 from checkpoints of whichever age
-//   the cursor    is not ahead of the events it covers, so a source that resumes there loses nothing
+//   the cursor    is not ahead of the events it covers: a source that resumes there loses nothing
 //   a receipt     says what is durable and visible by then, however it was asked for
 //   a reader      of the past gives what is published, all of it, in order, and nothing else
 //   a full disk   alone never ends writing
@@ -31,8 +31,9 @@ static const char ARCHIVE[] = "archive";
 static const char SOURCE[] = "sim:story";
 
 /* 2: the data folder itself was not durable; 1795286058842022: a tail that a failed sync had left
- * in memory only was taken for durable when the log was opened again. */
-static const uint64_t SEEDS[] = {2, UINT64_C(1795286058842022)};
+ * in memory only was taken for durable when the log was opened again; 2002006010: a close refused
+ * what found no room, and took what came behind it. */
+static const uint64_t SEEDS[] = {2, UINT64_C(1795286058842022), 2002006010};
 
 enum { HISTORIES = 6, STEPS_MAX = 20000 };
 
