@@ -188,6 +188,7 @@ struct freshet {
     fr_batch *held;    /* popped, but the disk has no room for it yet */
     fr_gone gone;      /* of the batch that was popped last */
     uint64_t retry_ns; /* when to ask the disk again */
+    bool refuses; /* closing, and one found no room: a later one, with its cursor, would be a gap */
     unsigned which;    /* the group that is being filled */
     fr_group *syncing; /* the other one, or NULL */
 

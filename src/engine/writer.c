@@ -495,7 +495,7 @@ static fr_status next_batch(fr_engine *engine, uint64_t wait_ns, fr_batch **out)
         return FR_AGAIN;
     }
     fr_batch *batch = engine->held;
-    fr_status status = reserve(engine, batch, &error);
+    fr_status status = engine->refuses ? FR_AGAIN : reserve(engine, batch, &error);
     if (status == FR_OK) {
         fr_trouble_end(engine);
         engine->retry_ns = 0;
@@ -503,9 +503,13 @@ static fr_status next_batch(fr_engine *engine, uint64_t wait_ns, fr_batch **out)
         *out = batch;
         return FR_OK;
     }
-    if (status != FR_LIMIT) {
+    if (engine->refuses) {
+        status = engine->trouble_error.status;
+        error = engine->trouble_error;
+    } else if (status != FR_LIMIT) {
         fr_trouble_begin(engine, &error);
         engine->retry_ns = now_ns + retry_ns;
+        engine->refuses = closing;
     }
     if (closing || status == FR_LIMIT) {
         engine->held = NULL;
