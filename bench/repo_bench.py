@@ -8,8 +8,9 @@ NAME picks parts: memory (each file from memory, each level), process (whole pro
 16 MB), many (10,000 small repositories in one process), frames (decode and invert). All of them without a name.
 Files: the small ones of the corpus, a synthetic repository of N records (192,000), and any --file or $HUGE_CAR.
 
-Peers (bench/peers/README.md) are built in $FR_PEERS (default: a folder in the user's cache) with cargo and npm; one that
-cannot be built is left out with a note. Ratios are of the best times: other work on the machine lengthens the rest."""
+Peers (bench/peers/README.md) are built in $FR_PEERS (default: a folder in the user's cache) with cargo and npm; one
+that cannot be built is left out with a note. Ratios are of the best times: other work on the machine lengthens the
+rest."""
 import argparse
 import json
 import os
@@ -23,7 +24,7 @@ import time
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent.parent
-CORPUS = Path(os.environ.get("FR_CORPUS", SOURCE.parent / "shared" / "data"))
+CORPUS = Path(os.environ.get("FR_CORPUS", SOURCE.parent / "shared" / "data")).resolve()
 PARTS = ("memory", "process", "many", "frames")
 SMALL = ("repo-stream/empty.car", "repo-stream/tiny.car", "repo-stream/little.car", "jetstream/repo.car")
 NPM = "@atproto/repo@0.10.14"
@@ -112,8 +113,8 @@ def synthetic(freshet, count, work):
     with open(lines, "w", encoding="utf-8") as out:
         for key, value in synthetic_records(count, random.Random(1)):
             out.write(json.dumps({"uri": f"at://{account}/{key}", "value": value}) + "\n")
-    subprocess.run([freshet, "repo", "pack", "--did", account, "--rev", "3mzzzzzzzzz22", "--order", "pds", "-o", str(car),
-                    str(lines)], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run([freshet, "repo", "pack", "--did", account, "--rev", "3mzzzzzzzzz22", "--order", "pds",
+                    "-o", str(car), str(lines)], check=True, stderr=subprocess.DEVNULL)
     lines.unlink()
     return car
 
@@ -156,7 +157,8 @@ def bench_memory(context):
 def one_process(command, car):
     start = time.monotonic()
     feeder = subprocess.Popen(["cat", car], stdout=subprocess.PIPE) if command[-1] == "-" else None
-    process = subprocess.Popen(command, stdin=feeder and feeder.stdout, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdin=feeder and feeder.stdout, stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL)
     out = process.stdout.read()
     if feeder:
         feeder.wait()
@@ -193,8 +195,8 @@ def bench_process(context):
 
 def bench_many(context):
     folder = context.work / "many"
-    subprocess.run([context.freshet, "simulate", "--accounts", "10000", "--events", "100000", "--format", "car", "--out",
-                    str(folder)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run([context.freshet, "simulate", "--accounts", "10000", "--events", "100000", "--format", "car",
+                    "--out", str(folder)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     cars = sorted(path.name for path in folder.glob("*.car"))
     size = sum((folder / name).stat().st_size for name in cars)
     best = None
@@ -203,8 +205,8 @@ def bench_many(context):
         subprocess.run([context.freshet, "repo", "ls", "--count", *cars], cwd=folder, check=True,
                        stdout=subprocess.DEVNULL)
         best = min(best or 1e9, time.monotonic() - start)
-    print(f"\n{len(cars):,} small repositories, {size / len(cars):,.0f} bytes each, one process: best {best * 1e3:.0f} ms,"
-          f" {len(cars) / best:,.0f} repositories/s")
+    print(f"\n{len(cars):,} small repositories, {size / len(cars):,.0f} bytes each, one process:"
+          f" best {best * 1e3:.0f} ms, {len(cars) / best:,.0f} repositories/s")
 
 
 def bench_frames(context):
@@ -220,7 +222,8 @@ def bench_frames(context):
     if not Path(context.signatures).exists():
         note("signatures left out: the benches are not built")
         return
-    for line in subprocess.run([context.signatures], stdout=subprocess.PIPE, text=True, check=False).stdout.splitlines():
+    signatures = subprocess.run([context.signatures], stdout=subprocess.PIPE, text=True, check=False)
+    for line in signatures.stdout.splitlines():
         if "verify" in line:
             print(f"  {line}")
 
@@ -237,6 +240,8 @@ def main():
     context.freshet = str(Path(context.freshet).resolve())
     bench = Path(context.freshet).parent / "bench"
     context.walker, context.signatures = str(bench / "repo_repo_bench"), str(bench / "atproto_atproto_bench")
+    names = (line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name"))
+    print(f"machine: {next(names, '?')}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     context.peers = {} if context.no_peers else peers()
     if "HUGE_CAR" in os.environ:
         context.file.append(Path(os.environ["HUGE_CAR"]))
