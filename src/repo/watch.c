@@ -6,6 +6,8 @@
 #include <fr/os.h>
 #include <fr/scratch.h>
 
+#define TABLE_LARGE 8 /* times what may be in memory */
+
 fr_status repo_watch_range(repo_watch *watch, int which, const void *at, uint64_t size,
                            unsigned chunk_bits, fr_error *err)
 {
@@ -107,6 +109,38 @@ static void drop_oldest(repo_watch *watch)
     fr_pages_give_back((const void *)from, to - from);
 }
 
+/* Single pages of a table far larger than what may be there are hardly met again, and all of them
+ * at once are given back for the price of a few. */
+static void drop_table(repo_watch *watch)
+{
+    watch_range *range = &watch->ranges[WATCH_TABLE];
+    size_t size = ring_size(watch), kept = 0;
+    for (size_t i = 0; i < watch->chunks; i++) {
+        uintptr_t at = watch->ring[(watch->oldest + i) % size];
+        if (range_of(watch, at) != range) {
+            watch->ring[(watch->oldest + kept++) % size] = at;
+            continue;
+        }
+        uint64_t chunk = chunk_number(range, at);
+        range->seen[chunk / 64] &= ~(UINT64_C(1) << (chunk % 64));
+        watch->bytes -= UINT64_C(1) << range->chunk_bits;
+    }
+    watch->chunks = kept;
+    fr_pages_give_back(range->at, (size_t)range->size);
+}
+
+static void make_room(repo_watch *watch)
+{
+    const watch_range *table = &watch->ranges[WATCH_TABLE];
+    bool large = table->size > TABLE_LARGE * watch->bytes_max;
+    if (large && range_of(watch, watch->ring[watch->oldest]) == table) {
+        drop_table(watch);
+    } else {
+        drop_oldest(watch);
+        watch->dropped++;
+    }
+}
+
 static void note_chunk(repo_watch *watch, watch_range *range, uintptr_t at)
 {
     uint64_t chunk = chunk_number(range, at);
@@ -116,8 +150,7 @@ static void note_chunk(repo_watch *watch, watch_range *range, uintptr_t at)
         return;
     }
     while (watch->chunks != 0 && watch->bytes + bytes > watch->bytes_max) {
-        drop_oldest(watch);
-        watch->dropped++;
+        make_room(watch);
     }
     /* A probe that runs over the end of a page touches one that nobody noted. */
     if (watch->dropped > 4 * ring_size(watch)) {
