@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // From facts to views, the same way live, at catch-up and in `verify`: replay starts at the
 // resolver, and each view skips what it has.
-#include "engine.h"
+#include "ahead.h"
 
 const fr_view_ops *const FR_VIEWS[FR_VIEW_COUNT] = {
     [FR_VIEW_IDENTITY] = &fr_identity_ops,
@@ -61,18 +61,14 @@ void fr_engine_publish(fr_engine *engine, uint64_t seq, uint64_t time_us)
 
 /* ---- replay ---------------------------------------------------------------------------------- */
 
-static fr_status replay_one(fr_engine *engine, const fr_event *event, fr_arena *bodies,
-                            fr_error *err)
+static fr_status replay_one(fr_engine *engine, const fr_input *input, fr_error *err)
 {
     fr_resolved resolved = FR_RESOLVED_DUPLICATE;
-    fr_event *kept = &engine->chunk[engine->chunk_count];
-    *kept = *event;
-    FR_TRY(fr_arena_copy(bodies, event->did, &kept->did, err));
-    FR_TRY(fr_arena_copy(bodies, event->collection, &kept->collection, err));
-    FR_TRY(fr_arena_copy(bodies, event->rkey, &kept->rkey, err));
-    FR_TRY(fr_arena_copy(bodies, event->body, &kept->body, err));
-    fr_status status = fr_resolver_apply(engine->resolver, kept, event->seq, false, NULL, 0,
-                                         &resolved, &engine->facts[engine->chunk_count], err);
+    fr_event *event = &engine->chunk[engine->chunk_count];
+    fr_fact *fact = &engine->facts[engine->chunk_count];
+    *event = input->event;
+    fr_status status = fr_resolver_apply(engine->resolver, event, event->seq, false, input->links,
+                                         input->link_count, &resolved, fact, err);
     engine->broken = status == FR_CORRUPT ? FR_PART_RESOLVER : engine->broken;
     FR_TRY(status);
     if (resolved == FR_RESOLVED_DUPLICATE) {
@@ -80,12 +76,17 @@ static fr_status replay_one(fr_engine *engine, const fr_event *event, fr_arena *
         return FR_OK;
     }
     engine->chunk_count++;
-    if (engine->chunk_count == FR_ENGINE_CHUNK ||
-        fr_fact_ends_batch(&engine->facts[engine->chunk_count - 1])) {
-        FR_TRY(fr_engine_fold(engine, err));
-        fr_arena_reset(bodies);
+    return fr_fact_ends_batch(fact) ? fr_engine_fold(engine, err) : FR_OK;
+}
+
+/** The texts and bodies of its events are gone with the batch, so it is folded to its end. */
+static fr_status replay_batch(fr_engine *engine, const fr_batch *batch, fr_error *err)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        fr_engine_look_ahead(engine, batch, i);
+        FR_TRY(replay_one(engine, &batch->inputs[i], err));
     }
-    return FR_OK;
+    return fr_engine_fold(engine, err);
 }
 
 static void tell_progress(const fr_engine *engine, uint64_t seq, uint64_t last)
@@ -102,48 +103,42 @@ static bool is_stopped(fr_engine *engine)
                                : stop != NULL && __atomic_load_n(stop, __ATOMIC_ACQUIRE);
 }
 
-static fr_status replay_all(fr_engine *engine, fr_log_reader *reader, uint64_t to, fr_arena *bodies,
-                            fr_error *err)
+static fr_status replay_all(fr_engine *engine, fr_ahead *ahead, fr_error *err)
 {
     enum { TELL_EVERY = 1 << 15 };
-    fr_event event;
+    const fr_batch *batch = NULL;
     fr_status status;
-    uint64_t time_us = engine->time_us;
-    uint64_t seq = fr_resolver_seq(engine->resolver);
+    uint64_t told = 0;
     uint64_t last = engine->log == NULL ? 0 : fr_log_last_seq(engine->log);
-    while (seq < to && (status = fr_log_reader_next(reader, false, &event, err)) != FR_END) {
-        FR_TRY(status);
-        FR_TRY(replay_one(engine, &event, bodies, err));
-        seq = event.seq;
-        time_us = event.time_us;
-        if (engine->chunk_count == 0 && !engine->options.read_only && fr_checkpoint_turn(engine)) {
-            fr_engine_publish(engine, seq, time_us); /* all that is read is durable */
+    while ((status = fr_ahead_next(ahead, &batch, err)) == FR_OK) {
+        const fr_event *end = &batch->inputs[batch->count - 1].event;
+        uint64_t seq = end->seq;
+        FR_TRY(replay_batch(engine, batch, err));
+        fr_engine_publish(engine, seq, end->time_us); /* all that is read is durable */
+        if (!engine->options.read_only && fr_checkpoint_turn(engine)) {
             fr_checkpoint_begin(engine);
         }
-        if (seq % TELL_EVERY == 0) {
+        if (seq - told >= TELL_EVERY) {
+            told = seq;
             tell_progress(engine, seq, last);
-            if (is_stopped(engine)) {
-                return fr_fail(err, FR_AGAIN, "stopped while catching up");
-            }
+        }
+        if (is_stopped(engine)) {
+            return fr_fail(err, FR_AGAIN, "stopped while catching up");
         }
     }
-    FR_TRY(fr_engine_fold(engine, err));
-    fr_engine_publish(engine, seq, time_us);
-    return FR_OK;
+    return status == FR_END ? FR_OK : status;
 }
 
 fr_status fr_engine_replay(fr_engine *engine, uint64_t to, fr_error *err)
 {
-    enum { BODY_BLOCK_BYTES = 1 << 20 };
-    char path[FR_PATH_MAX];
-    fr_log_reader *reader = NULL;
-    fr_arena bodies;
-    FR_TRY(fr_path(path, sizeof path, err, "%s/log", engine->dir));
-    FR_TRY(
-        fr_log_reader_open(&reader, engine->os, path, fr_resolver_seq(engine->resolver) + 1, err));
-    fr_arena_init(&bodies, SIZE_MAX, BODY_BLOCK_BYTES);
-    fr_status status = replay_all(engine, reader, to, &bodies, err);
-    fr_arena_done(&bodies);
-    fr_log_reader_close(reader);
+    fr_ahead *ahead = NULL;
+    uint64_t seq = fr_resolver_seq(engine->resolver);
+    fr_engine_publish(engine, seq, engine->time_us);
+    if (seq >= to) {
+        return FR_OK;
+    }
+    FR_TRY(fr_ahead_open(&ahead, engine, seq + 1, to, err));
+    fr_status status = replay_all(engine, ahead, err);
+    fr_ahead_close(ahead);
     return status;
 }
