@@ -162,8 +162,18 @@ void cli_on_progress(void *context, const char *phase, uint64_t done, uint64_t t
 
 /* ---- signals --------------------------------------------------------------------------------- */
 
+static uint64_t signalled_ns;
+
+/** The same signal often comes twice, to the process and to its group; one that comes later means
+ *  it: nothing acknowledged is lost, and what a checkpoint has not settled is taken from the log. */
 static void on_signal(int number)
 {
+    const uint64_t same_ns = 1000000000;
+    uint64_t now_ns = fr_os_monotonic_ns(fr_os_real());
+    if (cli_stop && now_ns - signalled_ns > same_ns) {
+        _exit(EXIT_INTERRUPTED);
+    }
+    signalled_ns = cli_stop ? signalled_ns : now_ns;
     cli_stop_signal = number;
     /* pairs with the sources that look at it */
     __atomic_store_n(&cli_stop, true, __ATOMIC_RELEASE);
@@ -175,6 +185,21 @@ void cli_catch_signals(void)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
+}
+
+int cli_await_signal(void)
+{
+    sigset_t set;
+    int number = 0;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    while (sigwait(&set, &number) != 0) {
+    }
+    cli_catch_signals();
+    on_signal(number);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    return number;
 }
 
 /* ---- input ----------------------------------------------------------------------------------- */

@@ -51,10 +51,13 @@ void cli_progress_end(void);
 /** For freshet_options.on_progress. */
 void cli_on_progress(void *context, const char *phase, uint64_t done, uint64_t total);
 
-/** Becomes true, atomically, on SIGINT or SIGTERM once cli_catch_signals was called. */
+/** Becomes true, atomically, on SIGINT or SIGTERM once cli_catch_signals was called. Another one, a
+ *  second or more later, ends the process at once. */
 extern bool cli_stop;
 extern volatile int cli_stop_signal;
 void cli_catch_signals(void);
+/** Waits for one of both, blocked in every thread until then. */
+int cli_await_signal(void);
 
 /** A whole file, mapped or (for "-") read. Free with cli_input_free. */
 typedef struct {

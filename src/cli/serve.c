@@ -116,19 +116,6 @@ static int start_backfills(const cli_daemon *daemon, freshet *db)
     return cli_backfills_start(&backfills, db, NULL);
 }
 
-/** Signals are blocked here and in every thread: this one waits for them. */
-static int await_signal(void)
-{
-    sigset_t set;
-    int number = 0;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    while (sigwait(&set, &number) != 0) {
-    }
-    return number;
-}
-
 static int exit_of_signal(int number)
 {
     fr_log_kv(FR_LOG_INFO, "serve.stop", "signal", number == SIGTERM ? "SIGTERM" : "SIGINT");
@@ -164,7 +151,7 @@ static int serve_until_signal(const cli_daemon *daemon, fr_server *server, fresh
     if (daemon->on_ready != NULL) {
         daemon->on_ready(daemon->context, db, address);
     }
-    return exit_of_signal(await_signal());
+    return exit_of_signal(cli_await_signal());
 }
 
 static int open_and_serve(const cli_daemon *daemon, fr_server *server, loop *l, fr_thread thread)
@@ -182,7 +169,7 @@ static int open_and_serve(const cli_daemon *daemon, fr_server *server, loop *l, 
     bool stopped = false;
     if (freshet_open(&db, &options, &error) != FRESHET_OK) {
         stopped = __atomic_load_n(&stop_opening, __ATOMIC_ACQUIRE);
-        code = stopped ? exit_of_signal(await_signal()) : cli_fail(options.data_dir, &error);
+        code = stopped ? exit_of_signal(cli_await_signal()) : cli_fail(options.data_dir, &error);
     }
     cli_progress_end();
     if (code == EXIT_DONE && !stopped) {
