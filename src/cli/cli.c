@@ -164,8 +164,9 @@ void cli_on_progress(void *context, const char *phase, uint64_t done, uint64_t t
 
 static uint64_t signalled_ns;
 
-/** The same signal often comes twice, to the process and to its group; one that comes later means
- *  it: nothing acknowledged is lost, and what a checkpoint has not settled is taken from the log. */
+/** The same signal often comes twice, to the process and to its group. One that comes later means
+ *  it: nothing acknowledged is lost, and what a checkpoint has not settled is taken from the
+ *  log. */
 static void on_signal(int number)
 {
     const uint64_t same_ns = 1000000000;
