@@ -94,8 +94,8 @@ typedef struct {
     const bool *stop;
     /** Full segments of the log are sealed in the background in any case. With archive_dir each is
      *  copied there, and then log_keep_bytes and log_keep_s say what stays in DIR (0: no such
-     *  limit; neither: all of it): older segments go once every view has saved what is in them, and are
-     *  read in the archive from then on. NULL: nothing is copied, nothing goes. */
+     *  limit; neither: all of it): older segments go once every view has saved what is in them, and
+     *  are read in the archive from then on. NULL: nothing is copied, nothing goes. */
     const char *archive_dir;
     uint64_t log_keep_bytes;
     uint64_t log_keep_s;
@@ -215,12 +215,12 @@ FRESHET_API FRESHET_MUST_USE freshet_status freshet_ingest(freshet *db, const ch
                                                            freshet_error *err);
 
 /** Follows a source in a thread of its own until freshet_close: "jetstream:wss://…",
- *  "firehose:wss://…" (each also ws://; a host alone is completed), "jetstream:FILE", "frames:FILE",
- *  "car:FILE-or-FOLDER"; a file is read once, "-" and pipes are followed. A live source reconnects
- *  for ever, and resumes from the cursor saved with the events it covers.
+ *  "firehose:wss://…" (each also ws://; a host alone is completed), "jetstream:FILE",
+ *  "frames:FILE", "car:FILE-or-FOLDER"; a file is read once, "-" and pipes are followed. A live
+ *  source reconnects for ever, and resumes from the cursor saved with the events it covers.
  *
- *  Of a firehose every commit is checked as it comes; an account whose commits do not follow on each
- *  other is out of step, and loaded again from its host in the background. */
+ *  Of a firehose every commit is checked as it comes; an account whose commits do not follow on
+ *  each other is out of step, and loaded again from its host in the background. */
 typedef struct {
     const char *spec;
     const char *did_docs;        /* as above */

@@ -333,8 +333,8 @@ void fr_engine_register_reader(void);
 void fr_engine_wake_readers(fr_engine *engine);
 
 /* ---- the log's segments: upkeep.c ---- */
-/** One step: a segment is sealed, copied to the archive or dropped here. FR_OK: it may be that there
- *  is another; FR_END: nothing is due. thread: one at a time */
+/** One step: a segment is sealed, copied to the archive or dropped here. FR_OK: it may be that
+ *  there is another; FR_END: nothing is due. thread: one at a time */
 FR_MUST_USE fr_status fr_upkeep_step(fr_engine *engine, fr_error *err);
 /** Starts the thread that takes these steps; not in a stepwise world. */
 FR_MUST_USE fr_status fr_upkeep_start(fr_engine *engine, fr_error *err);

@@ -50,7 +50,8 @@ static void put_record_members(fr_request *request, const fr_post *post)
     fr_slice uri;
     fr_slice text;
     if (request->context->log == NULL ||
-        fr_log_read(request->context->log, post->seq, &request->answer->record, &event, NULL) != FR_OK ||
+        fr_log_read(request->context->log, post->seq, &request->answer->record, &event, NULL) !=
+            FR_OK ||
         event.body_format == FR_BODY_JSON) {
         return;
     }

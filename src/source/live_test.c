@@ -160,12 +160,13 @@ static bool wait_long(fixture *fx, uint64_t seq)
     return there;
 }
 
+/** A close that waits for the server would hang; the bound is for busy machines. */
 static void close_quickly(fixture *fx)
 {
     uint64_t start = fr_os_monotonic_ns(fr_os_real());
     assert_int_equal(freshet_close(fx->db, NULL), FRESHET_OK);
     fx->db = NULL;
-    assert_true(fr_os_monotonic_ns(fr_os_real()) - start < UINT64_C(2000000000));
+    assert_true(fr_os_monotonic_ns(fr_os_real()) - start < UINT64_C(60000000000));
 }
 
 /* ---- tests ----------------------------------------------------------------------------------- */

@@ -25,11 +25,12 @@ typedef struct {
 FR_MUST_USE fr_status read_lines(feeder *f, fr_stream *stream, reader_input *input, fr_error *err);
 /** Lines that lie in memory. */
 FR_MUST_USE fr_status read_memory_lines(feeder *f, fr_slice text, const char *name, fr_error *err);
-FR_MUST_USE fr_status read_frames(feeder *f, fr_did_resolver *resolver, fr_stream *stream, const char *name,
-                                  fr_error *err);
+FR_MUST_USE fr_status read_frames(feeder *f, fr_did_resolver *resolver, fr_stream *stream,
+                                  const char *name, fr_error *err);
 /** A CAR, a folder of them, or "-". */
-FR_MUST_USE fr_status read_cars(feeder *f, fr_did_resolver *resolver, const char *path, fr_error *err);
+FR_MUST_USE fr_status read_cars(feeder *f, fr_did_resolver *resolver, const char *path,
+                                fr_error *err);
 
 /** Reads all of `path` as `format`. `follow`: a named pipe that ends is opened again. */
-FR_MUST_USE fr_status read_path(feeder *f, fr_did_resolver *resolver, freshet_format format, const char *path,
-                                bool follow, fr_error *err);
+FR_MUST_USE fr_status read_path(feeder *f, fr_did_resolver *resolver, freshet_format format,
+                                const char *path, bool follow, fr_error *err);

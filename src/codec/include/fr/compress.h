@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** Compression of our own blocks (at the end), and decompression of what others compressed: input files (gzip, zstd) as streams that are fed and
- *  drained, and single zstd frames (Jetstream's compressed messages, with its dictionary). No input
- *  or output here: bytes to bytes.
+/** Compression of our own blocks (at the end), and decompression of what others compressed: input
+ *  files (gzip, zstd) as streams that are fed and drained, and single zstd frames (Jetstream's
+ *  compressed messages, with its dictionary). No input or output here: bytes to bytes.
  *
  *      fr_decoder *d;                                    per input file
  *      fr_decoder_new(&d, fr_compression_of(head), NULL, err);

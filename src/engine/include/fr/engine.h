@@ -140,8 +140,8 @@ enum {
 };
 
 void fr_engine_source_add(fr_engine *engine, fr_source_state *state);
-/** How the live sources stand: do all of them follow now, is the cursor of each durable, and a hash of
- *  their names (0: there are none). */
+/** How the live sources stand: do all of them follow now, is the cursor of each durable, and a hash
+ *  of their names (0: there are none). */
 typedef struct {
     bool streaming, resumable;
     uint64_t names;

@@ -101,7 +101,8 @@ void fr_log_reader_close(fr_log_reader *reader);
  *  `lazy_cid` as in fr_event_decode. */
 FR_MUST_USE fr_status fr_log_reader_next(fr_log_reader *reader, bool lazy_cid, fr_event *out,
                                          fr_error *err);
-/** Which log this is: random bytes it got when it was made. Zeros before the first event was read. */
+/** Which log this is: random bytes it got when it was made. Zeros before the first event was
+ *  read. */
 #define FR_LOG_ID_BYTES 16
 void fr_log_reader_id(const fr_log_reader *reader, uint8_t out[FR_LOG_ID_BYTES]);
 /** "FILE: offset N" of the frame read last, or that is damaged. */
@@ -169,8 +170,8 @@ typedef struct {
     uint64_t age_us; /* of a segment's newest event, against our clock */
 } fr_log_keep;
 /** Drops the oldest segment here when `keep` says so, no event in it is after saved_seq (what every
- *  view has saved), and the archive's copy reads well from end to end and is durable, now, as is all
- *  that went before it. From then on every
+ *  view has saved), and the archive's copy reads well from end to end and is durable, now, as is
+ *  all that went before it. From then on every
  *  reader of this log reads it there (log/ARCHIVE names the place). FR_OK one went, FR_END none. */
 FR_MUST_USE fr_status fr_log_drop_next(fr_log *log, const char *archive, const fr_log_keep *keep,
                                        uint64_t saved_seq, fr_error *err);

@@ -20,9 +20,9 @@ typedef struct fr_store_iter fr_store_iter;
 typedef enum { FR_STORE_MEMORY = 1, FR_STORE_ROCKSDB = 2 } fr_store_room;
 
 typedef struct {
-    fr_store_room room;   /* 0: rocksdb */
-    fr_os *os;            /* the memory room's, simulated or real; rocksdb knows only the real one */
-    const char *dir;      /* NULL: nothing is kept, and the room is memory whatever `room` says */
+    fr_store_room room; /* 0: rocksdb */
+    fr_os *os;          /* the memory room's, simulated or real; rocksdb knows only the real one */
+    const char *dir;    /* NULL: nothing is kept, and the room is memory whatever `room` says */
     uint64_t cache_bytes; /* block cache, with filters and indexes inside it */
     /* works beside the process that owns it, on its last load; absent: FR_NOT_FOUND */
     bool read_only;
