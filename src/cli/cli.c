@@ -69,6 +69,15 @@ bool cli_parse_u64(const char *text, uint64_t *out)
     return true;
 }
 
+const char *cli_absolute(const char *path)
+{
+    static char room[FR_PATH_MAX];
+    char here[FR_PATH_MAX];
+    bool told = path[0] != '/' && getcwd(here, sizeof here) != NULL &&
+                fr_path(room, sizeof room, NULL, "%s/%s", here, path) == FR_OK;
+    return told ? room : path;
+}
+
 bool cli_parse_bytes(const char *text, uint64_t *out)
 {
     char digits[32];

@@ -41,6 +41,9 @@ bool cli_parse_bytes(const char *text, uint64_t *out);
 bool cli_parse_u64(const char *text, uint64_t *out);
 /** "10G" and the like: what stays of the log by size; "30d" or "12h": by age. */
 bool cli_parse_keep(const char *text, freshet_options *out);
+/** The path from the root of a folder that is remembered for later runs, which may start
+ *  elsewhere. One a process: the text lies in static memory. */
+const char *cli_absolute(const char *path);
 /** argp_parse with this project's exit code for usage errors; exits the process on --help and on a
  *  usage error. */
 void cli_parse(const struct argp *argp, int argc, char **argv, const char *name, void *input);

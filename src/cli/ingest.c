@@ -90,7 +90,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
                 argp_error(state, "not a number of bytes: %s", value);
             }
             return 0;
-        case OPTION_ARCHIVE: args->keep.archive_dir = value; return 0;
+        case OPTION_ARCHIVE: args->keep.archive_dir = cli_absolute(value); return 0;
         case OPTION_LOG_KEEP:
             if (!cli_parse_keep(value, &args->keep)) {
                 argp_error(state,

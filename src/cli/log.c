@@ -64,7 +64,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     switch (key) {
         case 'd': args->data = value; return 0;
         case 'o': args->out = value; return 0;
-        case 'a': args->archive = value; return 0;
+        case 'a': args->archive = cli_absolute(value); return 0;
         case OPTION_YES: args->yes = true; return 0;
         case OPTION_JSON: args->json = true; return 0;
         case 'f':
