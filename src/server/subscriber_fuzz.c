@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// What a WebSocket peer may send after its upgrade, in pieces of any size. Holds: the same bytes
-// end the same way and are answered the same, however they are cut; answers are whole frames,
-// unmasked, and the last of them is a close when the end is ours to say.
+// What a WebSocket peer may send after its upgrade, in pieces of any size. Holds: answers are whole
+// frames, unmasked, and the last of them is a close exactly when the end is ours to say; bytes that
+// end nothing are answered the same however they are cut. (When wslay notices a fault inside a
+// frame, which of two faults it names, and whether a pong comes before, depends on the cut.)
 #include "subscriber.h"
 
 #include <stdlib.h>
@@ -53,8 +54,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fr_status status = feed(in, SIZE_MAX, &whole);
     fr_status again = feed(in, (size_t)data[0] % 31 + 1, &cut);
     if (status != FR_LIMIT && again != FR_LIMIT) {
-        require(status == again && fr_slice_equal(fr_buffer_view(&whole), fr_buffer_view(&cut)));
         require(check_frames(fr_buffer_view(&whole)) == (status == FR_END));
+        require(check_frames(fr_buffer_view(&cut)) == (again == FR_END));
+        require(status == FR_END || again == FR_END ||
+                fr_slice_equal(fr_buffer_view(&whole), fr_buffer_view(&cut)));
     }
     fr_buffer_done(&whole);
     fr_buffer_done(&cut);
