@@ -201,7 +201,7 @@ typedef struct {
                         const freshet_report *report);
     void *progress_context;
     const bool *stop; /* becomes true (atomically) to stop early; may be NULL */
-    freshet_durability durability;
+    freshet_durability durability; /* how its batches are synced; the call waits for all of them */
 } freshet_ingest_options;
 
 /** Reads a whole file ("-": standard input; for CARs also a folder of them) into the log. Jetstream

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // The one writer. Batches that wait together form a group and share a sync:
 //
-//   group N+1   settle - append - fold ....................... | sync .......... | publish,
-//   acknowledge
+//   group N+1   settle - append - fold .................. | sync ... | publish, acknowledge
 //   group N     sync (other thread) ... | publish, acknowledge
 //
 // Folding before the sync is safe because nothing is visible before publish: rows carry their
 // birth, and readers stop at the published sequence. When a sync or a fold fails the log is
-// poisoned: what was folded stays invisible, reads go on, every
-// source is told.
+// poisoned: what was folded stays invisible, reads go on, every source is told.
 #include "ahead.h"
 
 #include <stdlib.h>

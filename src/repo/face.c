@@ -4,12 +4,13 @@
 
 #include <stdlib.h>
 
+#include <fr/export.h>
 #include <fr/repo_drive.h>
 #include <fr/repo_load.h>
 #include <fr/repo_tree.h>
 
-_Static_assert(FRESHET_CID_BYTES == FR_CID_BYTES && FRESHET_IO == (int)FR_IO &&
-                   FRESHET_LEVEL_FULL == 0 && FRESHET_LEVEL_TRUSTED == (int)FR_LEVEL_FULL,
+_Static_assert(FRESHET_CID_BYTES == FR_CID_BYTES && FRESHET_LEVEL_FULL == 0 &&
+                   FRESHET_LEVEL_TRUSTED == (int)FR_LEVEL_FULL,
                "the installed names are ours");
 
 struct freshet_repo {
@@ -20,20 +21,6 @@ struct freshet_repo {
     freshet_item *items;
     size_t item_capacity;
 };
-
-static freshet_status export_status(fr_status status, const fr_error *from, freshet_error *to)
-{
-    if (to != NULL && status != FR_OK) {
-        *to = (freshet_error){(freshet_status)status,
-                              from->os,
-                              from->offset,
-                              from->code,
-                              from->text,
-                              from->file,
-                              from->line};
-    }
-    return (freshet_status)status;
-}
 
 static freshet_item export_item(const fr_repo_item *item)
 {
@@ -81,13 +68,13 @@ freshet_status freshet_repo_new(freshet_repo **out, const freshet_repo_options *
     fr_error error = {0};
     freshet_repo *repo = calloc(1, sizeof *repo);
     if (repo == NULL) {
-        return export_status(fr_fail(&error, FR_NOMEM, "repo: no memory"), &error, err);
+        return fr_status_export(fr_fail(&error, FR_NOMEM, "repo: no memory"), &error, err);
     }
     repo->options = options == NULL ? (freshet_repo_options){0} : *options;
     fr_status status = make(repo, &error);
     if (status != FR_OK) {
         freshet_repo_free(repo);
-        return export_status(status, &error, err);
+        return fr_status_export(status, &error, err);
     }
     *out = repo;
     return FRESHET_OK;
@@ -121,14 +108,14 @@ freshet_status freshet_repo_open_path(freshet_repo *repo, const char *path, fres
 {
     fr_error error = {0};
     close_drive(repo);
-    return export_status(fr_load_path(repo->load, path, &error), &error, err);
+    return fr_status_export(fr_load_path(repo->load, path, &error), &error, err);
 }
 
 freshet_status freshet_repo_open_fd(freshet_repo *repo, int fd, freshet_error *err)
 {
     fr_error error = {0};
     close_drive(repo);
-    return export_status(fr_load_fd(repo->load, fd, &error), &error, err);
+    return fr_status_export(fr_load_fd(repo->load, fd, &error), &error, err);
 }
 
 freshet_status freshet_repo_open_memory(freshet_repo *repo, const void *bytes, size_t size,
@@ -136,33 +123,34 @@ freshet_status freshet_repo_open_memory(freshet_repo *repo, const void *bytes, s
 {
     fr_error error = {0};
     close_drive(repo);
-    return export_status(fr_load_memory(repo->load, fr_slice_of(bytes, size), &error), &error, err);
+    return fr_status_export(fr_load_memory(repo->load, fr_slice_of(bytes, size), &error), &error,
+                            err);
 }
 
 freshet_status freshet_repo_begin(freshet_repo *repo, freshet_error *err)
 {
     fr_error error = {0};
     close_drive(repo);
-    return export_status(fr_load_begin(repo->load, &error), &error, err);
+    return fr_status_export(fr_load_begin(repo->load, &error), &error, err);
 }
 
 freshet_status freshet_repo_push(freshet_repo *repo, const void *bytes, size_t size, size_t *taken,
                                  freshet_error *err)
 {
     fr_error error = {0};
-    return export_status(fr_load_push(repo->load, bytes, size, taken, &error), &error, err);
+    return fr_status_export(fr_load_push(repo->load, bytes, size, taken, &error), &error, err);
 }
 
 freshet_status freshet_repo_finish(freshet_repo *repo, freshet_error *err)
 {
     fr_error error = {0};
-    return export_status(fr_load_finish(repo->load, &error), &error, err);
+    return fr_status_export(fr_load_finish(repo->load, &error), &error, err);
 }
 
 freshet_status freshet_repo_raise(freshet_repo *repo, uint64_t memory_bytes, freshet_error *err)
 {
     fr_error error = {0};
-    return export_status(fr_load_raise(repo->load, memory_bytes, &error), &error, err);
+    return fr_status_export(fr_load_raise(repo->load, memory_bytes, &error), &error, err);
 }
 
 void freshet_repo_use_disk(freshet_repo *repo)
@@ -173,7 +161,7 @@ void freshet_repo_use_disk(freshet_repo *repo)
 freshet_status freshet_repo_resume(freshet_repo *repo, freshet_error *err)
 {
     fr_error error = {0};
-    return export_status(fr_load_resume(repo->load, &error), &error, err);
+    return fr_status_export(fr_load_resume(repo->load, &error), &error, err);
 }
 
 void freshet_repo_usage_of(const freshet_repo *repo, freshet_repo_usage *out)
@@ -270,7 +258,7 @@ freshet_status freshet_repo_next(freshet_repo *repo, size_t n, const freshet_ite
     *count = 0;
     fr_status status = next_items(repo, n, count, &error);
     *items = repo->items;
-    return export_status(status, &error, err);
+    return fr_status_export(status, &error, err);
 }
 
 freshet_status freshet_repo_rewind(freshet_repo *repo, freshet_error *err)
@@ -278,7 +266,7 @@ freshet_status freshet_repo_rewind(freshet_repo *repo, freshet_error *err)
     fr_error error = {0};
     fr_repo *open;
     close_drive(repo);
-    return export_status(opened(repo, &open, &error), &error, err);
+    return fr_status_export(opened(repo, &open, &error), &error, err);
 }
 
 typedef struct {
@@ -302,7 +290,7 @@ freshet_status freshet_repo_walk(freshet_repo *repo, freshet_repo_visit visit, v
     close_drive(repo);
     fr_status status = opened(repo, &open, &error);
     status = status == FR_OK ? fr_repo_walk(open, visit_item, &v, &error) : status;
-    return export_status(status, &error, err);
+    return fr_status_export(status, &error, err);
 }
 
 static fr_status visit_range(const freshet_repo *repo, const fr_cursor_options *options,
@@ -330,7 +318,7 @@ freshet_status freshet_repo_range(freshet_repo *repo, const char *from, const ch
                                  .to = fr_slice_text(to),
                                  .prefix = fr_slice_text(prefix),
                                  .reverse = reverse};
-    return export_status(visit_range(repo, &options, &v, &error), &error, err);
+    return fr_status_export(visit_range(repo, &options, &v, &error), &error, err);
 }
 
 freshet_status freshet_repo_get(freshet_repo *repo, const char *key, freshet_repo_visit visit,
@@ -343,5 +331,5 @@ freshet_status freshet_repo_get(freshet_repo *repo, const char *key, freshet_rep
     fr_status status = opened(repo, &open, &error);
     status = status == FR_OK ? fr_repo_get(open, fr_slice_text(key), &item, &error) : status;
     status = status == FR_OK ? visit_item(&v, &item) : status;
-    return export_status(status, &error, err);
+    return fr_status_export(status, &error, err);
 }

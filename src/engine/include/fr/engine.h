@@ -12,16 +12,12 @@
 #include <fr/arena.h>
 #include <fr/codec.h>
 #include <fr/event.h>
+#include <fr/export.h>
 #include <fr/extract.h>
 #include <fr/log.h>
 #include <fr/thread.h>
 
 typedef struct freshet fr_engine;
-
-/** An error of ours as the embedded face shows it; `to` may be NULL. */
-void fr_error_export(const fr_error *from, freshet_error *to);
-/** The end of every embedded call: the status, and *err filled unless it is FR_OK. */
-freshet_status fr_status_export(fr_status status, const fr_error *error, freshet_error *err);
 
 /* ---- sinks: what became of the input of one source ------------------------------------------- */
 

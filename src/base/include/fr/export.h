@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/** Our errors in the words of the installed headers: a status has one number under two names. */
+#pragma once
+
+#include <fr/base.h>
+#include <freshet.h>
+
+/** `to` may be NULL. */
+void fr_error_export(const fr_error *from, freshet_error *to);
+/** The end of every installed call: the status, with *err (may be NULL) filled unless it is FR_OK. */
+freshet_status fr_status_export(fr_status status, const fr_error *error, freshet_error *err);
