@@ -3,20 +3,12 @@
  * and CRCs are put right first, so that what lies behind them is reached. Reading never does
  * more than fail; what a reader sees before is what recovery keeps. */
 #include "frame.h"
-
-#include <stdlib.h>
+#include "fuzz_help.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define PATH "log/0000000001.frlog"
 #define FILE_BYTES_MAX (1u << 20)
-
-static void demand(bool held)
-{
-    if (!held) {
-        abort();
-    }
-}
 
 static uint32_t repair_header(uint8_t *bytes)
 {
@@ -47,30 +39,6 @@ static void repair_frames(uint8_t *bytes, size_t size)
         seq += fr_load_u32le(p + 40);
         at += length;
     }
-}
-
-static void put_file(fr_os *os, fr_slice bytes)
-{
-    fr_file *file = NULL;
-    demand(fr_os_mkdir(os, "log", NULL) == FR_OK);
-    demand(fr_file_open(&file, os, PATH, FR_OPEN_WRITE | FR_OPEN_CREATE, NULL) == FR_OK);
-    demand(fr_file_pwrite(file, bytes.data, bytes.size, 0, NULL) == FR_OK);
-    demand(fr_file_close(file, NULL) == FR_OK);
-}
-
-static fr_status read_all(fr_os *os, uint64_t from, uint64_t *count)
-{
-    fr_log_reader *reader = NULL;
-    fr_event event;
-    fr_status status;
-    *count = 0;
-    demand(fr_log_reader_open(&reader, os, "log", from, NULL) == FR_OK);
-    while ((status = fr_log_reader_next(reader, true, &event, NULL)) == FR_OK) {
-        demand(event.seq == from + *count);
-        ++*count;
-    }
-    fr_log_reader_close(reader);
-    return status;
 }
 
 static void recover(fr_os *os, fr_status read_status, uint64_t count)
@@ -112,7 +80,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else if ((data[0] & 2) != 0) {
         (void)repair_header(bytes);
     }
-    put_file(os, fr_slice_of(bytes, size - 1));
+    put_file(os, PATH, fr_slice_of(bytes, size - 1));
     fr_status status = read_all(os, 1, &count);
     demand(status == FR_END || status == FR_CORRUPT);
     demand(read_all(os, count / 2 + 1, &later) == FR_END || status == FR_CORRUPT);

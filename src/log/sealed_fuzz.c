@@ -2,22 +2,15 @@
 /* Any bytes as a sealed segment. The first byte says whether the checksums are put right first, so
  * that index, dictionary, blocks and frames are reached. Whoever reads ends or is told of damage;
  * reading twice says the same; opening changes nothing. */
+#include "fuzz_help.h"
 #include "sealed.h"
 
 #include <fr/codec.h>
-#include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define PATH "log/0000000001.frseal"
 #define FILE_BYTES_MAX (1u << 20)
-
-static void demand(bool held)
-{
-    if (!held) {
-        abort();
-    }
-}
 
 /* Checksums from the inside out: blocks, index, dictionary, header, footer. */
 static void repair(uint8_t *bytes, size_t size)
@@ -39,30 +32,6 @@ static void repair(uint8_t *bytes, size_t size)
     fr_store_u32le(footer + 60, fr_crc32c(0, footer, 60));
     fr_store_u32le(bytes + 52, fr_crc32c(0, bytes + FR_SEGMENT_HEADER_BYTES, dict));
     fr_store_u32le(bytes + 60, fr_crc32c(0, bytes, 60));
-}
-
-static void put_file(fr_os *os, fr_slice bytes)
-{
-    fr_file *file = NULL;
-    demand(fr_os_mkdir(os, "log", NULL) == FR_OK);
-    demand(fr_file_open(&file, os, PATH, FR_OPEN_WRITE | FR_OPEN_CREATE, NULL) == FR_OK);
-    demand(fr_file_pwrite(file, bytes.data, bytes.size, 0, NULL) == FR_OK);
-    demand(fr_file_close(file, NULL) == FR_OK);
-}
-
-static fr_status read_all(fr_os *os, uint64_t from, uint64_t *count)
-{
-    fr_log_reader *reader = NULL;
-    fr_event event;
-    fr_status status;
-    *count = 0;
-    demand(fr_log_reader_open(&reader, os, "log", from, NULL) == FR_OK);
-    while ((status = fr_log_reader_next(reader, true, &event, NULL)) == FR_OK) {
-        ++*count;
-    }
-    fr_log_reader_close(reader);
-    demand(status == FR_END || status == FR_CORRUPT || status == FR_NOT_FOUND);
-    return status;
 }
 
 static void open_and_read(fr_os *os, fr_status read_status)
@@ -98,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if ((data[0] & 1) != 0) {
         repair(bytes, size - 1);
     }
-    put_file(os, fr_slice_of(bytes, size - 1));
+    put_file(os, PATH, fr_slice_of(bytes, size - 1));
     fr_status status = read_all(os, 0, &count);
     demand(read_all(os, 0, &again) == status && again == count);
     (void)read_all(os, count / 2 + 1, &again);
