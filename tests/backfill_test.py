@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 import atproto  # noqa: E402
 import freshet  # noqa: E402
 from atnet import Net, closed_port  # noqa: E402
-from freshet import Daemon, dump, main, run, scratch, simulate  # noqa: E402
+from freshet import Daemon, dump, live_records, main, run, scratch, simulate  # noqa: E402
 
 _cars = {}
 
@@ -36,22 +36,6 @@ def status_of(data):
 def backfill(data, options, expect=0):
     run("ingest", "--data", data, *options, expect=expect)
     return status_of(data)
-
-
-def live_records(events):
-    """(did, collection, rkey) -> cid, and the accounts with a sync mark."""
-    live, synced = {}, {}
-    for event in events:
-        if event["kind"] == "sync":
-            synced[event["did"]] = synced.get(event["did"], 0) + 1
-        if event["kind"] == "commit":
-            commit = event["commit"]
-            key = event["did"], commit["collection"], commit["rkey"]
-            if commit["operation"] == "delete":
-                live.pop(key, None)
-            else:
-                live[key] = commit["cid"]
-    return live, synced
 
 
 def expected_records(net, dids):

@@ -115,6 +115,22 @@ def dump(data, *args):
     return run("log", "dump", "--data", data, *args).lines()
 
 
+def live_records(events):
+    """(did, collection, rkey) -> cid, and the accounts with a sync mark."""
+    live, synced = {}, {}
+    for event in events:
+        if event["kind"] == "sync":
+            synced[event["did"]] = synced.get(event["did"], 0) + 1
+        if event["kind"] == "commit":
+            commit = event["commit"]
+            key = event["did"], commit["collection"], commit["rkey"]
+            if commit["operation"] == "delete":
+                live.pop(key, None)
+            else:
+                live[key] = commit["cid"]
+    return live, synced
+
+
 def stat(data):
     return run("log", "stat", "--data", data).report
 
