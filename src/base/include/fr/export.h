@@ -7,5 +7,5 @@
 
 /** `to` may be NULL. */
 void fr_error_export(const fr_error *from, freshet_error *to);
-/** The end of every installed call: the status, with *err (may be NULL) filled unless it is FR_OK. */
+/** The end of every installed call: the status, with *err (may be NULL) filled if it failed. */
 freshet_status fr_status_export(fr_status status, const fr_error *error, freshet_error *err);
