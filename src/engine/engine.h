@@ -130,6 +130,7 @@ typedef struct {
     uint64_t appended, duplicate, cid_unverified, batches, checkpoints, checkpoint_failures,
         replay_skipped;
     uint64_t checkpoint_seq;
+    uint64_t work_ns;         /* the writer on batches, syncs not counted */
     uint64_t upkeep_failures; /* steps with the log's segments */
     fr_histogram sync_ns, apply_ns, group_ns, checkpoint_ns, pause_ns;
 } fr_engine_metrics;

@@ -293,6 +293,9 @@ int fr_engine_put_metrics(void *context, fr_buffer *out)
     put_metric(out, "counter", "freshet_events_cid_unverified_total",
                "bodies that do not give their CID", LOAD(m->cid_unverified));
     put_metric(out, "counter", "freshet_batches_total", "batches settled", LOAD(m->batches));
+    put_metric(out, "counter", "freshet_writer_busy_microseconds_total",
+               "time the writer spent on batches, waiting for syncs not counted",
+               LOAD(m->work_ns) / 1000);
     put_metric(out, "counter", "freshet_checkpoints_total", "checkpoints saved",
                LOAD(m->checkpoints));
     if (engine->log != NULL) {

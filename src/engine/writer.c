@@ -552,7 +552,9 @@ static bool fill_group(fr_engine *engine, fr_group *group, uint64_t wait_ns)
         uint64_t start_ns = fr_os_monotonic_ns(engine->os);
         expect(engine, group, batch);
         take_batch(engine, group, batch);
-        group->work_ns += fr_os_monotonic_ns(engine->os) - start_ns;
+        uint64_t work_ns = fr_os_monotonic_ns(engine->os) - start_ns;
+        group->work_ns += work_ns;
+        __atomic_add_fetch(&engine->metrics.work_ns, work_ns, __ATOMIC_RELAXED);
         if ((group->wrote && is_full(engine, group)) ||
             group->ack_count == FR_COUNT_OF(group->acks)) {
             return true;

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 
 #define SAMPLE_BYTES 4096
-#define SAMPLES_MAX 512 /* spread over the segment: 2 MiB */
+#define SAMPLES_MAX 256 /* spread over the segment: 1 MiB */
 #define COPY_BYTES (256u << 10)
 
 /* ---- reading all of one ---------------------------------------------------------------------- */

@@ -18,7 +18,7 @@
 #define FR_SEALED_DICT_BYTES (64u << 10)
 #define FR_SEALED_FOOTER_BYTES 64
 #define FR_SEALED_ENTRY_BYTES 32
-#define FR_SEALED_LEVEL 3 /* of zstd */
+#define FR_SEALED_LEVEL 2 /* of zstd: 1 % larger than 3 in half the time */
 
 typedef struct {
     uint64_t at;         /* in the file */
