@@ -230,6 +230,7 @@ fr_status fr_frame_build(fr_frame_head *head, uint32_t salt, const fr_event *eve
                          fr_buffer *out, fr_error *err)
 {
     static const uint8_t blank[FR_FRAME_HEAD_BYTES];
+    size_t at = out->size;
     if (event_count > FR_LOG_COMMIT_EVENTS_MAX || cursor_count > FR_LOG_CURSORS_MAX) {
         return fr_fail(err, FR_INVALID, "log: too much for one frame");
     }
@@ -241,10 +242,10 @@ fr_status fr_frame_build(fr_frame_head *head, uint32_t salt, const fr_event *eve
     FR_TRY(put_events(events, event_count, head->base_time_us, out, err));
     head->event_count = (uint32_t)event_count;
     head->cursor_count = (uint16_t)cursor_count;
-    head->frame_bytes = (uint32_t)out->size;
-    store_head(head, out->data);
-    head->crc = fr_frame_crc(salt, fr_buffer_view(out));
-    fr_store_u32le(out->data + 8, head->crc);
+    head->frame_bytes = (uint32_t)(out->size - at);
+    store_head(head, out->data + at);
+    head->crc = fr_frame_crc(salt, fr_slice_of(out->data + at, out->size - at));
+    fr_store_u32le(out->data + at + 8, head->crc);
     return FR_OK;
 }
 

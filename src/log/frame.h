@@ -76,8 +76,8 @@ typedef struct {
 } fr_frame_cursor;
 void fr_frame_cursor_next(const fr_frame *frame, size_t *at, fr_frame_cursor *out);
 
-/** Appends one frame to an empty buffer: head, cursors, events; head->event_count, cursor_count,
- *  base_time_us, frame_bytes and crc are filled in. A failure leaves the buffer for a reset. */
+/** Appends one frame: head, cursors, events; head->event_count, cursor_count, base_time_us,
+ *  frame_bytes and crc are filled in. A failure leaves a part of it behind. */
 FR_MUST_USE fr_status fr_frame_build(fr_frame_head *head, uint32_t salt, const fr_event *events,
                                      size_t event_count, const fr_log_cursor *cursors,
                                      size_t cursor_count, fr_buffer *out, fr_error *err);

@@ -9,7 +9,17 @@
  *                   then the folder synced; the segment before it was synced and cut to its
  *                   length first. So a named segment is always whole at its beginning, and all
  *                   but the last are whole to their end.
- *   a frame         never overwritten; after a failed write or sync nothing is written (poison). */
+ *   a frame         never overwritten, but by itself.
+ *
+ * What no sync has covered yet is kept in memory too, the tail:
+ *
+ *   active segment   ====== synced ======|------ not known to be on the disk ------|
+ *   tail                          tail_at ................................ used_bytes
+ *
+ * A write or a sync that fails poisons the log: nothing more is written or called durable, for
+ * nobody knows what the disk holds, and what can be read back may be the memory's alone. The tail
+ * knows, so mending needs no guess: the file is opened anew, all that is not durable is written
+ * once more and synced. Appends meanwhile go on in the tail, up to its bound. */
 #include "log_state.h"
 
 #include <stdlib.h>
@@ -19,16 +29,12 @@ static fr_status check_healthy(const fr_log *log, fr_error *err)
     return log_load(log->poisoned) == 0
                ? FR_OK
                : fr_fail_full(err, FR_IO, (int)log->poisoned, 0, "log-poisoned",
-                              "log: refuses work until reopened, an earlier write failed", __FILE__,
-                              __LINE__);
+                              "log: an earlier write or sync failed", __FILE__, __LINE__);
 }
 
-/* After a failed write or sync nobody knows what the disk holds: only recovery can tell. */
-static fr_status poison(fr_log *log, fr_status status, const fr_error *err)
+static void poison(fr_log *log, const fr_error *why)
 {
-    uint32_t os = err != NULL && err->os > 0 ? (uint32_t)err->os : 5 /* EIO */;
-    log_store(log->poisoned, os);
-    return status == FR_NOMEM ? FR_NOMEM : FR_IO;
+    log_store(log->poisoned, why->os > 0 ? (uint32_t)why->os : 5 /* EIO */);
 }
 
 /* ---- segments -------------------------------------------------------------------------------- */
@@ -54,33 +60,29 @@ fr_status fr_log_reserve(fr_log *log, uint64_t bytes, fr_error *err)
     return preallocate(log, log->used_bytes + bytes, err);
 }
 
-/* Header and cursor set in `log->frame`, as the file's first bytes. */
+/* Header and cursor set, as the file's first bytes. */
 static fr_status build_beginning(fr_log *log, fr_segment_header *header, fr_frame_head *head,
-                                 fr_error *err)
+                                 fr_buffer *out, fr_error *err)
 {
     uint8_t bytes[FR_SEGMENT_HEADER_BYTES];
-    fr_cleanup(fr_buffer_done) fr_buffer set;
-    fr_buffer_init(&set, FR_FRAME_HEAD_BYTES + FR_LOG_CURSORS_MAX * (9 + FR_LOG_CURSOR_NAME_MAX));
     fr_segment_header_encode(header, bytes);
     *head = (fr_frame_head){
         .chain = log->chain, .first_seq = log->next_seq, .flags = FR_FRAME_CURSOR_SET};
-    FR_TRY(fr_frame_build(head, header->salt, NULL, 0, log->cursors, log->cursor_count, &set, err));
-    fr_buffer_reset(&log->frame);
-    fr_buffer_append(&log->frame, bytes, sizeof bytes);
-    fr_buffer_slice(&log->frame, fr_buffer_view(&set));
-    return fr_buffer_status(&log->frame, err);
+    fr_buffer_append(out, bytes, sizeof bytes);
+    return fr_frame_build(head, header->salt, NULL, 0, log->cursors, log->cursor_count, out, err);
 }
 
-static fr_status place_file(fr_log *log, uint64_t number, fr_file **out, fr_error *err)
+/* The tail becomes the file of the active segment: it holds all of it. */
+static fr_status place_file(fr_log *log, fr_file **out, fr_error *err)
 {
     fr_cleanup(fr_file_closep) fr_file *file = NULL;
     char path[FR_PATH_MAX];
     char temporary[FR_PATH_MAX];
-    FR_TRY(fr_segment_path(path, &log->folder, number, FR_SEGMENT_RAW, err));
+    FR_TRY(fr_segment_path(path, &log->folder, log->active->number, FR_SEGMENT_RAW, err));
     FR_TRY(fr_path(temporary, sizeof temporary, err, "%s.tmp", path));
     FR_TRY(fr_file_open(&file, log->os, temporary,
                         FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE, err));
-    FR_TRY(fr_file_pwrite(file, log->frame.data, log->frame.size, 0, err));
+    FR_TRY(fr_file_pwrite(file, log->tail.data, log->tail.size, 0, err));
     FR_TRY(fr_file_sync(file, err));
     FR_TRY(fr_os_rename(log->os, temporary, path, err));
     FR_TRY(fr_os_sync_dir(log->os, log->folder.dir, err));
@@ -89,28 +91,47 @@ static fr_status place_file(fr_log *log, uint64_t number, fr_file **out, fr_erro
     return FR_OK;
 }
 
-fr_status log_begin_segment(fr_log *log, uint64_t number, fr_error *err)
+/* All that was written is durable: there, and in what is told of it. */
+static void note_synced(fr_log *log)
+{
+    log->allocated_bytes = FR_MAX(log->allocated_bytes, log->used_bytes);
+    log_store(log->synced_bytes, log->used_bytes);
+    log_store(log->durable_seq, log_load(log->appended_seq));
+}
+
+/* A segment in memory: its beginning is the tail. After a failure everything is as it was. */
+static fr_status make_segment(fr_log *log, uint64_t number, fr_error *err)
 {
     fr_segment_header header = {.number = number, .first_seq = log->next_seq};
     fr_frame_head head;
     log_segment *segment;
-    fr_file *file = NULL;
+    fr_cleanup(fr_buffer_done) fr_buffer beginning;
+    fr_buffer_init(&beginning, FR_SEGMENT_HEADER_BYTES + FR_FRAME_HEAD_BYTES +
+                                   FR_LOG_CURSORS_MAX * (9 + FR_LOG_CURSOR_NAME_MAX));
     memcpy(header.log_id, log->log_id, FR_LOG_ID_BYTES);
-    FR_TRY(build_beginning(log, &header, &head, err));
-    FR_TRY(place_file(log, number, &file, err));
-    fr_status status = log_add_segment(log, &header, &segment, err);
-    if (status != FR_OK) {
-        fr_file_closep(&file);
-        return status;
+    FR_TRY(build_beginning(log, &header, &head, &beginning, err));
+    if (fr_buffer_reserve(&log->tail, beginning.size) == NULL) {
+        return fr_fail(err, FR_NOMEM, "log: no memory for a segment");
     }
-    segment->bytes = log->frame.size;
+    FR_TRY(log_add_segment(log, &header, &segment, err));
+    fr_buffer_reset(&log->tail);
+    fr_buffer_slice(&log->tail, fr_buffer_view(&beginning));
+    segment->bytes = log->tail.size;
     segment->indexed = 1;
     log->active = segment;
-    log->file = file;
     log->chain = head.crc;
-    log->used_bytes = log->allocated_bytes = log->frame.size;
+    log->tail_at = log->allocated_bytes = 0;
+    log->used_bytes = log->tail.size;
     log_store(log->written_bytes, log->used_bytes);
-    log_store(log->synced_bytes, log->used_bytes);
+    log_store(log->synced_bytes, 0);
+    return FR_OK;
+}
+
+fr_status log_begin_segment(fr_log *log, uint64_t number, fr_error *err)
+{
+    FR_TRY(make_segment(log, number, err));
+    FR_TRY(place_file(log, &log->file, err));
+    note_synced(log);
     return FR_OK;
 }
 
@@ -127,24 +148,27 @@ static fr_status finish_file(fr_log *log, fr_error *err)
     return fr_file_close(file, err);
 }
 
-static fr_status roll_locked(fr_log *log, fr_error *err)
+/* Whatever of it fails, there is an active segment afterwards, the old one or the new one, and the
+ * tail has what its file may lack. */
+static void roll_locked(fr_log *log)
 {
-    uint64_t appended = log_load(log->appended_seq);
-    FR_TRY(finish_file(log, err));
-    log_store(log->durable_seq, appended);
-    log_store(log->active->disk_bytes, log->used_bytes);
-    return log_begin_segment(log, log->active->number + 1, err);
+    fr_error why = {0};
+    fr_status status = finish_file(log, &why);
+    if (status == FR_OK) {
+        note_synced(log);
+        log_store(log->active->disk_bytes, log->used_bytes);
+        status = log_begin_segment(log, log->active->number + 1, &why);
+    }
+    if (status != FR_OK) {
+        poison(log, &why);
+    }
 }
 
-static fr_status roll(fr_log *log, fr_error *err)
+static void roll(fr_log *log)
 {
     fr_mutex_lock(&log->sync_lock);
-    fr_status status = roll_locked(log, err);
-    if (status != FR_OK) {
-        status = poison(log, status, err);
-    }
+    roll_locked(log);
     fr_mutex_unlock(&log->sync_lock);
-    return status;
 }
 
 /* ---- appending ------------------------------------------------------------------------------- */
@@ -176,20 +200,38 @@ static fr_status check_cursors(const fr_log *log, const fr_log_cursor *cursors, 
                : FR_OK;
 }
 
-static fr_status write_bytes(fr_log *log, fr_error *err)
+/* What a sync has covered goes, once it is as much as what stays: no byte is moved twice. */
+static void trim_tail(fr_log *log)
 {
-    /* a hint, where nothing was reserved: without it the file just grows, or the write fails */
-    (void)!preallocate(log, log->used_bytes + log->frame.size, NULL);
+    size_t covered = (size_t)(log_load(log->synced_bytes) - log->tail_at);
+    size_t rest = log->tail.size - covered;
+    if (covered > 0 && covered >= rest) {
+        memmove(log->tail.data, log->tail.data + covered, rest);
+        log->tail.size = rest;
+        log->tail_at += covered;
+    }
+}
+
+/* Takes back what a frame that could not be built left in the tail. */
+static void cut_tail(fr_log *log, size_t size)
+{
+    log->tail.size = size;
+    log->tail.failed = log->tail.no_memory = false;
+}
+
+/* The tail has the frame, so a write that fails is not the end of the append. */
+static void write_tail(fr_log *log, size_t from)
+{
     fr_error why = {0};
-    fr_status status =
-        fr_file_pwrite(log->file, log->frame.data, log->frame.size, log->used_bytes, &why);
-    if (status == FR_OK) {
-        return FR_OK;
+    size_t size = log->tail.size - from;
+    if (log_load(log->poisoned) != 0) {
+        return;
     }
-    if (err != NULL) {
-        *err = why;
+    /* a hint, where nothing was reserved: without it the file just grows, or the write fails */
+    (void)!preallocate(log, log->used_bytes + size, NULL);
+    if (fr_file_pwrite(log->file, log->tail.data + from, size, log->used_bytes, &why) != FR_OK) {
+        poison(log, &why);
     }
-    return poison(log, status, &why);
 }
 
 static void publish_frame(fr_log *log, const fr_frame_head *head, frame_place *place)
@@ -218,13 +260,22 @@ static fr_status write_frame(fr_log *log, fr_event *events, size_t count,
                           .synced_bytes = log_load(log->synced_bytes),
                           .flags = flags};
     frame_place *place = NULL;
-    fr_buffer_reset(&log->frame);
-    FR_TRY(fr_frame_build(&head, log->active->salt, events, count, cursors, cursor_count,
-                          &log->frame, err));
-    if (count > 0 && (place = fr_stable_reserve(&log->active->frames)) == NULL) {
-        return fr_fail(err, FR_NOMEM, "log: no memory for the index");
+    if (log->tail.size >= FR_LOG_UNSYNCED_BYTES_MAX) {
+        FR_TRY(fr_log_sync(log, err));
     }
-    FR_TRY(write_bytes(log, err));
+    trim_tail(log);
+    size_t from = log->tail.size;
+    log->tail.max_size = from + FR_LOG_FRAME_BYTES_MAX;
+    fr_status status = fr_frame_build(&head, log->active->salt, events, count, cursors,
+                                      cursor_count, &log->tail, err);
+    if (status == FR_OK && count > 0 && (place = fr_stable_reserve(&log->active->frames)) == NULL) {
+        status = fr_fail(err, FR_NOMEM, "log: no memory for the index");
+    }
+    if (status != FR_OK) {
+        cut_tail(log, from);
+        return status;
+    }
+    write_tail(log, from);
     for (size_t i = 0; i < count; i++) {
         events[i].seq = head.first_seq + i;
     }
@@ -238,7 +289,6 @@ static fr_status write_frame(fr_log *log, fr_event *events, size_t count,
 fr_status fr_log_append(fr_log *log, fr_event *events, size_t count, const fr_log_cursor *cursors,
                         size_t cursor_count, fr_error *err)
 {
-    FR_TRY(check_healthy(log, err));
     FR_TRY(check_cursors(log, cursors, cursor_count, err));
     if (count == 0 && cursor_count == 0) {
         return FR_OK;
@@ -247,8 +297,8 @@ fr_status fr_log_append(fr_log *log, fr_event *events, size_t count, const fr_lo
     do {
         size_t part = count == 0 ? 0 : fr_frame_cut(events + done, count - done);
         bool last = done + part == count;
-        if (log->used_bytes >= log->segment_bytes) {
-            FR_TRY(roll(log, err));
+        if (log->used_bytes >= log->segment_bytes && log_load(log->poisoned) == 0) {
+            roll(log);
         }
         fr_event *from = count == 0 ? NULL : events + done;
         FR_TRY(write_frame(log, from, part, cursors, last ? cursor_count : 0, 0, err));
@@ -260,14 +310,18 @@ fr_status fr_log_append(fr_log *log, fr_event *events, size_t count, const fr_lo
 fr_status fr_log_roll(fr_log *log, fr_error *err)
 {
     FR_TRY(check_healthy(log, err));
-    return log->next_seq == log->active->first_seq ? FR_OK : roll(log, err);
+    if (log->next_seq != log->active->first_seq) {
+        roll(log);
+    }
+    return check_healthy(log, err);
 }
 
 static fr_status sync_locked(fr_log *log, fr_error *err)
 {
-    FR_TRY(check_healthy(log, err));
     uint64_t appended = log_load(log->appended_seq);
     uint64_t written = log_load(log->written_bytes);
+    /* after the numbers: a frame that they count and that was not written has poisoned the log */
+    FR_TRY(check_healthy(log, err));
     if (written == log_load(log->synced_bytes)) {
         return FR_OK;
     }
@@ -277,7 +331,8 @@ static fr_status sync_locked(fr_log *log, fr_error *err)
         if (err != NULL) {
             *err = why;
         }
-        return poison(log, status, &why);
+        poison(log, &why);
+        return status == FR_NOMEM ? FR_NOMEM : FR_IO;
     }
     log_store(log->synced_bytes, written);
     log_store(log->durable_seq, appended);
@@ -288,6 +343,58 @@ fr_status fr_log_sync(fr_log *log, fr_error *err)
 {
     fr_mutex_lock(&log->sync_lock);
     fr_status status = sync_locked(log, err);
+    fr_mutex_unlock(&log->sync_lock);
+    return status;
+}
+
+/* ---- mending --------------------------------------------------------------------------------- */
+
+/* The file is still that of the active segment, with all that was durable. */
+static fr_status check_file(fr_log *log, fr_error *err)
+{
+    fr_cleanup(fr_segment_close) fr_segment_file file = {0};
+    uint64_t size = 0;
+    FR_TRY(fr_segment_open_form(&file, &log->folder, log->active->number, FR_SEGMENT_RAW, err));
+    FR_TRY(fr_file_size(file.file, &size, err));
+    return file.header.salt == log->active->salt && size >= log_load(log->synced_bytes)
+               ? FR_OK
+               : fr_fail(err, FR_CORRUPT, "log: another file is in the place of the newest one");
+}
+
+static fr_status write_again(fr_log *log, const char *path, fr_error *err)
+{
+    uint64_t synced = log_load(log->synced_bytes);
+    size_t covered = (size_t)(synced - log->tail_at);
+    FR_TRY(check_file(log, err));
+    FR_TRY(fr_file_open(&log->file, log->os, path, FR_OPEN_WRITE, err));
+    FR_TRY(
+        fr_file_pwrite(log->file, log->tail.data + covered, log->tail.size - covered, synced, err));
+    FR_TRY(fr_file_sync(log->file, err));
+    FR_TRY(fr_os_sync_dir(log->os, log->folder.dir, err));
+    return fr_file_size(log->file, &log->allocated_bytes, err);
+}
+
+static fr_status mend_locked(fr_log *log, fr_error *err)
+{
+    char path[FR_PATH_MAX];
+    fr_file_closep(&log->file);
+    log->file = NULL;
+    FR_TRY(fr_segment_path(path, &log->folder, log->active->number, FR_SEGMENT_RAW, err));
+    /* a file that was never placed; one that was, but perhaps not durably, is written again */
+    bool placed = log_load(log->synced_bytes) > 0 || fr_os_exists(log->os, path);
+    FR_TRY(placed ? write_again(log, path, err) : place_file(log, &log->file, err));
+    note_synced(log);
+    log_store(log->poisoned, 0u);
+    return FR_OK;
+}
+
+fr_status fr_log_mend(fr_log *log, fr_error *err)
+{
+    if (log_load(log->poisoned) == 0) {
+        return FR_OK;
+    }
+    fr_mutex_lock(&log->sync_lock);
+    fr_status status = mend_locked(log, err);
     fr_mutex_unlock(&log->sync_lock);
     return status;
 }
@@ -371,7 +478,7 @@ static void free_log(fr_log *log)
     }
     log_cache_done(&log->cache);
     fr_stable_done(&log->segments);
-    fr_buffer_done(&log->frame);
+    fr_buffer_done(&log->tail);
     if (log->file != NULL) {
         fr_file_closep(&log->file);
     }
@@ -402,7 +509,7 @@ fr_status fr_log_open(fr_log **out, fr_os *os, const char *dir, uint64_t segment
     log->segment_bytes = segment_bytes == 0 ? FR_LOG_SEGMENT_BYTES : segment_bytes;
     log->next_seq = 1;
     log->segments.element_bytes = sizeof(log_segment);
-    fr_buffer_init(&log->frame, FR_LOG_FRAME_BYTES_MAX);
+    fr_buffer_init(&log->tail, FR_LOG_FRAME_BYTES_MAX);
     fr_mutex_init(&log->sync_lock);
     fr_mutex_init(&log->cursor_lock);
     fr_mutex_init(&log->map_lock);

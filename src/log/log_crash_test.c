@@ -22,6 +22,7 @@ typedef struct {
 } promise;
 
 static const char cursor_source[] = "test:source";
+static const char first_path[] = "log/0000000001.frlog";
 
 static fr_status step(fr_log *log, uint64_t *seed, promise *p)
 {
@@ -117,8 +118,9 @@ static fr_status live_one_life(fr_os *os, uint64_t seed, promise *p)
         status = step(log, &seed, p);
     }
     if (status != FR_OK) {
-        /* poisoned: nothing works any more, though the disk may be well again */
-        assert_int_equal(append_next(log, 1, NULL, 0, NULL), FR_IO);
+        /* poisoned: nothing becomes durable any more, though the disk may be well again */
+        assert_ok(append_next(log, 1, NULL, 0, NULL));
+        assert_int_equal(fr_log_reserve(log, 1, NULL), FR_IO);
         assert_int_equal(fr_log_sync(log, NULL), FR_IO);
         assert_int_equal(fr_log_close(log, NULL), FR_IO);
         return status;
@@ -170,6 +172,91 @@ static void any_operation_may_fail(void **state)
     fail_at_every_operation(UINT64_MAX, true, next_random(&seed));
 }
 
+/* Mends until it works; appends go on meanwhile. */
+static void mend(fr_log *log, uint64_t *seed, promise *p, uint64_t *mended)
+{
+    fr_status status = FR_IO;
+    for (int tries = 0; status != FR_OK; tries++) {
+        assert_true(tries < 100);
+        if (below(seed, 2) == 0) {
+            assert_ok(append_next(log, 1 + below(seed, 12), NULL, 0, NULL));
+        }
+        status = fr_log_mend(log, NULL);
+    }
+    assert_int_equal(fr_log_durable_seq(log), fr_log_last_seq(log));
+    p->appended = p->acknowledged = fr_log_last_seq(log);
+    p->cursor = p->cursor_appended;
+    ++*mended;
+}
+
+/* Operations fail from the n-th on, `fail_count` of them. What the log says is durable survives the
+ * power cut, without an opening in between. */
+static void mend_after_every_operation(uint64_t fail_count, uint64_t seed)
+{
+    enum { OPENING = 12, STEPS = 40 };
+    uint64_t mended = 0;
+    bool reached = true;
+    for (uint64_t n = OPENING; reached; n++) {
+        fr_os *os = new_sim(seed + n, n % 2 == 0, n % 3 == 0);
+        promise p = {0};
+        fr_log *log = NULL;
+        uint64_t random = seed;
+        assert_true(n < 2000);
+        assert_ok(fr_log_open(&log, os, "log", SEGMENT_BYTES, NULL));
+        fr_sim_set_faults(os, n, fail_count);
+        for (int i = 0; i < STEPS; i++) {
+            if (step(log, &random, &p) != FR_OK) {
+                mend(log, &random, &p, &mended);
+            }
+        }
+        reached = fr_sim_operation_count(os) > n;
+        fr_sim_crash(os);
+        ignore(fr_log_close(log, NULL));
+        fr_sim_set_faults(os, UINT64_MAX, 0);
+        p.appended += BATCH_MAX;
+        assert_ok(fr_log_open(&log, os, "log", SEGMENT_BYTES, NULL));
+        check_promise(os, log, &p);
+        assert_ok(fr_log_close(log, NULL));
+        fr_sim_free(os);
+    }
+    assert_true(mended > 30);
+}
+
+static void a_poisoned_log_is_mended(void **state)
+{
+    (void)state;
+    uint64_t seed = seed_of_run();
+    for (uint64_t fail_count = 1; fail_count < 60; fail_count *= 3) {
+        mend_after_every_operation(fail_count, next_random(&seed));
+    }
+}
+
+/* The disk was swapped under it: what was durable is not in this file. */
+static void a_log_is_not_mended_in_another_file(void **state)
+{
+    (void)state;
+    fr_os *os = new_sim(5, false, false);
+    fr_log *log = NULL;
+    fr_slice file;
+    assert_ok(fr_log_open(&log, os, "log", SEGMENT_BYTES, NULL));
+    assert_ok(append_next(log, 5, NULL, 0, NULL));
+    assert_ok(fr_log_sync(log, NULL));
+    fr_sim_set_faults(os, 0, UINT64_MAX);
+    assert_ok(append_next(log, 5, NULL, 0, NULL));
+    assert_int_equal(fr_log_sync(log, NULL), FR_IO);
+    fr_sim_set_faults(os, UINT64_MAX, 0);
+    read_whole(os, first_path, &file);
+    fr_slice shorter = fr_slice_of(file.data, FR_SEGMENT_HEADER_BYTES + 10);
+    write_whole(os, first_path, shorter);
+    assert_int_equal(fr_log_mend(log, NULL), FR_CORRUPT);
+    write_whole(os, first_path, file);
+    assert_ok(fr_log_mend(log, NULL));
+    assert_int_equal(fr_log_durable_seq(log), 10);
+    assert_ok(fr_log_close(log, NULL));
+    free((void *)(uintptr_t)file.data);
+    fr_sim_free(os);
+}
+
 static void a_full_disk_poisons_and_a_reopen_heals(void **state)
 {
     (void)state;
@@ -207,8 +294,6 @@ typedef struct {
     size_t synced_bytes; /* of it */
     uint64_t synced_seq, last_seq;
 } specimen;
-
-static const char first_path[] = "log/0000000001.frlog";
 
 /* A log with synced frames and unsynced ones behind them, as bytes. */
 static void make_specimen(specimen *out, bool clean_end)
@@ -495,6 +580,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(acknowledged_events_survive_power_cuts),
         cmocka_unit_test(any_operation_may_fail),
+        cmocka_unit_test(a_poisoned_log_is_mended),
+        cmocka_unit_test(a_log_is_not_mended_in_another_file),
         cmocka_unit_test(a_full_disk_poisons_and_a_reopen_heals),
         cmocka_unit_test(a_torn_tail_is_cut_wherever_it_tore),
         cmocka_unit_test(a_forged_witness_is_not_believed),

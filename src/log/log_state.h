@@ -82,10 +82,11 @@ struct fr_log {
     uint8_t log_id[FR_LOG_ID_BYTES];
 
     /* owned by the appending thread */
-    fr_buffer frame;
+    fr_buffer tail;   /* bytes [tail_at, used_bytes) of the active segment: all that is not synced */
+    uint64_t tail_at; /* and perhaps some that is */
     log_segment *active;
     uint64_t used_bytes;      /* of the active segment */
-    uint64_t allocated_bytes; /* size of its file */
+    uint64_t allocated_bytes; /* size of its file, as far as it is known */
     uint64_t next_seq;
     uint32_t chain;
     bool unwitnessed; /* frames were written, or found, that no CLOSED frame follows */
@@ -96,7 +97,7 @@ struct fr_log {
     uint64_t appended_seq, durable_seq;
     uint64_t written_bytes,
         synced_bytes; /* of the active segment; a change of segment happens under sync_lock */
-    uint32_t poisoned;
+    uint32_t poisoned; /* errno of the write or sync that failed; 0: none */
     bool upkeep_ends; /* a step that takes long gives up */
 
     fr_mutex sync_lock; /* rank 1: the active file is synced, or replaced */

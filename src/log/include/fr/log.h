@@ -19,6 +19,7 @@
 #define FR_LOG_SEGMENT_BYTES (64u << 20)    /* a new segment begins beyond this */
 #define FR_LOG_SEGMENT_BYTES_MAX (1u << 30)
 #define FR_LOG_PREALLOCATE_BYTES (8u << 20) /* step in which the open segment's file grows */
+#define FR_LOG_UNSYNCED_BYTES_MAX (64u << 20)   /* of frames that wait for a sync, in memory too */
 #define FR_LOG_CACHE_BYTES (64u << 20)      /* unsealed blocks kept for random reads */
 #define FR_LOG_CURSOR_NAME_MAX 256
 #define FR_LOG_CURSORS_MAX 64
@@ -51,9 +52,14 @@ typedef struct {
 FR_MUST_USE fr_status fr_log_open(fr_log **out, fr_os *os, const char *dir, uint64_t segment_bytes,
                                   fr_error *err);
 /** Syncs, marks the end as clean, cuts preallocated space, closes; NULL is fine. The log is gone
- *  either way; FR_IO: it was poisoned, or became so, and what was not synced may be lost. */
+ *  either way; FR_IO: it was poisoned (below), or became so, and what was not synced may be
+ *  lost. */
 fr_status fr_log_close(fr_log *log, fr_error *err);
 void fr_log_stat_of(const fr_log *log, fr_log_stat *out);
+
+/* A write or a sync that fails poisons the log: fr_log_reserve and fr_log_sync say FR_IO and nothing
+ * more becomes durable, until fr_log_mend or an opening anew. What was appended and not synced is
+ * kept in memory until then, so mending loses nothing. */
 
 /** Appends events[count] (any count; frames are cut inside, never within one commit = same did
  *  and rev in a row) and sets their seq. Written, not yet durable: fr_log_sync makes it so.
@@ -61,8 +67,8 @@ void fr_log_stat_of(const fr_log *log, fr_log_stat *out);
  *  frame that takes no sequence.
  *  errors   FR_INVALID, FR_LIMIT an event or a cursor out of bounds: the frames before it were
  *           written (their events have a seq), nothing of the frame it is in; FR_NOMEM likewise;
- *           FR_IO: the log is poisoned, every later call fails until reopened, which then shows
- *           which frames came to be
+ *           FR_IO: the log is poisoned and FR_LOG_UNSYNCED_BYTES_MAX wait to be durable. A write that
+ *           fails, by itself, is no error here: the sync tells it
  *  thread   the one writer; readers are never waited for
  *  cost     one pass over the events into a frame, one write a frame of up to
  *           FR_LOG_FRAME_EVENTS_MAX events */
@@ -77,6 +83,12 @@ FR_MUST_USE fr_status fr_log_reserve(fr_log *log, uint64_t bytes, fr_error *err)
 /** Makes everything appended so far durable. May run in another thread than append. FR_IO:
  *  poisoned, as above. */
 FR_MUST_USE fr_status fr_log_sync(fr_log *log, fr_error *err);
+/** Opens the newest file of a poisoned log anew, writes all that is not known to be durable once
+ *  more, from memory, and syncs it: after FR_OK everything appended is durable and the log goes on.
+ *  Nothing is believed that can only be read back: after a failed sync that may be the memory's.
+ *  errors   FR_IO and others: still poisoned, to be tried again; FR_CORRUPT another file is there
+ *  thread   the one writer, while no fr_log_sync runs */
+FR_MUST_USE fr_status fr_log_mend(fr_log *log, fr_error *err);
 uint64_t fr_log_last_seq(const fr_log *log);    /* appended */
 uint64_t fr_log_durable_seq(const fr_log *log); /* synced; readers stop here */
 /** Sources that have a cursor, FR_LOG_CURSORS_MAX at most. thread: the one writer */
