@@ -90,6 +90,11 @@ typedef struct {
      *  the engine's. May be NULL. */
     void (*on_fallback)(void *context, const char *part, const char *from, const char *why);
     void *fallback_context;
+    /** Called when writing pauses, or ends, because of `state` ("disk-full", "disk-read-only",
+     *  "disk-error", "out-of-memory", "failed"), and when it goes on: "ok", why NULL. From the
+     *  writer's thread; it must return quickly. May be NULL. */
+    void (*on_trouble)(void *context, const char *state, const char *why);
+    void *trouble_context;
     /* becomes true (atomically) to give up opening: FRESHET_AGAIN; may be NULL */
     const bool *stop;
     /** Full segments of the log are sealed in the background in any case. With archive_dir each is
@@ -425,7 +430,7 @@ typedef struct {
     uint64_t seq;     /* answers include everything up to here */
     uint64_t time_us; /* source time of that event */
     bool ready;       /* caught up, takes writes */
-    bool poisoned;    /* a write failed: reads go on, writes do not */
+    bool poisoned;    /* a write failed: reads go on, writes do not, or not yet (/health says) */
     bool backfilling; /* accounts are still being loaded: answers may lack them */
 } freshet_progress;
 FRESHET_API void freshet_progress_of(freshet *db, freshet_progress *out);

@@ -47,6 +47,13 @@ static void on_fallback(void *context, const char *part, const char *from, const
     fr_log_kv(FR_LOG_WARN, "engine.fallback", "part", part, "from", from, "why", why);
 }
 
+static void on_trouble(void *context, const char *state, const char *why)
+{
+    (void)context;
+    fr_log_kv(why == NULL ? FR_LOG_INFO : FR_LOG_ERROR, "engine.writing", "state", state, "reason",
+              why == NULL ? "" : why);
+}
+
 static void on_slow(void *context, const freshet_slow *slow)
 {
     const uint64_t values[] = {slow->events,    slow->total_us, slow->settle_us,
@@ -163,6 +170,7 @@ static int open_and_serve(const cli_daemon *daemon, fr_server *server, loop *l, 
     options.progress_context = server;
     options.on_slow = on_slow;
     options.on_fallback = on_fallback;
+    options.on_trouble = on_trouble;
     options.stop = &stop_opening;
     fr_server_set_phase(server, "catching-up", 0, 0);
     int code = EXIT_DONE;

@@ -121,6 +121,14 @@ typedef struct {
     uint64_t retry_at_ns, backoff_ns; /* owned(writer) */
 } fr_rebuild;
 
+/** The log takes nothing more and is to be mended: mend.c. */
+typedef struct {
+    bool waits;        /* atomic; set by the writer */
+    uint32_t attempts; /* atomic */
+    uint64_t at_ns;    /* owned(writer): of the next attempt */
+    uint64_t pause_ns; /* owned(writer): between that and the one behind */
+} fr_mending;
+
 typedef struct {
     void (*stop)(void *source);
     void *source;
@@ -132,6 +140,7 @@ typedef struct {
     uint64_t checkpoint_seq;
     uint64_t work_ns;         /* the writer on batches, syncs not counted */
     uint64_t upkeep_failures; /* steps with the log's segments */
+    uint64_t mended;          /* times the log went on after a write or sync that failed */
     fr_histogram sync_ns, apply_ns, group_ns, checkpoint_ns, pause_ns;
 } fr_engine_metrics;
 
@@ -203,6 +212,7 @@ struct freshet {
     uint64_t sync_took_ns;
     fr_error sync_error;
 
+    fr_mending mending;
     fr_checkpoint checkpoint;
     fr_rebuild rebuild;
 
@@ -324,8 +334,22 @@ void fr_engine_abandon(fr_engine *engine);
 bool fr_engine_turn(fr_engine *engine, uint64_t wait_ns);
 /** Longer than what on_slow is to be told of? */
 bool fr_engine_is_slow(const fr_engine *engine, uint64_t ns);
+/** Writing has ended, because of this, until the engine is opened again: every source is told.
+ *  thread: the writer */
+void fr_engine_poison(fr_engine *engine, fr_status status, const fr_error *error);
 FR_MUST_USE fr_status fr_engine_start(fr_engine *engine, fr_error *err);
 void fr_engine_stop(fr_engine *engine);
+
+/* ---- after a write or sync that failed: mend.c ---- */
+/** Nothing is taken or finished until the log is mended. thread: the writer */
+void fr_mend_begin(fr_engine *engine, const fr_error *why);
+/** Waits up to wait_ns, then mends if it is time. True: the writer goes on; everything appended is
+ *  durable, or the engine closes and is poisoned. thread: the writer */
+bool fr_mend_turn(fr_engine *engine, uint64_t wait_ns);
+static inline bool fr_mend_waits(const fr_engine *engine)
+{
+    return __atomic_load_n(&engine->mending.waits, __ATOMIC_ACQUIRE);
+}
 
 /* ---- reading the past: reader.c ---- */
 /** The calling thread may read views: registered on first use, until it ends. */

@@ -285,7 +285,11 @@ int fr_engine_put_metrics(void *context, fr_buffer *out)
     put_metric(out, "gauge", "freshet_seq", "last log sequence that answers include", progress.seq);
     put_metric(out, "gauge", "freshet_lag_milliseconds", "age of that event by its source's clock",
                lag_us / 1000);
-    put_metric(out, "gauge", "freshet_poisoned", "1 after a write failed", progress.poisoned);
+    put_metric(out, "gauge", "freshet_poisoned",
+               "1 while writing waits, or has ended, after a failure", progress.poisoned);
+    put_metric(out, "counter", "freshet_log_mended_total",
+               "times the log went on by itself after a write or sync that failed",
+               LOAD(m->mended));
     put_metric(out, "counter", "freshet_events_appended_total", "events appended",
                LOAD(m->appended));
     put_metric(out, "counter", "freshet_events_duplicate_total", "events known already",

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Bad days have names. Two kinds: the disk has no room, which is noticed before anything of a batch
-// is settled, so writing pauses and goes on by itself; and a write, a sync or a fold that failed
-// half-way, after which only recovery knows what is there, so writing ends until the engine is
-// opened again. In both what was acknowledged is kept, and reads go on.
+// Bad days have names. Three kinds: the disk has no room, which is noticed before anything of a
+// batch is settled; a write or a sync failed, and the log is to be mended (mend.c): in both writing
+// pauses and goes on by itself. And a batch that failed half-way, in the resolver or the log's
+// index, after which only an opening knows what is there: writing ends until then. In all of them
+// what was acknowledged is kept, and reads go on.
 #include "engine.h"
 
 #include <errno.h>
@@ -29,25 +30,36 @@ static const char *name_of(fr_trouble trouble)
     return names[trouble];
 }
 
+static void tell(const fr_engine *engine, const char *why)
+{
+    if (engine->options.on_trouble != NULL) {
+        engine->options.on_trouble(engine->options.trouble_context, name_of(engine->trouble), why);
+    }
+}
+
 void fr_trouble_begin(fr_engine *engine, const fr_error *why)
 {
     fr_trouble trouble = trouble_of(why);
+    bool news = engine->trouble != trouble; /* only the writer changes it */
     fr_mutex_lock(&engine->request_lock);
-    if (engine->trouble != trouble) {
+    if (news) {
         engine->trouble = trouble;
         engine->trouble_since_us = fr_os_wall_us(engine->os);
     }
     engine->trouble_error = *why;
     fr_mutex_unlock(&engine->request_lock);
+    if (news) {
+        tell(engine, why->text);
+    }
 }
 
 void fr_trouble_end(fr_engine *engine)
 {
-    if (engine->trouble != FR_TROUBLE_NONE &&
-        !engine->poisoned) { /* only the writer changes them */
+    if (engine->trouble != FR_TROUBLE_NONE && !engine->poisoned) {
         fr_mutex_lock(&engine->request_lock);
         engine->trouble = FR_TROUBLE_NONE;
         fr_mutex_unlock(&engine->request_lock);
+        tell(engine, NULL);
     }
 }
 
@@ -67,6 +79,7 @@ bool fr_trouble_put(fr_engine *engine, fr_buffer *out)
     uint64_t since_us = engine->trouble_since_us;
     fr_mutex_unlock(&engine->request_lock);
     bool ended = __atomic_load_n(&engine->poisoned, __ATOMIC_ACQUIRE); /* pairs with poison */
+    bool mends = fr_mend_waits(engine);
     if (trouble == FR_TROUBLE_NONE) {
         fr_buffer_text(out, disk_is_slow(engine)
                                 ? ",\"state\":\"slow-disk\",\"pauses\":[\"ingest\"]"
@@ -76,9 +89,14 @@ bool fr_trouble_put(fr_engine *engine, fr_buffer *out)
     char time[32];
     fr_buffer_printf(out, ",\"state\":\"%s\",\"since\":", name_of(trouble));
     fr_buffer_json_string(out, fr_slice_of(time, fr_time_format((int64_t)since_us, 6, time)));
-    fr_buffer_printf(out, ",\"pauses\":[\"ingest\"%s],\"resumes\":\"%s\",\"reason\":",
-                     ended ? ",\"checkpoints\"" : "",
+    fr_buffer_printf(out, ",\"pauses\":[\"ingest\"%s],\"resumes\":\"%s\"",
+                     ended || mends ? ",\"checkpoints\"" : "",
                      ended ? "when the data directory is opened again" : "by itself");
+    if (mends) {
+        fr_buffer_printf(out, ",\"attempts\":%u",
+                         __atomic_load_n(&engine->mending.attempts, __ATOMIC_RELAXED));
+    }
+    fr_buffer_text(out, ",\"reason\":");
     fr_buffer_json_string(out, fr_slice_text(why.text == NULL ? "" : why.text));
     return false;
 }

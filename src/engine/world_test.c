@@ -70,7 +70,7 @@ typedef struct {
 
 /** What happened, in all worlds. */
 static struct {
-    uint64_t crashes, openings, refusals, poisoned, acknowledged, read, sealed, resets, paused;
+    uint64_t crashes, openings, refusals, mended, acknowledged, read, sealed, resets, paused;
 } total;
 
 static fr_engine_world place_of(world *w)
@@ -479,7 +479,11 @@ static void close_engine(world *w)
     for (size_t i = 0; i < PASTS; i++) {
         close_past(&w->pasts[i]);
     }
-    total.poisoned += w->engine->poisoned;
+    total.mended += w->engine->metrics.mended;
+    if (w->engine->poisoned) {
+        fail_msg("seed %llu: writing ended: %s", (unsigned long long)w->seed,
+                 w->engine->poison_error.text);
+    }
 }
 
 /** Ends a life: by a power cut, by a process that is killed, or in order. */
@@ -640,12 +644,12 @@ static void live_through(uint64_t seed)
 static void tell_total(uint64_t seeds)
 {
     printf(
-        "world: %llu seeds, %llu power cuts, %llu openings and %llu refused, %llu ends of writing,"
+        "world: %llu seeds, %llu power cuts, %llu openings and %llu refused, log mended %llu times,"
         " %llu turns on a full disk, %llu receipts, %llu events read, %llu upkeep steps, %llu "
         "resets\n",
         (unsigned long long)seeds, (unsigned long long)total.crashes,
         (unsigned long long)total.openings, (unsigned long long)total.refusals,
-        (unsigned long long)total.poisoned, (unsigned long long)total.paused,
+        (unsigned long long)total.mended, (unsigned long long)total.paused,
         (unsigned long long)total.acknowledged, (unsigned long long)total.read,
         (unsigned long long)total.sealed, (unsigned long long)total.resets);
 }
@@ -663,7 +667,7 @@ static void the_same_seeds_every_time(void **state)
     }
     tell_total(count + FR_COUNT_OF(SEEDS));
     assert_true(total.crashes > count);
-    assert_true(total.refusals > 0 && total.poisoned > 0 && total.paused > 0 &&
+    assert_true(total.refusals > 0 && total.mended > 0 && total.paused > 0 &&
                 total.acknowledged > count && total.read > count && total.sealed > 0 &&
                 total.resets > 0);
 }
@@ -683,13 +687,14 @@ static void fresh_seeds(void **state)
     tell_total(count);
 }
 
-/** One story, one operation that fails, at every place it can. Whoever asked for the operation
- *  hears of it: the opening is refused, writing ends, waits or a checkpoint fails; only hints
- *  (preallocation) and removals that are tried again may pass unnoticed. */
+/** One story, one operation that fails, at every place it can, or all from there on. Whoever asked
+ *  for the operation hears of it: the opening is refused, the log is mended, writing waits or a
+ *  checkpoint fails; only hints (preallocation) and removals that are tried again may pass
+ *  unnoticed. */
 static void fail_everywhere(uint64_t fail_count, bool power, uint64_t stride)
 {
     enum { ACTIONS = 120 };
-    uint64_t n = 0, refused = 0, ended = 0, waited = 0, unsaved = 0;
+    uint64_t n = 0, refused = 0, mended = 0, waited = 0, unsaved = 0;
     for (bool reached = true; reached; n += stride) {
         world w;
         begin_world(&w, histories[0], 1); /* the same acts each time */
@@ -701,8 +706,9 @@ static void fail_everywhere(uint64_t fail_count, bool power, uint64_t stride)
                 act(&w);
                 waits = waits || w.engine->trouble != FR_TROUBLE_NONE;
             }
-            ended += w.engine->poisoned;
-            waited += waits && !w.engine->poisoned;
+            bool mends = w.engine->metrics.mended != 0 || fr_mend_waits(w.engine);
+            mended += mends;
+            waited += waits && !mends;
             unsaved += w.engine->metrics.checkpoint_failures != 0;
         } else {
             refused++;
@@ -720,15 +726,16 @@ static void fail_everywhere(uint64_t fail_count, bool power, uint64_t stride)
         fr_sim_free(w.os);
     }
     printf(
-        "world: %llu operations, one in %llu failed, one each time: %llu openings refused, writing"
-        " ended %llu times and waited %llu times, checkpoints failed %llu times\n",
+        "world: %llu operations, one in %llu failed, one each time: %llu openings refused, log"
+        " mended %llu times, writing waited %llu times, checkpoints failed %llu times\n",
         (unsigned long long)n, (unsigned long long)stride, (unsigned long long)refused,
-        (unsigned long long)ended, (unsigned long long)waited, (unsigned long long)unsaved);
-    assert_true(n > 200 && refused * stride > 10 && ended * stride > 20 && unsaved * stride > 100);
+        (unsigned long long)mended, (unsigned long long)waited, (unsigned long long)unsaved);
+    assert_true(n > 200 && refused * stride > 10 && mended * stride > 20 &&
+                unsaved * stride > 100);
 }
 
 /* The counts asked for are about half of those of the day they were written (283 operations: 18
- * openings refused, 36 ends of writing, 219 failed checkpoints). Fewer: the story got too short to
+ * openings refused, 36 times mended, 219 failed checkpoints). Fewer: the story got too short to
  * meet the operations it is about. */
 static void every_operation_fails(void **state)
 {
@@ -820,34 +827,84 @@ static void a_full_disk_pauses_a_car(void **state)
     history_free(h);
 }
 
-/** A sync that fails ends writing, says why, and leaves what was shown. */
-static void a_failed_sync_is_told(void **state)
+/** A sync that fails pauses writing, says why, and leaves what was shown; when the disk is well
+ *  again all goes on by itself, and nobody who appended is told of it. */
+static void a_failed_sync_is_told_and_mended(void **state)
 {
+    enum { TURNS = 4000 };
     (void)state;
     world w;
-    begin_world(&w, histories[0], 3);
+    begin_world(&w, histories[HISTORIES - 1], 3);
     w.disk_fails = true;
     assert_ok(open_engine(&w));
     while (w.kept < 10) {
         deliver(&w);
         take_turn(&w);
     }
-    fr_sim_set_faults(w.os, 0, UINT64_MAX);
-    for (int i = 0; i < 1000 && !w.engine->poisoned; i++) {
+    for (int i = 0; i < 10; i++) { /* writing may wait for room instead: then once more */
+        fr_sim_set_faults(w.os, i == 0 ? 0 : (uint64_t)i, UINT64_MAX);
+        for (int t = 0; t < 50 && !fr_mend_waits(w.engine); t++) {
+            deliver(&w);
+            take_turn(&w);
+        }
+        if (fr_mend_waits(w.engine)) {
+            break;
+        }
+        fr_sim_set_faults(w.os, UINT64_MAX, 0);
+        fr_sim_advance(w.os, 1000000);
+        take_turn(&w);
+    }
+    assert_true(fr_mend_waits(w.engine));
+    uint64_t shown = w.engine->seq;
+    for (int i = 0; i < 100; i++) {
+        fr_sim_advance(w.os, 100000);
+        take_turn(&w);
+    }
+    assert_int_equal(w.engine->seq, shown);
+    assert_in_range(w.engine->mending.attempts, 4, 12); /* in ten seconds, less and less often */
+    assert_true(health_says(&w, "\"status\":\"read-only\"", 503));
+    assert_true(health_says(&w, "\"state\":\"disk-error\",\"since\":\"", 503));
+    assert_true(health_says(&w, "\"resumes\":\"by itself\",\"attempts\":", 503));
+    fr_sim_set_faults(w.os, UINT64_MAX, 0);
+    fr_sim_advance(w.os, 30000000);
+    for (int i = 0; i < TURNS && w.kept < w.h->last_seq; i++) {
         deliver(&w);
         take_turn(&w);
     }
-    if (w.engine->poisoned) {
-        assert_true(health_says(&w, "\"state\":\"disk-error\"", 503));
-        assert_true(health_says(&w, "opened again", 503));
-    } else {
-        assert_true(health_says(&w, "\"resumes\":\"by itself\"", 503));
-    }
-    fr_sim_crash(w.os);
+    assert_int_equal(w.kept, w.h->last_seq);
+    assert_int_equal(w.engine->metrics.mended, 1);
+    assert_true(health_says(&w, "\"state\":\"ok\"", 200));
+    fr_sim_crash(w.os); /* what was mended is on the disk */
     fr_engine_abandon(w.engine);
     forget_receipts(&w);
     complete(&w);
     fr_sim_free(w.os);
+}
+
+/** A close makes the last attempt; when that fails, too, everybody is told. */
+static void a_close_on_a_bad_disk_tells_everybody(void **state)
+{
+    (void)state;
+    for (uint64_t n = 0; n < 12; n++) {
+        world w;
+        begin_world(&w, histories[0], 3 + n);
+        w.disk_fails = true;
+        assert_ok(open_engine(&w));
+        while (w.kept < 10) {
+            deliver(&w);
+            take_turn(&w);
+        }
+        fr_sim_set_faults(w.os, n, UINT64_MAX);
+        for (int i = 0; i < 20; i++) {
+            deliver(&w);
+            take_turn(&w);
+        }
+        assert_int_equal(freshet_close(w.engine, NULL), FRESHET_IO);
+        hear_the_last(&w);
+        forget_receipts(&w);
+        complete(&w);
+        fr_sim_free(w.os);
+    }
 }
 
 int main(void)
@@ -855,7 +912,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_full_disk_pauses_writing),
         cmocka_unit_test(a_full_disk_pauses_a_car),
-        cmocka_unit_test(a_failed_sync_is_told),
+        cmocka_unit_test(a_failed_sync_is_told_and_mended),
+        cmocka_unit_test(a_close_on_a_bad_disk_tells_everybody),
         cmocka_unit_test(the_same_seeds_every_time),
         cmocka_unit_test(fresh_seeds),
         cmocka_unit_test(every_operation_fails),

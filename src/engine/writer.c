@@ -5,15 +5,16 @@
 //   group N     sync (other thread) ... | publish, acknowledge
 //
 // Folding before the sync is safe because nothing is visible before publish: rows carry their
-// birth, and readers stop at the published sequence. When a sync or a fold fails the log is
-// poisoned: what was folded stays invisible, reads go on, every source is told.
+// birth, and readers stop at the published sequence. When a sync fails, both groups wait until the
+// log is mended (mend.c). When a batch fails half-way the engine is poisoned: what was folded stays
+// invisible, reads go on, every source is told.
 #include "ahead.h"
 
 #include <stdlib.h>
 
 /* ---- failing --------------------------------------------------------------------------------- */
 
-static void poison(fr_engine *engine, fr_status status, const fr_error *error)
+void fr_engine_poison(fr_engine *engine, fr_status status, const fr_error *error)
 {
     if (!engine->poisoned) {
         engine->poison_status = status;
@@ -150,7 +151,7 @@ static void await_sync(fr_engine *engine, fr_group *group)
     group->sync_ns = engine->sync_took_ns;
     fr_mutex_unlock(&engine->sync_lock);
     if (status != FR_OK) {
-        poison(engine, status, &error);
+        fr_mend_begin(engine, &error);
     }
 }
 
@@ -416,7 +417,7 @@ static void take_batch(fr_engine *engine, fr_group *group, fr_batch *batch)
     if (!engine->poisoned) {
         fr_status status = settle_batch(engine, group, batch, &ack, &error);
         if (status != FR_OK) {
-            poison(engine, status, &error);
+            fr_engine_poison(engine, status, &error);
         }
     }
     __atomic_add_fetch(&engine->metrics.batches, 1, __ATOMIC_RELAXED);
@@ -481,7 +482,7 @@ static fr_status next_batch(fr_engine *engine, uint64_t wait_ns, fr_batch **out)
         engine->held = item;
         fr_status found = engine->poisoned ? FR_OK : find_gone(engine, engine->held, &error);
         if (found != FR_OK) {
-            poison(engine, found, &error);
+            fr_engine_poison(engine, found, &error);
         }
     }
     bool closing = __atomic_load_n(&engine->closing, __ATOMIC_ACQUIRE);
@@ -564,15 +565,29 @@ static bool fill_group(fr_engine *engine, fr_group *group, uint64_t wait_ns)
     return status != FR_END;
 }
 
-/** The group whose sync is under way, if any: awaits it, shows and acknowledges it. */
-static void finish_syncing(fr_engine *engine)
+/** The group whose sync is under way, if any: awaits it, shows and acknowledges it. False: the sync
+ *  failed, and the group waits until the log is mended. */
+static bool finish_syncing(fr_engine *engine)
 {
     fr_group *group = engine->syncing;
-    if (group != NULL) {
-        engine->syncing = NULL;
-        await_sync(engine, group);
-        finish_group(engine, group);
+    if (group == NULL) {
+        return true;
     }
+    await_sync(engine, group);
+    if (fr_mend_waits(engine)) {
+        return false;
+    }
+    engine->syncing = NULL;
+    finish_group(engine, group);
+    return true;
+}
+
+/** The log was mended: what its sync did not do is done, or never will be. */
+static void finish_mended(fr_engine *engine)
+{
+    fr_group *group = engine->syncing;
+    engine->syncing = NULL;
+    finish_group(engine, group);
 }
 
 /** Begins the sync of what the group wrote; what wrote nothing is through. */
@@ -607,16 +622,24 @@ static uint64_t patience_ns(const fr_engine *engine, uint64_t wait_ns)
 
 bool fr_engine_turn(fr_engine *engine, uint64_t wait_ns)
 {
+    if (fr_mend_waits(engine)) {
+        if (!fr_mend_turn(engine, wait_ns)) {
+            return true;
+        }
+        finish_mended(engine);
+    }
     fr_group *group = &engine->groups[engine->which];
     bool open = fill_group(engine, group, patience_ns(engine, wait_ns));
-    finish_syncing(engine);
+    if (!finish_syncing(engine)) {
+        return true;
+    }
     bool save = fr_checkpoint_turn(engine);
     bool rebuild = fr_rebuild_is_due(engine);
     if (!open || save || rebuild || is_full(engine, group)) {
         end_group(engine, group);
     }
-    if (save || rebuild) {
-        finish_syncing(engine);
+    if ((save || rebuild) && !finish_syncing(engine)) {
+        return true;
     }
     if (rebuild) {
         fr_rebuild_turn(engine);

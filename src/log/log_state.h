@@ -82,8 +82,8 @@ struct fr_log {
     uint8_t log_id[FR_LOG_ID_BYTES];
 
     /* owned by the appending thread */
-    fr_buffer tail;   /* bytes [tail_at, used_bytes) of the active segment: all that is not synced */
-    uint64_t tail_at; /* and perhaps some that is */
+    fr_buffer tail;   /* bytes [tail_at, used_bytes) of the active segment: all that is not */
+    uint64_t tail_at; /* synced, and perhaps some that is */
     log_segment *active;
     uint64_t used_bytes;      /* of the active segment */
     uint64_t allocated_bytes; /* size of its file, as far as it is known */

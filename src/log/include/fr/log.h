@@ -57,9 +57,9 @@ FR_MUST_USE fr_status fr_log_open(fr_log **out, fr_os *os, const char *dir, uint
 fr_status fr_log_close(fr_log *log, fr_error *err);
 void fr_log_stat_of(const fr_log *log, fr_log_stat *out);
 
-/* A write or a sync that fails poisons the log: fr_log_reserve and fr_log_sync say FR_IO and nothing
- * more becomes durable, until fr_log_mend or an opening anew. What was appended and not synced is
- * kept in memory until then, so mending loses nothing. */
+/* A write or a sync that fails poisons the log: fr_log_reserve and fr_log_sync say FR_IO and
+ * nothing more becomes durable, until fr_log_mend or an opening anew. What was appended and not
+ * synced is kept in memory until then, so mending loses nothing. */
 
 /** Appends events[count] (any count; frames are cut inside, never within one commit = same did
  *  and rev in a row) and sets their seq. Written, not yet durable: fr_log_sync makes it so.
@@ -67,8 +67,8 @@ void fr_log_stat_of(const fr_log *log, fr_log_stat *out);
  *  frame that takes no sequence.
  *  errors   FR_INVALID, FR_LIMIT an event or a cursor out of bounds: the frames before it were
  *           written (their events have a seq), nothing of the frame it is in; FR_NOMEM likewise;
- *           FR_IO: the log is poisoned and FR_LOG_UNSYNCED_BYTES_MAX wait to be durable. A write that
- *           fails, by itself, is no error here: the sync tells it
+ *           FR_IO: the log is poisoned and FR_LOG_UNSYNCED_BYTES_MAX wait to be durable. A write
+ *           that fails, by itself, is no error here: the sync tells it
  *  thread   the one writer; readers are never waited for
  *  cost     one pass over the events into a frame, one write a frame of up to
  *           FR_LOG_FRAME_EVENTS_MAX events */
