@@ -233,6 +233,32 @@ def test_signatures_without_a_directory():
         assert records(dump(data)) == truth(frames)
 
 
+def test_missed_events_are_listed_again():
+    """What the server no longer has, of accounts that are silent ever after: only a new listing finds it. A kill right
+    after the news forgets nothing."""
+    frames, documents = network()
+    with Host(frames, documents) as host:
+        done = lambda daemon: daemon.ok("/health")["backfills"][0]["phase"] == "done"  # noqa: E731
+        options = ["--backfill", host.url]
+        with follow(data := scratch(), host, *options) as daemon:
+            host.release(len(frames) // 2)
+            daemon.wait_until(lambda: done(daemon), "the first listing")
+            settle(daemon, host)
+            daemon.kill()
+        host.release(len(frames))
+        host.oldest, host.lists = frames[-2].seq, False
+        with follow(data, host, *options) as daemon:
+            wait_for(daemon, "OutdatedCursor", lambda s: s["outdated"] == 1)
+            settle(daemon, host)  # our cursor is beyond what was missed
+            daemon.kill()
+        host.lists = True
+        with follow(data, host, *options) as daemon:
+            daemon.wait_until(lambda: done(daemon) and records(dump(data)) == truth(frames), "the second listing")
+            assert source_of(daemon)["outdated"] == 0
+            daemon.stop()
+        freshet.verify(data)
+
+
 def test_cursors_out_of_range():
     frames, documents = network()
     half = len(frames) // 2

@@ -265,6 +265,19 @@ static fr_status take_account(firehose *h, const fr_frame *frame, fr_error *err)
     return frame_hand_on(h->feed, frame, &place, err);
 }
 
+/** What is missing only the repositories have: asks each backfill of this directory to list again.
+ *  Durable before any later event is taken, so no kill forgets it. */
+static void note_missed(firehose *h)
+{
+    add_one(&h->source->state->outdated);
+    if (freshet_backfill_retry(fr_engine_dir(h->source->engine), true, NULL, NULL) != FRESHET_OK) {
+        fr_error why = {.status = FR_IO,
+                        .code = "backfill-request",
+                        .text = "the backfill could not be asked to list again"};
+        running_tell(h->source, "outdated", &why);
+    }
+}
+
 static void take_info(firehose *h, const fr_frame *frame)
 {
     feeder_ignore(h->feed);
@@ -273,8 +286,8 @@ static void take_info(firehose *h, const fr_frame *frame)
                         .code = "OutdatedCursor",
                         .text = "the server no longer has what came after our cursor: events were "
                                 "missed"};
-        add_one(&h->source->state->outdated);
         running_tell(h->source, "outdated", &why);
+        note_missed(h);
     }
 }
 
@@ -284,7 +297,7 @@ static fr_status take_error(firehose *h, const fr_frame *frame, fr_error *err)
     if (fr_slice_equal(frame->name, FR_SLICE("FutureCursor"))) {
         h->from_now = true;
         h->seq = 0;
-        add_one(&h->source->state->outdated);
+        note_missed(h);
         return fr_fail_code(err, FR_LIMIT, 0, "FutureCursor",
                             "the server does not know our cursor yet: it was reset, and events may "
                             "have been missed; going on live");

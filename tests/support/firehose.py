@@ -141,9 +141,10 @@ class Host:
         self.troubles = 0.0     # how often a request or a connection goes wrong
         self.oldest = 0         # a cursor below it is outdated
         self.lock = threading.Lock()
-        self.blocks, self.roots, self.gone = {}, {}, {}
+        self.blocks, self.roots, self.revs, self.gone = {}, {}, {}, {}
         self.loaded, self.resolved, self.cursors = [], [], []
         self.latency_s = 0.0    # of the directory
+        self.lists = True       # listRepos answers
         self.directory_status, self.retry_after_s, self.refused = 200, 1, 0
         self.at_once, self.at_once_most = 0, 0
         self.stopped = False
@@ -196,6 +197,7 @@ class Host:
             blocks, root = car_blocks(frame.body["blocks"])
             self.blocks.setdefault(frame.did, {}).update(blocks)
             self.roots[frame.did] = root
+            self.revs[frame.did] = frame.body["rev"]
         if frame.type == "#account":
             status = frame.body.get("status")
             self.gone[frame.did] = None if frame.body["active"] else status or "deactivated"
@@ -216,6 +218,8 @@ class Host:
             return self.send(request, status, b"{}", [("Retry-After", "1")] if status == 429 else [])
         if url.path == "/xrpc/com.atproto.sync.getRepo":
             return self.get_repo(request, query.get("did"))
+        if url.path == "/xrpc/com.atproto.sync.listRepos":
+            return self.list_repos(request)
         return self.resolve(request, urllib.parse.unquote(url.path[1:]))
 
     def resolve(self, request, did):
@@ -256,6 +260,12 @@ class Host:
         car = make_car(root, [(root, blocks.pop(root))] + list(blocks.items()))
         cut = len(car) // 2 if self.rng.random() < self.troubles else None
         return self.send(request, 200, car, [("Content-Type", "application/vnd.ipld.car")], cut)
+
+    def list_repos(self, request):
+        with self.lock:
+            repos = [{"did": did, "head": "bafyrei", "rev": self.revs[did], "active": not self.gone.get(did)}
+                     for did in sorted(self.roots)]
+        return self.send(request, 200 if self.lists else 503, json.dumps({"repos": repos}).encode())
 
     # ---- the stream
 
