@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """Events a second from Jetstream lines through log, resolver and all four views, and what they weigh; then how long
-it takes to open what is saved, and to build the views and the resolver from the log.
+it takes to open what is saved, to build the views and the resolver from the log, and to seal it.
 
     bench/ingest_bench.py [--freshet BINARY] [--file LINES] [--events N] [--runs R]
 
@@ -52,6 +52,14 @@ def reopen(freshet, work, data, what, events):
     print(f"{what}: {events} events in {wall:.2f} s, {events / wall:,.0f}/s, cpu {cpu:.2f} s, rss {rss / 1e6:.0f} MB")
 
 
+def seal(freshet, data, events):
+    before = os.times()
+    subprocess.run([freshet, "log", "seal", "--data", data], check=True, stdout=subprocess.DEVNULL)
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    print(f"seal: {events} events, cpu {cpu:.2f} s, {folder_bytes(os.path.join(data, 'log')) / events:.1f} bytes an event")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--freshet", default=os.environ.get("FRESHET", "build/freshet"))
@@ -85,6 +93,7 @@ def main():
         for part in ("resolver", "views"):
             shutil.rmtree(os.path.join(data, part))
         reopen(args.freshet, work, data, "rebuild", report["appended"])
+        seal(args.freshet, data, report["appended"])
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
