@@ -8,9 +8,13 @@
  *
  * A request larger than an ordinary block gets a block of its own size, hung behind the head, so
  * the head's rest is not lost. When the budget's rest is less than an ordinary block the last block
- * is as small as the rest allows: the budget can be used to the last byte. */
+ * is as small as the rest allows: the budget can be used to the last byte.
+ *
+ * An arena of large blocks that has taken several goes on with huge pages: whoever needs so much
+ * will need more, and looks into it all over. */
 #include <fr/arena.h>
 
+#include <fr/large.h>
 #include <stdlib.h>
 
 struct fr_arena_block {
@@ -21,6 +25,7 @@ struct fr_arena_block {
 _Static_assert(sizeof(fr_arena_block) == 16, "the bytes after the header are aligned to 16");
 
 #define HEADER_BYTES sizeof(fr_arena_block)
+#define LARGE_BLOCK_BYTES (FR_HUGE_PAGE_BYTES / 8)
 
 void fr_arena_init(fr_arena *arena, size_t budget_bytes, size_t block_bytes)
 {
@@ -72,9 +77,16 @@ void fr_arena_reset(fr_arena *arena)
     open_head(arena, keep);
 }
 
+static size_t ordinary_bytes(const fr_arena *arena)
+{
+    bool huge =
+        arena->block_bytes >= LARGE_BLOCK_BYTES && arena->used_bytes >= FR_HUGE_PAGE_BYTES;
+    return huge ? FR_HUGE_PAGE_BYTES : arena->block_bytes;
+}
+
 static fr_arena_block *take_block(fr_arena *arena, size_t size)
 {
-    fr_arena_block *block = malloc(size);
+    fr_arena_block *block = size == FR_HUGE_PAGE_BYTES ? fr_large_page() : malloc(size);
     if (block != NULL) {
         block->size = size;
         block->behind = NULL;
@@ -91,7 +103,8 @@ static uint8_t *take_from_new_block(fr_arena *arena, size_t size)
         return NULL;
     }
     size_t need = HEADER_BYTES + size;
-    if (need > arena->block_bytes && arena->head != NULL) {
+    size_t ordinary = ordinary_bytes(arena);
+    if (need > ordinary && arena->head != NULL) {
         fr_arena_block *large = take_block(arena, need);
         if (large == NULL) {
             return NULL;
@@ -100,7 +113,7 @@ static uint8_t *take_from_new_block(fr_arena *arena, size_t size)
         arena->head->behind = large;
         return (uint8_t *)large + HEADER_BYTES;
     }
-    fr_arena_block *block = take_block(arena, FR_MAX(need, FR_MIN(arena->block_bytes, left)));
+    fr_arena_block *block = take_block(arena, FR_MAX(need, FR_MIN(ordinary, left)));
     if (block == NULL) {
         return NULL;
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include <fr/arena.h>
 
+#include <fr/large.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -134,6 +135,56 @@ static void test_copy_lives_in_the_arena(void **state)
     fr_arena_done(&arena);
 }
 
+/** From some MiB on the blocks are huge pages: nothing of it shows but in the sum. */
+static void test_an_arena_that_grows_large(void **state)
+{
+    (void)state;
+    enum { BLOCK = 1 << 18, PIECE = 1000, PIECES = 10000 };
+    static uint8_t *pieces[PIECES];
+    size_t budget = 11 * FR_HUGE_PAGE_BYTES + 12345;
+    fr_arena arena;
+    fr_arena_init(&arena, budget, BLOCK);
+    for (size_t i = 0; i < PIECES; i++) {
+        size_t before = arena.used_bytes;
+        pieces[i] = fr_arena_take_bytes(&arena, PIECE);
+        assert_non_null(pieces[i]);
+        memset(pieces[i], (int)(i % 251), PIECE);
+        size_t grown = arena.used_bytes - before;
+        assert_true(grown == 0 ||
+                    grown == (before < FR_HUGE_PAGE_BYTES ? BLOCK : FR_HUGE_PAGE_BYTES));
+    }
+    for (size_t i = 0; i < PIECES; i++) {
+        assert_int_equal(pieces[i][0], i % 251);
+        assert_int_equal(pieces[i][PIECE - 1], i % 251);
+    }
+    while (fr_arena_take_bytes(&arena, 1) != NULL) {
+        assert_true(arena.used_bytes <= budget);
+    }
+    assert_int_equal(arena.used_bytes, budget);
+    fr_arena_reset(&arena);
+    assert_int_equal(arena.used_bytes, BLOCK);
+    fr_arena_done(&arena);
+}
+
+static void test_large_memory(void **state)
+{
+    (void)state;
+    for (size_t bytes = 1; bytes < 8 * FR_HUGE_PAGE_BYTES; bytes = bytes * 3 + 1) {
+        uint8_t *zeros = fr_large_zeroed(bytes);
+        assert_non_null(zeros);
+        for (size_t i = 0; i < bytes; i += FR_MAX((size_t)1, bytes / 1000)) {
+            assert_int_equal(zeros[i], 0);
+        }
+        memset(zeros, 1, bytes);
+        free(zeros);
+    }
+    uint8_t *page = fr_large_page();
+    assert_non_null(page);
+    assert_int_equal((uintptr_t)page % FR_HUGE_PAGE_BYTES, 0);
+    memset(page, 1, FR_HUGE_PAGE_BYTES);
+    free(page);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -142,6 +193,8 @@ int main(void)
         cmocka_unit_test(test_a_large_piece_leaves_the_open_block_open),
         cmocka_unit_test(test_pieces_do_not_overlap),
         cmocka_unit_test(test_copy_lives_in_the_arena),
+        cmocka_unit_test(test_an_arena_that_grows_large),
+        cmocka_unit_test(test_large_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

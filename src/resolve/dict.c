@@ -12,6 +12,7 @@
 // fit in 48 bits.
 #include <fr/codec.h>
 #include <fr/ids.h>
+#include <fr/large.h>
 #include <fr/rcu.h>
 #include <stdlib.h>
 
@@ -52,7 +53,7 @@ static const uint64_t POINTER_BITS = (UINT64_C(1) << 48) - 1;
 
 static table *table_new(uint64_t slots)
 {
-    table *t = calloc(1, sizeof *t + slots * sizeof t->slots[0]);
+    table *t = fr_large_zeroed(sizeof *t + slots * sizeof t->slots[0]);
     if (t != NULL) {
         t->mask = slots - 1;
     }

@@ -5,6 +5,7 @@
 #include "resolve.h"
 
 #include <fr/codec.h>
+#include <fr/large.h>
 #include <stdlib.h>
 
 enum { KEYS_FIRST = 1 << 8, STORED_BYTES = 1 + FR_SEEN_KEY_BYTES };
@@ -54,7 +55,7 @@ fr_status fr_resolver_key_find(fr_resolver *r, const uint8_t key[FR_SEEN_KEY_BYT
 static fr_status grow(fr_event_keys *keys, fr_error *err)
 {
     size_t room = keys->slots == NULL ? KEYS_FIRST : (keys->mask + 1) * 2;
-    fr_event_key *bigger = calloc(room, sizeof *bigger);
+    fr_event_key *bigger = fr_large_zeroed(room * sizeof *bigger);
     if (bigger == NULL) {
         return fr_fail(err, FR_NOMEM, "resolver: event keys");
     }

@@ -4,13 +4,14 @@
 // carries the low half of the Ref's hash beside the index: most events create a record, and to find
 // nothing must not cost a miss for each row that lies in the way. It also says where a slot goes
 // when the table grows.
-// Links lie in an arena; an update leaves its old ones behind as long as the rows exist.
+// Pages and links lie in an arena; an update leaves its old links behind as long as the rows exist.
 #include "rows.h"
 
 #include <fr/codec.h>
+#include <fr/large.h>
 #include <stdlib.h>
 
-enum { PAGE_ROWS = 4096, SLOTS_FIRST = 1 << 12, LINK_BLOCK_BYTES = 1 << 20 };
+enum { PAGE_ROWS = 512, SLOTS_FIRST = 1 << 12, BLOCK_BYTES = 1 << 20 };
 
 typedef struct {
     uint32_t uid;
@@ -26,8 +27,8 @@ struct fr_rows {
     head *heads;     /* uid 0: free */
     uint64_t head_mask;
     uint32_t head_count;
-    fr_arena links;
-    uint64_t bytes;
+    fr_arena memory; /* of pages and links */
+    uint64_t bytes;  /* of the tables */
 };
 
 static uint64_t hash_ref(fr_ref ref)
@@ -44,8 +45,8 @@ static uint64_t hash_uid(uint32_t uid)
 
 static fr_status start(fr_rows *rows, fr_error *err)
 {
-    rows->slots = calloc(SLOTS_FIRST, sizeof *rows->slots);
-    rows->heads = calloc(SLOTS_FIRST, sizeof *rows->heads);
+    rows->slots = fr_large_zeroed(SLOTS_FIRST * sizeof *rows->slots);
+    rows->heads = fr_large_zeroed(SLOTS_FIRST * sizeof *rows->heads);
     if (rows->slots == NULL || rows->heads == NULL) {
         return fr_fail(err, FR_NOMEM, "recent rows");
     }
@@ -61,7 +62,7 @@ fr_status fr_rows_new(fr_rows **out, fr_error *err)
     if (rows == NULL) {
         return fr_fail(err, FR_NOMEM, "recent rows");
     }
-    fr_arena_init(&rows->links, SIZE_MAX, LINK_BLOCK_BYTES);
+    fr_arena_init(&rows->memory, SIZE_MAX, BLOCK_BYTES);
     fr_status status = start(rows, err);
     if (status != FR_OK) {
         fr_rows_free(rows);
@@ -76,13 +77,10 @@ void fr_rows_free(fr_rows *rows)
     if (rows == NULL) {
         return;
     }
-    for (uint32_t i = 0; i * (uint64_t)PAGE_ROWS < rows->count; i++) {
-        free(rows->pages[i]);
-    }
     free(rows->pages);
     free(rows->slots);
     free(rows->heads);
-    fr_arena_done(&rows->links);
+    fr_arena_done(&rows->memory);
     free(rows);
 }
 
@@ -98,7 +96,7 @@ uint32_t fr_rows_count(const fr_rows *rows)
 
 uint64_t fr_rows_bytes(const fr_rows *rows)
 {
-    return rows->bytes + rows->links.used_bytes;
+    return rows->bytes + rows->memory.used_bytes;
 }
 
 static bool same_ref(fr_ref a, fr_ref b)
@@ -138,7 +136,7 @@ static void place(uint64_t *slots, uint64_t mask, uint64_t slot)
 static fr_status grow_slots(fr_rows *rows, fr_error *err)
 {
     uint64_t slots = (rows->mask + 1) * 2;
-    uint64_t *bigger = calloc(slots, sizeof *bigger);
+    uint64_t *bigger = fr_large_zeroed(slots * sizeof *bigger);
     if (bigger == NULL) {
         return fr_fail(err, FR_NOMEM, "recent rows: table");
     }
@@ -166,7 +164,7 @@ static head *head_of(head *heads, uint64_t mask, uint32_t uid)
 static fr_status grow_heads(fr_rows *rows, fr_error *err)
 {
     uint64_t slots = (rows->head_mask + 1) * 2;
-    head *bigger = calloc(slots, sizeof *bigger);
+    head *bigger = fr_large_zeroed(slots * sizeof *bigger);
     if (bigger == NULL) {
         return fr_fail(err, FR_NOMEM, "recent rows: accounts");
     }
@@ -194,12 +192,8 @@ static fr_status grow_pages(fr_rows *rows, fr_error *err)
         rows->pages = bigger;
         rows->page_room = room;
     }
-    rows->pages[page] = malloc(PAGE_ROWS * sizeof **rows->pages);
-    if (rows->pages[page] == NULL) {
-        return fr_fail(err, FR_NOMEM, "recent rows: page");
-    }
-    rows->bytes += PAGE_ROWS * sizeof **rows->pages;
-    return FR_OK;
+    rows->pages[page] = fr_arena_take(&rows->memory, PAGE_ROWS * sizeof **rows->pages);
+    return rows->pages[page] == NULL ? fr_fail(err, FR_NOMEM, "recent rows: page") : FR_OK;
 }
 
 fr_status fr_rows_add(fr_rows *rows, fr_ref ref, fr_row **out, fr_error *err)
@@ -240,7 +234,7 @@ fr_status fr_rows_keep_links(fr_rows *rows, const fr_link *links, size_t count, 
         *out = NULL;
         return FR_OK;
     }
-    fr_link *copy = fr_arena_take(&rows->links, count * sizeof *copy);
+    fr_link *copy = fr_arena_take(&rows->memory, count * sizeof *copy);
     if (copy == NULL) {
         return fr_fail(err, FR_NOMEM, "recent rows: links");
     }

@@ -7,6 +7,7 @@
 // that of every new follow does, touches no row, and a table grows without touching any.
 #include "rows.h"
 
+#include <fr/large.h>
 #include <fr/rcu.h>
 #include <stdlib.h>
 
@@ -129,7 +130,7 @@ static bool same_pair(const fr_edges *edges, uint32_t index, fr_edge_kind kind, 
 
 static table *table_new(fr_edges *edges, uint64_t slots)
 {
-    table *t = calloc(1, sizeof *t + slots * sizeof t->slots[0]);
+    table *t = fr_large_zeroed(sizeof *t + slots * sizeof t->slots[0]);
     if (t != NULL) {
         t->mask = slots - 1;
         __atomic_add_fetch(&edges->bytes, slots * sizeof t->slots[0], __ATOMIC_RELAXED);

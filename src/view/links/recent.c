@@ -19,16 +19,17 @@
 #include "recent.h"
 
 #include <fr/arena.h>
+#include <fr/large.h>
 #include <fr/rcu.h>
 #include <stdlib.h>
 
 enum {
-    PAGE_BITS = 14,
+    PAGE_BITS = 11,
     PAGE_SIZE = 1 << PAGE_BITS,
-    PAGES_MAX = 1 << 16,
+    PAGES_MAX = 1 << 19,
     SLOTS_FIRST = 1 << 12,
     WALK_MAX = 16,
-    TEXT_BLOCK_BYTES = 1 << 18
+    BLOCK_BYTES = 1 << 18
 };
 
 typedef struct {
@@ -45,8 +46,7 @@ struct fr_recent {
     uint32_t list_count;
     uint32_t target_count;
     uint32_t pair_count;
-    fr_arena texts;
-    uint64_t bytes; /* atomic: pages and texts */
+    fr_arena memory; /* owned(writer): pages and texts */
 };
 
 static uint64_t hash_target(fr_target t)
@@ -64,7 +64,7 @@ static uint64_t hash_pair(fr_target t, uint32_t source)
 
 static table *table_new(uint64_t slots)
 {
-    table *t = calloc(1, sizeof *t + slots * sizeof t->slots[0]);
+    table *t = fr_large_zeroed(sizeof *t + slots * sizeof t->slots[0]);
     if (t != NULL) {
         t->mask = slots - 1;
     }
@@ -77,7 +77,7 @@ fr_status fr_recent_new(fr_recent **out, fr_error *err)
     if (recent == NULL) {
         return fr_fail(err, FR_NOMEM, "recent links");
     }
-    fr_arena_init(&recent->texts, SIZE_MAX, TEXT_BLOCK_BYTES);
+    fr_arena_init(&recent->memory, SIZE_MAX, BLOCK_BYTES);
     recent->op_pages = calloc(PAGES_MAX, sizeof *recent->op_pages);
     recent->list_pages = calloc(PAGES_MAX, sizeof *recent->list_pages);
     recent->table = table_new(SLOTS_FIRST);
@@ -94,15 +94,7 @@ void fr_recent_free(fr_recent *recent)
     if (recent == NULL) {
         return;
     }
-    for (size_t i = 0; recent->op_pages != NULL && i < PAGES_MAX && recent->op_pages[i] != NULL;
-         i++) {
-        free(recent->op_pages[i]);
-    }
-    for (size_t i = 0; recent->list_pages != NULL && i < PAGES_MAX && recent->list_pages[i] != NULL;
-         i++) {
-        free(recent->list_pages[i]);
-    }
-    fr_arena_done(&recent->texts);
+    fr_arena_done(&recent->memory);
     free(recent->op_pages);
     free(recent->list_pages);
     free(recent->table);
@@ -114,7 +106,7 @@ uint64_t fr_recent_bytes(const fr_recent *recent)
 {
     const table *pairs = fr_rcu_load(&recent->pairs);
     uint64_t slots = fr_rcu_load(&recent->table)->mask + 1 + (pairs == NULL ? 0 : pairs->mask + 1);
-    return __atomic_load_n(&recent->bytes, __ATOMIC_RELAXED) + slots * sizeof(uint64_t);
+    return recent->memory.used_bytes + slots * sizeof(uint64_t);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -294,20 +286,14 @@ static void note_pairs(fr_recent *recent, uint32_t index)
     }
 }
 
-static void note_bytes(fr_recent *recent, size_t bytes)
-{
-    __atomic_store_n(&recent->bytes, recent->bytes + bytes, __ATOMIC_RELAXED);
-}
-
 static fr_status list_page(fr_recent *recent, uint32_t list, fr_link_list **out, fr_error *err)
 {
     fr_link_list **page = &recent->list_pages[list >> PAGE_BITS];
     if (*page == NULL) {
-        fr_link_list *fresh = malloc(PAGE_SIZE * sizeof *fresh);
+        fr_link_list *fresh = fr_arena_take(&recent->memory, PAGE_SIZE * sizeof *fresh);
         if (fresh == NULL) {
             return fr_fail(err, FR_NOMEM, "recent links: lists");
         }
-        note_bytes(recent, PAGE_SIZE * sizeof *fresh);
         __atomic_store_n(page, fresh, __ATOMIC_RELEASE); /* pairs with fr_recent_list_at */
     }
     *out = &(*page)[list & (PAGE_SIZE - 1)];
@@ -318,11 +304,10 @@ static fr_status op_page(fr_recent *recent, uint32_t op, fr_link_op **out, fr_er
 {
     fr_link_op **page = &recent->op_pages[op >> PAGE_BITS];
     if (*page == NULL) {
-        fr_link_op *fresh = malloc(PAGE_SIZE * sizeof *fresh);
+        fr_link_op *fresh = fr_arena_take(&recent->memory, PAGE_SIZE * sizeof *fresh);
         if (fresh == NULL) {
             return fr_fail(err, FR_NOMEM, "recent links: steps");
         }
-        note_bytes(recent, PAGE_SIZE * sizeof *fresh);
         __atomic_store_n(page, fresh, __ATOMIC_RELEASE); /* pairs with fr_recent_op_at */
     }
     *out = &(*page)[op & (PAGE_SIZE - 1)];
@@ -344,8 +329,7 @@ static fr_status add_list(fr_recent *recent, fr_target target, uint32_t source, 
     }
     FR_TRY(list_page(recent, list, &slot, err));
     if (text.size != 0) {
-        FR_TRY(fr_arena_copy(&recent->texts, text, &copy, err));
-        note_bytes(recent, text.size);
+        FR_TRY(fr_arena_copy(&recent->memory, text, &copy, err));
     }
     *slot = (fr_link_list){
         .target = target,

@@ -45,7 +45,7 @@ typedef struct {
 typedef struct fr_recent fr_recent;
 FR_MUST_USE fr_status fr_recent_new(fr_recent **out, fr_error *err);
 void fr_recent_free(fr_recent *recent);
-uint64_t fr_recent_bytes(const fr_recent *recent);
+uint64_t fr_recent_bytes(const fr_recent *recent); /* thread: the writer */
 
 /* ---- writer ---- */
 FR_MUST_USE fr_status fr_recent_list(fr_recent *recent, fr_target target, uint32_t source,

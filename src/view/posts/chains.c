@@ -18,6 +18,7 @@
 #include "chains.h"
 
 #include <fr/codec.h>
+#include <fr/large.h>
 #include <stdlib.h>
 
 enum { TABLE_FIRST = 1 << 10, MARKS_FIRST = 6, MS_PER_S = 1000 };
@@ -133,7 +134,7 @@ static uint64_t table_bytes(uint64_t slots)
 static fr_status resize(fr_chains *chains, uint64_t slots, fr_error *err)
 {
     fr_chain_table *old = chains->table;
-    fr_chain_table *bigger = calloc(1, table_bytes(slots));
+    fr_chain_table *bigger = fr_large_zeroed(table_bytes(slots));
     if (bigger == NULL) {
         return fr_fail(err, FR_NOMEM, "posts: authors");
     }

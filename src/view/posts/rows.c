@@ -11,6 +11,7 @@
 // stays, dead or alive.
 #include "rows.h"
 
+#include <fr/large.h>
 #include <stdlib.h>
 
 enum { INDEX_FIRST = 1 << 12 };
@@ -20,7 +21,7 @@ enum { INDEX_FIRST = 1 << 12 };
 static fr_posts_index *index_new(uint64_t slots)
 {
     fr_posts_index *index =
-        calloc(1, sizeof *index + slots * (sizeof *index->rows + sizeof *index->tags));
+        fr_large_zeroed(sizeof *index + slots * (sizeof *index->rows + sizeof *index->tags));
     if (index != NULL) {
         index->slots = slots;
         index->rows = (uint32_t *)(void *)(index + 1);
