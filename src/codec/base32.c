@@ -1,47 +1,68 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // RFC 4648 base32 (lower case, no padding): eight letters carry five bytes. Spare bits of the last
 // letter must be zero, so that a text has one meaning and a value one text.
+//
+// A group's eight letters are one word, a byte each, and all eight are worked on at once: every
+// event has some DIDs and a CID.
 #include <fr/codec.h>
 
-#include "base_letters.h"
+enum { GROUP_LETTERS = 8, GROUP_BYTES = 5, TO_DIGIT = 'a' + 26 - '2' };
 
-static const char letters[32] = "abcdefghijklmnopqrstuvwxyz234567";
+#define EACH(byte) ((uint64_t)(byte) * UINT64_C(0x0101010101010101))
+#define HIGH EACH(0x80)
+
+/* The high bit of each byte tells whether it is `least` or more; for bytes below 128. */
+static inline uint64_t at_least(uint64_t bytes, unsigned least)
+{
+    return bytes + EACH(0x80 - least);
+}
+
+static inline void encode_group(const uint8_t *in, char *out)
+{
+    uint64_t v = (uint64_t)fr_load_u32be(in) << 8 | in[4];
+    v = (v & UINT64_C(0xfffff00000)) << 12 | (v & UINT64_C(0xfffff));
+    v = (v & UINT64_C(0x000ffc00000ffc00)) << 6 | (v & UINT64_C(0x000003ff000003ff));
+    v = (v & UINT64_C(0x03e003e003e003e0)) << 3 | (v & UINT64_C(0x001f001f001f001f));
+    uint64_t digits = at_least(v, 26) >> 7 & EACH(1);
+    fr_store_u64be(out, v + EACH('a') - digits * TO_DIGIT);
+}
 
 size_t fr_base32_encode(fr_slice in, char *out)
 {
-    char *at = out;
-    uint32_t bits = 0;
-    unsigned held = 0;
-    for (size_t i = 0; i < in.size; i++) {
-        bits = bits << 8 | in.data[i];
-        for (held += 8; held >= 5; held -= 5) {
-            *at++ = letters[bits >> (held - 5) & 31];
-        }
+    size_t whole = in.size / GROUP_BYTES, tail = in.size % GROUP_BYTES;
+    for (size_t i = 0; i < whole; i++) {
+        encode_group(in.data + GROUP_BYTES * i, out + GROUP_LETTERS * i);
     }
-    if (held > 0) {
-        *at++ = letters[bits << (5 - held) & 31];
+    out += GROUP_LETTERS * whole;
+    size_t tail_letters = (tail * 8 + 4) / 5;
+    if (tail > 0) {
+        uint8_t last[GROUP_BYTES] = {0};
+        char letters[GROUP_LETTERS];
+        memcpy(last, in.data + GROUP_BYTES * whole, tail);
+        encode_group(last, letters);
+        memcpy(out, letters, tail_letters);
     }
-    return (size_t)(at - out);
+    return GROUP_LETTERS * whole + tail_letters;
 }
 
-// Eight letters to five bytes; the index of the first bad letter, or 8. Written out, because the
-// letters of a CID are read for every record: two independent halves, one test.
+// Eight letters to five bytes; the index of the first bad letter, or 8.
 static inline size_t decode_group(const uint8_t *text, uint8_t *out)
 {
-    const uint8_t *value = fr_base32_value;
-    uint32_t a = value[text[0]], b = value[text[1]], c = value[text[2]], d = value[text[3]];
-    uint32_t e = value[text[4]], f = value[text[5]], g = value[text[6]], h = value[text[7]];
-    if (FR_UNLIKELY((a | b | c | d | e | f | g | h) > 31)) {
-        size_t bad = 0;
-        while (value[text[bad]] <= 31) {
-            bad++;
-        }
-        return bad;
+    uint64_t word = fr_load_u64be(text), v = word & ~HIGH;
+    uint64_t letters = at_least(v, 'a') & ~at_least(v, 'z' + 1);
+    uint64_t digits = at_least(v, '2') & ~at_least(v, '7' + 1);
+    uint64_t bad = (word | ~(letters | digits)) & HIGH;
+    if (FR_UNLIKELY(bad != 0)) {
+        return (size_t)__builtin_clzll(bad) / 8;
     }
-    uint32_t high = a << 15 | b << 10 | c << 5 | d, low = e << 15 | f << 10 | g << 5 | h;
-    fr_store_u32be(out, high << 12 | low >> 8);
-    out[4] = (uint8_t)low;
-    return 8;
+    /* the low five bits of a letter are its value and one, those of a digit its value less eight */
+    v = (v & EACH(0x1f)) + EACH(8) - (letters >> 7 & EACH(1)) * 9;
+    v = (v >> 3 & UINT64_C(0x03e003e003e003e0)) | (v & UINT64_C(0x001f001f001f001f));
+    v = (v >> 6 & UINT64_C(0x000ffc00000ffc00)) | (v & UINT64_C(0x000003ff000003ff));
+    v = (v >> 12 & UINT64_C(0xfffff00000)) | (v & UINT64_C(0xfffff));
+    fr_store_u32be(out, (uint32_t)(v >> 8));
+    out[4] = (uint8_t)v;
+    return GROUP_LETTERS;
 }
 
 fr_status fr_base32_decode(fr_slice text, uint8_t *out, size_t room, size_t *size, fr_error *err)

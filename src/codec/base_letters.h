@@ -4,7 +4,6 @@
 
 #include <stdint.h>
 
-extern const uint8_t fr_base32_value[256];
 extern const uint8_t fr_base58_value[256];
 extern const uint8_t fr_base64_value[256];
 extern const uint8_t fr_base64url_value[256];

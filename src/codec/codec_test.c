@@ -192,6 +192,35 @@ static void base32_refuses(void **state)
     assert_int_equal(fr_base32_decode(FR_SLICE("mzxq"), out, 1, &size, NULL), FR_LIMIT);
 }
 
+/* All letters of a group are judged at once: none may spoil its neighbours. */
+static void base32_knows_every_byte_in_every_place(void **state)
+{
+    (void)state;
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz234567";
+    for (unsigned i = 0; i < 8 * 256; i++) {
+        unsigned place = i / 256, byte = i % 256;
+        uint8_t text[8], out[5];
+        char again[8];
+        size_t size = 0;
+        fr_error err = {0};
+        for (unsigned j = 0; j < 8; j++) {
+            text[j] = (uint8_t)letters[next_random() % 32];
+        }
+        text[place] = (uint8_t)byte;
+        const char *letter = byte == 0 ? NULL : strchr(letters, (int)byte);
+        fr_status status = fr_base32_decode(fr_slice_of(text, 8), out, 5, &size, &err);
+        assert_int_equal(status, letter != NULL ? FR_OK : FR_MALFORMED);
+        if (letter == NULL) {
+            assert_int_equal(err.offset, place);
+            continue;
+        }
+        uint64_t bits = (uint64_t)fr_load_u32be(out) << 8 | out[4];
+        assert_int_equal(bits >> (35 - 5 * place) & 31, letter - letters);
+        assert_int_equal(fr_base32_encode(fr_slice_of(out, 5), again), 8);
+        assert_memory_equal(again, text, 8);
+    }
+}
+
 static void base58_known_answers(void **state)
 {
     (void)state;
@@ -428,6 +457,7 @@ int main(void)
         cmocka_unit_test(xxh3_known_answers),
         cmocka_unit_test(base32_known_answers),
         cmocka_unit_test(base32_refuses),
+        cmocka_unit_test(base32_knows_every_byte_in_every_place),
         cmocka_unit_test(base58_known_answers),
         cmocka_unit_test(base64_known_answers),
         cmocka_unit_test(bases_round_trip_random_bytes),

@@ -45,34 +45,16 @@ uint64_t fr_ids_bytes(const fr_ids *ids)
 
 /* ---- accounts -------------------------------------------------------------------------------- */
 
-static const int8_t BASE32[256] = {
-    ['a'] = 1,  ['b'] = 2,  ['c'] = 3,  ['d'] = 4,  ['e'] = 5,  ['f'] = 6,  ['g'] = 7,  ['h'] = 8,
-    ['i'] = 9,  ['j'] = 10, ['k'] = 11, ['l'] = 12, ['m'] = 13, ['n'] = 14, ['o'] = 15, ['p'] = 16,
-    ['q'] = 17, ['r'] = 18, ['s'] = 19, ['t'] = 20, ['u'] = 21, ['v'] = 22, ['w'] = 23, ['x'] = 24,
-    ['y'] = 25, ['z'] = 26, ['2'] = 27, ['3'] = 28, ['4'] = 29, ['5'] = 30, ['6'] = 31, ['7'] = 32,
-};
-
-/** did:plc in 16 bytes; other DIDs, and did:plc of another form, as they are. Letters are judged
- *  together at the end: every event has some DIDs, and nearly all are sound. */
+/** did:plc in 16 bytes; other DIDs, and did:plc of another form, as they are. */
 static fr_slice pack_did(fr_slice did, uint8_t room[PLC_PACKED_BYTES])
 {
     if (did.size != PLC_TEXT_BYTES || memcmp(did.data, "did:plc:", PLC_PREFIX_BYTES) != 0) {
         return did;
     }
-    bool sound = true;
+    size_t size = 0;
     room[0] = 0;
-    for (unsigned group = 0; group < 3; group++) { /* 8 letters, 40 bits, 5 bytes */
-        const uint8_t *text = did.data + PLC_PREFIX_BYTES + group * 8;
-        uint8_t bytes[8];
-        uint64_t bits = 0;
-        for (unsigned i = 0; i < 8; i++) {
-            int8_t letter = BASE32[text[i]];
-            sound &= letter != 0;
-            bits |= (uint64_t)(uint8_t)(letter - 1) << (59 - 5 * i);
-        }
-        fr_store_u64be(bytes, bits);
-        memcpy(room + 1 + group * 5, bytes, 5);
-    }
+    bool sound = fr_base32_decode(fr_slice_from(did, PLC_PREFIX_BYTES), room + 1,
+                                  PLC_PACKED_BYTES - 1, &size, NULL) == FR_OK;
     return sound ? fr_slice_of(room, PLC_PACKED_BYTES) : did;
 }
 
