@@ -185,7 +185,9 @@ static size_t hash_window(car_scanner *s, fr_slice input)
         w->jobs[i].data = input.data + w->sections[i].data_offset;
         w->jobs[i].size = w->sections[i].data_size;
     }
-    hash_blocks(w->jobs, w->count);
+    const uint8_t *ahead = input.data + s->ahead;
+    hash_blocks_ahead(w->jobs, w->count, &ahead, input.data + input.size);
+    s->ahead = (uint64_t)(ahead - input.data);
     size_t sound = 0;
     while (sound < w->count && memcmp(w->jobs[sound].digest, w->jobs[sound].data - 32, 32) == 0) {
         sound++;

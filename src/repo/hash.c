@@ -30,15 +30,21 @@ void hash_force_portable(bool portable)
                           memory_order_relaxed);
 }
 
-void hash_blocks(hash_job *jobs, size_t count)
+void hash_blocks_ahead(hash_job *jobs, size_t count, const uint8_t **ahead, const uint8_t *end)
 {
     if (FR_LIKELY(hash_is_accelerated())) {
-        sha_lanes_blocks(jobs, count);
+        sha_lanes_blocks(jobs, count, ahead, end);
         return;
     }
     for (size_t i = 0; i < count; i++) {
         fr_sha256(fr_slice_of(jobs[i].data, jobs[i].size), jobs[i].digest);
     }
+}
+
+void hash_blocks(hash_job *jobs, size_t count)
+{
+    const uint8_t *nothing = NULL;
+    hash_blocks_ahead(jobs, count, &nothing, NULL);
 }
 
 /* ---- keys ------------------------------------------------------------------------------------ */

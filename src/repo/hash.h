@@ -14,6 +14,9 @@ typedef struct {
  *  instructions four messages go side by side (sha_lanes.c), else OpenSSL takes them one by one.
  *  thread   any; the jobs are the caller's */
 void hash_blocks(hash_job *jobs, size_t count);
+/** The same, and the cache lines from *ahead on are asked for meanwhile, about as many as are
+ *  hashed, up to `end`: memory is idle otherwise. *ahead moves on. */
+void hash_blocks_ahead(hash_job *jobs, size_t count, const uint8_t **ahead, const uint8_t *end);
 
 /** The longest message that one compression takes. */
 #define HASH_KEY_BYTES_MAX 55

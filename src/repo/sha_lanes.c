@@ -129,8 +129,9 @@ INLINE void compress(int count, __m128i *abef, __m128i *cdgh, const uint8_t *con
     }
 }
 
-INLINE void run(int count, lane *const *on, size_t steps)
+INLINE void run(int count, lane *const *on, size_t steps, const uint8_t **ahead, const uint8_t *end)
 {
+    const uint8_t *line = *ahead;
     __m128i abef[LANES], cdgh[LANES];
     const uint8_t *at[LANES];
     UNROLL
@@ -144,8 +145,11 @@ INLINE void run(int count, lane *const *on, size_t steps)
         UNROLL
         for (int l = 0; l < count; l++) {
             at[l] = --on[l]->whole == 0 ? on[l]->room + 64 : at[l] + 64;
+            __builtin_prefetch(line);
+            line = line < end ? line + 64 : line;
         }
     }
+    *ahead = line;
     UNROLL
     for (int l = 0; l < count; l++) {
         on[l]->abef = abef[l];
@@ -155,13 +159,14 @@ INLINE void run(int count, lane *const *on, size_t steps)
     }
 }
 
-TARGET static void run_lanes(size_t count, lane *const *on, size_t steps)
+TARGET static void run_lanes(size_t count, lane *const *on, size_t steps, const uint8_t **ahead,
+                             const uint8_t *end)
 {
     switch (count) {
-        case 1: run(1, on, steps); break;
-        case 2: run(2, on, steps); break;
-        case 3: run(3, on, steps); break;
-        default: run(4, on, steps);
+        case 1: run(1, on, steps, ahead, end); break;
+        case 2: run(2, on, steps, ahead, end); break;
+        case 3: run(3, on, steps, ahead, end); break;
+        default: run(4, on, steps, ahead, end);
     }
 }
 
@@ -242,7 +247,8 @@ static void sort_jobs(const hash_job *jobs, size_t count, uint16_t *order)
     }
 }
 
-TARGET static void run_window(hash_job *jobs, size_t count)
+TARGET static void run_window(hash_job *jobs, size_t count, const uint8_t **ahead,
+                              const uint8_t *end)
 {
     uint16_t order[WINDOW_JOBS];
     lane lanes[LANES];
@@ -258,7 +264,7 @@ TARGET static void run_window(hash_job *jobs, size_t count)
         for (size_t i = 1; i < used; i++) {
             steps = FR_MIN(steps, on[i]->steps);
         }
-        run_lanes(used, on, steps);
+        run_lanes(used, on, steps, ahead, end);
         for (size_t i = used; i-- > 0;) {
             lane *l = on[i];
             if (l->steps != 0) {
@@ -274,10 +280,10 @@ TARGET static void run_window(hash_job *jobs, size_t count)
     }
 }
 
-void sha_lanes_blocks(hash_job *jobs, size_t count)
+void sha_lanes_blocks(hash_job *jobs, size_t count, const uint8_t **ahead, const uint8_t *end)
 {
     for (size_t from = 0; from < count; from += WINDOW_JOBS) {
-        run_window(jobs + from, FR_MIN(count - from, (size_t)WINDOW_JOBS));
+        run_window(jobs + from, FR_MIN(count - from, (size_t)WINDOW_JOBS), ahead, end);
     }
 }
 
@@ -321,10 +327,12 @@ bool sha_lanes_supported(void)
     return false;
 }
 
-void sha_lanes_blocks(hash_job *jobs, size_t count)
+void sha_lanes_blocks(hash_job *jobs, size_t count, const uint8_t **ahead, const uint8_t *end)
 {
     (void)jobs;
     (void)count;
+    (void)ahead;
+    (void)end;
 }
 
 void sha_lanes_keys(const hash_key *keys, size_t count, uint64_t *heads)
