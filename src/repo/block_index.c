@@ -27,6 +27,7 @@ static void draw_key(block_index *index, uint64_t seed[4])
     for (int i = 0; i < 4; i++) {
         index->key[i] = next_random(&seed[i]);
     }
+    index->keys_drawn++;
 }
 
 fr_status block_index_init(block_index *index, fr_error *err)
@@ -130,7 +131,7 @@ static fr_status rebuild(block_index *index, uint32_t capacity, bool rekey, fr_e
     size_t held = (size_t)index->room * sizeof(block_slot); /* both are there for a while */
     grown.slots = NULL;
     grown.room = 0;
-    grown.bytes_max = index->bytes_max == 0        ? 0
+    grown.bytes_max = index->bytes_max == 0     ? 0
                       : index->bytes_max > held ? index->bytes_max - held
                                                 : 1;
     bool fits = false;
@@ -172,10 +173,11 @@ uint32_t block_index_probe(const block_index *index, uint64_t tag, const uint8_t
     return BLOCK_NONE;
 }
 
-fr_status block_index_add(block_index *index, uint64_t offset, uint32_t size, bool *fresh,
-                          fr_error *err)
+fr_status block_index_add(block_index *index, block_slot slot, bool *fresh, fr_error *err)
 {
+    uint64_t offset = block_offset(&slot);
     const uint8_t *cid = index->input + offset - FR_CID_BYTES;
+    uint64_t drawn = index->keys_drawn;
     if (block_index_is_full(index)) {
         if (index->capacity == CAPACITY_MAX) {
             return fr_fail_code(err, FR_LIMIT, offset, "limit-blocks",
@@ -183,15 +185,14 @@ fr_status block_index_add(block_index *index, uint64_t offset, uint32_t size, bo
         }
         FR_TRY(rebuild(index, index->capacity * 2, false, err));
     }
-    uint64_t tag = block_tag(index, cid);
-    uint32_t at = block_home(index, tag);
-    if (FR_UNLIKELY(index->slots[at].tag != 0)) {
-        at = block_index_probe(index, tag, cid);
-    }
-    for (int attempt = 0; attempt < REKEY_MAX && at == BLOCK_NONE; attempt++) {
+    uint32_t at = BLOCK_NONE;
+    for (int attempt = 0; attempt < REKEY_MAX; attempt++) {
+        slot.tag = index->keys_drawn == drawn ? slot.tag : block_tag(index, cid);
+        at = block_index_probe(index, slot.tag, cid);
+        if (FR_LIKELY(at != BLOCK_NONE)) {
+            break;
+        }
         FR_TRY(rebuild(index, index->capacity, true, err));
-        tag = block_tag(index, cid);
-        at = block_index_probe(index, tag, cid);
     }
     if (at == BLOCK_NONE) {
         return fr_fail_code(err, FR_LIMIT, offset, "limit-memory",
@@ -199,7 +200,7 @@ fr_status block_index_add(block_index *index, uint64_t offset, uint32_t size, bo
     }
     *fresh = index->slots[at].tag == 0;
     if (*fresh) {
-        index->slots[at] = block_slot_of(tag, offset, size);
+        index->slots[at] = slot;
         index->count++;
     }
     return FR_OK;

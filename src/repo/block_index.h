@@ -37,6 +37,7 @@ typedef struct {
     unsigned shift;    /* 64 - log2(capacity) */
     uint64_t count;
     uint64_t key[4];
+    uint64_t keys_drawn; /* tags that were made before the last one are of no use */
     const uint8_t *input;
     size_t bytes_max; /* 0: none */
 } block_index;
@@ -80,6 +81,11 @@ static inline uint64_t block_tag(const block_index *index, const uint8_t *cid)
                                fr_load_u64le(cid + 28) ^ index->key[3]);
     return (low ^ (high << 32 | high >> 32)) | 1;
 }
+/** The slot of the block whose data is at `offset`, its CID in the 36 bytes before. */
+static inline block_slot block_index_slot(const block_index *index, uint64_t offset, uint32_t size)
+{
+    return block_slot_of(block_tag(index, index->input + offset - FR_CID_BYTES), offset, size);
+}
 static inline uint32_t block_home(const block_index *index, uint64_t tag)
 {
     return (uint32_t)(tag >> index->shift);
@@ -96,10 +102,20 @@ void block_index_done(block_index *index);
  *  FR_LIMIT limit-memory */
 FR_MUST_USE fr_status block_index_reset(block_index *index, fr_slice input, size_t bytes_max,
                                         fr_error *err);
-/** Notes the block whose data is at `offset`, its CID in the 36 bytes before. *fresh false: that
- *  CID is there already, and the first stays. */
-FR_MUST_USE fr_status block_index_add(block_index *index, uint64_t offset, uint32_t size,
-                                      bool *fresh, fr_error *err);
+/** Notes a block. *fresh false: its CID is there already, and the first stays. */
+FR_MUST_USE fr_status block_index_add(block_index *index, block_slot slot, bool *fresh,
+                                      fr_error *err);
+/** The same for most blocks, whose home is free. false: nothing was done. */
+static inline bool block_index_put(block_index *index, block_slot slot)
+{
+    block_slot *home = &index->slots[block_home(index, slot.tag)];
+    if (FR_UNLIKELY(home->tag != 0 || block_index_is_full(index))) {
+        return false;
+    }
+    *home = slot;
+    index->count++;
+    return true;
+}
 /** 36 bytes as four words and a half: a call to memcmp costs more than they do. */
 static inline bool block_same_cid(const uint8_t *a, const uint8_t *b)
 {

@@ -85,7 +85,7 @@ static fr_status write_page(block_runs *runs, run_page *page, uint64_t offset, f
     return FR_OK;
 }
 
-static fr_status add_slot(block_runs *runs, block_slot slot, fr_error *err)
+fr_status block_runs_add(block_runs *runs, block_slot slot, fr_error *err)
 {
     run_page *page = &runs->pages[slot.tag >> (64 - RUN_BITS)];
     if (page->head.count == SLOTS_A_PAGE) {
@@ -100,7 +100,7 @@ fr_status block_runs_take(block_runs *runs, block_index *index, fr_error *err)
 {
     for (uint32_t i = 0; i < index->capacity; i++) {
         if (index->slots[i].tag != 0) {
-            FR_TRY(add_slot(runs, index->slots[i], err));
+            FR_TRY(block_runs_add(runs, index->slots[i], err));
         }
     }
     block_index_lend(index, NULL, 0);
@@ -111,18 +111,11 @@ fr_status block_runs_take_used(block_runs *runs, block_index *index, fr_error *e
 {
     for (uint32_t i = 0; i < index->capacity; i++) {
         while (block_is_used(&index->slots[i])) {
-            FR_TRY(add_slot(runs, index->slots[i], err));
+            FR_TRY(block_runs_add(runs, index->slots[i], err));
             block_index_remove(index, i);
         }
     }
     return FR_OK;
-}
-
-fr_status block_runs_add(block_runs *runs, const block_index *index, uint64_t offset, uint32_t size,
-                         fr_error *err)
-{
-    uint64_t tag = block_tag(index, index->input + offset - FR_CID_BYTES);
-    return add_slot(runs, block_slot_of(tag, offset, size), err);
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */

@@ -43,8 +43,7 @@ FR_MUST_USE fr_status block_runs_take(block_runs *runs, block_index *index, fr_e
 /** The same for the blocks that the walk has used; the others stay, and there is room again. */
 FR_MUST_USE fr_status block_runs_take_used(block_runs *runs, block_index *index, fr_error *err);
 /** As block_index_add; which of two blocks with one CID is the first is found out at the end. */
-FR_MUST_USE fr_status block_runs_add(block_runs *runs, const block_index *index, uint64_t offset,
-                                     uint32_t size, fr_error *err);
+FR_MUST_USE fr_status block_runs_add(block_runs *runs, block_slot slot, fr_error *err);
 /** What came together in the table: of blocks with one CID only the first is in it. */
 typedef struct {
     uint64_t duplicates;    /* left out */
@@ -59,13 +58,10 @@ FR_MUST_USE fr_status block_runs_build(block_runs *runs, block_index *index, rep
 
 #else
 
-FR_MUST_USE static inline fr_status block_runs_add(block_runs *runs, const block_index *index,
-                                                   uint64_t offset, uint32_t size, fr_error *err)
+FR_MUST_USE static inline fr_status block_runs_add(block_runs *runs, block_slot slot, fr_error *err)
 {
     (void)runs;
-    (void)index;
-    (void)size;
-    return fr_fail_at(err, FR_INVALID, offset, "repo: built without disk stores");
+    return fr_fail_at(err, FR_INVALID, block_offset(&slot), "repo: built without disk stores");
 }
 
 #endif

@@ -182,8 +182,8 @@ static size_t hash_window(car_scanner *s, fr_slice input)
 {
     car_window *w = &s->window;
     for (size_t i = 0; i < w->count; i++) {
-        w->jobs[i].data = input.data + w->sections[i].data_offset;
-        w->jobs[i].size = w->sections[i].data_size;
+        w->jobs[i].data = input.data + block_offset(&w->blocks[i]);
+        w->jobs[i].size = block_size(&w->blocks[i]);
     }
     const uint8_t *ahead = input.data + s->ahead;
     hash_blocks_ahead(w->jobs, w->count, &ahead, input.data + input.size);
@@ -195,21 +195,49 @@ static size_t hash_window(car_scanner *s, fr_slice input)
     return sound;
 }
 
-static fr_status add_block(car_scanner *s, const car_section *section, fr_error *err)
+static uint64_t block_end(const block_slot *block)
 {
-    uint64_t end = section->data_offset + section->data_size;
+    return block_offset(block) + block_size(block);
+}
+
+static uint64_t section_offset_of(const block_slot *block)
+{
+    return car_section_offset(block_offset(block), block_size(block));
+}
+
+static void empty_window(car_scanner *s)
+{
+    s->window.count = s->window.settled = s->window.bytes = 0;
+    s->window.hashed = false;
+    s->window.keys_drawn = s->index->keys_drawn;
+}
+
+/* Tags of the blocks [from, count) of the window, under the key that the index has now. */
+static void make_tags(car_scanner *s, size_t from)
+{
+    car_window *w = &s->window;
+    for (size_t i = from; i < w->count; i++) {
+        w->blocks[i].tag =
+            block_tag(s->index, s->index->input + block_offset(&w->blocks[i]) - FR_CID_BYTES);
+    }
+    w->keys_drawn = s->index->keys_drawn;
+}
+
+static fr_status add_block(car_scanner *s, block_slot block, fr_error *err)
+{
+    uint64_t end = block_end(&block);
     if (FR_UNLIKELY(end > s->kept_max)) {
-        return fr_fail_code(err, FR_LIMIT, section->offset, "limit-disk",
+        return fr_fail_code(err, FR_LIMIT, section_offset_of(&block), "limit-disk",
                             "repo: what does not fit in memory does not fit the disk limit");
     }
     if (s->runs != NULL) {
-        s->counts.bytes += section->data_size;
-        return block_runs_add(s->runs, s->index, section->data_offset, section->data_size, err);
+        s->counts.bytes += block_size(&block);
+        return block_runs_add(s->runs, block, err);
     }
     if (s->held_max != 0) {
         uint64_t held = s->holds_input ? end : 0;
         if (held + block_index_bytes(s->index) > s->held_max) {
-            return fr_fail_code(err, FR_LIMIT, section->offset, "limit-memory",
+            return fr_fail_code(err, FR_LIMIT, section_offset_of(&block), "limit-memory",
                                 "repo: the file does not fit the memory limit");
         }
         s->index->bytes_max = s->held_max - held;
@@ -219,10 +247,12 @@ static fr_status add_block(car_scanner *s, const car_section *section, fr_error 
             repo_watch_give_back(s->watch);
         }
     }
-    bool fresh = false;
-    FR_TRY(block_index_add(s->index, section->data_offset, section->data_size, &fresh, err));
+    bool fresh = true;
+    if (FR_UNLIKELY(!block_index_put(s->index, block))) {
+        FR_TRY(block_index_add(s->index, block, &fresh, err));
+    }
     s->counts.duplicates += !fresh;
-    s->counts.bytes += fresh ? section->data_size : 0;
+    s->counts.bytes += fresh ? block_size(&block) : 0;
     return FR_OK;
 }
 
@@ -235,28 +265,29 @@ static fr_status settle_window(car_scanner *s, fr_slice input, fr_error *err)
         return FR_OK;
     }
     if (!w->hashed) {
-        const car_section *last = &w->sections[w->count - 1];
-        uint64_t from = w->sections[0].offset;
-        repo_watch_touch(s->watch, input.data + from, last->data_offset + last->data_size - from);
+        uint64_t from = section_offset_of(&w->blocks[0]);
+        repo_watch_touch(s->watch, input.data + from, block_end(&w->blocks[w->count - 1]) - from);
         w->sound = s->options->level == FR_LEVEL_FULL ? hash_window(s, input) : w->count;
         w->hashed = true;
     }
     for (; w->settled < w->sound; w->settled++) {
-        fr_status status = add_block(s, &w->sections[w->settled], err);
+        if (FR_UNLIKELY(w->keys_drawn != s->index->keys_drawn)) {
+            make_tags(s, w->settled);
+        }
+        fr_status status = add_block(s, w->blocks[w->settled], err);
         if (FR_UNLIKELY(status != FR_OK)) {
             if (status == FR_LIMIT && s->held_max != 0 && err != NULL) {
-                err->offset = w->sections[w->settled].offset;
+                err->offset = section_offset_of(&w->blocks[w->settled]);
             }
             return status;
         }
     }
     if (FR_UNLIKELY(w->sound < w->count)) {
-        return fr_fail_code(err, FR_MALFORMED, w->sections[w->sound].offset, "car-hash",
+        return fr_fail_code(err, FR_MALFORMED, section_offset_of(&w->blocks[w->sound]), "car-hash",
                             "car: a block's bytes do not hash to its CID");
     }
     s->counts.blocks += w->count;
-    w->count = w->settled = w->bytes = 0;
-    w->hashed = false;
+    empty_window(s);
     return s->watch == NULL ? FR_OK : repo_watch_clock(s->watch, s->offset, err);
 }
 
@@ -265,10 +296,9 @@ void car_scanner_begin(car_scanner *s, const car_header *header, const fr_repo_o
 {
     uint64_t bytes_max = UINT64_C(1) << BLOCK_OFFSET_BITS;
     memset(s, 0, offsetof(car_scanner, window));
-    s->window.count = s->window.settled = s->window.bytes = 0;
-    s->window.hashed = false;
     s->options = options;
     s->index = index;
+    empty_window(s);
     s->kept_max = UINT64_MAX;
     s->offset = s->ahead = header->sections_offset;
     s->block_max = options->block_bytes_max == 0 ? CAR_BLOCK_BYTES_MAX : options->block_bytes_max;
@@ -294,9 +324,32 @@ static fr_status next_section(const car_scanner *s, fr_slice input, car_section 
     return FR_OK;
 }
 
+/* Asks for the lines that the next sections are on, up to PREFETCH_BYTES ahead. */
+static inline void fetch_ahead(car_scanner *s, fr_slice input)
+{
+    uint64_t at = s->ahead;
+    uint64_t end = FR_MIN(s->offset + PREFETCH_BYTES, (uint64_t)input.size);
+    for (; at < end; at += 64) {
+        __builtin_prefetch(input.data + at);
+    }
+    s->ahead = at;
+}
+
+static inline void put_in_window(car_scanner *s, const car_section *section)
+{
+    car_window *w = &s->window;
+    block_slot block = block_index_slot(s->index, section->data_offset, section->data_size);
+    if (s->runs == NULL) {
+        block_prefetch(s->index, block.tag);
+    }
+    w->blocks[w->count++] = block;
+    w->bytes += section->data_size;
+}
+
 fr_status car_scanner_run(car_scanner *s, fr_slice input, bool last, fr_error *err)
 {
     car_window *w = &s->window;
+    fr_error fault = {0};
     s->index->input = input.data; /* which may have moved */
     if (w->hashed) {
         FR_TRY(settle_window(s, input, err)); /* the one that a limit stopped */
@@ -305,11 +358,8 @@ fr_status car_scanner_run(car_scanner *s, fr_slice input, bool last, fr_error *e
         if (!last && !car_is_whole(input, s->offset, FR_CID_BYTES, &s->need)) {
             break;
         }
-        for (; s->ahead < s->offset + PREFETCH_BYTES && s->ahead < input.size; s->ahead += 64) {
-            __builtin_prefetch(input.data + s->ahead);
-        }
+        fetch_ahead(s, input);
         car_section section;
-        fr_error fault = {0};
         fr_status status = next_section(s, input, &section, &fault);
         if (FR_UNLIKELY(status != FR_OK)) {
             FR_TRY(settle_window(s, input, err)); /* a fault in the window comes first */
@@ -318,12 +368,7 @@ fr_status car_scanner_run(car_scanner *s, fr_slice input, bool last, fr_error *e
             }
             return status;
         }
-        if (s->runs == NULL) {
-            block_prefetch(s->index,
-                           block_tag(s->index, input.data + section.data_offset - FR_CID_BYTES));
-        }
-        w->sections[w->count++] = section;
-        w->bytes += section.data_size;
+        put_in_window(s, &section);
         s->offset = section.data_offset + section.data_size;
         if (w->count == CAR_WINDOW_BLOCKS || w->bytes >= CAR_WINDOW_BYTES) {
             FR_TRY(settle_window(s, input, err));

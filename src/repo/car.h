@@ -49,7 +49,8 @@ typedef struct {
     size_t sound;   /* how many have the right hash, once hashed */
     size_t settled; /* and are in the index */
     bool hashed;
-    car_section sections[CAR_WINDOW_BLOCKS];
+    uint64_t keys_drawn; /* of the index, when the tags were made */
+    block_slot blocks[CAR_WINDOW_BLOCKS];
     hash_job jobs[CAR_WINDOW_BLOCKS];
 } car_window;
 

@@ -60,7 +60,8 @@ static fr_status take_section(finder *f, const car_section *section, fr_error *e
             flaw_at(section->offset, "car-hash", "repo: a block's bytes do not hash to its CID");
         return tell(f, &error, &cid, (fr_slice){0}, false);
     }
-    return block_index_add(&repo->index, section->data_offset, section->data_size, &fresh, err);
+    block_slot slot = block_index_slot(&repo->index, section->data_offset, section->data_size);
+    return block_index_add(&repo->index, slot, &fresh, err);
 }
 
 /* Where the next section begins when this one is framed soundly and else wrong; 0: nowhere. */

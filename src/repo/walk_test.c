@@ -444,9 +444,11 @@ static void test_index_survives_crowding(void **state)
         fr_store_u64le(cid + 12, i);
         fr_store_u64le(cid + 20, index.key[2]);
         fr_store_u64le(cid + 28, i * 7);
-        assert_int_equal(block_index_add(&index, (i + 1) * FR_CID_BYTES, 0, &fresh, NULL), FR_OK);
+        block_slot slot = block_index_slot(&index, (i + 1) * FR_CID_BYTES, 0);
+        assert_int_equal(block_index_add(&index, slot, &fresh, NULL), FR_OK);
         assert_true(fresh);
-        assert_int_equal(block_index_add(&index, (i + 1) * FR_CID_BYTES, 0, &fresh, NULL), FR_OK);
+        slot = block_index_slot(&index, (i + 1) * FR_CID_BYTES, 0);
+        assert_int_equal(block_index_add(&index, slot, &fresh, NULL), FR_OK);
         assert_false(fresh);
     }
     assert_true(index.key[0] != first_key);
