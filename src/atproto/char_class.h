@@ -35,3 +35,21 @@ static inline bool bytes_are(const uint8_t *at, size_t size, uint8_t class_bit)
     }
     return common != 0;
 }
+
+/** Are these eight bytes letters and digits? All at once: a byte below 0x80 that is at least `a` has
+ * its top bit set after 0x80 - a was added, and one above `z` after 0x7f - z. */
+static inline bool eight_are_alnum(const uint8_t *at)
+{
+    const uint64_t each = UINT64_C(0x0101010101010101);
+    uint64_t bytes = fr_load_u64le(at);
+    uint64_t low = bytes & each * 0x7f;
+    uint64_t lower = low | each * 0x20;
+    uint64_t letters = (lower + each * (0x80 - 'a')) & ~(lower + each * (0x7f - 'z'));
+    uint64_t digits = (low + each * (0x80 - '0')) & ~(low + each * (0x7f - '9'));
+    return ((letters | digits) & ~bytes & each * 0x80) == each * 0x80;
+}
+/** The same for 8..16 bytes, as a TID has; false also for any other size. */
+static inline bool short_is_alnum(const uint8_t *at, size_t size)
+{
+    return size - 8 <= 8 && eight_are_alnum(at) && eight_are_alnum(at + size - 8);
+}

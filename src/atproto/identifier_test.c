@@ -261,12 +261,33 @@ static void changed_keys_agree_with_the_grammar(void **state)
     assert_in_range(valid_count, 1000, 199000); /* both verdicts were really met */
 }
 
+/* Every byte at every place of keys around the sizes that are looked at in words of eight. */
+static void every_byte_of_a_record_key(void **state)
+{
+    (void)state;
+    for (size_t size = 1; size <= 24; size++) {
+        for (size_t at = 0; at < size; at++) {
+            for (unsigned byte = 0; byte < 256; byte++) {
+                uint8_t key[24];
+                memset(key, byte % 2 == 0 ? '7' : 'Z', sizeof key);
+                key[at] = (uint8_t)byte;
+                fr_slice text = {key, size};
+                assert_int_equal(fr_rkey_valid(text), slow_rkey(text));
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(dids),    cmocka_unit_test(handles),
-        cmocka_unit_test(nsids),   cmocka_unit_test(repo_keys),
-        cmocka_unit_test(at_uris), cmocka_unit_test(changed_keys_agree_with_the_grammar),
+        cmocka_unit_test(dids),
+        cmocka_unit_test(handles),
+        cmocka_unit_test(nsids),
+        cmocka_unit_test(repo_keys),
+        cmocka_unit_test(at_uris),
+        cmocka_unit_test(changed_keys_agree_with_the_grammar),
+        cmocka_unit_test(every_byte_of_a_record_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,6 +81,7 @@ fr_status fr_cursor_open(fr_cursor **out, const fr_repo *repo, const fr_cursor_o
     }
     memset(c, 0, offsetof(fr_cursor, child));
     c->gap_lower_size = c->gap_upper_size = 0;
+    c->scratch.collection_bytes = 0;
     c->repo = repo;
     c->rules = repo->rules;
     if (repo->options.level == FR_LEVEL_LAZY) {

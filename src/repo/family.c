@@ -152,9 +152,9 @@ static bool next_bounds(fr_repo *repo, const walk_level *parent, uint32_t *at, f
         }
         const node_entry *entry = &entries[*at + 1];
         uint8_t *key = repo->bounds[*at & 1];
-        memcpy(key, lower->data, entry->prefix_size);
-        memcpy(key + entry->prefix_size, parent->view.block.data + entry->suffix_at,
-               entry->suffix_size);
+        node_copy_key(key, lower->data, entry->prefix_size);
+        node_copy_key(key + entry->prefix_size, parent->view.block.data + entry->suffix_at,
+                      entry->suffix_size);
         *upper = fr_slice_of(key, (size_t)entry->prefix_size + entry->suffix_size);
     }
     return true;

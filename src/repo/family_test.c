@@ -235,6 +235,58 @@ static void a_layer_that_waits_is_checked(void **state)
     }
 }
 
+/* ---- keys of nodes that are read one after the other ----------------------------------------- */
+
+static size_t random_key(char *out, size_t room)
+{
+    static const char *const heads[] = {"app.bsky.feed.like",
+                                        "app.bsky.feed.likes",
+                                        "app.bsky.feed",
+                                        "App.bsky.feed.like",
+                                        "like",
+                                        ""};
+    static const char *const tails[] = {"/3k2a",   "/",       "",           "/.",
+                                        "/3k2a/b", "/3k2a 7", "/zzzzzzzzzz"};
+    return (size_t)snprintf(out, room, "%s%s%.*s", heads[random_below(FR_COUNT_OF(heads))],
+                            tails[random_below(FR_COUNT_OF(tails))], (int)random_below(4), "abc");
+}
+
+/* What scratch remembers of a node never changes the verdict on the next. */
+static void a_remembered_collection_is_no_excuse(void **state)
+{
+    (void)state;
+    fr_repo_options options = {.level = FR_LEVEL_TRUSTED}, any = {.any_key = true};
+    node_rules rules[2] = {node_rules_of(&options), node_rules_of(&any)};
+    static node_scratch scratch;
+    fr_cid cid;
+    fr_cid_of_block(FR_SLICE("any"), &cid);
+    size_t accepted = 0;
+    for (int round = 0; round < 200000; round++) {
+        char keys[2][64];
+        fr_slice a = fr_slice_of(keys[0], random_key(keys[0], sizeof keys[0]));
+        fr_slice b = fr_slice_of(keys[1], random_key(keys[1], sizeof keys[1]));
+        fr_slice collection, rkey;
+        bool valid = fr_slice_compare(a, b) < 0 && fr_repo_key_valid(a, &collection, &rkey) &&
+                     fr_repo_key_valid(b, &collection, &rkey);
+        fr_buffer node;
+        fr_buffer_init(&node, 4096);
+        node_put_head(&node, 2);
+        node_put_entry(&node, (fr_slice){0}, a, &cid, NULL);
+        node_put_entry(&node, a, b, &cid, NULL);
+        node_put_tail(&node, NULL);
+        bool foreign = random_below(8) == 0; /* read by other rules in between */
+        node_entries entries = {0};
+        node_view view;
+        bool read = node_read(fr_buffer_view(&node), 0, &rules[foreign], -1, &scratch, &entries,
+                              &view, NULL) == FR_OK;
+        assert_int_equal(read, foreign ? fr_slice_compare(a, b) < 0 : valid);
+        accepted += read && !foreign;
+        node_entries_done(&entries);
+        fr_buffer_done(&node);
+    }
+    assert_in_range(accepted, 2000, 150000);
+}
+
 int main(void)
 {
     const char *seed = getenv("FR_SEED");
@@ -245,6 +297,7 @@ int main(void)
         cmocka_unit_test(files_with_holes),
         cmocka_unit_test(changed_bytes),
         cmocka_unit_test(a_layer_that_waits_is_checked),
+        cmocka_unit_test(a_remembered_collection_is_no_excuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

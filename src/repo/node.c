@@ -87,9 +87,8 @@ typedef struct {
     uint64_t base;
     const node_rules *rules;
     int layer;
-    uint8_t *key; /* the previous key, then the current one */
+    node_scratch *scratch; /* the previous key, then the current one */
     size_t key_size;
-    size_t slash; /* of the last key that was checked in full; SIZE_MAX: none yet */
 } node_reader;
 
 static fr_status shape_fail(const node_reader *r, const uint8_t *at, fr_error *err,
@@ -170,22 +169,32 @@ static inline bool read_link_or_null(node_reader *r, uint32_t *cid_at)
     return read_link(r, true, cid_at);
 }
 
-static fr_status check_syntax(node_reader *r, const uint8_t *at, size_t prefix, fr_error *err)
+/* Does the next key, prefix of the one in scratch and suffix, have the collection of that one? The
+ * one in scratch may be of the node that was read before. */
+static inline bool same_collection(const node_scratch *scratch, size_t prefix, fr_slice suffix)
 {
-    fr_slice key = fr_slice_of(r->key, r->key_size);
-    bool valid;
-    if (r->slash != SIZE_MAX && prefix > r->slash) {
-        /* The collection is the one of the key before; only the record key is new. */
-        valid = fr_rkey_valid(fr_slice_from(key, r->slash + 1));
-    } else {
-        fr_slice collection, rkey;
-        valid = fr_repo_key_valid(key, &collection, &rkey);
-        r->slash = collection.size;
+    size_t known = scratch->collection_bytes;
+    if (prefix >= known) {
+        return known != 0;
     }
-    if (FR_UNLIKELY(!valid)) {
+    return suffix.size >= known - prefix &&
+           memcmp(scratch->key + prefix, suffix.data, known - prefix) == 0;
+}
+
+static fr_status check_syntax(node_reader *r, const uint8_t *at, bool same, fr_error *err)
+{
+    node_scratch *scratch = r->scratch;
+    fr_slice key = fr_slice_of(scratch->key, r->key_size);
+    fr_slice collection, rkey;
+    if (FR_LIKELY(same && fr_rkey_valid(fr_slice_from(key, scratch->collection_bytes)))) {
+        return FR_OK;
+    }
+    scratch->collection_bytes = 0;
+    if (FR_UNLIKELY(same || !fr_repo_key_valid(key, &collection, &rkey))) {
         return fr_fail_code(err, FR_MALFORMED, r->base + (uint64_t)(at - r->start), "key-syntax",
                             "node: a key is not collection/rkey");
     }
+    scratch->collection_bytes = collection.size + 1;
     return FR_OK;
 }
 
@@ -196,6 +205,7 @@ static fr_status next_key(node_reader *r, const uint8_t *key_at, const uint8_t *
 {
     uint64_t key_offset = r->base + (uint64_t)(key_at - r->start);
     uint64_t prefix_offset = r->base + (uint64_t)(prefix_at - r->start);
+    uint8_t *key = r->scratch->key;
     if (prefix > r->key_size) {
         return fr_fail_code(err, FR_MALFORMED, prefix_offset, "node-prefix",
                             "node: p reaches beyond the previous key");
@@ -204,8 +214,8 @@ static fr_status next_key(node_reader *r, const uint8_t *key_at, const uint8_t *
         return fr_fail_code(err, FR_MALFORMED, key_offset, "node-order",
                             "node: a key is not above the one before");
     }
-    if (prefix < r->key_size && suffix.data[0] <= r->key[prefix]) {
-        if (suffix.data[0] < r->key[prefix]) {
+    if (prefix < r->key_size && suffix.data[0] <= key[prefix]) {
+        if (suffix.data[0] < key[prefix]) {
             return fr_fail_code(err, FR_MALFORMED, key_offset, "node-order",
                                 "node: a key is not above the one before");
         }
@@ -221,9 +231,14 @@ static fr_status next_key(node_reader *r, const uint8_t *key_at, const uint8_t *
         return fr_fail_code(err, FR_MALFORMED, key_offset, "key-syntax",
                             "node: a key is longer than any collection/rkey");
     }
-    memcpy(r->key + prefix, suffix.data, suffix.size);
+    bool same = r->rules->any_key || same_collection(r->scratch, (size_t)prefix, suffix);
+    if (FR_LIKELY((size_t)(r->end - suffix.data) >= NODE_KEY_PIECE)) {
+        node_copy_key(key + prefix, suffix.data, suffix.size);
+    } else {
+        memcpy(key + prefix, suffix.data, suffix.size);
+    }
     r->key_size = (size_t)size;
-    return FR_OK;
+    return r->rules->any_key ? FR_OK : check_syntax(r, key_at, same, err);
 }
 
 bool node_keys_check(node_keys *keys)
@@ -250,7 +265,7 @@ static bool leave_layer(const node_reader *r)
     if (later->count == NODE_KEYS_LATER && !node_keys_check(later)) {
         return false;
     }
-    hash_key_set(&later->at[later->count++], r->key, r->key_size);
+    hash_key_set(&later->at[later->count++], r->scratch->key, r->key_size);
     return true;
 }
 
@@ -259,7 +274,7 @@ static fr_status check_layer(node_reader *r, const uint8_t *key_at, fr_error *er
     if (leave_layer(r)) {
         return FR_OK;
     }
-    int layer = (int)fr_mst_layer(fr_slice_of(r->key, r->key_size));
+    int layer = (int)fr_mst_layer(fr_slice_of(r->scratch->key, r->key_size));
     if (r->layer < 0) {
         r->layer = layer;
         if (r->rules->later != NULL && r->rules->later->count == 0) {
@@ -377,9 +392,6 @@ static fr_status read_entry(node_reader *r, bool first, node_entry *entry, fr_er
         FR_TRY(read_key_part(r, &parts, err));
     }
     FR_TRY(next_key(r, parts.key_at, parts.prefix_at, parts.suffix, parts.prefix, first, err));
-    if (!r->rules->any_key) {
-        FR_TRY(check_syntax(r, parts.key_at, (size_t)parts.prefix, err));
-    }
     if (FR_UNLIKELY(!usual)) {
         FR_TRY(read_link_part(r, entry, err));
     }
@@ -441,9 +453,11 @@ fr_status node_read(fr_slice block, uint64_t base, const node_rules *rules, int 
                      .base = base,
                      .rules = rules,
                      .layer = layer,
-                     .key = scratch->key,
-                     .slash = SIZE_MAX};
+                     .scratch = scratch};
     uint64_t count = 0;
+    if (rules->any_key) {
+        scratch->collection_bytes = 0;
+    }
     FR_TRY(read_count(&r, &count, err));
     FR_TRY(reserve_entries(entries, (size_t)count, err));
     node_entry *list = entries->at + entries->count;
@@ -464,7 +478,7 @@ fr_status node_read(fr_slice block, uint64_t base, const node_rules *rules, int 
     }
     if (count > 0) {
         view.first_key = fr_slice_of(block.data + list[0].suffix_at, list[0].suffix_size);
-        view.last_key = fr_slice_of(r.key, r.key_size);
+        view.last_key = fr_slice_of(scratch->key, r.key_size);
     }
     view.layer = r.layer;
     entries->count += (size_t)count;

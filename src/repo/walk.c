@@ -30,8 +30,9 @@ fr_status repo_new(fr_repo **out, fr_error *err)
     if (repo == NULL) {
         return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: state");
     }
-    /* All but the levels and scratch, which are written before they are read. */
+    /* All but the levels and keys, which are written before they are read. */
     memset(repo, 0, offsetof(fr_repo, scratch));
+    repo->scratch.collection_bytes = 0;
     fr_status status = block_index_init(&repo->index, err);
     if (status != FR_OK) {
         free(repo);
@@ -303,8 +304,8 @@ static fr_slice make_key(fr_repo *repo, size_t depth, const walk_level *level, u
         return fr_slice_of(suffix, entry->suffix_size);
     }
     uint8_t *key = repo->keys[depth / KEY_CHUNK_LEVELS][depth % KEY_CHUNK_LEVELS][at & 1];
-    memcpy(key, before.data, entry->prefix_size);
-    memcpy(key + entry->prefix_size, suffix, entry->suffix_size);
+    node_copy_key(key, before.data, entry->prefix_size);
+    node_copy_key(key + entry->prefix_size, suffix, entry->suffix_size);
     return fr_slice_of(key, (size_t)entry->prefix_size + entry->suffix_size);
 }
 

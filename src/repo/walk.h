@@ -60,11 +60,11 @@ struct fr_repo {
     uint64_t reached_bytes; /* of the blocks in `reached` */
     fr_slice top_key;
     size_t depth;
-    uint8_t (*keys[KEY_CHUNKS_MAX])[2][NODE_KEY_BYTES_MAX];
+    uint8_t (*keys[KEY_CHUNKS_MAX])[2][NODE_KEY_ROOM];
     node_entries entries;
     node_views family;
     node_keys later;
-    uint8_t bounds[2][NODE_KEY_BYTES_MAX]; /* keys of a parent, while its children are read ahead */
+    uint8_t bounds[2][NODE_KEY_ROOM]; /* keys of a parent, while its children are read ahead */
     node_scratch scratch;
     walk_level levels[NODE_LEVELS_MAX];
 };
