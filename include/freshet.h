@@ -113,6 +113,10 @@ typedef struct {
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_open(freshet **out,
                                                          const freshet_options *options,
                                                          freshet_error *err);
+/** May this program read what is there? Everything that opens a directory asks first.
+ *  errors  FRESHET_INVALID it is of a newer format; FRESHET_CORRUPT its VERSION names none */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_data_check(const char *data_dir,
+                                                               freshet_error *err);
 /** Saves a checkpoint and closes. NULL is fine. The handle is gone either way. */
 FRESHET_API freshet_status freshet_close(freshet *db, freshet_error *err);
 
@@ -474,8 +478,11 @@ freshet_verify(const freshet_options *options, void (*each)(void *context, const
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_log_dump(
     const char *data_dir, uint64_t from, uint64_t count,
     bool (*line)(void *context, const char *json, size_t size), void *context, freshet_error *err);
-/** {"events","first_seq","last_seq","segments","bytes"} as text into out (room >= 256). Works
+/** {"events","first_seq","last_seq","segments","sealed","bytes","raw_bytes","torn_bytes","upkeep"}
+ *  as text into out; room FRESHET_LOG_STAT_BYTES is enough. upkeep is null, or {"step","since",
+ *  "reason"} of sealing, archiving or dropping segments that failed last and is tried again. Works
  *  beside a daemon. */
+#define FRESHET_LOG_STAT_BYTES 2048
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_log_stat(const char *data_dir, char *out,
                                                              size_t room, freshet_error *err);
 

@@ -198,12 +198,11 @@ static int write_log(const arguments *args)
 
 static void print_stat(const fr_log_stat *stat, const char *before)
 {
-    printf("{%s\"events\":%llu,\"first_seq\":%llu,\"last_seq\":%llu,\"segments\":%llu,"
-           "\"sealed\":%llu,\"bytes\":%llu,\"raw_bytes\":%llu,\"torn_bytes\":%llu}\n",
-           before, (unsigned long long)stat->events, (unsigned long long)stat->first_seq,
-           (unsigned long long)stat->last_seq, (unsigned long long)stat->segments,
-           (unsigned long long)stat->sealed, (unsigned long long)stat->bytes,
-           (unsigned long long)stat->raw_bytes, (unsigned long long)stat->cut_bytes);
+    fr_buffer text;
+    fr_buffer_init(&text, 4096);
+    fr_log_stat_put(stat, &text);
+    printf("{%s%.*s}\n", before, FR_SLICE_ARG(fr_buffer_view(&text)));
+    fr_buffer_done(&text);
 }
 
 static void print_bad(const char *place, const char *why)
@@ -251,12 +250,12 @@ static int verify_log(const arguments *args)
 
 static int stat_log(const arguments *args)
 {
-    fr_log_stat stat;
-    fr_error error = {0};
-    if (fr_log_stat_dir(fr_os_real(), args->log, &stat, &error) != FR_OK) {
-        return cli_fail_internal(args->data, &error);
+    char text[FRESHET_LOG_STAT_BYTES];
+    freshet_error error = {0};
+    if (freshet_log_stat(args->data, text, sizeof text, &error) != FRESHET_OK) {
+        return cli_fail(args->data, &error);
     }
-    print_stat(&stat, "");
+    puts(text);
     return EXIT_DONE;
 }
 
@@ -428,6 +427,10 @@ int cli_log(int argc, char **argv)
             cli_parse(&argp, argc - 1, argv + 1, name, &args);
             if (fr_path(args.log, sizeof args.log, NULL, "%s/log", args.data) != FR_OK) {
                 return EXIT_USAGE;
+            }
+            freshet_error error = {0};
+            if (freshet_data_check(args.data, &error) != FRESHET_OK) {
+                return cli_fail(args.data, &error);
             }
             cli_catch_signals();
             return VERBS[i].locks ? locked(&args, VERBS[i].run) : VERBS[i].run(&args);

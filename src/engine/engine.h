@@ -121,6 +121,13 @@ typedef struct {
     uint64_t retry_at_ns, backoff_ns; /* owned(writer) */
 } fr_rebuild;
 
+/** A step with the log's segments that failed last, until it works. */
+typedef struct {
+    const char *step; /* NULL: none */
+    fr_error error;
+    uint64_t since_us;
+} fr_upkeep_trouble;
+
 /** The log takes nothing more and is to be mended: mend.c. */
 typedef struct {
     bool waits;        /* atomic; set by the writer */
@@ -236,6 +243,7 @@ struct freshet {
     size_t closer_count;
 
     struct fr_upkeep *upkeep; /* upkeep.c; NULL: nobody does it */
+    fr_upkeep_trouble upkeep_trouble; /* under request_lock; set by who takes the steps */
 
     fr_engine_metrics metrics;
 };
@@ -361,6 +369,10 @@ void fr_engine_wake_readers(fr_engine *engine);
 /** One step: a segment is sealed, copied to the archive or dropped here. FR_OK: it may be that
  *  there is another; FR_END: nothing is due. thread: one at a time */
 FR_MUST_USE fr_status fr_upkeep_step(fr_engine *engine, fr_error *err);
+/** What failed of it as a JSON object, or null: in /health, and what DIR/UPKEEP says from
+ *  outside. */
+void fr_upkeep_put(fr_engine *engine, fr_buffer *out);
+void fr_upkeep_put_saved(fr_os *os, const char *data_dir, fr_buffer *out);
 /** Starts the thread that takes these steps; not in a stepwise world. */
 FR_MUST_USE fr_status fr_upkeep_start(fr_engine *engine, fr_error *err);
 /** Ends it; nothing to do when there is none. */
@@ -375,6 +387,9 @@ void fr_trouble_end(fr_engine *engine);
 /** `,"state":…` and what belongs to it, as members of /health. False: writes are refused or
  *  wait. */
 bool fr_trouble_put(fr_engine *engine, fr_buffer *out);
+
+/** Why something failed, as a JSON string. */
+void fr_engine_put_reason(const fr_error *why, fr_buffer *out);
 
 /* ---- telling: health.c ---- */
 int fr_engine_put_health(void *engine, fr_buffer *out);

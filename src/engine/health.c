@@ -152,6 +152,8 @@ int fr_engine_put_health(void *context, fr_buffer *out)
     fr_buffer_printf(out, "],\"checkpoint_seq\":%llu,\"uptime_ms\":%llu",
                      (unsigned long long)LOAD(engine->metrics.checkpoint_seq),
                      (unsigned long long)((now_ns - engine->opened_ns) / 1000000));
+    fr_buffer_text(out, ",\"upkeep\":");
+    fr_upkeep_put(engine, out);
     bool writes = fr_trouble_put(engine, out);
     fr_buffer_byte(out, '}');
     return progress.ready && !stalled && writes ? 200 : 503;

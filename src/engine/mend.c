@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// A log that could not be written or synced keeps what it took (log.h, fr_log_mend). The writer takes
-// nothing more, tries to mend it at once and then less and less often, and goes on where it was: the
-// group whose sync failed is shown and acknowledged once the disk has it. Reads and checkpoints that
-// are under way know nothing of it.
+// A log that could not be written or synced keeps what it took (log.h, fr_log_mend). The writer
+// takes nothing more, tries to mend it at once and then less and less often, and goes on where it
+// was: the group whose sync failed is shown and acknowledged once the disk has it. Reads know
+// nothing of it.
 #include "engine.h"
 
 #define MEND_FIRST_NS UINT64_C(250000000) /* between two attempts; doubled each time up to */

@@ -48,23 +48,28 @@ freshet_status freshet_log_dump(const char *data_dir, uint64_t from, uint64_t co
     return fr_status_export(dump(data_dir, from, count, line, context, &error), &error, err);
 }
 
+static fr_status put_stat(const char *data_dir, fr_buffer *out, fr_error *err)
+{
+    char path[FR_PATH_MAX];
+    fr_log_stat stat;
+    FR_TRY(fr_path(path, sizeof path, err, "%s/log", data_dir));
+    FR_TRY(fr_log_stat_dir(fr_os_real(), path, &stat, err));
+    fr_buffer_byte(out, '{');
+    fr_log_stat_put(&stat, out);
+    fr_buffer_text(out, ",\"upkeep\":");
+    fr_upkeep_put_saved(fr_os_real(), data_dir, out);
+    fr_buffer_append(out, "}", 2);
+    return fr_buffer_status(out, err);
+}
+
 freshet_status freshet_log_stat(const char *data_dir, char *out, size_t room, freshet_error *err)
 {
     fr_error error = {0};
-    char path[FR_PATH_MAX];
-    fr_log_stat stat;
-    fr_status status = fr_path(path, sizeof path, &error, "%s/log", data_dir);
-    status = status == FR_OK ? fr_log_stat_dir(fr_os_real(), path, &stat, &error) : status;
+    fr_cleanup(fr_buffer_done) fr_buffer text;
+    fr_buffer_init(&text, room);
+    fr_status status = put_stat(data_dir, &text, &error);
     if (status == FR_OK) {
-        int size = snprintf(out, room,
-                            "{\"events\":%llu,\"first_seq\":%llu,\"last_seq\":%llu,\"segments\":%"
-                            "llu,\"bytes\":%llu}",
-                            (unsigned long long)stat.events, (unsigned long long)stat.first_seq,
-                            (unsigned long long)stat.last_seq, (unsigned long long)stat.segments,
-                            (unsigned long long)stat.bytes);
-        status = size < 0 || (size_t)size >= room
-                     ? fr_fail(&error, FR_LIMIT, "no room for the answer")
-                     : FR_OK;
+        memcpy(out, text.data, text.size);
     }
     return fr_status_export(status, &error, err);
 }

@@ -39,14 +39,35 @@ static fr_status write_version(fr_engine *engine, const char *path, fr_error *er
     return fr_os_write_file_atomic(engine->os, path, fr_slice_of(text, (size_t)size), err);
 }
 
+/** FR_NOT_FOUND: it says nothing. */
+static fr_status read_version(const fr_engine *engine, const char *path, int *version,
+                              uint64_t *started_us, fr_error *err)
+{
+    char text[128];
+    uint8_t *found = NULL;
+    size_t size = 0;
+    unsigned long long started = 0;
+    FR_TRY(fr_os_read_file(engine->os, path, sizeof text - 1, &found, &size, err));
+    memcpy(text, found, size);
+    text[size] = 0;
+    free(found);
+    if (sscanf(text, "freshet %d started_us %llu", version, &started) < 1 || *version < 1) {
+        return fr_fail_code(err, FR_CORRUPT, 0, "version",
+                            "DIR/VERSION does not name a format of freshet");
+    }
+    *started_us = started;
+    return *version <= FR_FORMAT_VERSION
+               ? FR_OK
+               : fr_fail_code(err, FR_INVALID, 0, "version",
+                              "the data directory was written by a newer freshet");
+}
+
 /** A directory of an earlier format becomes one of ours before anything in it does: what an older
  *  program does not know (sealed segments, an archive) it must not read past. */
 static fr_status check_version(fr_engine *engine, fr_error *err)
 {
     char path[FR_PATH_MAX];
-    char text[128];
-    uint8_t *found = NULL;
-    size_t size = 0;
+    int version = 0;
     FR_TRY(fr_path(path, sizeof path, err, "%s/VERSION", engine->dir));
     if (!fr_os_exists(engine->os, path)) {
         if (engine->options.read_only) {
@@ -55,24 +76,23 @@ static fr_status check_version(fr_engine *engine, fr_error *err)
         engine->started_us = fr_os_wall_us(engine->os);
         return write_version(engine, path, err);
     }
-    FR_TRY(fr_os_read_file(engine->os, path, sizeof text - 1, &found, &size, err));
-    memcpy(text, found, size);
-    text[size] = 0;
-    free(found);
-    int version = 0;
-    unsigned long long started_us = 0;
-    if (sscanf(text, "freshet %d started_us %llu", &version, &started_us) < 1 || version < 1) {
-        return fr_fail_code(err, FR_CORRUPT, 0, "version",
-                            "DIR/VERSION does not name a format of freshet");
-    }
-    engine->started_us = started_us;
-    if (version > FR_FORMAT_VERSION) {
-        return fr_fail_code(err, FR_INVALID, 0, "version",
-                            "the data directory was written by a newer freshet");
-    }
+    FR_TRY(read_version(engine, path, &version, &engine->started_us, err));
     return version < FR_FORMAT_VERSION && !engine->options.read_only
                ? write_version(engine, path, err)
                : FR_OK;
+}
+
+freshet_status freshet_data_check(const char *data_dir, freshet_error *err)
+{
+    char path[FR_PATH_MAX];
+    fr_error error = {0};
+    int version = 0;
+    uint64_t started_us = 0;
+    const fr_engine engine = {.os = fr_os_real()};
+    fr_status status = fr_path(path, sizeof path, &error, "%s/VERSION", data_dir);
+    bool says = status == FR_OK && fr_os_exists(engine.os, path);
+    status = says ? read_version(&engine, path, &version, &started_us, &error) : status;
+    return fr_status_export(status, &error, err);
 }
 
 /* ---- state ----------------------------------------------------------------------------------- */

@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <fr/codec.h>
+#include <stdio.h>
+#include <string.h>
 
 static fr_trouble trouble_of(const fr_error *why)
 {
@@ -63,6 +65,15 @@ void fr_trouble_end(fr_engine *engine)
     }
 }
 
+void fr_engine_put_reason(const fr_error *why, fr_buffer *out)
+{
+    char text[256];
+    const char *system = why->os > 0 ? strerrordesc_np(why->os) : NULL;
+    int size = snprintf(text, sizeof text, "%s%s%s", why->text == NULL ? "" : why->text,
+                        system == NULL ? "" : ": ", system == NULL ? "" : system);
+    fr_buffer_json_string(out, fr_slice_of(text, FR_MIN((size_t)size, sizeof text - 1)));
+}
+
 /** A sync that has been under way for so long is worth a name; writing waits for it. */
 static bool disk_is_slow(const fr_engine *engine)
 {
@@ -97,6 +108,6 @@ bool fr_trouble_put(fr_engine *engine, fr_buffer *out)
                          __atomic_load_n(&engine->mending.attempts, __ATOMIC_RELAXED));
     }
     fr_buffer_text(out, ",\"reason\":");
-    fr_buffer_json_string(out, fr_slice_text(why.text == NULL ? "" : why.text));
+    fr_engine_put_reason(&why, out);
     return false;
 }

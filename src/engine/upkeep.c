@@ -7,10 +7,12 @@
 // compressing costs as much as a third of taking the same events in, and shares its caches.
 #include "engine.h"
 
+#include <fr/codec.h>
 #include <stdlib.h>
 
 #define FR_UPKEEP_LOOK_NS UINT64_C(1000000000)   /* how often the thread looks for full segments */
 #define FR_UPKEEP_RETRY_NS UINT64_C(30000000000) /* after a step that failed */
+#define FR_UPKEEP_TEXT_MAX_BYTES 1024            /* of DIR/UPKEEP */
 #define FR_UPKEEP_RAW_MAX 16 /* full segments that wait while the writer is busy: 1 GiB */
 
 struct fr_upkeep {
@@ -44,15 +46,97 @@ static fr_status drop(fr_engine *engine, fr_error *err)
                : fr_log_drop_next(engine->log, options->archive_dir, &keep, saved_seq, err);
 }
 
+/* ---- what is told of a step that failed ------------------------------------------------------ */
+
+/** DIR/UPKEEP is for those who look from outside: it is there while a step fails. */
+static bool path_of_trouble(const char *dir, char out[FR_PATH_MAX])
+{
+    return fr_path(out, FR_PATH_MAX, NULL, "%s/UPKEEP", dir) == FR_OK;
+}
+
+static void put_trouble(const fr_upkeep_trouble *trouble, fr_buffer *out)
+{
+    char time[32];
+    const fr_error *why = &trouble->error;
+    size_t size = fr_time_format((int64_t)trouble->since_us, 6, time);
+    fr_buffer_printf(out, "{\"step\":\"%s\",\"since\":", trouble->step);
+    fr_buffer_json_string(out, fr_slice_of(time, size));
+    fr_buffer_text(out, ",\"reason\":");
+    fr_engine_put_reason(why, out);
+    fr_buffer_byte(out, '}');
+}
+
+static void tell_outside(fr_engine *engine, const fr_upkeep_trouble *trouble)
+{
+    char path[FR_PATH_MAX];
+    fr_cleanup(fr_buffer_done) fr_buffer text;
+    fr_buffer_init(&text, FR_UPKEEP_TEXT_MAX_BYTES);
+    if (path_of_trouble(engine->dir, path) && trouble->step == NULL) {
+        (void)!fr_os_unlink(engine->os, path, NULL);
+    } else if (path_of_trouble(engine->dir, path)) {
+        put_trouble(trouble, &text);
+        (void)!fr_os_write_file_atomic(engine->os, path, fr_buffer_view(&text), NULL);
+    }
+}
+
+/** Why NULL: the step has nothing to complain of. */
+static void note(fr_engine *engine, const char *step, const fr_error *why)
+{
+    fr_upkeep_trouble *trouble = &engine->upkeep_trouble;
+    bool same = trouble->step == step; /* only the one thread changes it */
+    bool news =
+        why == NULL ? same : trouble->step == NULL || (same && trouble->error.text != why->text);
+    if (news) {
+        fr_mutex_lock(&engine->request_lock);
+        uint64_t since_us = same ? trouble->since_us : fr_os_wall_us(engine->os);
+        *trouble = (fr_upkeep_trouble){0};
+        if (why != NULL) {
+            *trouble = (fr_upkeep_trouble){step, *why, since_us};
+        }
+        fr_mutex_unlock(&engine->request_lock);
+        tell_outside(engine, trouble);
+    }
+}
+
+void fr_upkeep_put(fr_engine *engine, fr_buffer *out)
+{
+    fr_mutex_lock(&engine->request_lock);
+    fr_upkeep_trouble trouble = engine->upkeep_trouble;
+    fr_mutex_unlock(&engine->request_lock);
+    if (trouble.step == NULL) {
+        fr_buffer_text(out, "null");
+    } else {
+        put_trouble(&trouble, out);
+    }
+}
+
+void fr_upkeep_put_saved(fr_os *os, const char *data_dir, fr_buffer *out)
+{
+    char path[FR_PATH_MAX];
+    uint8_t *text = NULL;
+    size_t size = 0;
+    bool there = path_of_trouble(data_dir, path) &&
+                 fr_os_read_file(os, path, FR_UPKEEP_TEXT_MAX_BYTES, &text, &size, NULL) == FR_OK &&
+                 size > 0 && text[0] == '{';
+    fr_buffer_slice(out, there ? fr_slice_of(text, size) : FR_SLICE("null"));
+    free(text);
+}
+
+/* ---- steps ----------------------------------------------------------------------------------- */
+
 /** A step that fails does not keep the later ones from theirs: where a full disk has no room to
  *  seal in, dropping makes some. */
 fr_status fr_upkeep_step(fr_engine *engine, fr_error *err)
 {
     static fr_status (*const steps[])(fr_engine *, fr_error *) = {seal, archive, drop};
+    static const char *const names[] = {"seal", "archive", "drop"};
     fr_status failed = FR_END;
     for (size_t i = 0; i < FR_COUNT_OF(steps); i++) {
         fr_error why = {0};
         fr_status status = steps[i](engine, &why);
+        if (status != FR_AGAIN) {
+            note(engine, names[i], status == FR_OK || status == FR_END ? NULL : &why);
+        }
         if (status == FR_OK || status == FR_AGAIN) {
             return status;
         }
@@ -121,6 +205,7 @@ fr_status fr_upkeep_start(fr_engine *engine, fr_error *err)
         return fr_fail(err, FR_NOMEM, "upkeep");
     }
     upkeep->engine = engine;
+    tell_outside(engine, &engine->upkeep_trouble); /* that of another process is over */
     upkeep->looked_ns = fr_os_monotonic_ns(engine->os);
     fr_mutex_init(&upkeep->lock);
     fr_cond_init(&upkeep->changed);

@@ -881,6 +881,30 @@ static void a_failed_sync_is_told_and_mended(void **state)
     fr_sim_free(w.os);
 }
 
+/** Why full segments stay as they are is told, until the step works. */
+static void what_upkeep_fails_of_is_told(void **state)
+{
+    (void)state;
+    world w;
+    fr_error why = {0};
+    begin_world(&w, histories[HISTORIES - 1], 9);
+    assert_ok(open_engine(&w));
+    for (int i = 0; i < 4000 && w.kept < w.h->last_seq; i++) {
+        deliver(&w);
+        take_turn(&w);
+    }
+    assert_true(health_says(&w, "\"upkeep\":null", 200));
+    fr_sim_set_faults(w.os, 0, UINT64_MAX);
+    assert_int_equal(fr_upkeep_step(w.engine, &why), FR_IO);
+    assert_true(health_says(&w, "\"upkeep\":{\"step\":\"seal\",\"since\":\"", 200));
+    assert_true(health_says(&w, "Input/output error", 200));
+    fr_sim_set_faults(w.os, UINT64_MAX, 0);
+    assert_ok(fr_upkeep_step(w.engine, &why));
+    assert_true(health_says(&w, "\"upkeep\":null", 200));
+    close_in_order(&w);
+    fr_sim_free(w.os);
+}
+
 /** A close makes the last attempt; when that fails, too, everybody is told. */
 static void a_close_on_a_bad_disk_tells_everybody(void **state)
 {
@@ -914,6 +938,7 @@ int main(void)
         cmocka_unit_test(a_full_disk_pauses_a_car),
         cmocka_unit_test(a_failed_sync_is_told_and_mended),
         cmocka_unit_test(a_close_on_a_bad_disk_tells_everybody),
+        cmocka_unit_test(what_upkeep_fails_of_is_told),
         cmocka_unit_test(the_same_seeds_every_time),
         cmocka_unit_test(fresh_seeds),
         cmocka_unit_test(every_operation_fails),

@@ -452,6 +452,17 @@ void fr_log_stat_of(const fr_log *log, fr_log_stat *out)
     memcpy(out->cut_place, log->cut_place, sizeof out->cut_place);
 }
 
+void fr_log_stat_put(const fr_log_stat *stat, fr_buffer *out)
+{
+    fr_buffer_printf(out,
+                     "\"events\":%llu,\"first_seq\":%llu,\"last_seq\":%llu,\"segments\":%llu,"
+                     "\"sealed\":%llu,\"bytes\":%llu,\"raw_bytes\":%llu,\"torn_bytes\":%llu",
+                     (unsigned long long)stat->events, (unsigned long long)stat->first_seq,
+                     (unsigned long long)stat->last_seq, (unsigned long long)stat->segments,
+                     (unsigned long long)stat->sealed, (unsigned long long)stat->bytes,
+                     (unsigned long long)stat->raw_bytes, (unsigned long long)stat->cut_bytes);
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 void log_free_raw(fr_log *log, log_segment *segment)

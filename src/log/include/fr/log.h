@@ -130,6 +130,9 @@ FR_MUST_USE fr_status fr_log_seq_of_time(fr_os *os, const char *dir, uint64_t ti
  *  cut_bytes and cut_place tell what an open would cut. errors: FR_NOT_FOUND no such folder,
  *  FR_CORRUPT */
 FR_MUST_USE fr_status fr_log_stat_dir(fr_os *os, const char *dir, fr_log_stat *out, fr_error *err);
+/** The figures as members of a JSON object, without its braces: events, first_seq, last_seq,
+ *  segments, sealed, bytes, raw_bytes, torn_bytes. */
+void fr_log_stat_put(const fr_log_stat *stat, fr_buffer *out);
 /** Reads every byte there is, changes nothing: FR_CORRUPT with the first bad place ("FILE:
  *  offset N", empty when it is a file that is missing), else FR_OK and the facts. */
 FR_MUST_USE fr_status fr_log_verify(fr_os *os, const char *dir, fr_log_stat *out,
