@@ -5,6 +5,7 @@ lies; and what no verb may do: print raw control bytes, or write outside of its 
 import http.server
 import json
 import random
+import subprocess
 import sys
 import threading
 import urllib.parse
@@ -338,6 +339,41 @@ def test_refresh():
         result, written = refresh(host, old, expect=1)
         assert not written
     repo("refresh", "-", stdin=old, expect=2)
+
+
+def first_line_of(command, data):
+    """(bytes that had been fed when the first line came, standard output); fed ever slower until it does."""
+    process = subprocess.Popen([fr.FRESHET, "repo", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    came, fed, lines = threading.Event(), [0], []
+
+    def read():
+        lines.append(process.stdout.readline())
+        came.set()
+        lines.append(process.stdout.read())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for at in range(0, len(data), 500):
+        if not came.is_set():
+            fed[0] = at
+            came.wait(at / len(data) * 100)
+        process.stdin.write(data[at:at + 500])
+        process.stdin.flush()
+    process.stdin.close()
+    reader.join()
+    assert process.wait() == 0, command
+    return fed[0], b"".join(lines)
+
+
+def test_a_stream_is_listed_as_it_comes():
+    """The first record is out before a hundredth of the input is in."""
+    car = pack(lines(records(random.Random(fr.seed()), 6000)))
+    for options in ([], ["--collection", "app.bsky.feed.like"], ["--keys"]):
+        fed, out = first_line_of(["ls", *options, "-"], car)
+        assert fed * 100 < len(car), (options, fed, len(car))
+        path = fr.scratch("whole.car")
+        path.write_bytes(car)
+        assert out == repo("ls", *options, path).out, options
 
 
 def test_help():

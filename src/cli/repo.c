@@ -312,6 +312,7 @@ int repo_each_file(const repo_args *args,
 
 typedef struct {
     const repo_args *args;
+    char prefix[FR_NSID_MAX_BYTES + 2]; /* of the keys that are wanted; "": all */
     fr_buffer line;
     uint64_t count;
 } listing;
@@ -320,7 +321,8 @@ static fr_status list_item(void *context, const fr_repo_item *item)
 {
     listing *list = context;
     fr_buffer *line = &list->line;
-    if (item->kind != FR_ITEM_RECORD) {
+    if (item->kind != FR_ITEM_RECORD ||
+        !fr_slice_starts_with(item->key, fr_slice_text(list->prefix))) {
         return FR_OK;
     }
     list->count++;
@@ -338,20 +340,16 @@ static fr_status list_item(void *context, const fr_repo_item *item)
     return repo_print(line) ? FR_OK : FR_IO;
 }
 
-/* One collection, or backwards: only the nodes that it needs. */
+/* One collection of a file, or backwards: only the nodes that it needs. */
 static fr_status list_part(listing *list, const fr_repo *repo, fr_error *err)
 {
     const repo_args *args = list->args;
-    char prefix[FR_NSID_MAX_BYTES + 2] = "";
     fr_cursor_options options = {.reverse = args->reverse,
-                                 .keys_only = args->keys_only || args->count_only};
+                                 .keys_only = args->keys_only || args->count_only,
+                                 .prefix = fr_slice_text(list->prefix)};
     fr_cleanup(fr_cursor_closep) fr_cursor *cursor = NULL;
     fr_repo_item item;
     fr_status status;
-    if (args->collection != NULL) {
-        snprintf(prefix, sizeof prefix, "%s/", args->collection);
-        options.prefix = fr_slice_text(prefix);
-    }
     FR_TRY(fr_cursor_open(&cursor, repo, &options, err));
     while ((status = fr_cursor_next(cursor, &item, err)) == FR_OK) {
         FR_TRY(list_item(list, &item));
@@ -373,6 +371,7 @@ static fr_status list_all(listing *list, const char *path, fr_load *load, fr_err
     options.on_item = list_item;
     options.on_wait = show_lines;
     options.item_context = list;
+    options.forget = true;
     fr_load_set_options(load, &options);
     fr_status status = fr_load_path(load, path, err);
     cli_progress_end();
@@ -387,7 +386,11 @@ static int ls_file(const repo_args *args, const char *path, fr_load *load)
     fr_repo *repo = NULL;
     fr_status status;
     fr_buffer_init(&list.line, LINE_MAX_BYTES);
-    if (args->collection != NULL || args->reverse) {
+    if (args->collection != NULL) {
+        snprintf(list.prefix, sizeof list.prefix, "%s/", args->collection);
+    }
+    bool is_stream = strcmp(path, "-") == 0;
+    if (args->reverse || (args->collection != NULL && !is_stream)) {
         int code = repo_open(args, path, load, &repo);
         if (repo == NULL) {
             return code;
@@ -416,8 +419,14 @@ static int check_file(const repo_args *args, const char *path, fr_load *load)
     fr_buffer out;
     fr_error error = {0};
     int code = FR_REPO_EXIT_SYSTEM;
-    set_options(args, path, load);
-    fr_status status = fr_load_path(load, path, &error);
+    fr_cleanup(fr_repo_judge_freep) fr_repo_judge *judge = NULL;
+    fr_load_options options = load_options(args, path);
+    fr_status status = fr_repo_judge_new(&judge, &args->options, &error);
+    options.on_item = fr_repo_judge_item;
+    options.item_context = judge;
+    options.forget = !args->json; /* which looks at the input again */
+    fr_load_set_options(load, &options);
+    status = status == FR_OK ? fr_load_path(load, path, &error) : status;
     cli_progress_end();
     if (status != FR_OK && status != FR_MALFORMED && status != FR_LIMIT) {
         error.status = status;
@@ -425,8 +434,8 @@ static int check_file(const repo_args *args, const char *path, fr_load *load)
         return FR_REPO_EXIT_SYSTEM;
     }
     fr_buffer_init(&out, OUT_MAX_BYTES);
-    status = (args->json ? fr_repo_report_load : fr_repo_report_load_line)(
-        load, path, &args->options, status, &error, &out, &code);
+    status = (args->json ? fr_repo_judge_json : fr_repo_judge_line)(judge, load, path, status,
+                                                                    &error, &out, &code);
     if (status == FR_OK && args->json) {
         fr_buffer_byte(&out, '\n');
     }

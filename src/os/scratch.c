@@ -184,6 +184,24 @@ void fr_pages_give_back(const void *at, size_t size)
     }
 }
 
+/* Without huge pages, which are split when a part of them is given back, and freed at leisure. */
+fr_status fr_pages_reserve(uint8_t **out, uint64_t size, fr_error *err)
+{
+    void *at = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) {
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "os: addresses for pages");
+    }
+    madvise(at, (size_t)size, MADV_NOHUGEPAGE);
+    *out = at;
+    return FR_OK;
+}
+
+void fr_pages_release(uint8_t *at, uint64_t size)
+{
+    munmap(at, (size_t)size);
+}
+
 /* Neighbours that differ in any advice are areas of their own; this one means nothing to who does
  * not fork. */
 void fr_pages_fence(const void *at, size_t size, unsigned bits)

@@ -9,6 +9,8 @@
 
 #include <fr/os.h>
 
+#include "window.h"
+
 #define PROBES_MAX 128
 #define CAPACITY_MIN 32
 #define CAPACITY_MAX (1u << 31)
@@ -113,6 +115,9 @@ static bool copy_slots(block_index *to, const block_slot *slots, uint32_t count,
         }
         uint64_t tag = slots[i].tag;
         if (rekey) {
+            if (block_is_gone(to, &slots[i])) {
+                return false; /* its CID is what a new tag would be made of */
+            }
             tag = block_tag(to, to->input + block_offset(&slots[i]) - FR_CID_BYTES);
         }
         uint32_t at = free_slot(to, tag);
@@ -157,6 +162,12 @@ static fr_status rebuild(block_index *index, uint32_t capacity, bool rekey, fr_e
     return FR_OK;
 }
 
+bool block_is_let_go(const block_index *index, const block_slot *slot)
+{
+    return !repo_window_holds(index->window, block_offset(slot) - FR_CID_BYTES,
+                              FR_CID_BYTES + block_size(slot));
+}
+
 uint32_t block_index_probe(const block_index *index, uint64_t tag, const uint8_t *cid)
 {
     uint32_t at = block_home(index, tag);
@@ -166,7 +177,8 @@ uint32_t block_index_probe(const block_index *index, uint64_t tag, const uint8_t
             return at;
         }
         if (slot->tag == tag &&
-            block_same_cid(index->input + block_offset(slot) - FR_CID_BYTES, cid)) {
+            (block_same_cid(index->input + block_offset(slot) - FR_CID_BYTES, cid) ||
+             block_is_gone(index, slot))) {
             return at;
         }
     }
@@ -243,6 +255,38 @@ void block_index_remove(block_index *index, uint32_t at)
     }
     slots[at] = (block_slot){0};
     index->count--;
+}
+
+void block_index_remove_used(block_index *index)
+{
+    for (uint32_t i = 0; i < index->capacity; i++) {
+        while (block_is_used(&index->slots[i])) {
+            block_index_remove(index, i);
+        }
+    }
+}
+
+void block_index_shrink(block_index *index)
+{
+    uint32_t capacity = CAPACITY_MIN;
+    size_t bytes_max = index->bytes_max;
+    while (capacity < index->count * 4) {
+        capacity *= 2;
+    }
+    index->bytes_max = 0; /* both tables are there for a moment */
+    if (capacity < index->capacity) {
+        (void)!rebuild(index, capacity, false, NULL);
+    }
+    index->bytes_max = bytes_max;
+}
+
+uint64_t block_index_unused(const block_index *index)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < index->capacity; i++) {
+        count += index->slots[i].tag != 0 && !block_is_used(&index->slots[i]);
+    }
+    return count;
 }
 
 void block_index_lend(block_index *index, block_slot *slots, uint32_t capacity)

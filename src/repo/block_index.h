@@ -39,7 +39,8 @@ typedef struct {
     uint64_t key[4];
     uint64_t keys_drawn; /* tags that were made before the last one are of no use */
     const uint8_t *input;
-    size_t bytes_max; /* 0: none */
+    size_t bytes_max;           /* 0: none */
+    struct repo_window *window; /* the input is let go as it is used; NULL: all of it stays */
 } block_index;
 
 static inline uint64_t block_offset(const block_slot *slot)
@@ -141,8 +142,22 @@ static inline uint32_t block_index_settle(const block_index *index, uint32_t gue
     }
     return block_index_find(index, block_tag(index, cid), cid);
 }
+/** Have the bytes of this block been let go? Its CID cannot be compared then: the tag, 63 keyed
+ *  bits of it, must do. */
+bool block_is_let_go(const block_index *index, const block_slot *slot);
+static inline bool block_is_gone(const block_index *index, const block_slot *slot)
+{
+    return FR_UNLIKELY(index->window != NULL) && block_is_let_go(index, slot);
+}
 /** Takes the block in slot `at` out. What stands there then, if anything, stood behind it. */
 void block_index_remove(block_index *index, uint32_t at);
+/** Takes out all that the walk has used. */
+void block_index_remove_used(block_index *index);
+/** A table for what is left after many were taken out; where there is no memory for it the old one
+ *  stays. */
+void block_index_shrink(block_index *index);
+/** Blocks that the walk has not used. */
+uint64_t block_index_unused(const block_index *index);
 /** Takes the flags of slots [from, to) away. */
 void block_index_clear_flags(block_index *index, uint32_t from, uint32_t to);
 /** Slots that are not the index's own to free, all free: an empty index of `capacity`, a power of

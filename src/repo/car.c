@@ -223,6 +223,12 @@ static void make_tags(car_scanner *s, size_t from)
     w->keys_drawn = s->index->keys_drawn;
 }
 
+static void let_section_go(car_scanner *s, const block_slot *block)
+{
+    uint64_t offset = section_offset_of(block);
+    repo_window_let_go(s->held_in, offset, block_end(block) - offset);
+}
+
 static fr_status add_block(car_scanner *s, block_slot block, fr_error *err)
 {
     uint64_t end = block_end(&block);
@@ -230,12 +236,18 @@ static fr_status add_block(car_scanner *s, block_slot block, fr_error *err)
         return fr_fail_code(err, FR_LIMIT, section_offset_of(&block), "limit-disk",
                             "repo: what does not fit in memory does not fit the disk limit");
     }
+    if (FR_UNLIKELY(s->only_judges)) {
+        let_section_go(s, &block);
+        return FR_OK;
+    }
     if (s->runs != NULL) {
         s->counts.bytes += block_size(&block);
         return block_runs_add(s->runs, block, err);
     }
     if (s->held_max != 0) {
-        uint64_t held = s->holds_input ? end : 0;
+        uint64_t held = s->held_in != NULL ? repo_window_live_bytes(s->held_in, end)
+                        : s->holds_input  ? end
+                                          : 0;
         if (held + block_index_bytes(s->index) > s->held_max) {
             return fr_fail_code(err, FR_LIMIT, section_offset_of(&block), "limit-memory",
                                 "repo: the file does not fit the memory limit");
@@ -253,6 +265,9 @@ static fr_status add_block(car_scanner *s, block_slot block, fr_error *err)
     }
     s->counts.duplicates += !fresh;
     s->counts.bytes += fresh ? block_size(&block) : 0;
+    if (FR_UNLIKELY(s->held_in != NULL) && !fresh) {
+        let_section_go(s, &block);
+    }
     return FR_OK;
 }
 

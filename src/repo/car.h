@@ -6,6 +6,7 @@
 #include "block_runs.h"
 #include "hash.h"
 #include "watch.h"
+#include "window.h"
 #include <fr/repo.h>
 
 #define CAR_HEADER_BYTES_MAX 65536
@@ -40,6 +41,9 @@ FR_MUST_USE fr_status car_header_read(fr_slice input, uint32_t bytes_max, car_he
 FR_MUST_USE fr_status car_section_read(fr_slice input, uint64_t offset, uint32_t bytes_max,
                                        car_section *out, fr_error *err);
 
+/** Offset of the length varint of the section whose data is at `data_offset`. */
+uint64_t car_section_offset(uint64_t data_offset, uint32_t data_size);
+
 #define CAR_WINDOW_BLOCKS 128
 #define CAR_WINDOW_BYTES (256u << 10) /* a window of that many bytes waits for no more */
 
@@ -54,6 +58,12 @@ typedef struct {
     hash_job jobs[CAR_WINDOW_BLOCKS];
 } car_window;
 
+/** Offset of the first section in it; it is not empty. */
+static inline uint64_t car_window_offset(const car_window *window)
+{
+    return car_section_offset(block_offset(&window->blocks[0]), block_size(&window->blocks[0]));
+}
+
 /** A pass over the sections, as far as they are there. */
 typedef struct {
     const fr_repo_options *options;
@@ -67,6 +77,8 @@ typedef struct {
     uint64_t blocks_max, bytes_max;
     uint64_t held_max; /* memory for the index, and for the bytes so far when they are held */
     bool holds_input;
+    repo_window *held_in; /* as long as they are needed; NULL: all of them, anywhere */
+    bool only_judges;    /* blocks are of no use any more, and let go */
     uint64_t kept_max; /* bytes so far that the disk has room for */
     car_counts counts;
     car_window window;
@@ -84,8 +96,6 @@ void car_scanner_begin(car_scanner *s, const car_header *header, const fr_repo_o
  *  errors   car-varint, car-section-length, car-cid, car-hash, limit-block, limit-blocks,
  *           limit-bytes; those of the index */
 FR_MUST_USE fr_status car_scanner_run(car_scanner *s, fr_slice input, bool last, fr_error *err);
-/** Offset of the length varint of the section whose data is at `data_offset`. */
-uint64_t car_section_offset(uint64_t data_offset, uint32_t data_size);
 /** 01 71|55 12 20 */
 static inline bool car_cid_known(const uint8_t *cid)
 {

@@ -72,8 +72,8 @@ static void set_range(fr_cursor *c, const fr_cursor_options *options)
 fr_status fr_cursor_open(fr_cursor **out, const fr_repo *repo, const fr_cursor_options *options,
                          fr_error *err)
 {
-    if (!repo->opened) {
-        return fr_fail(err, FR_INVALID, "repo: nothing is open");
+    if (!repo->opened || repo->index.window != NULL) {
+        return fr_fail(err, FR_INVALID, "repo: nothing is open, or it is forgotten as it is read");
     }
     fr_cursor *c = malloc(sizeof *c);
     if (c == NULL) {

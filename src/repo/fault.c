@@ -28,24 +28,26 @@ size_t fr_repo_key_escape(fr_slice key, char *out, size_t room)
     return size;
 }
 
-static void find_section(const fr_repo *repo, fr_slice input, uint64_t offset, fr_repo_fault *out)
+static void find_section(const fr_repo *repo, fr_slice input, fault_start from, uint64_t offset,
+                         fr_repo_fault *out)
 {
-    uint64_t at = repo->header.sections_offset;
+    uint64_t at = from.offset;
     car_section section;
     if (at == 0 || offset < at) {
         return;
     }
-    for (uint64_t i = 0; at < input.size; i++) {
+    for (uint64_t i = from.section; at < input.size; i++) {
         if (car_section_read(input, at, UINT32_MAX, &section, NULL) != FR_OK) {
             /* Only the one that is wrong itself can be where the error is. */
-            out->has_section = at == offset;
+            out->has_section = from.counted && at == offset;
             out->section = i;
             return;
         }
         repo_watch_touch(repo->watch, input.data + at, (size_t)(section.data_offset - at));
         at = section.data_offset + section.data_size;
         if (offset < at) {
-            out->has_section = out->has_cid = true;
+            out->has_section = from.counted;
+            out->has_cid = true;
             out->section = i;
             memcpy(out->cid.bytes, input.data + section.data_offset - FR_CID_BYTES, FR_CID_BYTES);
             return;
@@ -63,14 +65,16 @@ static void find_key(const fr_repo *repo, const fr_error *error, fr_repo_fault *
     }
 }
 
-void repo_fault_in(const fr_repo *repo, fr_slice input, const fr_error *error, fr_repo_fault *out)
+void repo_fault_in(const fr_repo *repo, fr_slice input, fault_start from, const fr_error *error,
+                   fr_repo_fault *out)
 {
     *out = (fr_repo_fault){0};
-    find_section(repo, input, error->offset, out);
+    find_section(repo, input, from, error->offset, out);
     find_key(repo, error, out);
 }
 
 void fr_repo_fault_of(const fr_repo *repo, const fr_error *error, fr_repo_fault *out)
 {
-    repo_fault_in(repo, repo->input, error, out);
+    fault_start start = {.offset = repo->header.sections_offset, .counted = true};
+    repo_fault_in(repo, repo->input, start, error, out);
 }

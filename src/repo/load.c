@@ -48,7 +48,8 @@ struct fr_load {
     repo_watch watch;
     block_runs *runs;
     disk_budget disk;
-    fr_repo_store memory, file;
+    fr_repo_store memory, file, forgetful; /* the last in `window`; made when they are needed */
+    repo_window *window;
     const fr_repo_store *store; /* where bytes go; NULL: the input is `given` */
     fr_slice given;
     bool mapped;
@@ -59,9 +60,10 @@ struct fr_load {
     bool header_read, dropping;
     bool ended; /* no more will come */
     early_state early;
-    fr_slice lay;   /* where the input lay when the walk was last there */
-    bool runs_used; /* the runs have what the walk used, and the index the rest */
-    uint64_t told;  /* progress */
+    fr_slice lay;                /* where the input lay when the walk was last there */
+    bool runs_used;              /* the runs have what the walk used, and the index the rest */
+    uint64_t full_at, forgot_at; /* sections that found no room: last, first without their index */
+    uint64_t told;               /* progress */
 };
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -120,6 +122,9 @@ void fr_load_reset(fr_load *load)
         load->file = (fr_repo_store){0};
     }
     (void)!load->memory.reset(load->memory.context, NULL);
+    if (load->window != NULL) {
+        (void)!load->forgetful.reset(load->window, NULL);
+    }
     if (load->store != NULL && load->store == load->options.store) {
         (void)!load->store->reset(load->store->context, NULL);
     }
@@ -128,7 +133,7 @@ void fr_load_reset(fr_load *load)
     load->mapped = load->own_stream = false;
     load->stream = NULL;
     load->disk = (disk_budget){0};
-    load->total = load->need = load->told = 0;
+    load->total = load->need = load->told = load->full_at = load->forgot_at = 0;
     load->header_read = load->dropping = load->ended = load->runs_used = false;
     load->early = EARLY_NO;
     load->lay = (fr_slice){0};
@@ -149,6 +154,9 @@ void fr_load_free(fr_load *load)
     if (load->file.context != NULL) {
         load->file.close(load->file.context);
     }
+    if (load->window != NULL) {
+        load->forgetful.close(load->window);
+    }
     repo_watch_done(&load->watch);
     fr_repo_close(load->repo);
     free(load);
@@ -161,6 +169,17 @@ void fr_load_freep(fr_load **load)
 }
 
 /* ---- limits ---------------------------------------------------------------------------------- */
+
+/* Bytes are let go as they are used, or would be if they had not become too many. */
+static bool forgets(const fr_load *load)
+{
+    return load->repo->index.window != NULL;
+}
+
+static bool in_memory(const fr_load *load)
+{
+    return load->store != NULL && (load->store == &load->memory || load->store == &load->forgetful);
+}
 
 static bool is_paged(const fr_load *load)
 {
@@ -175,10 +194,13 @@ static fr_status share_memory(fr_load *load, fr_error *err)
         pages = FR_MAX(pages, (uint64_t)PAGES_BYTES_MIN);
     }
     uint64_t others = FR_MIN((uint64_t)RESERVE_BYTES, load->memory_max / 8) + pages;
+    bool windowed = load->store == &load->forgetful;
+    others += windowed ? WINDOW_KEPT_BYTES + load->memory_max / 8 : 0; /* an index of used blocks */
     others += load->runs_used ? BLOCK_RUN_COUNT * BLOCK_RUN_PAGE_BYTES : 0;
     bool enough = load->memory_max > others + HELD_BYTES_MIN;
     load->scanner.held_max = enough ? load->memory_max - others : HELD_BYTES_MIN;
-    load->scanner.holds_input = load->store == &load->memory;
+    load->scanner.holds_input = in_memory(load);
+    load->scanner.held_in = windowed ? load->window : NULL;
     load->scanner.watch = &load->watch;
     load->scanner.runs = load->runs_used ? NULL : load->runs;
     bool kept = load->store != NULL && !load->scanner.holds_input;
@@ -188,7 +210,6 @@ static fr_status share_memory(fr_load *load, fr_error *err)
 
 static fr_status spill_bytes(fr_load *load, fr_error *err)
 {
-    fr_slice bytes;
     const fr_repo_store *to = load->options.store;
     if (to == NULL) {
         if (load->file.context == NULL) {
@@ -196,10 +217,15 @@ static fr_status spill_bytes(fr_load *load, fr_error *err)
         }
         to = &load->file;
     }
-    FR_TRY(load->memory.get(load->memory.context, &bytes, err));
-    FR_TRY(to->put(to->context, bytes.data, bytes.size, err));
+    if (load->store == &load->forgetful) {
+        FR_TRY(repo_window_move(load->window, to, err));
+    } else {
+        fr_slice bytes;
+        FR_TRY(load->memory.get(load->memory.context, &bytes, err));
+        FR_TRY(to->put(to->context, bytes.data, bytes.size, err));
+        FR_TRY(load->memory.reset(load->memory.context, err));
+    }
     load->store = to;
-    FR_TRY(load->memory.reset(load->memory.context, err));
     fr_heap_give_back();
     return FR_OK;
 }
@@ -228,17 +254,38 @@ static fr_status spill_index(fr_load *load, fr_error *err)
 #endif
 }
 
+/* Of a stream that is forgotten: are the blocks that make the index large used ones? */
+static bool index_is_stale(const fr_load *load)
+{
+    const block_index *index = &load->repo->index;
+    uint64_t unused = 0;
+    if (load->store == &load->forgetful && load->early == EARLY_WALKS) {
+        unused = block_index_unused(index);
+        return unused < index->count && unused < index->capacity / 4;
+    }
+    return false;
+}
+
 /* Room for what the scanner stopped at: FR_OK when it can go on. The fault is limit-memory. */
 static fr_status relieve(fr_load *load, fr_error *fault)
 {
+    bool stale = index_is_stale(load);
     if (!load->may_spill) {
-        if (load->options.on_limit != FR_ON_LIMIT_PAUSE) {
+        if (load->options.on_limit == FR_ON_LIMIT_PAUSE) {
+            fault->status = FR_AGAIN;
+            return FR_AGAIN;
+        }
+        if (!stale) {
             return FR_LIMIT;
         }
-        fault->status = FR_AGAIN;
-        return FR_AGAIN;
-    }
-    if (load->store == &load->memory) {
+        load->forgot_at = load->forgot_at == 0 ? fault->offset : load->forgot_at;
+        block_index_remove_used(&load->repo->index);
+        block_index_shrink(&load->repo->index);
+    } else if (stale) {
+        fr_error_reset(fault);
+        FR_TRY(spill_index(load, fault));
+        block_index_shrink(&load->repo->index);
+    } else if (in_memory(load)) {
         fr_error_reset(fault);
         FR_TRY(spill_bytes(load, fault));
     } else if (load->runs == NULL || load->runs_used) {
@@ -302,6 +349,7 @@ static fr_status read_header(fr_load *load, fr_slice input, fr_error *err)
     car_scanner_begin(&load->scanner, &load->repo->header, options, &load->repo->index);
     FR_TRY(share_memory(load, err));
     FR_TRY(block_index_reset(&load->repo->index, known, (size_t)load->scanner.held_max, err));
+    repo_use_window(load->repo, load->store == &load->forgetful ? load->window : NULL);
     load->header_read = true;
     return FR_OK;
 }
@@ -330,7 +378,7 @@ static fr_status fail(fr_load *load, fr_status status, const fr_error *fault, fr
         *err = *fault;
         err->status = status;
     }
-    if (status != FR_AGAIN) {
+    if (status != FR_AGAIN && load->state != LOAD_DONE) { /* after it is the walk's fault */
         load->fault = *fault;
         load->fault.status = status;
         load->state = LOAD_FAILED;
@@ -367,13 +415,16 @@ static fr_status next_early(fr_load *load, fr_repo_item *item)
     fr_status status = load->early == EARLY_NO ? repo_begin_waiting(load->repo) : FR_OK;
     if (status != FR_OK) {
         load->early = status == FR_AGAIN ? EARLY_NO : EARLY_NEVER;
-        return FR_AGAIN;
+    } else {
+        load->early = EARLY_WALKS;
+        status = fr_repo_next(load->repo, item, NULL);
+        if (status != FR_OK && status != FR_AGAIN) {
+            load->early = EARLY_PARKED;
+        }
     }
-    load->early = EARLY_WALKS;
-    status = fr_repo_next(load->repo, item, NULL);
-    if (status != FR_OK && status != FR_AGAIN) {
-        load->early = EARLY_PARKED;
-    }
+    /* After an error of the tree only one of the stream can be news. */
+    load->scanner.only_judges =
+        load->early >= EARLY_PARKED && status != FR_END && load->store == &load->forgetful;
     return status == FR_OK ? FR_OK : FR_AGAIN;
 }
 
@@ -414,12 +465,18 @@ static fr_status scan_all(fr_load *load, fr_error *fault)
         if (full) {
             fr_error ignored;
             FR_TRY(hand_out(load, &ignored)); /* what was used needs no room */
+            bool again = load->store != &load->forgetful || load->full_at == fault->offset;
+            load->full_at = fault->offset;
+            FR_TRY(again ? relieve(load, fault) : FR_OK);
+            fr_error_reset(fault);
+        } else {
+            return status;
         }
-        FR_TRY(full ? relieve(load, fault) : status);
     }
 }
 
-/* Items that were complete before an error come before it. */
+/* Items that were complete before an error come before it. A file that is all there is walked when
+ * it was read: that is faster. */
 static fr_status advance(fr_load *load, fr_error *fault)
 {
     if (!load->ended && load->total < load->need) {
@@ -429,12 +486,32 @@ static fr_status advance(fr_load *load, fr_error *fault)
     if (load->ended && status == FR_OK) {
         return FR_OK; /* finish goes on */
     }
-    if (status == FR_AGAIN) {
+    if (status == FR_AGAIN || load->store == NULL) {
         return status;
     }
     fr_error ignored;
     fr_status handed = hand_out(load, status == FR_OK ? fault : &ignored);
     return status != FR_OK ? status : handed;
+}
+
+/* A stream that is forgotten may have nothing to look up any more. */
+static fr_status end_forgotten(fr_load *load, bool *done, fr_error *fault)
+{
+    fr_repo *repo = load->repo;
+    *done = false;
+    if (!forgets(load) || load->options.on_item == NULL) {
+        return FR_OK;
+    }
+    FR_TRY(hand_out(load, fault));
+    bool walked = repo->status == FR_END && block_index_unused(&repo->index) == 0;
+    *done = walk_has_begun(load) && (walked || (repo->status != FR_OK && repo->status != FR_END));
+    if (walked) {
+        repo->index.count = repo->reached;
+    } else if (!*done && load->forgot_at != 0) {
+        return fr_fail_code(fault, FR_LIMIT, load->forgot_at, "limit-memory",
+                            "repo: a block is absent, or one of those that were forgotten");
+    }
+    return FR_OK;
 }
 
 static fr_status build_index(fr_load *load, fr_error *fault)
@@ -465,7 +542,9 @@ static fr_status finish(fr_load *load, fr_error *fault)
     FR_TRY(advance(load, fault));
     repo->counts = load->scanner.counts;
     FR_TRY(see_input(load, fault));
-    FR_TRY(build_index(load, fault));
+    bool done = false;
+    FR_TRY(end_forgotten(load, &done, fault));
+    FR_TRY(done ? FR_OK : build_index(load, fault));
     if (walk_has_begun(load)) {
         repo_end_waiting(repo);
     } else {
@@ -493,11 +572,22 @@ static void begin(fr_load *load)
     repo_prepare(load->repo, &options->repo);
 }
 
+/* Bytes are kept in memory, for as long as they are wanted. */
+static void keep_bytes(fr_load *load)
+{
+    bool forget = load->options.forget && load->options.on_item != NULL;
+    if (forget && load->window == NULL &&
+        repo_window_open(&load->forgetful, &load->window, NULL) != FR_OK) {
+        forget = false; /* no addresses: then all stay */
+    }
+    load->store = forget ? &load->forgetful : &load->memory;
+}
+
 fr_status fr_load_begin(fr_load *load, fr_error *err)
 {
     (void)err;
     begin(load);
-    load->store = &load->memory;
+    keep_bytes(load);
     return FR_OK;
 }
 
@@ -574,7 +664,7 @@ static void read_rest(fr_load *load)
     uint8_t piece[PIECE_BYTES];
     size_t got = 0;
     const fr_repo_store *store = load->store;
-    uint64_t max = store == &load->memory ? load->memory_max : load->disk.max;
+    uint64_t max = in_memory(load) ? load->memory_max : load->disk.max;
     while (store->bytes_used(store->context) < max &&
            fr_stream_read(load->stream, piece, sizeof piece, &got, UINT64_MAX, NULL) == FR_OK &&
            store->put(store->context, piece, got, NULL) == FR_OK) {
@@ -648,7 +738,7 @@ fr_status fr_load_memory(fr_load *load, fr_slice bytes, fr_error *err)
 fr_status fr_load_stream(fr_load *load, fr_stream *stream, fr_error *err)
 {
     begin(load);
-    load->store = &load->memory;
+    keep_bytes(load);
     load->stream = stream;
     return read_stream(load, err);
 }
@@ -661,7 +751,7 @@ fr_status fr_load_fd(fr_load *load, int fd, fr_error *err)
     if (status != FR_OK) {
         return fail(load, status, &fault, err);
     }
-    load->store = &load->memory;
+    keep_bytes(load);
     load->own_stream = true;
     return read_stream(load, err);
 }
@@ -690,7 +780,7 @@ fr_status fr_load_path(fr_load *load, const char *path, fr_error *err)
         return fail(load, status, &fault, err);
     }
     if (!fr_stream_is_regular(stream) || strcmp(path, "-") == 0) {
-        load->store = &load->memory;
+        keep_bytes(load);
         load->stream = stream;
         load->own_stream = true;
         return read_stream(load, err);
@@ -745,11 +835,11 @@ static uint64_t live_bytes(const fr_load *load)
 void fr_load_usage_of(const fr_load *load, fr_load_usage *out)
 {
     *out = (fr_load_usage){.input_bytes = load->total, .disk_bytes = load->disk.used};
-    out->memory_bytes = load->memory.bytes_used(load->memory.context) +
+    out->memory_bytes = (in_memory(load) ? load->store->bytes_used(load->store->context) : 0) +
                         block_index_bytes(&load->repo->index) + sizeof *load + sizeof *load->repo +
                         (load->watch.bytes);
     out->memory_bytes += load->runs != NULL ? BLOCK_RUN_COUNT * BLOCK_RUN_PAGE_BYTES : 0;
-    bool kept = load->store != NULL && load->store != &load->memory;
+    bool kept = load->store != NULL && !in_memory(load);
     if (kept) {
         out->disk_bytes += load->store->bytes_used(load->store->context);
     }
@@ -766,7 +856,30 @@ fr_slice load_input(const fr_load *load)
     return input;
 }
 
+/* Of a stream that was forgotten: a section on the path, or of those that were read last. */
+static fault_start fault_start_of(const fr_load *load, uint64_t offset)
+{
+    const fr_repo *repo = load->repo;
+    const car_scanner *s = &load->scanner;
+    fault_start start = {.offset = repo->header.sections_offset, .counted = true};
+    if (!forgets(load) || repo_window_holds(load->window, 0, offset)) {
+        return start;
+    }
+    uint64_t last = s->window.count != 0 ? car_window_offset(&s->window) : s->offset;
+    if (offset >= last) {
+        return (fault_start){.offset = last, .section = s->counts.blocks, .counted = true};
+    }
+    for (size_t i = 0; i < repo->depth; i++) {
+        const walk_level *level = &repo->levels[i];
+        if (offset >= level->base && offset - level->base < level->view.block.size) {
+            start.offset = car_section_offset(level->base, (uint32_t)level->view.block.size);
+            start.counted = false;
+        }
+    }
+    return start;
+}
+
 void fr_load_fault(const fr_load *load, const fr_error *error, fr_repo_fault *out)
 {
-    repo_fault_in(load->repo, load_input(load), error, out);
+    repo_fault_in(load->repo, load_input(load), fault_start_of(load, error->offset), error, out);
 }

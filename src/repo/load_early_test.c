@@ -13,7 +13,7 @@
 
 static const fr_secret_key SECRET = {.curve = FR_CURVE_P256, .scalar = {[31] = 5}};
 
-/* Some keys share a record, so a block is needed again after it was used. */
+/* With `records` > 0 some keys share one, so a block is needed again after it was used. */
 static void make_streamable(tree_random *r, size_t keys, int64_t records, fr_buffer *out)
 {
     grown g;
@@ -24,7 +24,8 @@ static void make_streamable(tree_random *r, size_t keys, int64_t records, fr_buf
     for (size_t i = 0; i < keys; i++) {
         char key[GROWN_KEY_BYTES];
         grown_key(r, key);
-        grown_put(&g, key, (int64_t)(tree_next(r) % (uint64_t)records));
+        grown_put(&g, key,
+                  records == 0 ? (int64_t)i : (int64_t)(tree_next(r) % (uint64_t)records));
     }
     fr_buffer_init(out, 1 << 26);
     assert_int_equal(fr_repo_open(&repo, grown_car(&g, &SECRET), &options, NULL), FR_OK);
@@ -101,6 +102,81 @@ static void test_any_order_and_limit_give_one_listing(void **state)
     fr_load_free(load);
 }
 
+/* ---- forgotten ------------------------------------------------------------------------------- */
+
+/* Larger than what a window keeps, so that bytes are really gone; a key in three has a record that
+ * stood before. What is remembered, in memory or on disk, still gives the answers of a plain
+ * walk. */
+static void test_forgetting_changes_no_answer(void **state)
+{
+    (void)state;
+    static const unsigned percents[] = {0, 1, 100};
+    static const uint64_t limits[] = {0, 2500000, 1200000, LITTLE};
+    static const int64_t records[] = {1 << 30, 20000, 7};
+    tree_random r = tree_seed();
+    fr_load *load = NULL;
+    uint64_t gone = 0;
+    fr_load_options options = {.forget = true, .repo = {.check_records = true}};
+    assert_int_equal(fr_load_new(&load, &options, NULL), FR_OK);
+    for (size_t k = 0; k < FR_COUNT_OF(records); k++) {
+        fr_buffer car;
+        make_streamable(&r, 30000, records[k], &car);
+        for (size_t i = 0; i < FR_COUNT_OF(percents) * FR_COUNT_OF(limits); i++) {
+            char how[64];
+            fr_buffer mixed;
+            displace(&r, fr_buffer_view(&car), percents[i % FR_COUNT_OF(percents)], &mixed);
+            options.repo.level = (fr_level)(i % 3);
+            options.memory_max_bytes = limits[i / FR_COUNT_OF(percents)];
+            answer want = answer_plain_of(fr_buffer_view(&mixed), &options.repo, true);
+            assert_true(want.status == FR_OK && want.items > 10000);
+            snprintf(how, sizeof how, "%u %% displaced, limit %llu, level %d",
+                     percents[i % FR_COUNT_OF(percents)],
+                     (unsigned long long)options.memory_max_bytes, (int)options.repo.level);
+            answer got = answer_early(load, &options, fr_buffer_view(&mixed), 100000, &r.state);
+            expect_answer(&got, &want, "forgotten", how);
+            gone += got.gone;
+            fr_buffer_done(&mixed);
+        }
+        fr_buffer_done(&car);
+    }
+    printf("%llu values came without their bytes\n", (unsigned long long)gone);
+    assert_true(gone > 0);
+    fr_load_free(load);
+}
+
+/* No file may be made: streamable order needs none, and what cannot be known is a limit. */
+static void test_forgetting_without_a_disk(void **state)
+{
+    (void)state;
+    static const int64_t records[] = {0, 20000};
+    tree_random r = tree_seed();
+    fr_load *load = NULL;
+    fr_load_options options = {.forget = true, .on_limit = FR_ON_LIMIT_REFUSE};
+    assert_int_equal(fr_load_new(&load, &options, NULL), FR_OK);
+    for (size_t k = 0; k < FR_COUNT_OF(records); k++) {
+        fr_buffer car;
+        make_streamable(&r, 40000, records[k], &car);
+        for (uint64_t limit = 1200000; limit <= 2400000; limit *= 2) {
+            options.memory_max_bytes = limit;
+            answer want = answer_plain_of(fr_buffer_view(&car), &options.repo, true);
+            answer got = answer_early(load, &options, fr_buffer_view(&car), 100000, &r.state);
+            fr_load_usage usage;
+            fr_load_usage_of(load, &usage);
+            assert_true(limit < car.size && usage.disk_bytes == 0 && !usage.spilled);
+            if (k == 0) {
+                expect_answer(&got, &want, "forgotten", "nothing spilled");
+            } else if (got.status != FR_OK) {
+                assert_int_equal(got.status, FR_LIMIT);
+                assert_string_equal(got.code, "limit-memory");
+            } else {
+                expect_answer(&got, &want, "forgotten", "with shared records");
+            }
+        }
+        fr_buffer_done(&car);
+    }
+    fr_load_free(load);
+}
+
 /* Every item that comes early is one of the plain walk of the sound file. */
 static void test_wrong_bytes_anywhere(void **state)
 {
@@ -123,6 +199,7 @@ static void test_wrong_bytes_anywhere(void **state)
         bad.size = i % 3 == 0 ? tree_next(&r) % bad.size : bad.size;
         options.repo.level = (fr_level)(i % 3);
         options.memory_max_bytes = i % 2 == 0 ? 0 : LITTLE;
+        options.forget = i % 5 == 0;
         answer want = answer_plain(fr_buffer_view(&bad), &options.repo);
         list_pushed(load, &options, fr_buffer_view(&bad), 700, &r.state, &early);
         list_pushed(load, &options, fr_buffer_view(&bad), 1, &r.state, &pieces);
@@ -224,6 +301,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_any_order_and_limit_give_one_listing),
+        cmocka_unit_test(test_forgetting_changes_no_answer),
+        cmocka_unit_test(test_forgetting_without_a_disk),
         cmocka_unit_test(test_wrong_bytes_anywhere),
         cmocka_unit_test(test_streamable_order_waits_for_nothing),
         cmocka_unit_test(test_callback_ends_the_load),

@@ -21,6 +21,8 @@ typedef struct {
     fr_cid commit;
     uint64_t items;
     fr_repo_facts facts;
+    bool sizes_only;    /* of values; their bytes may be gone */
+    uint64_t gone;      /* values that came without bytes */
     uint8_t digest[32]; /* over every field of every item, chained */
 } answer;
 
@@ -35,7 +37,11 @@ static inline fr_status answer_item(void *context, const fr_repo_item *item)
                      item->record_code == NULL ? "" : item->record_code);
     fr_buffer_slice(&text, item->key);
     fr_buffer_append(&text, item->cid.bytes, FR_CID_BYTES);
-    fr_buffer_slice(&text, item->value);
+    fr_buffer_printf(&text, "%zu", item->value.size);
+    a->gone += item->value.size != 0 && item->value.data == NULL;
+    if (!a->sizes_only) {
+        fr_buffer_slice(&text, item->value);
+    }
     assert_int_equal(fr_buffer_status(&text, NULL), FR_OK);
     fr_sha256(fr_buffer_view(&text), a->digest);
     fr_buffer_done(&text);
@@ -62,9 +68,10 @@ static inline void answer_walk(answer *a, fr_repo *repo)
 }
 
 /** The one to compare with: memory, no limit. */
-static inline answer answer_plain(fr_slice input, const fr_repo_options *options)
+static inline answer answer_plain_of(fr_slice input, const fr_repo_options *options,
+                                     bool sizes_only)
 {
-    answer a = {0};
+    answer a = {.sizes_only = sizes_only};
     fr_error err = {0};
     fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
     fr_status status = fr_repo_open(&repo, input, options, &err);
@@ -74,6 +81,11 @@ static inline answer answer_plain(fr_slice input, const fr_repo_options *options
         answer_end(&a, status, &err);
     }
     return a;
+}
+
+static inline answer answer_plain(fr_slice input, const fr_repo_options *options)
+{
+    return answer_plain_of(input, options, false);
 }
 
 static inline answer answer_load(fr_load *load, fr_status status, const fr_error *err)
@@ -117,7 +129,7 @@ static inline size_t next_piece(fr_slice input, size_t at, size_t most, uint64_t
 static inline answer answer_early(fr_load *load, const fr_load_options *options, fr_slice input,
                                   size_t most, uint64_t *seed)
 {
-    answer a = {0};
+    answer a = {.sizes_only = options->forget};
     fr_error err = {0};
     fr_load_options early = *options;
     early.on_item = answer_item;
@@ -133,7 +145,7 @@ static inline answer answer_early(fr_load *load, const fr_load_options *options,
     }
     answer_end(&a, status, &err);
     if (status == FR_OK) {
-        a.commit = fr_load_commit(load)->cid;
+        a.commit = fr_load_commit(load) == NULL ? a.commit : fr_load_commit(load)->cid;
         fr_repo_facts_of(fr_load_repo(load), &a.facts);
     }
     return a;
@@ -165,7 +177,7 @@ static inline answer answer_pulled(fr_load *load, const fr_load_options *options
     }
     answer_end(&a, status == FR_END ? FR_OK : status, &err);
     if (a.status == FR_OK) {
-        a.commit = fr_load_commit(load)->cid;
+        a.commit = fr_load_commit(load) == NULL ? a.commit : fr_load_commit(load)->cid;
         fr_repo_facts_of(fr_load_repo(load), &a.facts);
     }
     return a;

@@ -18,7 +18,7 @@
 static const char *const RECORD_CODES[] = {"record-cbor", "record-not-map", "record-depth",
                                            "record-size"};
 
-typedef struct {
+struct fr_repo_judge {
     fr_slice input;
     const fr_repo_options *options;
     fr_repo *repo;
@@ -40,7 +40,9 @@ typedef struct {
     uint64_t first_bad_offset;
     fr_cid *missing;
     size_t missing_count, missing_capacity;
-} judgement;
+};
+
+typedef fr_repo_judge judgement;
 
 /* ---- judging --------------------------------------------------------------------------------- */
 
@@ -91,7 +93,7 @@ static void note_bad_record(judgement *j, const fr_repo_item *item)
     }
 }
 
-static fr_status note_item(void *context, const fr_repo_item *item)
+fr_status fr_repo_judge_item(void *context, const fr_repo_item *item)
 {
     judgement *j = context;
     if (item->kind == FR_ITEM_MISSING_SUBTREE) {
@@ -129,45 +131,50 @@ static uint64_t distinct_missing(judgement *j)
     return distinct;
 }
 
-static fr_status walk_all(judgement *j)
+fr_status fr_repo_judge_new(fr_repo_judge **out, const fr_repo_options *options, fr_error *err)
 {
-    j->hash = EVP_MD_CTX_new();
-    if (j->hash == NULL || EVP_DigestInit_ex(j->hash, EVP_sha256(), NULL) != 1) {
-        return fr_fail_code(&j->fault, FR_NOMEM, 0, "nomem", "report: listing hash");
+    judgement *j = calloc(1, sizeof *j);
+    if (j != NULL) {
+        j->options = options;
+        j->hash = EVP_MD_CTX_new();
     }
-    FR_TRY(fr_repo_walk(j->repo, note_item, j, &j->fault));
-    flush_listing(j);
-    if (j->hash_failed || EVP_DigestFinal_ex(j->hash, j->listing, NULL) != 1) {
-        return fr_fail_code(&j->fault, FR_NOMEM, 0, "nomem", "report: listing hash");
+    if (j == NULL || j->hash == NULL || EVP_DigestInit_ex(j->hash, EVP_sha256(), NULL) != 1) {
+        fr_repo_judge_free(j);
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "report: listing hash");
     }
+    *out = j;
     return FR_OK;
 }
 
-/* Of an open repository, or of why there is none. */
-static judgement *judgement_new(fr_slice input, const fr_repo_options *options, fr_repo *repo,
-                                fr_status status, const fr_error *fault)
+void fr_repo_judge_free(fr_repo_judge *j)
 {
-    judgement *j = calloc(1, sizeof *j);
-    if (j == NULL) {
-        return NULL;
+    if (j != NULL) {
+        EVP_MD_CTX_free(j->hash);
+        free(j->missing);
+        free(j);
     }
+}
+
+void fr_repo_judge_freep(fr_repo_judge **j)
+{
+    fr_repo_judge_free(*j);
+    *j = NULL;
+}
+
+/* Of a repository that was walked, or of why there is none or no more of it. */
+static fr_status conclude(judgement *j, fr_slice input, fr_repo *repo, fr_status status,
+                          const fr_error *fault)
+{
     j->input = input;
-    j->options = options;
     j->repo = repo;
     j->status = status;
     j->fault = *fault;
-    if (j->status == FR_OK) {
-        j->status = walk_all(j);
-        fr_repo_facts_of(j->repo, &j->facts);
+    if (repo != NULL) {
+        fr_repo_facts_of(repo, &j->facts);
     }
-    return j;
-}
-
-static void judgement_free(judgement *j)
-{
-    EVP_MD_CTX_free(j->hash);
-    free(j->missing);
-    free(j);
+    flush_listing(j);
+    bool hashed = !j->hash_failed && EVP_DigestFinal_ex(j->hash, j->listing, NULL) == 1;
+    return hashed ? FR_OK : FR_NOMEM;
 }
 
 static bool is_incomplete(const judgement *j)
@@ -420,27 +427,15 @@ static fr_status report_slice(put_judgement put, fr_slice input, const char *fil
                               const fr_repo_options *options, fr_buffer *out, int *exit_code)
 {
     fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
+    fr_cleanup(fr_repo_judge_freep) fr_repo_judge *judge = NULL;
     fr_error fault = {0};
+    FR_TRY(fr_repo_judge_new(&judge, options, NULL));
     fr_status status = fr_repo_open(&repo, input, options, &fault);
-    judgement *j = judgement_new(input, options, repo, status, &fault);
-    if (j == NULL) {
-        return FR_NOMEM;
+    if (status == FR_OK) {
+        status = fr_repo_walk(repo, fr_repo_judge_item, judge, &fault);
     }
-    put(j, file, out, exit_code);
-    judgement_free(j);
-    return fr_buffer_status(out, NULL);
-}
-
-static fr_status report_load(put_judgement put, const fr_load *load, const char *file,
-                             const fr_repo_options *options, fr_status status,
-                             const fr_error *fault, fr_buffer *out, int *exit_code)
-{
-    judgement *j = judgement_new(load_input(load), options, fr_load_repo(load), status, fault);
-    if (j == NULL) {
-        return FR_NOMEM;
-    }
-    put(j, file, out, exit_code);
-    judgement_free(j);
+    FR_TRY(conclude(judge, input, repo, status, &fault));
+    put(judge, file, out, exit_code);
     return fr_buffer_status(out, NULL);
 }
 
@@ -456,16 +451,20 @@ fr_status fr_repo_report_line(fr_slice input, const char *file, const fr_repo_op
     return report_slice(put_line, input, file, options, text_out, exit_code);
 }
 
-fr_status fr_repo_report_load(const fr_load *load, const char *file, const fr_repo_options *options,
-                              fr_status status, const fr_error *fault, fr_buffer *json_out,
-                              int *exit_code)
+fr_status fr_repo_judge_json(fr_repo_judge *judge, const fr_load *load, const char *file,
+                             fr_status status, const fr_error *fault, fr_buffer *json_out,
+                             int *exit_code)
 {
-    return report_load(put_report, load, file, options, status, fault, json_out, exit_code);
+    FR_TRY(conclude(judge, load_input(load), fr_load_repo(load), status, fault));
+    put_report(judge, file, json_out, exit_code);
+    return fr_buffer_status(json_out, NULL);
 }
 
-fr_status fr_repo_report_load_line(const fr_load *load, const char *file,
-                                   const fr_repo_options *options, fr_status status,
-                                   const fr_error *fault, fr_buffer *text_out, int *exit_code)
+fr_status fr_repo_judge_line(fr_repo_judge *judge, const fr_load *load, const char *file,
+                             fr_status status, const fr_error *fault, fr_buffer *text_out,
+                             int *exit_code)
 {
-    return report_load(put_line, load, file, options, status, fault, text_out, exit_code);
+    FR_TRY(conclude(judge, load_input(load), fr_load_repo(load), status, fault));
+    put_line(judge, file, text_out, exit_code);
+    return fr_buffer_status(text_out, NULL);
 }

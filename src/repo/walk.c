@@ -137,7 +137,8 @@ void repo_prepare(fr_repo *repo, const fr_repo_options *options)
     repo->watch = NULL;
     repo->opened = repo->waits = false;
     repo->index.capacity = 0;
-    repo->started = false;
+    repo->started = repo->one_by_one = false;
+    repo->index.window = NULL;
     fr_repo_rewind(repo);
 }
 
@@ -227,6 +228,8 @@ const char *repo_record_fault(fr_repo *repo, uint32_t slot_at, uint64_t *offset)
     uint64_t which = 0;
     if (body.size > RECORD_BYTES_MAX) {
         which = 3;
+    } else if (block_is_gone(&repo->index, slot)) {
+        which = 0; /* it was read as a node, which is sound as a record */
     } else if (fr_cbor_check(body, &check, &fault) != FR_OK) {
         *offset += fault.offset;
         which = 1;
@@ -236,6 +239,32 @@ const char *repo_record_fault(fr_repo *repo, uint32_t slot_at, uint64_t *offset)
     }
     slot->where |= which << BLOCK_FAULT_SHIFT;
     return fault_name(slot, body);
+}
+
+/* What may be needed again whole stays: a record that looks like a node, one that must be judged
+ * again, a commit. */
+static void note_passed(fr_repo *repo, const block_slot *slot, const fr_repo_item *item)
+{
+    static const uint8_t node_head[] = {0xa2, 0x61, 'e'};
+    fr_slice value = item->value;
+    bool like_node = value.size > sizeof node_head &&
+                     memcmp(value.data, node_head, sizeof node_head) == 0 &&
+                     value.data[sizeof node_head] >> 5 == 4;
+    if (!like_node && item->record_code == NULL && (slot->where & BLOCK_WAS_NODE) == 0) {
+        repo->passed.offset = car_section_offset(block_offset(slot), block_size(slot));
+        repo->passed.data_offset = block_offset(slot);
+        repo->passed.data_size = block_size(slot);
+    }
+}
+
+static void let_passed_go(fr_repo *repo)
+{
+    const car_section *passed = &repo->passed;
+    if (passed->data_offset != 0) {
+        repo_window_let_go(repo->index.window, passed->offset,
+                           passed->data_offset + passed->data_size - passed->offset);
+    }
+    repo->passed.data_offset = 0;
 }
 
 static fr_status deliver_record(fr_repo *repo, walk_level *level, const node_entry *entry,
@@ -261,11 +290,12 @@ static fr_status deliver_record(fr_repo *repo, walk_level *level, const node_ent
         return FR_OK;
     }
     block_slot *slot = &repo->index.slots[slot_at];
+    bool gone = block_is_gone(&repo->index, slot);
     item->kind = FR_ITEM_RECORD;
-    item->value = repo_data(repo, slot);
+    item->value = gone ? fr_slice_of(NULL, block_size(slot)) : repo_data(repo, slot);
     item->offset = block_offset(slot);
     bool first_time = (slot->where & BLOCK_WAS_RECORD) == 0;
-    if (first_time && repo->options.level == FR_LEVEL_LAZY) {
+    if (first_time && repo->options.level == FR_LEVEL_LAZY && !gone) {
         FR_TRY(walk_verify_hash(repo, slot, err));
     }
     /* Trees over foreign keys (any_key) may hold raw blocks, which claim no data model. */
@@ -276,6 +306,9 @@ static fr_status deliver_record(fr_repo *repo, walk_level *level, const node_ent
     }
     repo->facts.unique_records += first_time;
     repo->facts.record_bytes += item->value.size;
+    if (FR_UNLIKELY(repo->index.window != NULL) && first_time) {
+        note_passed(repo, slot, item);
+    }
     note_reached(repo, slot, BLOCK_WAS_RECORD);
     return FR_OK;
 }
@@ -377,6 +410,7 @@ static fr_status level_room(fr_repo *repo, uint64_t link, fr_error *err)
 /* The node whose view is in its level, whole and sound, is the one that the walk is in now. */
 static void enter_level(fr_repo *repo, walk_level *level, block_slot *slot)
 {
+    level->again = (slot->where & BLOCK_WAS_NODE) != 0;
     note_node(repo, &level->view, slot);
     level->next = 0;
     level->stage = STAGE_LEFT;
@@ -410,6 +444,13 @@ static fr_status push_node(fr_repo *repo, uint32_t slot_at, uint64_t link, int l
 {
     FR_TRY(level_room(repo, link, err));
     block_slot *slot = &repo->index.slots[slot_at];
+    if (FR_UNLIKELY(block_is_gone(&repo->index, slot))) {
+        return (slot->where & BLOCK_WAS_NODE) != 0
+                   ? fr_fail_code(err, FR_MALFORMED, link, "node-order",
+                                  "repo: a subtree stands in the tree twice")
+                   : fr_fail_code(err, FR_MALFORMED, block_offset(slot), "node-shape",
+                                  "repo: a node is a record that came before");
+    }
     if (repo->options.level == FR_LEVEL_LAZY && (slot->where & BLOCK_WAS_NODE) == 0) {
         FR_TRY(walk_verify_hash(repo, slot, err));
     }
@@ -517,8 +558,9 @@ void fr_repo_rewind(fr_repo *repo)
     if (repo->started) {
         clear_flags(repo);
     }
+    bool forgotten = repo->started && repo->index.window != NULL;
     repo->started = false;
-    repo->status = repo->opened ? FR_OK : FR_INVALID;
+    repo->status = repo->opened && !forgotten ? FR_OK : FR_INVALID;
     repo->fault = (fr_error){.status = FR_INVALID, .text = "repo: nothing is open"};
     repo->facts =
         (fr_repo_facts){.blocks = repo->counts.blocks, .duplicate_blocks = repo->counts.duplicates};
@@ -527,6 +569,7 @@ void fr_repo_rewind(fr_repo *repo)
     repo->entries.count = 0;
     repo->family.count = 0;
     repo->any_top_key = false;
+    repo->passed.data_offset = 0;
 }
 
 /* ---- while the input is coming --------------------------------------------------------------- */
@@ -568,6 +611,13 @@ void repo_moved(fr_repo *repo, fr_slice from, const uint8_t *to)
     }
 }
 
+/* Read ahead would be what may be gone when its turn comes. */
+void repo_use_window(fr_repo *repo, repo_window *window)
+{
+    repo->index.window = window;
+    repo->one_by_one = window != NULL;
+}
+
 void repo_end_waiting(fr_repo *repo)
 {
     repo->waits = false;
@@ -575,12 +625,22 @@ void repo_end_waiting(fr_repo *repo)
     repo->options.expect_did = (fr_slice){0};
     repo->facts.blocks = repo->counts.blocks;
     repo->facts.duplicate_blocks = repo->counts.duplicates;
-    for (size_t i = 0; i < repo->depth; i++) {
+    for (size_t i = 0; i < repo->depth && repo->status == FR_OK; i++) {
         family_resolve(repo, &repo->levels[i].view, 1);
     }
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
+
+/* All but the root, whose first key tells the height. */
+static void let_node_go(const fr_repo *repo, const walk_level *level)
+{
+    if (repo->depth != 0 && !level->again) {
+        uint32_t size = (uint32_t)level->view.block.size;
+        uint64_t section = car_section_offset(level->base, size);
+        repo_window_let_go(repo->index.window, section, level->base + size - section);
+    }
+}
 
 static fr_status step(fr_repo *repo, fr_repo_item *item, bool *delivered, fr_error *err)
 {
@@ -598,6 +658,9 @@ static fr_status step(fr_repo *repo, fr_repo_item *item, bool *delivered, fr_err
         repo->entries.count = level->entries_end;
         repo->family.count = level->views_end;
         repo->depth--;
+        if (FR_UNLIKELY(repo->index.window != NULL)) {
+            let_node_go(repo, level);
+        }
         return FR_OK;
     }
     const node_entry *entry = &repo->entries.at[view->first + level->next];
@@ -660,6 +723,9 @@ fr_status fr_repo_next(fr_repo *repo, fr_repo_item *item, fr_error *err)
     }
     bool delivered = false;
     fr_error fault = {0};
+    if (FR_UNLIKELY(repo->index.window != NULL)) {
+        let_passed_go(repo);
+    }
     if (FR_UNLIKELY(repo->watch != NULL)) {
         uint64_t offset = repo->depth == 0 ? 0 : repo->levels[repo->depth - 1].base;
         fr_status status = repo_watch_time(repo->watch, offset, &fault);

@@ -6,6 +6,7 @@
 #include "block_index.h"
 #include "car.h"
 #include "node.h"
+#include "window.h"
 #include <fr/repo_load.h>
 
 #define KEY_CHUNK_LEVELS 8
@@ -21,6 +22,7 @@ typedef struct {
     fr_slice key;   /* of entries[next]; upper when there is none */
     uint32_t next;
     uint8_t stage;
+    bool again; /* it was a node before: only in trees that are not sound */
     /* Children that were read ahead (family.c): places in fr_repo.family, next and end. */
     size_t family_at, family_end;
     size_t entries_end, views_end; /* how much of either stack stays while this node is open */
@@ -58,6 +60,7 @@ struct fr_repo {
      * meanwhile, so they are never remembered and no node is read ahead. */
     bool waits;
     uint64_t reached_bytes; /* of the blocks in `reached` */
+    car_section passed; /* with a window: the record handed out last; data_offset 0: none */
     fr_slice top_key;
     size_t depth;
     uint8_t (*keys[KEY_CHUNKS_MAX])[2][NODE_KEY_ROOM];
@@ -103,6 +106,8 @@ FR_MUST_USE fr_status repo_begin_waiting(fr_repo *repo);
 void repo_moved(fr_repo *repo, fr_slice from, const uint8_t *to);
 /** In place of repo_ready, where the walk has begun: all is there, and the walk goes on. */
 void repo_end_waiting(fr_repo *repo);
+/** The input is in `window`, and what the walk has used is let go. There is one walk then. */
+void repo_use_window(fr_repo *repo, repo_window *window);
 /** A slot and its block are about to be read. */
 static inline void repo_touch(const fr_repo *repo, uint32_t at)
 {
@@ -138,7 +143,13 @@ static inline fr_slice repo_data(const fr_repo *repo, const block_slot *slot)
 /** Judges a record's body; NULL when sound, else the code, with the fault's offset in the input.
  *  What was found stays with the slot: a block that stands under many keys is read once. */
 const char *repo_record_fault(fr_repo *repo, uint32_t slot, uint64_t *offset);
+/** A section from which on the input can be read; `section` is its number if it is `counted`. */
+typedef struct {
+    uint64_t offset, section;
+    bool counted;
+} fault_start;
 /** fr_repo_fault_of where `input` is the file as far as it came. */
-void repo_fault_in(const fr_repo *repo, fr_slice input, const fr_error *error, fr_repo_fault *out);
+void repo_fault_in(const fr_repo *repo, fr_slice input, fault_start from, const fr_error *error,
+                   fr_repo_fault *out);
 /** What a load has read so far: the whole file when it is loaded. */
 fr_slice load_input(const fr_load *load);

@@ -34,9 +34,13 @@ FR_MUST_USE fr_status fr_scratch_empty(fr_scratch *scratch, fr_error *err);
 
 /** Pages of a mapped file are counted as this process's memory from when they are touched; this
  *  gives the whole ones in [at, at + size) back. They are read again when touched again, written
- *  ones keep what was written. Only for mappings of files: fr_file_map of the real room,
- *  fr_scratch_map. */
+ *  ones keep what was written. Only for mappings of files, fr_file_map of the real room and
+ *  fr_scratch_map, and for fr_pages_reserve, where they are zeros again. */
 void fr_pages_give_back(const void *at, size_t size);
+/** Addresses of `size` zeros, of which only the pages that are written to take memory. errors:
+ *  FR_NOMEM, also where the system promises no more addresses than it has memory */
+FR_MUST_USE fr_status fr_pages_reserve(uint8_t **out, uint64_t size, fr_error *err);
+void fr_pages_release(uint8_t *at, uint64_t size);
 /** The kernel caches files in pieces of up to some MiB, and brings a whole one when a byte of it is
  *  touched. This puts fences into the mapping of a file, at multiples of 1 << bits in the address
  *  space, over which it does not bring. cost: a system call and a kernel object each second

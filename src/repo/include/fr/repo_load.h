@@ -17,6 +17,11 @@
  *  error in the stream comes after the items that were complete before it; an error of the tree
  *  comes at the end, since a plain open would have told one of the stream first.
  *
+ *  With options.forget a stream is forgotten as it is read: bytes are given back once they are
+ *  used, so that streamable order needs memory for the path alone, however long it is, and a file
+ *  only where much comes too early. 26 bytes a block are remembered as long as the limit has room,
+ *  and what was used goes to disk then, or where none may be made is forgotten as well.
+ *
  *  What is held: the bytes of what was pushed or read from a pipe, and an index of about 26 bytes a
  *  block (up to 51 while it grows). At the limit bytes go to a scratch file, which is then mapped
  *  like a file that was opened, and after them the index. Mapped pages are given back as reading
@@ -92,6 +97,13 @@ typedef struct {
     /** All items that could be handed out were, and more bytes are needed. May be NULL. */
     void (*on_wait)(void *context);
     void *item_context;
+    /** With on_item: nobody wants anything of a stream again. A record that stands under several
+     *  keys may come with its bytes once and then with value.data NULL, its size still right. After
+     *  the load the repository has its commit and facts, and nothing to read. Where a limit made
+     *  the load forget blocks as well (on_limit refuse) and one that is needed is absent, or one
+     *  that is not is there, the end is limit-memory: it may have come before. Where bytes are not
+     *  pushed or piped it changes nothing. */
+    bool forget;
 } fr_load_options;
 
 typedef struct fr_load fr_load;

@@ -35,14 +35,21 @@ FR_MUST_USE fr_status fr_repo_report_line(fr_slice input, const char *file,
                                           const fr_repo_options *options, fr_buffer *text_out,
                                           int *exit_code);
 
-/** Both for what was loaded, or failed to load with `status` and `fault`; by the `options` of the
- *  load. cost: the walk, within the limits of the load. What a refused file is made of is told as
- *  far as it was read (fr_load_options.read_rest) */
-FR_MUST_USE fr_status fr_repo_report_load(const fr_load *load, const char *file,
-                                          const fr_repo_options *options, fr_status status,
-                                          const fr_error *fault, fr_buffer *json_out,
-                                          int *exit_code);
-FR_MUST_USE fr_status fr_repo_report_load_line(const fr_load *load, const char *file,
-                                               const fr_repo_options *options, fr_status status,
-                                               const fr_error *fault, fr_buffer *text_out,
-                                               int *exit_code);
+/** Both for what is loaded, judged as it comes: fr_repo_judge_item is the load's on_item and the
+ *  judge its context. */
+typedef struct fr_repo_judge fr_repo_judge;
+/** For one file. `options` are the load's, borrowed. */
+FR_MUST_USE fr_status fr_repo_judge_new(fr_repo_judge **out, const fr_repo_options *options,
+                                        fr_error *err);
+void fr_repo_judge_free(fr_repo_judge *judge); /* NULL is fine */
+void fr_repo_judge_freep(fr_repo_judge **judge);
+FR_MUST_USE fr_status fr_repo_judge_item(void *judge, const fr_repo_item *item);
+/** After the load, which gave `status` and `fault`. The object looks at the input again: not where
+ *  it was forgotten; what a refused file is made of is told as far as it was read
+ *  (fr_load_options.read_rest). The line needs facts alone. */
+FR_MUST_USE fr_status fr_repo_judge_json(fr_repo_judge *judge, const fr_load *load,
+                                         const char *file, fr_status status, const fr_error *fault,
+                                         fr_buffer *json_out, int *exit_code);
+FR_MUST_USE fr_status fr_repo_judge_line(fr_repo_judge *judge, const fr_load *load,
+                                         const char *file, fr_status status, const fr_error *fault,
+                                         fr_buffer *text_out, int *exit_code);
