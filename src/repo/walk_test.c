@@ -174,6 +174,30 @@ static void test_bare_tree_in_order(void **state)
     maker_done(&m);
 }
 
+/* What @atproto/repo leaves of a tree whose last key a commit takes away before it creates one of a
+ * lower layer (tests/peers, case 3082): the key hangs below a top node that has none. The same keys
+ * have one root (M31). */
+static void test_top_node_without_a_key(void **state)
+{
+    (void)state;
+    maker m;
+    maker_init(&m);
+    static const char *const key[] = {"com.example.fooBar/3k6pqy3n3qvyc"}; /* of layer 0 */
+    fr_cid record = put_record(&m, 19);
+    fr_cid leaf = put_node(&m, key, 1, &record, NULL, NULL);
+    fr_cid top = put_node(&m, NULL, 0, NULL, NULL, &leaf);
+    assert_int_equal(m.block.size, 47);
+    fr_slice file = finish(&m, &top);
+    expect_error(file, &BARE, FR_MALFORMED, "node-top", file.size - 47);
+    free((void *)file.data);
+    file = finish(&m, &leaf);
+    trace t = {0};
+    fr_error err = {0};
+    assert_int_equal(walk_file(file, &BARE, &t, NULL, &err), FR_OK);
+    free((void *)file.data);
+    maker_done(&m);
+}
+
 static void test_visitor_stops_and_pulling_ends(void **state)
 {
     (void)state;
@@ -675,6 +699,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bare_tree_in_order),
+        cmocka_unit_test(test_top_node_without_a_key),
         cmocka_unit_test(test_visitor_stops_and_pulling_ends),
         cmocka_unit_test(test_partial_trees),
         cmocka_unit_test(test_facts_of_order_duplicates_and_waste),

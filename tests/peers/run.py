@@ -9,10 +9,12 @@ be, the run says SKIPPED and exits 77. Exit 1: a disagreement that is not in the
 import argparse
 import base64
 import collections
+import hashlib
 import json
 import os
 import queue
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -250,8 +252,58 @@ def drop_frames_without_record(tally, judged):
             del answer["frames"][at]
 
 
-def compare_judgements(tally, index, builder, built, judged):
+LINK = rb"\xd8\x2aX%\x00"
+TOP_WITHOUT_KEY = re.compile(rb"\x01\x71\x12\x20(.{32})(\xa2ae\x80al" + LINK + rb".{36})", re.S)
+
+
+def link(name, digest):
+    return bytes([0x60 + len(name)]) + name + b"\xd8\x2aX%\x00\x01\x71\x12\x20" + digest
+
+
+def tops_without_key(data):
+    """Digests of nodes in a frame or CAR that have no key, one subtree, and stand at the top of its commit's tree."""
+    return {digest for digest, node in TOP_WITHOUT_KEY.findall(data)
+            if hashlib.sha256(node).digest() == digest and link(b"data", digest) in data}
+
+
+def commits_that_empty(case):
+    """Numbers of the commits that take away the last key and then create one."""
+    live, found = {entry["path"] for entry in case["initial"]}, set()
+    for number, commit in enumerate(case["commits"]):
+        emptied = False
+        for op in commit["ops"]:
+            if op["action"] == "create" and emptied and not live:
+                found.add(number)
+            (live.discard if op["action"] == "delete" else live.add)(op["path"])
+            emptied = emptied or not live
+    return found
+
+
+def drop_frames_without_top_key(tally, case, built, judged):
+    """@atproto/repo's tree remembers its layer when a commit takes away the last key: a key of a lower layer that the same
+    commit creates then hangs below a top node without keys, which the protocol does not know (one set of keys, one
+    root). Ours refuses that frame for it; the frame after it, whose prevData is that root, is refused by all three."""
+    wrong, drop = set(), []
+    emptied = commits_that_empty(case)
+    for at, frame in enumerate(map(unb64, built["frames"])):
+        tops = tops_without_key(frame) if at in emptied else set()
+        verdicts = {name: answer["frames"][at] for name, answer in judged.items()}
+        if tops and verdicts["ours"].get("error", "").startswith("node-top@"):
+            tally.counts["@atproto/repo leaves a top node without a key, which ours refuses"] += 1
+            drop.append(at)
+        elif (any(link(b"prevData", digest) in frame for digest in wrong)
+              and not any(verdict["ok"] for verdict in verdicts.values())):
+            tally.counts["@atproto/repo goes on from a top node without a key, which nobody takes"] += 1
+            drop.append(at)
+        wrong |= tops
+    for at in drop[::-1]:
+        for answer in judged.values():
+            del answer["frames"][at]
+
+
+def compare_judgements(tally, index, builder, case, built, judged):
     if builder == "@atproto/repo":
+        drop_frames_without_top_key(tally, case, built, judged)
         drop_frames_without_record(tally, judged)
     for name, answer in judged.items():
         for car in answer["cars"]:
@@ -315,6 +367,9 @@ def record_sample(path, case, built, judged):
 def run_case(tally, peers, seed, index, keys, sample):
     case = make_case(seed, index)
     built = ask_all(peers, case)
+    if tops_without_key(unb64(built["@atproto/repo"]["cars"][1])):
+        tally.counts["@atproto/repo ends with a top node without a key"] += 1
+        del built["@atproto/repo"]
     compare_builds(tally, index, built)
     case["key"], case["other_key"] = keys(case), keys({**case, "secret": "01" * 32})
     asked = [(builder, None, {"do": "judge", "did": case["did"], "key": case["key"], "cars": answer["cars"],
@@ -331,7 +386,7 @@ def run_case(tally, peers, seed, index, keys, sample):
     for builder, what, _ in asked:
         judged = {peer.name: peer.answer() for peer in peers}
         if what is None:
-            compare_judgements(tally, index, builder, built[builder], judged)
+            compare_judgements(tally, index, builder, case, built[builder], judged)
             if sample and builder == "@atproto/repo":
                 record_sample(sample, case, built[builder], judged[builder])
             continue
