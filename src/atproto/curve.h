@@ -15,21 +15,26 @@ typedef struct {
 } curve_order;
 const curve_order *curve_order_of(fr_curve curve);
 
-/** Checks that a compressed (33 bytes, 02 or 03) or uncompressed (65 bytes, 04) point is on the
- * curve and gives its compressed form. errors: FR_MALFORMED "sig-key", FR_NOMEM. */
-FR_MUST_USE fr_status curve_point_compress(fr_curve curve, fr_slice encoded,
-                                           uint8_t out[POINT_BYTES], fr_error *err);
+/** The key of a point, 04 x y, that is on the curve. */
+fr_public_key curve_key_of(fr_curve curve, const uint8_t point[POINT_UNCOMPRESSED_BYTES]);
+/** The shortest work for a library: 04 x y where y is known and the other half of the point, else
+ * the compressed form. Returns its size. */
+size_t curve_point_write(const fr_public_key *key, uint8_t out[POINT_UNCOMPRESSED_BYTES]);
 
 /** signature: r || s, both in 1..order-1, s <= half_order. errors: FR_MALFORMED "sig-wrong",
  * "sig-key"; FR_NOMEM. */
-FR_MUST_USE fr_status k256_verify(const uint8_t point[POINT_BYTES], const uint8_t digest[32],
+FR_MUST_USE fr_status k256_verify(const fr_public_key *key, const uint8_t digest[32],
                                   const uint8_t signature[64], fr_error *err);
-FR_MUST_USE fr_status p256_verify(const uint8_t point[POINT_BYTES], const uint8_t digest[32],
+FR_MUST_USE fr_status p256_verify(const fr_public_key *key, const uint8_t digest[32],
                                   const uint8_t signature[64], fr_error *err);
-FR_MUST_USE fr_status k256_point_check(fr_slice encoded, fr_error *err);
-FR_MUST_USE fr_status p256_point_check(fr_slice encoded, fr_error *err);
+/** Checks that a compressed (33 bytes, 02 or 03) or uncompressed (65 bytes, 04) point is on the
+ * curve, and gives 04 x y. errors: FR_MALFORMED "sig-key", FR_NOMEM. */
+FR_MUST_USE fr_status k256_point_read(fr_slice encoded, uint8_t out[POINT_UNCOMPRESSED_BYTES],
+                                      fr_error *err);
+FR_MUST_USE fr_status p256_point_read(fr_slice encoded, uint8_t out[POINT_UNCOMPRESSED_BYTES],
+                                      fr_error *err);
 /** Deterministic (RFC 6979), low-S. errors: FR_INVALID a secret out of range; FR_NOMEM. */
 FR_MUST_USE fr_status p256_sign(const uint8_t secret[SCALAR_BYTES], const uint8_t digest[32],
                                 uint8_t out[64], fr_error *err);
 FR_MUST_USE fr_status p256_public_of_secret(const uint8_t secret[SCALAR_BYTES],
-                                            uint8_t point[POINT_BYTES], fr_error *err);
+                                            uint8_t point[POINT_UNCOMPRESSED_BYTES], fr_error *err);

@@ -6,29 +6,35 @@
 
 #include "curve.h"
 
-fr_status k256_point_check(fr_slice encoded, fr_error *err)
+static fr_status parse_point(fr_slice encoded, secp256k1_pubkey *out, fr_error *err)
 {
-    secp256k1_pubkey key;
-    if (secp256k1_ec_pubkey_parse(secp256k1_context_static, &key, encoded.data, encoded.size) !=
-        1) {
+    if (secp256k1_ec_pubkey_parse(secp256k1_context_static, out, encoded.data, encoded.size) != 1) {
         return fr_fail_code(err, FR_MALFORMED, 0, "sig-key",
                             "key: the point is not on curve K-256");
     }
     return FR_OK;
 }
 
-fr_status k256_verify(const uint8_t point[POINT_BYTES], const uint8_t digest[32],
+fr_status k256_point_read(fr_slice encoded, uint8_t out[POINT_UNCOMPRESSED_BYTES], fr_error *err)
+{
+    secp256k1_pubkey point;
+    size_t size = POINT_UNCOMPRESSED_BYTES;
+    FR_TRY(parse_point(encoded, &point, err));
+    secp256k1_ec_pubkey_serialize(secp256k1_context_static, out, &size, &point,
+                                  SECP256K1_EC_UNCOMPRESSED);
+    return FR_OK;
+}
+
+fr_status k256_verify(const fr_public_key *key, const uint8_t digest[32],
                       const uint8_t signature[64], fr_error *err)
 {
-    secp256k1_pubkey key;
+    uint8_t encoded[POINT_UNCOMPRESSED_BYTES];
+    secp256k1_pubkey point;
     secp256k1_ecdsa_signature parsed;
-    if (secp256k1_ec_pubkey_parse(secp256k1_context_static, &key, point, POINT_BYTES) != 1) {
-        return fr_fail_code(err, FR_MALFORMED, 0, "sig-key",
-                            "key: the point is not on curve K-256");
-    }
+    FR_TRY(parse_point(fr_slice_of(encoded, curve_point_write(key, encoded)), &point, err));
     if (secp256k1_ecdsa_signature_parse_compact(secp256k1_context_static, &parsed, signature) !=
             1 ||
-        secp256k1_ecdsa_verify(secp256k1_context_static, &parsed, digest, &key) != 1) {
+        secp256k1_ecdsa_verify(secp256k1_context_static, &parsed, digest, &point) != 1) {
         return fr_fail_code(err, FR_MALFORMED, 0, "sig-wrong",
                             "signature: does not verify with this key");
     }
@@ -84,8 +90,9 @@ fr_status fr_public_key_of_k256_secret(const uint8_t secret[32], fr_public_key *
     if (secp256k1_ec_pubkey_create(context, &key, secret) != 1) {
         return fr_fail(err, FR_INVALID, "key: the secret is 0 or not below the group order");
     }
-    *out = (fr_public_key){.curve = FR_CURVE_K256};
-    size_t size = POINT_BYTES;
-    secp256k1_ec_pubkey_serialize(context, out->point, &size, &key, SECP256K1_EC_COMPRESSED);
+    uint8_t encoded[POINT_UNCOMPRESSED_BYTES];
+    size_t size = sizeof encoded;
+    secp256k1_ec_pubkey_serialize(context, encoded, &size, &key, SECP256K1_EC_UNCOMPRESSED);
+    *out = curve_key_of(FR_CURVE_K256, encoded);
     return FR_OK;
 }

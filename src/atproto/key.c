@@ -27,30 +27,42 @@ static fr_status decode_multibase(fr_slice text, size_t text_bytes_max, uint8_t 
     return FR_OK;
 }
 
-fr_status curve_point_compress(fr_curve curve, fr_slice encoded, uint8_t out[POINT_BYTES],
-                               fr_error *err)
+fr_public_key curve_key_of(fr_curve curve, const uint8_t point[POINT_UNCOMPRESSED_BYTES])
+{
+    fr_public_key key = {.curve = curve};
+    key.point[0] = (uint8_t)(2 + (point[POINT_UNCOMPRESSED_BYTES - 1] & 1)); /* parity of y */
+    memcpy(key.point + 1, point + 1, SCALAR_BYTES);
+    memcpy(key.y, point + 1 + SCALAR_BYTES, SCALAR_BYTES);
+    return key;
+}
+
+size_t curve_point_write(const fr_public_key *key, uint8_t out[POINT_UNCOMPRESSED_BYTES])
+{
+    static const uint8_t unknown[SCALAR_BYTES];
+    memcpy(out, key->point, POINT_BYTES);
+    if (memcmp(key->y, unknown, sizeof unknown) == 0 ||
+        key->point[0] != 2 + (key->y[SCALAR_BYTES - 1] & 1)) {
+        return POINT_BYTES;
+    }
+    out[0] = 4;
+    memcpy(out + POINT_BYTES, key->y, SCALAR_BYTES);
+    return POINT_UNCOMPRESSED_BYTES;
+}
+
+/** Fills *out only with a point that is on the curve. */
+static fr_status key_of_point(fr_curve curve, fr_slice encoded, fr_public_key *out, fr_error *err)
 {
     const uint8_t *p = encoded.data;
+    uint8_t point[POINT_UNCOMPRESSED_BYTES];
     bool compressed = encoded.size == POINT_BYTES && (p[0] == 2 || p[0] == 3);
     bool uncompressed = encoded.size == POINT_UNCOMPRESSED_BYTES &&
                         p[0] == 4; /* hybrids, 6 and 7, are no form here */
     if ((!compressed && !uncompressed) || curve_order_of(curve) == NULL) {
         return fr_fail_code(err, FR_MALFORMED, 0, "sig-key", "key: not a point of either curve");
     }
-    FR_TRY(curve == FR_CURVE_K256 ? k256_point_check(encoded, err)
-                                  : p256_point_check(encoded, err));
-    out[0] =
-        compressed ? p[0] : (uint8_t)(2 + (p[POINT_UNCOMPRESSED_BYTES - 1] & 1)); /* parity of y */
-    memcpy(out + 1, p + 1, SCALAR_BYTES);
-    return FR_OK;
-}
-
-/** Fills *out only with a point that is on the curve. */
-static fr_status key_of_point(fr_curve curve, fr_slice encoded, fr_public_key *out, fr_error *err)
-{
-    fr_public_key key = {.curve = curve};
-    FR_TRY(curve_point_compress(curve, encoded, key.point, err));
-    *out = key;
+    FR_TRY(curve == FR_CURVE_K256 ? k256_point_read(encoded, point, err)
+                                  : p256_point_read(encoded, point, err));
+    *out = curve_key_of(curve, point);
     return FR_OK;
 }
 

@@ -287,6 +287,36 @@ static void legacy_points(void **state)
     }
 }
 
+/* y only saves work: with none, the right one or one of the wrong parity the verdict is the same,
+ * and other bytes are no key. */
+static void the_y_that_a_key_keeps(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < FR_COUNT_OF(curves); i++) {
+        made_case c = make_case(curves[i]);
+        char text[100];
+        fr_public_key key;
+        assert_int_equal(fr_public_key_parse_legacy(multibase(c.key.point, 33, text, sizeof text),
+                                                    curves[i], &key, NULL),
+                         FR_OK);
+        assert_memory_equal(key.y, c.point + 33, 32);
+        made_case with_y = c;
+        with_y.key = key;
+        for (int kind = 0; kind < 3; kind++) {
+            assert_int_equal(
+                fr_signature_verify(&with_y.key, c.digest, fr_slice_of(c.signature, 64), NULL),
+                FR_OK);
+            with_y.signature[63] ^= 1;
+            expect_refusal(&with_y, 64, "sig-wrong");
+            with_y.signature[63] ^= 1;
+            with_y.key.y[31] ^= 1; /* odd for even: not believed */
+        }
+        with_y.key = key;
+        with_y.key.y[0] ^= 1;
+        expect_refusal(&with_y, 64, "sig-key");
+    }
+}
+
 /** The best-known RFC 6979 vector of this curve: secret 1, "Satoshi Nakamoto". */
 static void deterministic_signature(void **state)
 {
@@ -416,6 +446,7 @@ int main(void)
         cmocka_unit_test(multikeys),
         cmocka_unit_test(multikeys_of_odd_bytes),
         cmocka_unit_test(legacy_points),
+        cmocka_unit_test(the_y_that_a_key_keeps),
         cmocka_unit_test(deterministic_signature),
         cmocka_unit_test(bad_secrets),
         cmocka_unit_test(signed_digests_verify),

@@ -158,14 +158,14 @@ fr_status p256_sign(const uint8_t secret[SCALAR_BYTES], const uint8_t digest[32]
     return fine ? FR_OK : fr_fail(err, FR_NOMEM, "signature: OpenSSL failed on P-256");
 }
 
-fr_status p256_public_of_secret(const uint8_t secret[SCALAR_BYTES], uint8_t point[POINT_BYTES],
-                                fr_error *err)
+fr_status p256_public_of_secret(const uint8_t secret[SCALAR_BYTES],
+                                uint8_t point[POINT_UNCOMPRESSED_BYTES], fr_error *err)
 {
     fr_cleanup(math_done) p256_math m = {0};
     FR_TRY(math_init(&m, secret, err));
     if (EC_POINT_mul(m.group, m.point, m.secret, NULL, NULL, m.context) != 1 ||
-        EC_POINT_point2oct(m.group, m.point, POINT_CONVERSION_COMPRESSED, point, POINT_BYTES,
-                           m.context) != POINT_BYTES) {
+        EC_POINT_point2oct(m.group, m.point, POINT_CONVERSION_UNCOMPRESSED, point,
+                           POINT_UNCOMPRESSED_BYTES, m.context) != POINT_UNCOMPRESSED_BYTES) {
         return fr_fail(err, FR_NOMEM, "key: OpenSSL failed on P-256");
     }
     return FR_OK;

@@ -58,8 +58,8 @@ fr_status fr_signature_verify(const fr_public_key *key, const uint8_t digest[32]
         return fr_fail_code(err, FR_MALFORMED, 0, "sig-high-s",
                             "signature: s is in the upper half");
     }
-    return key->curve == FR_CURVE_K256 ? k256_verify(key->point, digest, signature.data, err)
-                                       : p256_verify(key->point, digest, signature.data, err);
+    return key->curve == FR_CURVE_K256 ? k256_verify(key, digest, signature.data, err)
+                                       : p256_verify(key, digest, signature.data, err);
 }
 
 fr_status fr_signature_sign(const fr_secret_key *secret, const uint8_t digest[32], uint8_t out[64],
@@ -71,11 +71,11 @@ fr_status fr_signature_sign(const fr_secret_key *secret, const uint8_t digest[32
 
 fr_status fr_public_key_of_secret(const fr_secret_key *secret, fr_public_key *out, fr_error *err)
 {
-    fr_public_key key = {.curve = secret->curve};
     if (secret->curve == FR_CURVE_K256) {
         return fr_public_key_of_k256_secret(secret->scalar, out, err);
     }
-    FR_TRY(p256_public_of_secret(secret->scalar, key.point, err));
-    *out = key;
+    uint8_t point[POINT_UNCOMPRESSED_BYTES];
+    FR_TRY(p256_public_of_secret(secret->scalar, point, err));
+    *out = curve_key_of(FR_CURVE_P256, point);
     return FR_OK;
 }
