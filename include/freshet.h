@@ -91,8 +91,8 @@ typedef struct {
     void (*on_fallback)(void *context, const char *part, const char *from, const char *why);
     void *fallback_context;
     /** Called when writing pauses, or ends, because of `state` ("disk-full", "disk-read-only",
-     *  "disk-error", "out-of-memory", "failed"), and when it goes on: "ok", why NULL. From the
-     *  writer's thread; it must return quickly. May be NULL. */
+     *  "disk-error", "out-of-memory", "checkpoints-fail", "failed"), and when it goes on: "ok", why
+     *  NULL. From the writer's thread; it must return quickly. May be NULL. */
     void (*on_trouble)(void *context, const char *state, const char *why);
     void *trouble_context;
     /* becomes true (atomically) to give up opening: FRESHET_AGAIN; may be NULL */

@@ -31,10 +31,10 @@ class Disk:
         self.library = library
         self.file = fr.scratch("bad")
 
-    def daemon(self, data):
+    def daemon(self, data, *args):
         os.environ.update(LD_PRELOAD=str(self.library), BAD_DISK=str(self.file))
         try:
-            return fr.Daemon(data, "--source", "jetstream:-", stdin=subprocess.PIPE)
+            return fr.Daemon(data, "--source", "jetstream:-", *args, stdin=subprocess.PIPE)
         finally:
             del os.environ["LD_PRELOAD"], os.environ["BAD_DISK"]
 
@@ -133,9 +133,28 @@ def dies(story, disk, what):
     check_all(story, data)
 
 
+def test_checkpoints_that_fail_hold_sources_back():
+    """What they would save stays in memory, up to its bound."""
+    disk, data = Disk(preload()), fr.scratch()
+    path = fr.simulate(2000, 150000, 79)
+    with disk.daemon(data, "--mem", "24M", "--checkpoint-events", "20000") as daemon:
+        disk.fails("write /views/identity")
+        thread = tell(daemon, path.read_bytes())
+        daemon.wait_until(lambda: daemon.get("/health").json["state"] == "checkpoints-fail", "memory to be full")
+        health = daemon.get("/health")
+        assert health.status == 503 and health.json["resumes"] == "by itself", health
+        assert "Input/output error" in health.json["reason"] and health.json["indexed_through"]["seq"] < 140000, health
+        assert daemon.ok("/newest")["feed"], "reads go on"
+        disk.is_well()
+        daemon.wait_until(lambda: not thread.is_alive(), "all to be taken")
+        daemon.wait_until(lambda: daemon.ok("/health")["state"] == "ok", "writing to go on")
+        daemon.process.stdin.close()
+    fr.digests(data)
+
+
 def test_it_heals_or_dies():
     story, disk = Story(), Disk(preload())
-    for what in ("sync", "write"):
+    for what in ("sync .frlog", "write .frlog"):
         heals(story, disk, what)
         dies(story, disk, what)
 

@@ -32,6 +32,20 @@ static bool memory_is_full(const fr_engine *engine, bool writing)
             FR_VIEWS[FR_VIEW_LINKS]->bytes(links) > (writing ? budget / 2 : budget / 3));
 }
 
+fr_status fr_checkpoint_has_room(const fr_engine *engine, fr_error *err)
+{
+    const fr_checkpoint *c = &engine->checkpoint;
+    uint64_t half = engine->options.memory_bytes / 2;
+    void *links = fr_view_is_live(engine, FR_VIEW_LINKS) ? engine->views[FR_VIEW_LINKS] : NULL;
+    bool full = fr_resolver_recent_bytes(engine->resolver) > half ||
+                (links != NULL && FR_VIEWS[FR_VIEW_LINKS]->bytes(links) > half);
+    return c->failed_ns == 0 || !full
+               ? FR_OK
+               : fr_fail_full(err, FR_IO, c->failed_os, 0, FR_CODE_CHECKPOINTS,
+                              "views cannot be saved, and memory has no room for more", __FILE__,
+                              __LINE__);
+}
+
 /** A number of events that was asked for is kept to; without one it is time, events and cost. */
 static bool is_due(const fr_engine *engine)
 {
@@ -133,6 +147,7 @@ static void end(fr_engine *engine, fr_status status, const fr_error *error)
     uint64_t now_ns = fr_os_monotonic_ns(engine->os);
     c->took_ns = now_ns - c->began_ns;
     c->failed_ns = status == FR_OK ? 0 : now_ns;
+    c->failed_os = error->os;
     fr_histogram_add(&engine->metrics.pause_ns, c->pause_ns + now_ns - start_ns);
     fr_histogram_add(&engine->metrics.checkpoint_ns, c->took_ns);
     if (status == FR_OK) {

@@ -35,6 +35,7 @@ typedef enum {
     FR_TROUBLE_DISK_ERROR = 3,
     FR_TROUBLE_MEMORY = 4,
     FR_TROUBLE_OTHER = 5,
+    FR_TROUBLE_CHECKPOINTS = 6, /* they fail, and memory is full of what they would save */
 } fr_trouble;
 
 /** What the end of a CAR deletes: what the repository has in the log and not in the CAR. */
@@ -102,6 +103,7 @@ typedef struct {
     uint64_t seq, events, asked;
     uint64_t began_ns, pause_ns, took_ns;
     uint64_t failed_ns; /* when the last one failed; 0: it did not */
+    int failed_os;      /* and its errno */
 } fr_checkpoint;
 
 /** Views that catch up beside the writer: rebuild.c. It takes them out and puts them back. */
@@ -320,6 +322,10 @@ void fr_checkpoint_stop(fr_engine *engine);
  *  room for more beside it. True when it is time to begin one. */
 bool fr_checkpoint_turn(fr_engine *engine);
 bool fr_checkpoint_is_idle(fr_engine *engine);
+/** FR_IO + FR_CODE_CHECKPOINTS: the last one failed, and what it would have saved fills the
+ *  memory: nothing more is taken until one works. thread: the writer */
+FR_MUST_USE fr_status fr_checkpoint_has_room(const fr_engine *engine, fr_error *err);
+#define FR_CODE_CHECKPOINTS "checkpoints-fail"
 /** Begins one: everything up to engine->seq is durable, nothing beyond it folded, none under way.
  *  Without a saver it ends here too. */
 void fr_checkpoint_begin(fr_engine *engine);

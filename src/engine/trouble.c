@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Bad days have names. Three kinds: the disk has no room, which is noticed before anything of a
-// batch is settled; a write or a sync failed, and the log is to be mended (mend.c): in both writing
-// pauses and goes on by itself. And a batch that failed half-way, in the resolver or the log's
-// index, after which only an opening knows what is there: writing ends until then. In all of them
-// what was acknowledged is kept, and reads go on.
+// Bad days have names. Four kinds: the disk has no room, or memory is full of what no checkpoint
+// can save, which is noticed before anything of a batch is settled; a write or a sync failed, and
+// the log is to be mended (mend.c): in these writing pauses and goes on by itself. And a batch that
+// failed half-way, in the resolver or the log's index, after which only an opening knows what is
+// there: writing ends until then. In all of them what was acknowledged is kept, and reads go on.
 #include "engine.h"
 
 #include <errno.h>
@@ -13,6 +13,9 @@
 
 static fr_trouble trouble_of(const fr_error *why)
 {
+    if (why->code != NULL && strcmp(why->code, FR_CODE_CHECKPOINTS) == 0) {
+        return FR_TROUBLE_CHECKPOINTS;
+    }
     if (why->status == FR_NOMEM || why->os == ENOMEM) {
         return FR_TROUBLE_MEMORY;
     }
@@ -27,8 +30,9 @@ static fr_trouble trouble_of(const fr_error *why)
 
 static const char *name_of(fr_trouble trouble)
 {
-    static const char *const names[] = {"ok",         "disk-full",     "disk-read-only",
-                                        "disk-error", "out-of-memory", "failed"};
+    static const char *const names[] = {
+        "ok",     "disk-full",        "disk-read-only", "disk-error", "out-of-memory",
+        "failed", FR_CODE_CHECKPOINTS};
     return names[trouble];
 }
 

@@ -467,6 +467,7 @@ static fr_status reserve(fr_engine *engine, const fr_batch *batch, fr_error *err
     if (batch->has_cursor && !cursor_fits(engine, &batch->cursor)) {
         return fr_fail_code(err, FR_LIMIT, 0, "sources", "log: too many sources with a cursor");
     }
+    FR_TRY(fr_checkpoint_has_room(engine, err));
     return fr_log_reserve(engine->log, log_bytes_of(engine, batch), err);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Preloaded into the command: while the file that BAD_DISK names is there, log segments fail with
-// EIO: every fdatasync ("sync" stands in that file) or every write ("write", after half of it).
+// Preloaded into the command: while the file that BAD_DISK names is there, some files fail with
+// EIO. In it stands how and which: "sync .frlog", every fdatasync of what has .frlog in its path,
+// or "write .frlog", every write, after half of it.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -12,7 +13,7 @@
 
 static int is_bad(int fd, const char *what)
 {
-    char link[64], path[4096], mode[8] = {0};
+    char link[64], path[4096], text[64] = {0};
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t size = readlink(link, path, sizeof path - 1);
     const char *name = getenv("BAD_DISK");
@@ -20,10 +21,12 @@ static int is_bad(int fd, const char *what)
     if (file < 0) {
         return 0;
     }
-    ssize_t got = read(file, mode, sizeof mode - 1);
+    ssize_t got = read(file, text, sizeof text - 1);
     close(file);
     path[size < 0 ? 0 : size] = 0;
-    return got > 0 && strcmp(mode, what) == 0 && strstr(path, ".frlog") != NULL;
+    size_t verb = strlen(what);
+    return got > 0 && strncmp(text, what, verb) == 0 && text[verb] == ' ' &&
+           strstr(path, text + verb + 1) != NULL;
 }
 
 int fdatasync(int fd)
