@@ -298,6 +298,10 @@ fr_status feeder_line(feeder *f, fr_slice line, bool padded, const feeder_place 
         fr_event *event = &f->batch->inputs[f->batch->count].event;
         status = fr_event_from_json(root, &f->batch->scratch, event, &error);
         bool full = status == FR_AGAIN && f->batch->scratch.size != 0;
+        if (FR_UNLIKELY(status == FR_OK && f->foreign && event->kind == FR_EVENT_KEY)) {
+            status = fr_fail_code(&error, FR_MALFORMED, 0, "key",
+                                  "the key of an append is no event of a stream");
+        }
         if (FR_UNLIKELY(status != FR_OK && !full)) {
             return refuse(f, place, status, &error, err);
         }

@@ -46,6 +46,7 @@ typedef struct {
     freshet_durability durability;
     fr_slice key; /* of all that is read: it must fit one batch. Borrowed; empty: none */
     bool ended;   /* with a key: all is read, the batch may go */
+    bool foreign; /* a line that is the key of an append is refused: it is not theirs to give */
     const char *cursor_name; /* NULL: this source has no cursor */
     uint64_t cursor;         /* the largest time_us taken, or what the source sets */
     bool cursor_is_set;      /* by the source */

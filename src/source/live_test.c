@@ -184,7 +184,7 @@ static void test_a_stream_that_misbehaves(void **state)
     assert_true(wait_long(fx, EVENTS));
     assert_true(health_has(fx, "\"state\":\"streaming\""));
     assert_true(
-        health_has(fx, "\"rejected\":4")); /* the empty message is ignored, as a blank line is */
+        health_has(fx, "\"rejected\":5")); /* the empty message is ignored, as a blank line is */
     assert_int_equal(seq_of(fx), EVENTS);
     expect_same_as_file(fx, &r);
     close_quickly(fx);

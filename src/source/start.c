@@ -151,6 +151,7 @@ static fr_status prepare(running_source *source, const freshet_source_options *o
     }
     FR_TRY(feeder_init(&source->feed, feeder_door_of(source->engine), err));
     source->feed.stop = &source->stop;
+    source->feed.foreign = true;
     source->feed.on_reject = options->on_reject;
     source->feed.reject_context = options->context;
     source->on_state = options->on_state;
