@@ -376,6 +376,39 @@ def test_a_stream_is_listed_as_it_comes():
         assert out == repo("ls", *options, path).out, options
 
 
+def test_json():
+    made = records(random.Random(fr.seed()), 40)
+    path, out = fr.scratch("in.car"), fr.scratch("out.car")
+    path.write_bytes(pack(lines(made), "--sign-key", SECRET))
+    rows = [row.split("\t") for row in repo("ls", path).text.splitlines()]
+    found = [json.loads(row) for row in repo("ls", "--json", path).text.splitlines()]
+    assert found == [{"key": key, "cid": cid, "bytes": int(size)} for key, cid, size in rows]
+    assert [json.loads(row) for row in repo("ls", "--json", "--keys", "-", stdin=path.read_bytes()).text.splitlines()] \
+        == [{"key": key} for key, _, _ in rows]
+    assert json.loads(repo("ls", "--json", "--count", path).text) == {"file": str(path), "records": len(rows)}
+    told = repo("prove", "--json", rows[0][0], path)
+    assert told.out == repo("prove", rows[0][0], path).out and json.loads(told.err)["bytes"] == len(told.out)
+    told = repo("pack", "--json", path)
+    assert told.out == repo("pack", path).out and json.loads(told.err)["bytes"] == len(told.out)
+    for key in (rows[0][0], rows[0][0] + "0"):
+        proof = json.loads(repo("prove", "--json", "--out", out, key, path).text)
+        assert proof.pop("bytes") == out.stat().st_size == len(repo("prove", key, path).out)
+        assert proof == json.loads(repo("verify-proof", "--json", key, out).text)
+    commit = json.loads(repo("commit", "--json", path).text)
+    for order in ("streamable", "pds"):
+        told = json.loads(repo("pack", "--json", "--order", order, "--out", out, path).text)
+        assert told == {"file": str(path), "out": str(out), "did": DID, "rev": commit["rev"], "commit": commit["cid"],
+                        "data": commit["data"], "signature": "kept", "order": order, "bytes": out.stat().st_size}
+        assert out.read_bytes() == repo("pack", "--order", order, "-", stdin=path.read_bytes()).out
+    told = json.loads(repo("pack", "--json", "--sign-key", SECRET, "--out", out, "-", stdin=lines(made)).text)
+    assert told["signature"] == "made" and told["data"] == commit["data"], told
+    broken = path.read_bytes()[:-1]
+    assert not repo("pack", "-", stdin=broken, expect=1).out
+    before = out.read_bytes()
+    repo("pack", "--out", out, "-", stdin=broken, expect=1)
+    assert out.read_bytes() == before and not out.with_name(out.name + ".tmp").exists()
+
+
 def test_help():
     for verb in ("explain", "refresh", "pack"):
         assert repo(verb, "--help").out

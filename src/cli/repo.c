@@ -41,7 +41,7 @@ static const struct argp_option OPTIONS[] = {
     {"partial", OPTION_PARTIAL, NULL, 0, "absent blocks are no fault", 0},
     {"bare", OPTION_BARE, NULL, 0, "the root is a tree node, there is no commit", 0},
     {"any-key", OPTION_ANY_KEY, NULL, 0, "keys need not be collection/rkey", 0},
-    {"json", OPTION_JSON, NULL, 0, "one JSON object for each file or answer", 0},
+    {"json", OPTION_JSON, NULL, 0, "one JSON object for each file, record or answer", 0},
     {"collection", 'c', "NSID", 0, "ls, unpack: only this collection", 0},
     {"count", OPTION_COUNT, NULL, 0, "ls: only the number of records", 0},
     {"keys", OPTION_KEYS, NULL, 0, "ls: only keys", 0},
@@ -317,6 +317,42 @@ typedef struct {
     uint64_t count;
 } listing;
 
+static void put_row(const repo_args *args, const fr_repo_item *item, fr_buffer *line)
+{
+    repo_put_key(line, item->key);
+    if (!args->keys_only) {
+        fr_buffer_byte(line, '\t');
+        repo_put_cid(line, &item->cid);
+        fr_buffer_printf(line, "\t%zu", item->value.size);
+    }
+}
+
+static void put_row_json(const repo_args *args, const fr_repo_item *item, fr_buffer *line)
+{
+    fr_buffer_text(line, "{\"key\":");
+    fr_buffer_json_string(line, item->key);
+    if (!args->keys_only) {
+        fr_buffer_text(line, ",\"cid\":\"");
+        repo_put_cid(line, &item->cid);
+        fr_buffer_printf(line, "\",\"bytes\":%zu", item->value.size);
+    }
+    fr_buffer_byte(line, '}');
+}
+
+static void print_count(const listing *list, const char *path)
+{
+    fr_buffer out;
+    fr_buffer_init(&out, REPO_LINE_BYTES_MAX);
+    if (list->args->json) {
+        fr_buffer_byte(&out, '{');
+        repo_put_text_member(&out, "file", fr_slice_text(path));
+    }
+    fr_buffer_printf(&out, list->args->json ? "\"records\":%llu}\n" : "%llu\n",
+                     (unsigned long long)list->count);
+    (void)!repo_print(&out); /* the flush at the end says it */
+    fr_buffer_done(&out);
+}
+
 static fr_status list_item(void *context, const fr_repo_item *item)
 {
     listing *list = context;
@@ -330,12 +366,7 @@ static fr_status list_item(void *context, const fr_repo_item *item)
         return FR_OK;
     }
     fr_buffer_reset(line);
-    repo_put_key(line, item->key);
-    if (!list->args->keys_only) {
-        fr_buffer_byte(line, '\t');
-        repo_put_cid(line, &item->cid);
-        fr_buffer_printf(line, "\t%zu", item->value.size);
-    }
+    (list->args->json ? put_row_json : put_row)(list->args, item, line);
     fr_buffer_byte(line, '\n');
     return repo_print(line) ? FR_OK : FR_IO;
 }
@@ -401,7 +432,7 @@ static int ls_file(const repo_args *args, const char *path, fr_load *load)
     }
     fr_buffer_done(&list.line);
     if (status == FR_OK && args->count_only) {
-        printf("%llu\n", (unsigned long long)list.count);
+        print_count(&list, path);
     }
     return status == FR_OK ? FR_REPO_EXIT_SOUND : repo_fail_load(load, path, status, &error);
 }

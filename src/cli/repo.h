@@ -5,6 +5,7 @@
 #include "cli.h"
 
 #include <fr/buffer.h>
+#include <fr/os.h>
 #include <fr/repo_load.h>
 #include <fr/repo_report.h>
 #include <fr/repo_stat.h>
@@ -55,6 +56,26 @@ void repo_put_key(fr_buffer *out, fr_slice key);
 void repo_put_cid(fr_buffer *out, const fr_cid *cid);
 /** Writes the buffer to standard output; false when that failed. */
 bool repo_print(const fr_buffer *out);
+/** A CAR on its way to standard output (path NULL), or to a file that is there when it is whole. */
+typedef struct {
+    const char *path;
+    fr_file *file;
+    uint64_t written;
+    fr_buffer waiting;
+    fr_error error; /* of a put */
+    char temporary[FR_PATH_MAX];
+} repo_out;
+/** What is told of the CAR: on standard output, or where the CAR is there, on standard error. */
+FR_MUST_USE fr_status repo_out_tell(const repo_args *args, const fr_buffer *text, fr_error *err);
+FR_MUST_USE fr_status repo_out_open(repo_out *out, const char *path, fr_error *err);
+/** For fr_repo_write. */
+FR_MUST_USE fr_status repo_out_put(void *out, fr_slice bytes);
+/** After open, whatever it said. `status`: of all so far; unless FR_OK no file is left. */
+FR_MUST_USE fr_status repo_out_close(repo_out *out, fr_status status, fr_error *err);
+
+/** Members of a JSON object, with a comma behind them. */
+void repo_put_text_member(fr_buffer *out, const char *name, fr_slice value);
+void repo_put_cid_member(fr_buffer *out, const char *name, const fr_cid *cid);
 /** Each word as a file, in order; the exit code is that of the first that is not sound. `run` loads
  *  it (repo_open), and lets it be: the next one takes its place. */
 int repo_each_file(const repo_args *args,

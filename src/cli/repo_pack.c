@@ -17,11 +17,13 @@
 #include <fr/json.h>
 #include <fr/os.h>
 #include <fr/repo_write.h>
+#include <fr/stream.h>
 #include <stdlib.h>
 
 #define CHUNK_BYTES 200 /* of a name, escaped; file systems take 255 */
 #define BLOCKS_BYTES_MAX ((size_t)64 << 30)
 #define TEXT_BYTES_MAX (16u << 20)
+#define PIECE_BYTES 65536
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
@@ -334,10 +336,12 @@ int repo_unpack(const repo_args *args)
 typedef struct {
     const repo_args *args;
     const char *path; /* for messages */
-    fr_slice car;     /* the input is a CAR; else empty */
+    repo_out out;
     fr_mst *mst;
     fr_json *json;
-    fr_buffer blocks; /* sections of records */
+    fr_buffer blocks; /* a CAR: a header's place, then records */
+    bool kept;        /* the commit is the one that came */
+    fr_commit made;   /* what was written; in `commit` */
     fr_buffer commit; /* the block that came, empty: none */
     fr_buffer block, key;
     char did[FR_DID_MAX_BYTES + 1];
@@ -566,6 +570,7 @@ static fr_status make_commit(packer *p, const fr_cid *root, fr_cid *cid, fr_erro
         same_tree = fr_cid_equal(&came.data, root);
         if (same_tree && args->sign_key == NULL && args->rev == NULL) {
             *cid = came.cid;
+            p->kept = true;
             return FR_OK;
         }
         snprintf(p->did, sizeof p->did, "%.*s", FR_SLICE_ARG(came.did));
@@ -593,55 +598,64 @@ static fr_status put_node(void *context, const fr_cid *cid, fr_slice block)
     return fr_buffer_status(context, NULL);
 }
 
-static fr_status write_repo(const packer *p, const fr_repo *repo, fr_slice commit, fr_buffer *out,
-                            fr_error *err)
+static fr_status write_repo(packer *p, const fr_repo *repo, fr_slice commit, fr_error *err)
 {
     const fr_car_options options = {.order = p->args->order, .commit = commit};
-    return fr_repo_write_buffer(repo, &options, out, err);
+    return fr_repo_write(repo, &options, repo_out_put, &p->out, err);
 }
 
-/* Another CAR, judged as the options say; its commit stays unless another one is asked for. */
-static fr_status repack(packer *p, fr_buffer *out, fr_error *err)
+static fr_status pass_item(void *context, const fr_repo_item *item)
 {
-    fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
-    FR_TRY(fr_repo_open(&repo, p->car, &p->args->options, err));
+    (void)context;
+    (void)item;
+    return FR_OK;
+}
+
+/* Another CAR, judged as the options say; its commit stays unless another one is asked for. Nothing
+ * of one that is not sound is printed: a file would be taken back. */
+static fr_status repack(packer *p, fr_repo *repo, fr_error *err)
+{
     const fr_commit *commit = fr_repo_commit(repo);
+    if (p->args->out == NULL) {
+        FR_TRY(fr_repo_walk(repo, pass_item, NULL, err));
+    }
     if (commit == NULL) {
-        return write_repo(p, repo, (fr_slice){0}, out, err);
+        return write_repo(p, repo, (fr_slice){0}, err);
     }
     fr_cid data = commit->data, cid;
     fr_slice block;
     FR_TRY(fr_repo_block(repo, &commit->cid, &block));
     fr_buffer_slice(&p->commit, block);
     FR_TRY(make_commit(p, &data, &cid, err));
-    return write_repo(p, repo, fr_buffer_view(&p->commit), out, err);
+    return write_repo(p, repo, fr_buffer_view(&p->commit), err);
 }
 
 /* All blocks in any order, then written again as they should lie. */
-static fr_status make_car(packer *p, fr_buffer *out, fr_error *err)
+static fr_status make_car(packer *p, fr_error *err)
 {
     fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
     fr_repo_options options = {.level = FR_LEVEL_TRUSTED, .any_key = p->args->options.any_key};
     fr_cid root, commit;
+    fr_buffer header;
     FR_TRY(fr_mst_root(p->mst, &root, err));
     options.bare = p->did[0] == 0 && p->commit.size == 0;
     commit = root;
     if (!options.bare) {
         FR_TRY(make_commit(p, &root, &commit, err));
+        fr_car_put_block(&p->blocks, &commit, fr_buffer_view(&p->commit));
     }
-    fr_buffer all;
-    fr_buffer_init(&all, BLOCKS_BYTES_MAX);
-    fr_car_put_header(&all, &commit);
-    if (!options.bare) {
-        fr_car_put_block(&all, &commit, fr_buffer_view(&p->commit));
+    FR_TRY(fr_mst_blocks(p->mst, 0, NULL, 0, put_node, &p->blocks, err));
+    FR_TRY(fr_buffer_status(&p->blocks, err));
+    fr_buffer_init(&header, REPO_LINE_BYTES_MAX);
+    fr_car_put_header(&header, &commit);
+    fr_status status = fr_buffer_status(&header, err);
+    if (status == FR_OK) {
+        memcpy(p->blocks.data, header.data, header.size); /* as long as any with one root */
     }
-    fr_status status = fr_mst_blocks(p->mst, 0, NULL, 0, put_node, &all, err);
-    fr_buffer_slice(&all, fr_buffer_view(&p->blocks));
-    status = status == FR_OK ? fr_buffer_status(&all, err) : status;
-    status = status == FR_OK ? fr_repo_open(&repo, fr_buffer_view(&all), &options, err) : status;
-    status = status == FR_OK ? write_repo(p, repo, (fr_slice){0}, out, err) : status;
-    fr_buffer_done(&all);
-    return status;
+    fr_buffer_done(&header);
+    FR_TRY(status);
+    FR_TRY(fr_repo_open(&repo, fr_buffer_view(&p->blocks), &options, err));
+    return write_repo(p, repo, (fr_slice){0}, err);
 }
 
 /* A line begins with a brace; a CAR with the length of its header, which is not that of one (0x7b
@@ -652,51 +666,134 @@ static bool is_car(fr_slice bytes)
            (bytes.data[0] != '{' || bytes.data[1] >> 5 == 5);
 }
 
-static fr_status make_from_input(packer *p, fr_buffer *out, fr_error *err)
+static fr_status push_rest(fr_load *load, fr_stream *stream, fr_slice head, fr_error *err)
 {
-    cli_input input = {.memory = NULL};
-    bool is_dir = fr_os_is_dir(fr_os_real(), p->path);
-    FR_TRY(fr_json_new(&p->json, err));
-    FR_TRY(fr_mst_new(&p->mst, err));
-    if (!is_dir) {
-        if (cli_input_open(&input, p->path, err) != FR_OK) {
-            return FR_IO; /* also when there is none: exit 4 */
-        }
-        p->car = is_car(input.bytes) ? input.bytes : (fr_slice){0};
+    uint8_t piece[PIECE_BYTES];
+    size_t got = 0;
+    fr_status status;
+    FR_TRY(fr_load_begin(load, err));
+    FR_TRY(fr_load_push(load, head.data, head.size, NULL, err));
+    while ((status = fr_stream_read(stream, piece, sizeof piece, &got, UINT64_MAX, err)) == FR_OK) {
+        FR_TRY(fr_load_push(load, piece, got, NULL, err));
     }
-    fr_status status = is_dir             ? take_folder(p, p->path, err)
-                       : p->car.size != 0 ? repack(p, out, err)
-                                          : take_lines(p, input.bytes, err);
-    status = status == FR_OK && p->car.size == 0 ? make_car(p, out, err) : status;
-    cli_input_free(&input);
+    return status == FR_END ? fr_load_finish(load, err) : status;
+}
+
+static fr_status take_stream_lines(packer *p, fr_stream *stream, fr_buffer *text, fr_error *err)
+{
+    fr_status status;
+    do {
+        size_t got = 0;
+        uint8_t *room = fr_buffer_reserve(text, PIECE_BYTES);
+        FR_TRY(fr_buffer_status(text, err));
+        status = fr_stream_read(stream, room, PIECE_BYTES, &got, UINT64_MAX, err);
+        text->size += got;
+    } while (status == FR_OK);
+    return status == FR_END ? take_lines(p, fr_buffer_view(text), err) : status;
+}
+
+/* The first bytes of standard input say what it is. */
+static fr_status take_stream(packer *p, fr_load *load, fr_error *err)
+{
+    fr_cleanup(fr_stream_closep) fr_stream *stream = NULL;
+    fr_buffer text;
+    fr_status status = fr_stream_open(&stream, "-", err);
+    fr_buffer_init(&text, BLOCKS_BYTES_MAX);
+    while (status == FR_OK && text.size < 2) {
+        size_t got = 0;
+        uint8_t *room = fr_buffer_reserve(&text, PIECE_BYTES);
+        status = room == NULL ? fr_buffer_status(&text, err)
+                              : fr_stream_read(stream, room, PIECE_BYTES, &got, UINT64_MAX, err);
+        text.size += got;
+    }
+    if (status == FR_OK || status == FR_END) {
+        status = is_car(fr_buffer_view(&text)) ? push_rest(load, stream, fr_buffer_view(&text), err)
+                                               : take_stream_lines(p, stream, &text, err);
+    }
+    fr_buffer_done(&text);
     return status;
 }
 
-static fr_status write_car(const packer *p, const fr_buffer *car, fr_error *err)
+static fr_status take_file(packer *p, fr_load *load, fr_error *err)
 {
-    if (p->args->out != NULL) {
-        return fr_os_write_file_atomic(fr_os_real(), p->args->out, fr_buffer_view(car), err);
+    cli_input input;
+    if (cli_input_open(&input, p->path, err) != FR_OK) {
+        return FR_IO; /* also when there is none: exit 4 */
     }
-    return repo_print(car) ? FR_OK : fr_fail(err, FR_IO, "standard output");
+    bool car = is_car(input.bytes);
+    fr_status status = car ? FR_OK : take_lines(p, input.bytes, err);
+    cli_input_free(&input);
+    return car ? fr_load_path(load, p->path, err) : status;
+}
+
+static fr_status make(packer *p, fr_load *load, fr_error *err)
+{
+    FR_TRY(fr_json_new(&p->json, err));
+    FR_TRY(fr_mst_new(&p->mst, err));
+    bool is_dir = fr_os_is_dir(fr_os_real(), p->path);
+    FR_TRY(is_dir                      ? take_folder(p, p->path, err)
+           : strcmp(p->path, "-") == 0 ? take_stream(p, load, err)
+                                       : take_file(p, load, err));
+    fr_repo *repo = fr_load_repo(load);
+    FR_TRY(repo != NULL ? repack(p, repo, err) : make_car(p, err));
+    return p->commit.size == 0 ? FR_OK : fr_commit_parse(fr_buffer_view(&p->commit), &p->made, err);
+}
+
+static fr_status tell_pack(const packer *p, fr_error *err)
+{
+    static const char *const orders[] = {"streamable", "cid-sorted", "pds"};
+    const repo_args *args = p->args;
+    fr_buffer out;
+    fr_buffer_init(&out, REPO_LINE_BYTES_MAX);
+    fr_buffer_byte(&out, '{');
+    repo_put_text_member(&out, "file", fr_slice_text(p->path));
+    if (args->out != NULL) {
+        repo_put_text_member(&out, "out", fr_slice_text(args->out));
+    }
+    if (p->commit.size != 0) {
+        repo_put_text_member(&out, "did", p->made.did);
+        repo_put_text_member(&out, "rev", p->made.rev_text);
+        repo_put_cid_member(&out, "commit", &p->made.cid);
+        repo_put_cid_member(&out, "data", &p->made.data);
+        fr_buffer_printf(&out, "\"signature\":\"%s\",",
+                         p->kept                  ? "kept"
+                         : args->sign_key != NULL ? "made"
+                                                  : "none");
+    }
+    fr_buffer_printf(&out, "\"order\":\"%s\",\"bytes\":%llu}\n", orders[args->order],
+                     (unsigned long long)p->out.written);
+    fr_status status = repo_out_tell(args, &out, err);
+    fr_buffer_done(&out);
+    return status;
+}
+
+static fr_status pack(packer *p, fr_error *err)
+{
+    fr_cleanup(fr_load_freep) fr_load *load = NULL;
+    fr_load_options options = p->args->load;
+    options.repo = p->args->options;
+    FR_TRY(fr_load_new(&load, &options, err));
+    fr_status status = repo_out_open(&p->out, p->args->out, err);
+    status = status == FR_OK ? make(p, load, err) : status;
+    status = repo_out_close(&p->out, status, err);
+    return status == FR_OK && p->args->json ? tell_pack(p, err) : status;
 }
 
 int repo_pack(const repo_args *args)
 {
     packer p = {.args = args, .path = args->words[0]};
     fr_error error = {0};
-    fr_buffer car;
-    fr_buffer_init(&car, BLOCKS_BYTES_MAX);
+    fr_cid none = {0};
     fr_buffer_init(&p.blocks, BLOCKS_BYTES_MAX);
     fr_buffer_init(&p.commit, REPO_LINE_BYTES_MAX);
     fr_buffer_init(&p.block, REPO_LINE_BYTES_MAX);
     fr_buffer_init(&p.key, REPO_LINE_BYTES_MAX);
+    fr_car_put_header(&p.blocks, &none);
     snprintf(p.did, sizeof p.did, "%.*s", FR_SLICE_ARG(args->options.expect_did));
-    fr_status status = make_from_input(&p, &car, &error);
-    status = status == FR_OK ? write_car(&p, &car, &error) : status;
+    fr_status status = pack(&p, &error);
     int code = status == FR_OK ? FR_REPO_EXIT_SOUND : repo_fail(p.path, status, &error);
     fr_mst_free(p.mst);
     fr_json_free(p.json);
-    fr_buffer_done(&car);
     fr_buffer_done(&p.blocks);
     fr_buffer_done(&p.commit);
     fr_buffer_done(&p.block);

@@ -7,14 +7,14 @@
 
 /* ---- commit ---------------------------------------------------------------------------------- */
 
-static void put_text_member(fr_buffer *out, const char *name, fr_slice value)
+void repo_put_text_member(fr_buffer *out, const char *name, fr_slice value)
 {
     fr_buffer_printf(out, "\"%s\":", name);
     fr_buffer_json_string(out, value);
     fr_buffer_byte(out, ',');
 }
 
-static void put_cid_member(fr_buffer *out, const char *name, const fr_cid *cid)
+void repo_put_cid_member(fr_buffer *out, const char *name, const fr_cid *cid)
 {
     fr_buffer_printf(out, "\"%s\":\"", name);
     repo_put_cid(out, cid);
@@ -33,17 +33,17 @@ static void put_commit_json(const repo_args *args, const fr_commit *c, fr_buffer
 {
     char key[FR_DID_KEY_MAX_BYTES];
     fr_buffer_byte(out, '{');
-    put_cid_member(out, "cid", &c->cid);
-    put_text_member(out, "did", c->did);
+    repo_put_cid_member(out, "cid", &c->cid);
+    repo_put_text_member(out, "did", c->did);
     fr_buffer_printf(out, "\"version\":%lld,", (long long)c->version);
-    put_cid_member(out, "data", &c->data);
+    repo_put_cid_member(out, "data", &c->data);
     if (c->rev_text.size != 0) {
-        put_text_member(out, "rev", c->rev_text);
+        repo_put_text_member(out, "rev", c->rev_text);
     } else {
         fr_buffer_text(out, "\"rev\":null,");
     }
     if (c->has_prev) {
-        put_cid_member(out, "prev", &c->prev);
+        repo_put_cid_member(out, "prev", &c->prev);
     } else {
         fr_buffer_text(out, "\"prev\":null,");
     }
@@ -183,15 +183,61 @@ int repo_get(const repo_args *args)
 
 /* ---- proofs ---------------------------------------------------------------------------------- */
 
-static int write_out(const repo_args *args, const fr_buffer *bytes)
+/* proof_bytes: of one that was made; 0: it was given. */
+static void put_proof(const repo_args *args, const asked *a, const fr_proof *proof,
+                      size_t proof_bytes, fr_buffer *out)
 {
-    fr_error error = {0};
-    if (args->out == NULL) {
-        return repo_print(bytes) ? FR_REPO_EXIT_SOUND : FR_REPO_EXIT_SYSTEM;
+    if (!args->json) {
+        fr_buffer_text(out, proof->present ? "present\t" : "absent\t");
+        repo_put_key(out, a->key);
+        if (proof->present) {
+            fr_buffer_byte(out, '\t');
+            repo_put_cid(out, &proof->cid);
+        }
+        fr_buffer_byte(out, '\n');
+        return;
     }
-    error.status = fr_os_write_file_atomic(fr_os_real(), args->out, fr_buffer_view(bytes), &error);
-    return error.status == FR_OK ? FR_REPO_EXIT_SOUND
-                                 : (cli_fail_internal(args->out, &error), FR_REPO_EXIT_SYSTEM);
+    fr_buffer_byte(out, '{');
+    repo_put_text_member(out, "key", a->key);
+    fr_buffer_printf(out, "\"present\":%s,", proof->present ? "true" : "false");
+    if (proof->present) {
+        repo_put_cid_member(out, "cid", &proof->cid);
+    }
+    if (!args->options.bare) {
+        repo_put_text_member(out, "did", proof->commit.did);
+        repo_put_text_member(out, "rev", proof->commit.rev_text);
+        repo_put_cid_member(out, "commit", &proof->commit.cid);
+    }
+    fr_buffer_printf(out, "\"nodes\":%llu,\"signature\":\"%s\"", (unsigned long long)proof->nodes,
+                     args->options.key != NULL ? "valid" : "unchecked");
+    if (proof_bytes != 0) {
+        fr_buffer_printf(out, ",\"bytes\":%zu", proof_bytes);
+    }
+    fr_buffer_text(out, "}\n");
+}
+
+static fr_status write_proof(const repo_args *args, const fr_buffer *proof, fr_error *err)
+{
+    repo_out out;
+    fr_status status = repo_out_open(&out, args->out, err);
+    status = status == FR_OK ? repo_out_put(&out, fr_buffer_view(proof)) : status;
+    return repo_out_close(&out, status, err);
+}
+
+/* What verify-proof says of it. */
+static int tell_proof(const repo_args *args, const asked *a, fr_slice bytes)
+{
+    fr_proof proof;
+    fr_error error = {0};
+    fr_buffer out;
+    fr_status status = fr_proof_check(bytes, a->key, &args->options, &proof, &error);
+    fr_buffer_init(&out, REPO_LINE_BYTES_MAX);
+    if (status == FR_OK) {
+        put_proof(args, a, &proof, bytes.size, &out);
+        status = repo_out_tell(args, &out, &error);
+    }
+    fr_buffer_done(&out);
+    return status == FR_OK ? FR_REPO_EXIT_SOUND : repo_fail(a->path, status, &error);
 }
 
 static int prove(const repo_args *args, const asked *a, const fr_repo *repo)
@@ -202,8 +248,11 @@ static int prove(const repo_args *args, const asked *a, const fr_repo *repo)
     bool present = false;
     fr_buffer_init(&proof, PROOF_BYTES_MAX);
     fr_status status = fr_proof_make(repo, a->key, &proof, &present, &error);
-    int code = status == FR_OK ? write_out(args, &proof) : repo_fail(a->path, status, &error);
-    if (code == FR_REPO_EXIT_SOUND) {
+    status = status == FR_OK ? write_proof(args, &proof, &error) : status;
+    int code = status == FR_OK ? FR_REPO_EXIT_SOUND : repo_fail(a->path, status, &error);
+    if (code == FR_REPO_EXIT_SOUND && args->json) {
+        code = tell_proof(args, a, fr_buffer_view(&proof));
+    } else if (code == FR_REPO_EXIT_SOUND) {
         fprintf(stderr, "%s, %zu bytes\n", present ? "present" : "absent", proof.size);
     }
     fr_buffer_done(&proof);
@@ -218,34 +267,6 @@ int repo_prove(const repo_args *args)
     code = code == FR_REPO_EXIT_SOUND ? prove(args, &a, file.repo) : code;
     repo_file_close(&file);
     return code;
-}
-
-static void put_proof(const repo_args *args, const asked *a, const fr_proof *proof, fr_buffer *out)
-{
-    if (!args->json) {
-        fr_buffer_text(out, proof->present ? "present\t" : "absent\t");
-        repo_put_key(out, a->key);
-        if (proof->present) {
-            fr_buffer_byte(out, '\t');
-            repo_put_cid(out, &proof->cid);
-        }
-        fr_buffer_byte(out, '\n');
-        return;
-    }
-    fr_buffer_byte(out, '{');
-    put_text_member(out, "key", a->key);
-    fr_buffer_printf(out, "\"present\":%s,", proof->present ? "true" : "false");
-    if (proof->present) {
-        put_cid_member(out, "cid", &proof->cid);
-    }
-    if (!args->options.bare) {
-        put_text_member(out, "did", proof->commit.did);
-        put_text_member(out, "rev", proof->commit.rev_text);
-        put_cid_member(out, "commit", &proof->commit.cid);
-    }
-    fr_buffer_printf(out, "\"nodes\":%llu,\"signature\":\"%s\"}\n",
-                     (unsigned long long)proof->nodes,
-                     args->options.key != NULL ? "valid" : "unchecked");
 }
 
 int repo_verify_proof(const repo_args *args)
@@ -267,7 +288,7 @@ int repo_verify_proof(const repo_args *args)
     } else {
         fr_buffer out;
         fr_buffer_init(&out, REPO_LINE_BYTES_MAX);
-        put_proof(args, &a, &proof, &out);
+        put_proof(args, &a, &proof, 0, &out);
         code = repo_print(&out) ? FR_REPO_EXIT_SOUND : FR_REPO_EXIT_SYSTEM;
         fr_buffer_done(&out);
     }

@@ -26,7 +26,8 @@ typedef struct {
     fr_fetcher *fetcher;
     fr_repo *old;
     fr_slice old_bytes;
-    fr_buffer answer, joined, made;
+    fr_buffer answer, joined;
+    repo_out out;
     uint64_t fetched;
     char rev[FR_TID_BYTES + 1];
     fr_cid newest;
@@ -260,20 +261,22 @@ static void report(const refresh *r, const fr_repo *made)
 {
     static const char *const methods[] = {"none", "since", "blocks", "full"};
     const fr_commit *before = fr_repo_commit(r->old), *after = fr_repo_commit(made);
-    int64_t saved = (int64_t)r->made.size - (int64_t)r->fetched;
+    int64_t saved = (int64_t)r->out.written - (int64_t)r->fetched;
     FILE *out = r->args->json && r->args->out != NULL ? stdout : stderr;
     if (r->args->json) {
         fprintf(
             out,
             "{\"did\":\"%.*s\",\"rev_before\":\"%.*s\",\"rev_after\":\"%.*s\",\"method\":\"%s\","
-            "\"fetched_bytes\":%llu,\"car_bytes\":%zu,\"saved_bytes\":%lld}\n",
+            "\"fetched_bytes\":%llu,\"car_bytes\":%llu,\"saved_bytes\":%lld}\n",
             FR_SLICE_ARG(after->did), FR_SLICE_ARG(before->rev_text), FR_SLICE_ARG(after->rev_text),
-            methods[r->method], (unsigned long long)r->fetched, r->made.size, (long long)saved);
+            methods[r->method], (unsigned long long)r->fetched, (unsigned long long)r->out.written,
+            (long long)saved);
         return;
     }
-    fprintf(out, "%.*s: %.*s to %.*s (%s): %llu bytes fetched, %zu written, %lld saved\n",
+    fprintf(out, "%.*s: %.*s to %.*s (%s): %llu bytes fetched, %llu written, %lld saved\n",
             FR_SLICE_ARG(after->did), FR_SLICE_ARG(before->rev_text), FR_SLICE_ARG(after->rev_text),
-            methods[r->method], (unsigned long long)r->fetched, r->made.size, (long long)saved);
+            methods[r->method], (unsigned long long)r->fetched, (unsigned long long)r->out.written,
+            (long long)saved);
 }
 
 static fr_status run(refresh *r, fr_error *err)
@@ -283,12 +286,9 @@ static fr_status run(refresh *r, fr_error *err)
     FR_TRY(fr_fetcher_open(&r->fetcher, err));
     FR_TRY(gather(r, &made, err));
     FR_TRY(check_newer(r, made, err));
-    FR_TRY(fr_repo_write_buffer(made, &options, &r->made, err));
-    if (r->args->out != NULL) {
-        FR_TRY(fr_os_write_file_atomic(fr_os_real(), r->args->out, fr_buffer_view(&r->made), err));
-    } else if (!repo_print(&r->made)) {
-        return fr_fail(err, FR_IO, "standard output");
-    }
+    fr_status status = repo_out_open(&r->out, r->args->out, err);
+    status = status == FR_OK ? fr_repo_write(made, &options, repo_out_put, &r->out, err) : status;
+    FR_TRY(repo_out_close(&r->out, status, err));
     report(r, made);
     return FR_OK;
 }
@@ -310,7 +310,6 @@ int repo_refresh(const repo_args *args)
     }
     fr_buffer_init(&r.answer, REFRESH_BYTES_MAX);
     fr_buffer_init(&r.joined, 2 * REFRESH_BYTES_MAX);
-    fr_buffer_init(&r.made, REFRESH_BYTES_MAX);
     r.old_bytes = input.bytes;
     status = fr_repo_open(&r.old, input.bytes, &args->options, &error);
     int code = status == FR_OK ? FR_REPO_EXIT_SOUND : repo_fail(args->words[0], status, &error);
@@ -322,7 +321,6 @@ int repo_refresh(const repo_args *args)
     fr_fetcher_close(r.fetcher);
     fr_buffer_done(&r.answer);
     fr_buffer_done(&r.joined);
-    fr_buffer_done(&r.made);
     cli_input_free(&input);
     return code;
 }

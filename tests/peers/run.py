@@ -280,8 +280,8 @@ def commits_that_empty(case):
 
 
 def drop_frames_without_top_key(tally, case, built, judged):
-    """@atproto/repo's tree remembers its layer when a commit takes away the last key: a key of a lower layer that the same
-    commit creates then hangs below a top node without keys, which the protocol does not know (one set of keys, one
+    """@atproto/repo's tree remembers its layer when a commit takes away the last key: a key of a lower layer that the
+    same commit creates hangs below a top node without keys then, which the protocol does not know (one set of keys, one
     root). Ours refuses that frame for it; the frame after it, whose prevData is that root, is refused by all three."""
     wrong, drop = set(), []
     emptied = commits_that_empty(case)
