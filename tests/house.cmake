@@ -43,3 +43,16 @@ add_dependencies(tests peer_ours)
 # Files that pin the log's format lie beside the code that reads them.
 set_source_files_properties(${CMAKE_SOURCE_DIR}/src/log/golden_test.c PROPERTIES
   COMPILE_DEFINITIONS FR_GOLDEN="${CMAKE_SOURCE_DIR}/src/log/golden")
+
+# What FR_REPO_DISK=OFF builds: the same sources and tests without the code that spills.
+if(FR_REPO_DISK)
+  get_target_property(sources fr_repo SOURCES)
+  set(dir ${CMAKE_SOURCE_DIR}/src/repo)
+  fr_library(repo_no_disk ${dir} SOURCES ${sources} DEPS base os codec atproto LIBS PkgConfig::crypto)
+  target_compile_definitions(fr_repo_no_disk PRIVATE FR_REPO_DISK=0)
+  foreach(stem load_early_test load_corpus_test drive_test)
+    fr_program(repo_no_disk_${stem} repo_no_disk ${dir} tests SOURCES ${dir}/${stem}.c LIBS PkgConfig::cmocka)
+    add_test(NAME repo_no_disk_${stem} COMMAND repo_no_disk_${stem})
+    fr_test_properties(repo_no_disk_${stem})
+  endforeach()
+endif()

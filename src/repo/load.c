@@ -27,6 +27,12 @@
 #define PROGRESS_BYTES (4u << 20)
 #define HEAD_BYTES 16 /* enough of a section to name its fault */
 
+#if FR_REPO_DISK
+static const bool HAS_DISK = true;
+#else
+static const bool HAS_DISK = false; /* spilling is refusing then, but for the caller's store */
+#endif
+
 /* The walk over what is still coming. */
 typedef enum {
     EARLY_NO, /* nobody asked, or the commit is not there */
@@ -250,7 +256,7 @@ static fr_status spill_index(fr_load *load, fr_error *err)
     return block_runs_take(load->runs, index, err);
 #else
     (void)load;
-    return fr_fail(err, FR_INVALID, "repo: built without disk stores");
+    return fr_fail(err, FR_INVALID, "repo: built without disk stores"); /* nobody asks */
 #endif
 }
 
@@ -270,7 +276,7 @@ static bool index_is_stale(const fr_load *load)
 static fr_status relieve(fr_load *load, fr_error *fault)
 {
     bool stale = index_is_stale(load);
-    if (!load->may_spill) {
+    if (!load->may_spill || (stale && !HAS_DISK)) {
         if (load->options.on_limit == FR_ON_LIMIT_PAUSE) {
             fault->status = FR_AGAIN;
             return FR_AGAIN;
@@ -288,7 +294,7 @@ static fr_status relieve(fr_load *load, fr_error *fault)
     } else if (in_memory(load)) {
         fr_error_reset(fault);
         FR_TRY(spill_bytes(load, fault));
-    } else if (load->runs == NULL || load->runs_used) {
+    } else if (HAS_DISK && (load->runs == NULL || load->runs_used)) {
         fr_error_reset(fault);
         FR_TRY(spill_index(load, fault));
     } else {
@@ -564,7 +570,8 @@ static void begin(fr_load *load)
     load->memory_max =
         options->memory_max_bytes == 0 ? FR_LOAD_MEMORY_BYTES : options->memory_max_bytes;
     load->disk.max = options->disk_max_bytes == 0 ? FR_LOAD_DISK_BYTES : options->disk_max_bytes;
-    load->may_spill = options->on_limit == FR_ON_LIMIT_SPILL;
+    load->may_spill =
+        options->on_limit == FR_ON_LIMIT_SPILL && (HAS_DISK || options->store != NULL);
     if (options->seconds_max != 0) {
         load->watch.deadline_ns = fr_os_monotonic_ns(fr_os_real()) +
                                   (uint64_t)options->seconds_max * UINT64_C(1000000000);
@@ -813,7 +820,7 @@ const fr_commit *fr_load_commit(const fr_load *load)
 
 void fr_load_use_disk(fr_load *load)
 {
-    load->may_spill = true;
+    load->may_spill = HAS_DISK || load->options.store != NULL;
 }
 
 fr_repo *fr_load_repo(const fr_load *load)

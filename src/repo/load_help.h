@@ -26,6 +26,17 @@ typedef struct {
     uint8_t digest[32]; /* over every field of every item, chained */
 } answer;
 
+/** False in a build without disk code: what would spill is a limit there. */
+static inline bool has_disk(void)
+{
+    fr_repo_store store;
+    fr_status status = fr_repo_store_file(&store, NULL, NULL);
+    if (status == FR_OK) {
+        store.close(store.context);
+    }
+    return status == FR_OK;
+}
+
 static inline fr_status answer_item(void *context, const fr_repo_item *item)
 {
     answer *a = context;

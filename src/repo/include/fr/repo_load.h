@@ -69,7 +69,7 @@ FR_MUST_USE fr_status fr_repo_store_file(fr_repo_store *out, const char *folder,
 /* ---- loading --------------------------------------------------------------------------------- */
 
 typedef enum {
-    FR_ON_LIMIT_SPILL = 0,  /* go on with files in spill_dir */
+    FR_ON_LIMIT_SPILL = 0,  /* go on with files in spill_dir; without disk code: refuse */
     FR_ON_LIMIT_PAUSE = 1,  /* FR_AGAIN, and the caller decides */
     FR_ON_LIMIT_REFUSE = 2, /* limit-memory; no file is ever made */
 } fr_on_limit;
