@@ -25,17 +25,6 @@ static inline bool byte_is(uint8_t byte, unsigned classes)
 {
     return (fr_atproto_class[byte] & classes) != 0;
 }
-/** Every byte has the class (one bit). No early exit: the loads do not wait for each other, and the
- * callers have bounded the size. */
-static inline bool bytes_are(const uint8_t *at, size_t size, uint8_t class_bit)
-{
-    uint8_t common = class_bit;
-    for (size_t i = 0; i < size; i++) {
-        common &= fr_atproto_class[at[i]];
-    }
-    return common != 0;
-}
-
 /** Are these eight bytes letters and digits? All at once: a byte below 0x80 that is at least `a` has
  * its top bit set after 0x80 - a was added, and one above `z` after 0x7f - z. */
 static inline bool eight_are_alnum(const uint8_t *at)
@@ -48,8 +37,16 @@ static inline bool eight_are_alnum(const uint8_t *at)
     uint64_t digits = (low + each * (0x80 - '0')) & ~(low + each * (0x7f - '9'));
     return ((letters | digits) & ~bytes & each * 0x80) == each * 0x80;
 }
-/** The same for 8..16 bytes, as a TID has; false also for any other size. */
-static inline bool short_is_alnum(const uint8_t *at, size_t size)
+/** Every byte has the class, one bit that all letters and digits have: nearly always it is only
+ * them. No early exit: the loads do not wait for each other, and the callers have bounded the
+ * size. */
+static inline bool bytes_are(const uint8_t *at, size_t size, uint8_t class_bit)
 {
-    return size - 8 <= 8 && eight_are_alnum(at) && eight_are_alnum(at + size - 8);
+    uint8_t common = class_bit;
+    for (; size >= 8 && eight_are_alnum(at); at += 8, size -= 8) {
+    }
+    for (size_t i = 0; i < size; i++) {
+        common &= fr_atproto_class[at[i]];
+    }
+    return common != 0;
 }

@@ -96,9 +96,6 @@ bool fr_nsid_valid(fr_slice text)
 
 bool fr_rkey_valid(fr_slice text)
 {
-    if (FR_LIKELY(short_is_alnum(text.data, text.size))) {
-        return true;
-    }
     if (text.size == 0 || text.size > FR_RKEY_MAX_BYTES ||
         !bytes_are(text.data, text.size, CLASS_RKEY)) {
         return false;
