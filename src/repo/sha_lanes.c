@@ -35,6 +35,7 @@
 #define LANES 4
 #define WINDOW_JOBS 256
 #define BUCKETS 64
+#define FEW_JOBS 16
 #define TARGET __attribute__((target("sha,avx")))
 #define INLINE static inline __attribute__((always_inline, target("sha,avx")))
 #ifdef __clang__
@@ -223,6 +224,18 @@ INLINE void fill(lane *l, hash_job *job)
     l->steps = whole + blocks;
 }
 
+/* By insertion: for a few jobs the buckets would be most of the work. */
+static void sort_few(const hash_job *jobs, size_t count, uint16_t *order)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t at = i;
+        for (; at > 0 && jobs[order[at - 1]].size < jobs[i].size; at--) {
+            order[at] = order[at - 1];
+        }
+        order[at] = (uint16_t)i;
+    }
+}
+
 /* Order of a window: by count of compressions, most first (a counting sort; all that have BUCKETS
  * or more are one bucket). */
 static void sort_jobs(const hash_job *jobs, size_t count, uint16_t *order)
@@ -231,6 +244,10 @@ static void sort_jobs(const hash_job *jobs, size_t count, uint16_t *order)
         for (size_t i = 0; i < count; i++) {
             order[i] = (uint16_t)i;
         }
+        return;
+    }
+    if (count <= FEW_JOBS) {
+        sort_few(jobs, count, order);
         return;
     }
     uint8_t bucket[WINDOW_JOBS];
