@@ -15,6 +15,8 @@
 #include <fr/base.h>
 
 #define BLOCK_NONE UINT32_MAX
+/* What is done for each link of a tree: a call would cost as much again. */
+#define BLOCK_INLINE static inline __attribute__((always_inline))
 #define BLOCK_OFFSET_BITS 38
 #define BLOCK_SIZE_MAX ((1u << 22) - 1)
 
@@ -118,7 +120,7 @@ static inline bool block_index_put(block_index *index, block_slot slot)
     return true;
 }
 /** 36 bytes as four words and a half: a call to memcmp costs more than they do. */
-static inline bool block_same_cid(const uint8_t *a, const uint8_t *b)
+BLOCK_INLINE bool block_same_cid(const uint8_t *a, const uint8_t *b)
 {
     uint64_t difference = (fr_load_u64le(a + 4) ^ fr_load_u64le(b + 4)) |
                           (fr_load_u64le(a + 12) ^ fr_load_u64le(b + 12));
@@ -132,8 +134,8 @@ uint32_t block_index_guess(const block_index *index, uint64_t tag);
 /** Slot number, or BLOCK_NONE. */
 uint32_t block_index_find(const block_index *index, uint64_t tag, const uint8_t *cid);
 /** From a guess to what block_index_find says: the same slot, nearly always. */
-static inline uint32_t block_index_settle(const block_index *index, uint32_t guess,
-                                          const uint8_t *cid)
+BLOCK_INLINE uint32_t block_index_settle(const block_index *index, uint32_t guess,
+                                         const uint8_t *cid)
 {
     if (FR_LIKELY(guess == BLOCK_NONE ||
                   block_same_cid(index->input + block_offset(&index->slots[guess]) - FR_CID_BYTES,

@@ -5,11 +5,12 @@
 //
 //      parent     [ e e e e ]                    its links are resolved: the children's slots are
 //                  / | | | \\                    known
-//      family     [..][..][..][..][..]           1. each is read and checked, its keys' layers are
-//                                                   left for four lanes at a time
-//                  v v v v v v v v v v ...       2. all their links go through one queue: the slot
-//                                                   is asked for, 16 links later it is a guess, and
-//                                                   the block that it names is asked for
+//      family     [..][..][..][..][..]           each is read and checked, its keys' layers are left
+//                                                for four lanes at a time
+//                  v v v v v v v v v v ...       all their links go through one queue: the slot is
+//                                                asked for, while more is read; 16 links later it
+//                                                is a guess, and the block that it names is asked
+//                                                for
 //
 // A guess is settled when the walk comes to it, a comparison with the CID before the block.
 //
@@ -73,45 +74,58 @@ static inline void put_link(link_queue *q, const uint8_t *cid, uint32_t *slot, s
     }
 }
 
-void family_resolve(fr_repo *repo, node_view *views, size_t count)
+static void begin_links(link_queue *q, const fr_repo *repo)
+{
+    q->index = &repo->index;
+    q->watch = repo->watch;
+    q->count = 0;
+}
+
+static void put_links(link_queue *q, const fr_repo *repo, node_view *view)
+{
+    const uint8_t *block = view->block.data;
+    node_entry *entries = repo->entries.at + view->first;
+    if (view->left_at != 0) {
+        put_link(q, block + view->left_at, &view->left_slot, NODE_BYTES_SOON);
+    }
+    for (uint32_t i = 0; i < view->count; i++) {
+        put_link(q, block + entries[i].value_at, &entries[i].value_slot, 0);
+        if (entries[i].right_at != 0) {
+            put_link(q, block + entries[i].right_at, &entries[i].right_slot, NODE_BYTES_SOON);
+        }
+    }
+}
+
+static void end_links(link_queue *q)
+{
+    for (size_t i = q->count - FR_MIN(q->count, (size_t)GUESS_AFTER); i < q->count; i++) {
+        guess_link(q, i);
+    }
+    q->count = 0;
+}
+
+void family_resolve(fr_repo *repo, node_view *view)
 {
     link_queue q;
-    q.index = &repo->index;
-    q.watch = repo->watch;
-    q.count = 0;
-    for (size_t v = 0; v < count; v++) {
-        node_view *view = &views[v];
-        const uint8_t *block = view->block.data;
-        node_entry *entries = repo->entries.at + view->first;
-        if (view->left_at != 0) {
-            put_link(&q, block + view->left_at, &view->left_slot, NODE_BYTES_SOON);
-        }
-        for (uint32_t i = 0; i < view->count; i++) {
-            put_link(&q, block + entries[i].value_at, &entries[i].value_slot, 0);
-            if (entries[i].right_at != 0) {
-                put_link(&q, block + entries[i].right_at, &entries[i].right_slot, NODE_BYTES_SOON);
-            }
-        }
-    }
-    for (size_t i = q.count - FR_MIN(q.count, (size_t)GUESS_AFTER); i < q.count; i++) {
-        guess_link(&q, i);
-    }
+    begin_links(&q, repo);
+    put_links(&q, repo, view);
+    end_links(&q);
 }
 
 /* ---- the family ------------------------------------------------------------------------------ */
 
-static node_view *reserve_view(node_views *views)
+static bool reserve_views(node_views *views)
 {
-    if (FR_UNLIKELY(views->count == views->capacity)) {
+    if (FR_UNLIKELY(views->count + FAMILY_MAX > views->capacity)) {
         size_t capacity = FR_MAX(views->capacity * 2, (size_t)FAMILY_MAX * 4);
         node_view *at = realloc(views->at, capacity * sizeof *at);
         if (at == NULL) {
-            return NULL;
+            return false;
         }
         views->at = at;
         views->capacity = capacity;
     }
-    return &views->at[views->count];
+    return true;
 }
 
 /* The slots of the child that is wanted and of those after it, as far as they are here. */
@@ -125,8 +139,8 @@ static size_t gather(const fr_repo *repo, const walk_level *parent, uint32_t slo
         if (entries[i].right_at == 0) {
             continue;
         }
-        uint32_t right = repo_settle(repo, entries[i].right_slot,
-                                            parent->view.block.data + entries[i].right_at);
+        uint32_t right =
+            repo_settle(repo, entries[i].right_slot, parent->view.block.data + entries[i].right_at);
         if (right == BLOCK_NONE) {
             break;
         }
@@ -165,10 +179,7 @@ static bool read_child(fr_repo *repo, const node_rules *rules, uint32_t slot_at,
 {
     const block_slot *slot = &repo->index.slots[slot_at];
     uint64_t base = block_offset(slot);
-    node_view *view = reserve_view(&repo->family);
-    if (view == NULL) {
-        return false;
-    }
+    node_view *view = &repo->family.at[repo->family.count];
     size_t entries = repo->entries.count;
     if (node_read(repo_data(repo, slot), base, rules, layer, &repo->scratch, &repo->entries, view,
                   NULL) != FR_OK ||
@@ -183,12 +194,22 @@ static bool read_child(fr_repo *repo, const node_rules *rules, uint32_t slot_at,
     return true;
 }
 
+/* Where a child's entries may move those that are there, links into them are not left waiting. */
+static void keep_links(link_queue *q, const fr_repo *repo, uint32_t slot)
+{
+    size_t entries_max = block_size(&repo->index.slots[slot]) / NODE_ENTRY_BYTES_MIN;
+    if (FR_UNLIKELY(entries_max > repo->entries.capacity - repo->entries.count)) {
+        end_links(q);
+    }
+}
+
 void family_read(fr_repo *repo, walk_level *parent, uint32_t slot, fr_slice lower, fr_slice upper)
 {
+    link_queue q;
     uint32_t slots[FAMILY_MAX];
     repo->entries.count = parent->entries_end;
     repo->family.count = parent->family_at = parent->family_end = parent->views_end;
-    if (repo->rules.check_layers && parent->view.layer <= 0) {
+    if ((repo->rules.check_layers && parent->view.layer <= 0) || !reserve_views(&repo->family)) {
         return;
     }
     int layer = repo->rules.check_layers ? parent->view.layer - 1 : -1;
@@ -196,20 +217,22 @@ void family_read(fr_repo *repo, walk_level *parent, uint32_t slot, fr_slice lowe
     node_rules rules = repo->rules;
     rules.later = &repo->later;
     node_keys_begin(&repo->later, layer);
+    begin_links(&q, repo);
     uint32_t at = parent->next;
     for (size_t i = 0; i < count && repo->entries.count < parent->entries_end + FAMILY_ENTRIES;
          i++) {
+        keep_links(&q, repo, slots[i]);
         if ((i != 0 && !next_bounds(repo, parent, &at, &lower, &upper)) ||
             !read_child(repo, &rules, slots[i], layer, lower, upper)) {
             break;
         }
+        put_links(&q, repo, &repo->family.at[repo->family.count - 1]);
     }
     if (!node_keys_check(&repo->later)) {
         repo->entries.count = parent->entries_end;
         repo->family.count = parent->views_end;
         return;
     }
+    end_links(&q);
     parent->family_end = repo->family.count;
-    family_resolve(repo, repo->family.at + parent->family_at,
-                   parent->family_end - parent->family_at);
 }

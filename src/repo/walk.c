@@ -74,8 +74,17 @@ fr_status walk_verify_hash(const fr_repo *repo, const block_slot *slot, fr_error
     return FR_OK;
 }
 
+uint32_t repo_settle_watched(const fr_repo *repo, uint32_t guess, const uint8_t *cid)
+{
+    if (repo->waits) {
+        return repo_find(repo, cid);
+    }
+    repo_touch(repo, guess);
+    return block_index_settle(&repo->index, guess, cid);
+}
+
 /* The first time that the walk comes to a block: is it the next one in the file? */
-static void note_reached(fr_repo *repo, block_slot *slot, uint64_t flag)
+static inline void note_reached(fr_repo *repo, block_slot *slot, uint64_t flag)
 {
     if (!block_is_used(slot)) {
         repo->reached++;
@@ -462,7 +471,7 @@ static fr_status push_node(fr_repo *repo, uint32_t slot_at, uint64_t link, int l
     FR_TRY(walk_check_shape(&level->view, level->base, repo->depth == 0, err));
     FR_TRY(walk_check_bounds(repo, &level->view, level->base, lower, upper, err));
     if (!repo->waits) {
-        family_resolve(repo, &level->view, 1);
+        family_resolve(repo, &level->view);
     }
     enter_level(repo, level, slot);
     return FR_OK;
@@ -626,7 +635,7 @@ void repo_end_waiting(fr_repo *repo)
     repo->facts.blocks = repo->counts.blocks;
     repo->facts.duplicate_blocks = repo->counts.duplicates;
     for (size_t i = 0; i < repo->depth && repo->status == FR_OK; i++) {
-        family_resolve(repo, &repo->levels[i].view, 1);
+        family_resolve(repo, &repo->levels[i].view);
     }
 }
 

@@ -77,9 +77,9 @@ struct fr_repo {
  *  that the parent has come to. What is sound stands in parent->family_at .. family_end then, and
  *  may be nothing: who is left out is for push_node (walk.c) to judge. */
 void family_read(fr_repo *repo, walk_level *parent, uint32_t slot, fr_slice lower, fr_slice upper);
-/** Guesses the slots of all links of nodes that were read into repo->entries
+/** Guesses the slots of all links of a node that was read into repo->entries
  *  (block_index_settle). */
-void family_resolve(fr_repo *repo, node_view *views, size_t count);
+void family_resolve(fr_repo *repo, node_view *view);
 /** A node that is entered at the current depth: does it have what its place asks for? */
 FR_MUST_USE fr_status walk_check_shape(const node_view *view, uint64_t base, bool top,
                                        fr_error *err);
@@ -128,13 +128,12 @@ static inline uint32_t repo_find(const fr_repo *repo, const uint8_t *cid)
     return block_index_find(&repo->index, tag, cid);
 }
 /** block_index_settle, and the block is about to be read. */
-static inline uint32_t repo_settle(const fr_repo *repo, uint32_t guess, const uint8_t *cid)
+uint32_t repo_settle_watched(const fr_repo *repo, uint32_t guess, const uint8_t *cid);
+BLOCK_INLINE uint32_t repo_settle(const fr_repo *repo, uint32_t guess, const uint8_t *cid)
 {
-    if (FR_UNLIKELY(repo->waits)) {
-        return repo_find(repo, cid);
-    }
-    repo_touch(repo, guess);
-    return block_index_settle(&repo->index, guess, cid);
+    return FR_LIKELY(repo->watch == NULL && !repo->waits)
+               ? block_index_settle(&repo->index, guess, cid)
+               : repo_settle_watched(repo, guess, cid);
 }
 static inline fr_slice repo_data(const fr_repo *repo, const block_slot *slot)
 {
