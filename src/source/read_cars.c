@@ -1,21 +1,30 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// A folder is listed first, without recursion, so that the total is known when reading begins.
+// A folder is listed first, without recursion, so that the total is known when reading begins; and
+// where keys come from a directory, the accounts of the next files are looked up in their commits,
+// whose documents are fetched while the files before are read (did_prefetch.h).
 #include <stdio.h>
 #include <stdlib.h>
 
 #include <fr/os.h>
+#include <fr/repo_load.h>
 
 #include "bytes.h"
 #include "check_signature.h"
+#include "did_prefetch.h"
 #include "one_car.h"
 #include "readers.h"
+
+#define FR_SOURCE_CARS_AHEAD_MAX 64
+#define PEEK_BYTES (256U << 10) /* in which the commit is found, or that file is not looked ahead */
 
 /* ---- one CAR --------------------------------------------------------------------------------- */
 
 typedef struct {
     feeder *feed;
     fr_did_resolver *resolver;
-    fr_repo *repo; /* its memory serves every CAR */
+    fr_repo *repo;          /* its memory serves every CAR */
+    did_prefetch *prefetch; /* NULL: there is no key to fetch */
+    fr_load *peek;
 } car_reader;
 
 /** Everything that can be wrong with the whole of it. */
@@ -280,13 +289,50 @@ static fr_status list_cars(feeder *f, const char *top, path_list *found, fr_erro
     return status;
 }
 
+/** Whose it says it is is asked for; whether it is so is judged in its turn. */
+static void look_ahead(car_reader *cars, const char *path)
+{
+    fr_slice map;
+    fr_repo_item item;
+    if (map_car(path, &map, NULL) != FR_OK || map.size == 0) {
+        return;
+    }
+    size_t size = FR_MIN(map.size, (size_t)PEEK_BYTES);
+    if (fr_load_begin(cars->peek, NULL) == FR_OK &&
+        fr_load_push(cars->peek, map.data, size, NULL, NULL) == FR_OK) {
+        (void)!fr_load_next(cars->peek, &item, NULL);
+        const fr_commit *commit = fr_load_commit(cars->peek);
+        if (commit != NULL) {
+            did_prefetch_add(cars->prefetch, commit->did);
+        }
+    }
+    fr_load_reset(cars->peek);
+    fr_file_unmap(fr_os_real(), map);
+}
+
+static fr_status start_ahead(car_reader *cars, fr_error *err)
+{
+    const fr_load_options options = {.repo = {.level = FR_LEVEL_TRUSTED}};
+    if (cars->resolver == NULL || fr_did_resolver_is_file_only(cars->resolver)) {
+        return FR_OK;
+    }
+    FR_TRY(fr_load_new(&cars->peek, &options, err));
+    return did_prefetch_start(&cars->prefetch, cars->resolver, err);
+}
+
 static fr_status take_folder(car_reader *cars, const char *top, fr_error *err)
 {
     fr_cleanup(path_list_done) path_list found = {0};
+    size_t ahead = 0;
     FR_TRY(list_cars(cars->feed, top, &found, err));
+    FR_TRY(start_ahead(cars, err));
     for (size_t i = 0; i < found.count; i++) {
         fr_slice map;
         fr_error why = {0};
+        while (cars->prefetch != NULL && ahead < found.count &&
+               ahead < i + FR_SOURCE_CARS_AHEAD_MAX) {
+            look_ahead(cars, found.paths[ahead++]);
+        }
         if (feeder_stopped(cars->feed)) {
             return fr_fail(err, FR_AGAIN, "stopped");
         }
@@ -308,6 +354,8 @@ fr_status read_cars(feeder *f, fr_did_resolver *resolver, const char *path, fr_e
     fr_status status = strcmp(path, "-") != 0 && fr_os_is_dir(fr_os_real(), path)
                            ? take_folder(&cars, path, err)
                            : take_file(&cars, path, err);
+    did_prefetch_stop(cars.prefetch);
+    fr_load_free(cars.peek);
     fr_repo_close(cars.repo);
     return status;
 }

@@ -5,12 +5,22 @@
 // costs itself only. Of a commit everything is checked before an event leaves: hashes, signature
 // (where its key is known), and the inversion of its operations wherever the frame names the tree
 // before it: operations are not signed, the trees on both sides are.
+//
+// Where keys come from a directory, frames are held until some hundred are read or nothing more is
+// there, and the documents of all their accounts are asked for meanwhile (did_prefetch.h): one
+// after the other each would cost the way to the directory and back. In this thread, not as the
+// live source does (read_ahead.h): whoever reads a file is called back where he called.
 #include <stdlib.h>
 
 #include "bytes.h"
 #include "check_signature.h"
+#include "did_prefetch.h"
 #include "frame_events.h"
 #include "readers.h"
+
+#define FR_SOURCE_FRAMES_HELD_MAX 512
+#define FR_SOURCE_FRAMES_HELD_BYTES_MAX (4U << 20)
+#define HELD_HEAD_BYTES 12 /* u64 offset of the length word, u32 size */
 
 typedef struct {
     feeder *feed;
@@ -19,12 +29,16 @@ typedef struct {
     fr_frame_reader *frames;
     fr_buffer frame;
     const char *name;
-    uint64_t offset; /* of the length word of the frame in hand */
+    uint64_t offset;        /* of the length word of the frame that is read */
+    uint64_t place;         /* and of the one that is taken */
+    did_prefetch *prefetch; /* NULL: there is no key to fetch */
+    fr_buffer held;
+    uint64_t held_count;
 } frame_file;
 
 static feeder_place place_of(const frame_file *file)
 {
-    return (feeder_place){file->name, file->offset, false};
+    return (feeder_place){file->name, file->place, false};
 }
 
 static void reject(frame_file *file, uint64_t events, const fr_error *why)
@@ -104,13 +118,13 @@ static fr_status take_typed(frame_file *file, const fr_frame *frame, fr_error *e
                      : frame_hand_on(file->feed, frame, &place, err);
 }
 
-static fr_status take_frame(frame_file *file, fr_error *err)
+static fr_status take_frame(frame_file *file, fr_slice bytes, uint64_t offset, fr_error *err)
 {
     fr_frame frame;
     fr_error why = {0};
     size_t ops = 1;
-    fr_status status =
-        fr_frame_decode(file->frames, fr_buffer_view(&file->frame), &frame, &ops, &why);
+    file->place = offset;
+    fr_status status = fr_frame_decode(file->frames, bytes, &frame, &ops, &why);
     if (status == FR_NOMEM) {
         *err = why;
         return status;
@@ -122,7 +136,68 @@ static fr_status take_frame(frame_file *file, fr_error *err)
     return take_typed(file, &frame, err);
 }
 
+/* ---- ahead of the keys ----------------------------------------------------------------------- */
+
+static fr_status take_held(frame_file *file, fr_error *err)
+{
+    fr_slice rest = fr_buffer_view(&file->held);
+    fr_status status = FR_OK;
+    while (rest.size != 0 && status == FR_OK && !feeder_stopped(file->feed)) {
+        size_t size = fr_load_u32le(rest.data + 8);
+        fr_slice bytes = fr_slice_sub(rest, HELD_HEAD_BYTES, size);
+        status = take_frame(file, bytes, fr_load_u64le(rest.data), err);
+        rest = fr_slice_from(rest, HELD_HEAD_BYTES + size);
+    }
+    fr_buffer_reset(&file->held);
+    file->held_count = 0;
+    return status == FR_OK && rest.size != 0 ? fr_fail(err, FR_AGAIN, "stopped") : status;
+}
+
+static fr_status hold_frame(frame_file *file, fr_error *err)
+{
+    fr_slice bytes = fr_buffer_view(&file->frame), did;
+    fr_frame_type type = FR_FRAME_UNKNOWN;
+    uint8_t head[HELD_HEAD_BYTES];
+    if (fr_frame_peek(bytes, &type, &did) && (type == FR_FRAME_COMMIT || type == FR_FRAME_SYNC)) {
+        did_prefetch_add(file->prefetch, did);
+    }
+    fr_store_u64le(head, file->offset);
+    fr_store_u32le(head + 8, (uint32_t)bytes.size);
+    fr_buffer_append(&file->held, head, sizeof head);
+    fr_buffer_slice(&file->held, bytes);
+    FR_TRY(fr_buffer_status(&file->held, err));
+    file->held_count++;
+    bool enough = file->held_count == FR_SOURCE_FRAMES_HELD_MAX ||
+                  file->held.size >= FR_SOURCE_FRAMES_HELD_BYTES_MAX;
+    return enough ? take_held(file, err) : FR_OK;
+}
+
+static fr_status take_or_hold(frame_file *file, fr_error *err)
+{
+    return file->prefetch == NULL
+               ? take_frame(file, fr_buffer_view(&file->frame), file->offset, err)
+               : hold_frame(file, err);
+}
+
+/* What cannot be a frame is refused behind all that came before it. */
+static fr_status refuse_here(frame_file *file, fr_status status, const char *code, const char *text,
+                             fr_error *err)
+{
+    fr_error why = {0};
+    FR_TRY(take_held(file, err));
+    file->place = file->offset;
+    (void)!fr_fail_code(&why, status, 0, code, text);
+    reject(file, 1, &why);
+    return FR_OK;
+}
+
 /* ---- the file -------------------------------------------------------------------------------- */
+
+/** Does anything wait for more input that should not? */
+static bool waits(const frame_file *file)
+{
+    return file->held_count != 0 || feeder_holds(file->feed);
+}
 
 /** Reads `size` bytes into `out`, or drops them (NULL). *got is less at the end of the file
  *  only. */
@@ -138,13 +213,13 @@ static fr_status read_exactly(frame_file *file, uint8_t *out, size_t size, size_
         if (feeder_stopped(file->feed)) {
             return fr_fail(err, FR_AGAIN, "stopped");
         }
-        fr_status status =
-            byte_reader_read(&file->bytes, out != NULL ? out + *got : waste, room, &n,
-                             feeder_holds(file->feed) ? 0 : FR_SOURCE_LOOK_NS, &error);
+        fr_status status = byte_reader_read(&file->bytes, out != NULL ? out + *got : waste, room,
+                                            &n, waits(file) ? 0 : FR_SOURCE_LOOK_NS, &error);
         if (status == FR_END) {
             return FR_OK;
         }
         if (status == FR_AGAIN) {
+            FR_TRY(take_held(file, err));
             FR_TRY(feeder_flush(file->feed, err));
         } else if (status != FR_OK) {
             *err = error;
@@ -187,21 +262,21 @@ static fr_status read_one(frame_file *file, fr_error *err)
         return FR_END;
     }
     if (got < sizeof word) {
-        reject_text(file, 1, "frame-cut", "frames: the file ends inside a length word");
+        FR_TRY(refuse_here(file, FR_MALFORMED, "frame-cut",
+                           "frames: the file ends inside a length word", err));
         return FR_END;
     }
     size_t size = fr_load_u32le(word);
     if (size > FR_FRAME_BYTES_MAX) {
-        fr_error why = {0};
-        (void)!fr_fail_code(&why, FR_LIMIT, 0, "limit-frame", "frames: a length over 5 MB");
-        reject(file, 1, &why);
+        FR_TRY(refuse_here(file, FR_LIMIT, "limit-frame", "frames: a length over 5 MB", err));
         FR_TRY(read_exactly(file, NULL, size, &got, err));
     } else {
         FR_TRY(read_body(file, size, &got, err));
         if (got < size) {
-            reject_text(file, 1, "frame-cut", "frames: the file ends inside a frame");
+            FR_TRY(refuse_here(file, FR_MALFORMED, "frame-cut",
+                               "frames: the file ends inside a frame", err));
         } else {
-            FR_TRY(take_frame(file, err));
+            FR_TRY(take_or_hold(file, err));
         }
     }
     file->offset += sizeof word + got;
@@ -212,6 +287,8 @@ static fr_status read_one(frame_file *file, fr_error *err)
 static void free_file(frame_file **file)
 {
     if (*file != NULL) {
+        did_prefetch_stop((*file)->prefetch);
+        fr_buffer_done(&(*file)->held);
         byte_reader_done(&(*file)->bytes);
         fr_frame_reader_free((*file)->frames);
         fr_buffer_done(&(*file)->frame);
@@ -222,7 +299,7 @@ static void free_file(frame_file **file)
 fr_status read_frames(feeder *f, fr_did_resolver *resolver, fr_stream *stream, const char *name,
                       fr_error *err)
 {
-    fr_cleanup(free_file) frame_file *file = malloc(sizeof *file);
+    fr_cleanup(free_file) frame_file *file = calloc(1, sizeof *file);
     fr_error unused = {0};
     fr_status status = FR_OK;
     err = err != NULL ? err : &unused;
@@ -231,14 +308,16 @@ fr_status read_frames(feeder *f, fr_did_resolver *resolver, fr_stream *stream, c
     }
     file->feed = f;
     file->resolver = resolver;
-    file->frames = NULL;
     file->name = name;
-    file->offset = 0;
     byte_reader_init(&file->bytes, stream, false);
     fr_buffer_init(&file->frame, FR_FRAME_BYTES_MAX + 4096);
+    fr_buffer_init(&file->held, FR_SOURCE_FRAMES_HELD_BYTES_MAX + FR_FRAME_BYTES_MAX + 4096);
     FR_TRY(fr_frame_reader_new(&file->frames, err));
+    if (resolver != NULL && !fr_did_resolver_is_file_only(resolver)) {
+        FR_TRY(did_prefetch_start(&file->prefetch, resolver, err));
+    }
     while (status == FR_OK) {
         status = read_one(file, err);
     }
-    return status == FR_END ? FR_OK : status;
+    return status == FR_END ? take_held(file, err) : status;
 }
