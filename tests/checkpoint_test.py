@@ -107,6 +107,47 @@ def heal(data):
         reopen(data)
 
 
+def flip_blocks(folder):
+    """In the files of a store, in place; their ends, which say where all else is, stay."""
+    for path in folder.rglob("*.sst"):
+        with open(path, "r+b") as file:
+            size = file.seek(0, 2)
+            for at in range(40, size - 4096, 512):
+                file.seek(at)
+                byte = file.read(1)[0]
+                file.seek(at)
+                file.write(bytes([byte ^ 1]))
+
+
+def links_of(daemon):
+    """What the daemon says of the most linked targets, and the statuses it says that with."""
+    answers = [daemon.get("/links/all/count", target=target) for target in TARGETS]
+    return [answer.json if answer.status == 200 else None for answer in answers], {a.status for a in answers}
+
+
+def test_damage_met_by_a_read():
+    """Rows of links that rot while a daemon runs: that view alone falls back, by itself; the answers are the same."""
+    global TARGETS
+    data = story.copy()
+    follows = [e["commit"]["record"]["subject"] for e in fr.dump(data)
+               if e["kind"] == "commit" and e["commit"].get("collection") == "app.bsky.graph.follow"
+               and e["commit"]["operation"] != "delete"]
+    TARGETS = sorted(set(follows))[:60]
+    with fr.Daemon(data) as daemon:
+        def links():
+            return daemon.get("/health").json["views"][3]
+        assert links()["name"] == "links"
+        with fr.Daemon(story.copy()) as sound:
+            wanted = links_of(sound)[0]
+        flip_blocks(data / "views" / "links")
+        daemon.wait_until(lambda: links_of(daemon)[0] and daemon.get("/health").json["fallbacks"], "links to fall back")
+        assert daemon.ok("/newest")["feed"], "other views answer"
+        daemon.wait_until(lambda: links_of(daemon) == (wanted, {200}), "the same answers")
+        assert links()["state"] == "live"
+        assert [f["part"] for f in daemon.ok("/health")["fallbacks"]] == ["links"]
+    check(story, data, "damage met by a read")
+
+
 def test_damage_anywhere():
     for _ in range(ROUNDS):
         data = story.copy()

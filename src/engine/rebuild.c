@@ -181,6 +181,20 @@ void fr_view_fail(fr_engine *engine, unsigned view, uint64_t seq, fr_status stat
     set_state(engine, view, FR_VIEW_FAILED);
 }
 
+/** A view whose saved state turned out to be damaged while it was read falls back, alone and at
+ *  once. */
+static void fail_damaged(fr_engine *engine)
+{
+    static const fr_error why = {.status = FR_CORRUPT, .text = "damage in what is saved of it"};
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        if (fr_view_is_live(engine, i) && FR_VIEWS[i]->damaged != NULL &&
+            FR_VIEWS[i]->damaged(engine->views[i])) {
+            fr_view_fail(engine, i, engine->seq, FR_CORRUPT, &why);
+            engine->rebuild.retry_at_ns = fr_os_monotonic_ns(engine->os);
+        }
+    }
+}
+
 bool fr_rebuild_is_stopped(fr_engine *engine)
 {
     fr_rebuild *r = &engine->rebuild;
@@ -312,6 +326,7 @@ bool fr_rebuild_is_due(fr_engine *engine)
     fr_rebuild *r = &engine->rebuild;
     bool due = false;
     bool failed = false;
+    fail_damaged(engine);
     fr_mutex_lock(&r->lock);
     fr_rebuild_phase phase = r->phase;
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {

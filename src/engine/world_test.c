@@ -70,7 +70,8 @@ typedef struct {
 
 /** What happened, in all worlds. */
 static struct {
-    uint64_t crashes, openings, refusals, mended, acknowledged, read, sealed, resets, paused;
+    uint64_t crashes, openings, refusals, mended, acknowledged, read, sealed, resets, failed,
+        paused;
 } total;
 
 static fr_engine_world place_of(world *w)
@@ -370,6 +371,21 @@ static void take_turn(world *w)
     listen(w);
 }
 
+/** On a disk that works. */
+static void deliver_until(world *w, uint64_t seq)
+{
+    for (int i = 0; i < 4000 && w->kept < seq; i++) {
+        deliver(w);
+        take_turn(w);
+    }
+    assert_true(w->kept >= seq);
+}
+
+static void deliver_all(world *w)
+{
+    deliver_until(w, w->h->last_seq);
+}
+
 static void keep_up(world *w)
 {
     for (uint64_t more = 1 + below(&w->random, 6); more > 0; more--) {
@@ -391,6 +407,16 @@ static void reset_a_view(world *w)
     assert_int_equal(freshet_view_reset(w->engine, FR_VIEWS[view]->name, NULL), FRESHET_OK);
     total.resets++;
     take_turn(w);
+}
+
+/** It stops where it is, gets nothing more, and is tried again by and by; the others go on. */
+static void fail_a_view(world *w, unsigned view)
+{
+    fr_error why = {.status = one_in(&w->random, 2) ? FR_NOMEM : FR_CORRUPT, .text = "the test"};
+    if (fr_view_is_live(w->engine, view)) {
+        fr_view_fail(w->engine, view, w->engine->next_seq - 1, why.status, &why);
+        total.failed++;
+    }
 }
 
 /** What is folded and not published cannot be told apart by a digest: it waits for a moment
@@ -428,6 +454,8 @@ static void act(world *w)
         case 7:
             if (one_in(&w->random, 3)) {
                 reset_a_view(w);
+            } else if (one_in(&w->random, 4)) {
+                fail_a_view(w, (unsigned)below(&w->random, FR_VIEW_COUNT));
             }
             break;
         case 8: /* the source reconnects, further back */
@@ -646,12 +674,13 @@ static void tell_total(uint64_t seeds)
     printf(
         "world: %llu seeds, %llu power cuts, %llu openings and %llu refused, log mended %llu times,"
         " %llu turns on a full disk, %llu receipts, %llu events read, %llu upkeep steps, %llu "
-        "resets\n",
+        "resets, %llu views failed\n",
         (unsigned long long)seeds, (unsigned long long)total.crashes,
         (unsigned long long)total.openings, (unsigned long long)total.refusals,
         (unsigned long long)total.mended, (unsigned long long)total.paused,
         (unsigned long long)total.acknowledged, (unsigned long long)total.read,
-        (unsigned long long)total.sealed, (unsigned long long)total.resets);
+        (unsigned long long)total.sealed, (unsigned long long)total.resets,
+        (unsigned long long)total.failed);
 }
 
 /** Each of them happens in the fixed seeds, or the test tests less than it says. */
@@ -669,7 +698,7 @@ static void the_same_seeds_every_time(void **state)
     assert_true(total.crashes > count);
     assert_true(total.refusals > 0 && total.mended > 0 && total.paused > 0 &&
                 total.acknowledged > count && total.read > count && total.sealed > 0 &&
-                total.resets > 0);
+                total.resets > 0 && total.failed > 0);
 }
 
 static void fresh_seeds(void **state)
@@ -778,11 +807,7 @@ static void a_full_disk_pauses_writing(void **state)
     check_views(&w, shown, true);
     fr_sim_set_room(w.os, UINT64_MAX);
     fr_sim_advance(w.os, 1000000);
-    for (int i = 0; i < TURNS && w.kept < w.h->last_seq; i++) {
-        deliver(&w);
-        take_turn(&w);
-    }
-    assert_int_equal(w.kept, w.h->last_seq);
+    deliver_all(&w);
     assert_false(w.engine->poisoned);
     assert_true(health_says(&w, "\"state\":\"ok\"", 200));
     check_views(&w, w.h->last_seq, true);
@@ -831,16 +856,12 @@ static void a_full_disk_pauses_a_car(void **state)
  *  again all goes on by itself, and nobody who appended is told of it. */
 static void a_failed_sync_is_told_and_mended(void **state)
 {
-    enum { TURNS = 4000 };
     (void)state;
     world w;
     begin_world(&w, histories[HISTORIES - 1], 3);
     w.disk_fails = true;
     assert_ok(open_engine(&w));
-    while (w.kept < 10) {
-        deliver(&w);
-        take_turn(&w);
-    }
+    deliver_until(&w, 10);
     for (int i = 0; i < 10; i++) { /* writing may wait for room instead: then once more */
         fr_sim_set_faults(w.os, i == 0 ? 0 : (uint64_t)i, UINT64_MAX);
         for (int t = 0; t < 50 && !fr_mend_waits(w.engine); t++) {
@@ -867,11 +888,7 @@ static void a_failed_sync_is_told_and_mended(void **state)
     assert_true(health_says(&w, "\"resumes\":\"by itself\",\"attempts\":", 503));
     fr_sim_set_faults(w.os, UINT64_MAX, 0);
     fr_sim_advance(w.os, 30000000);
-    for (int i = 0; i < TURNS && w.kept < w.h->last_seq; i++) {
-        deliver(&w);
-        take_turn(&w);
-    }
-    assert_int_equal(w.kept, w.h->last_seq);
+    deliver_all(&w);
     assert_int_equal(w.engine->metrics.mended, 1);
     assert_true(health_says(&w, "\"state\":\"ok\"", 200));
     fr_sim_crash(w.os); /* what was mended is on the disk */
@@ -879,6 +896,44 @@ static void a_failed_sync_is_told_and_mended(void **state)
     forget_receipts(&w);
     complete(&w);
     fr_sim_free(w.os);
+}
+
+/** Its lag and its reason are told; the others and the log go on, and then it catches up (R14). */
+static void a_view_that_fails_stops_alone(void **state)
+{
+    (void)state;
+    for (unsigned view = 0; view < FR_VIEW_COUNT; view++) {
+        world w;
+        char failed[96];
+        begin_world(&w, histories[HISTORIES - 1], 21 + view);
+        assert_ok(open_engine(&w));
+        deliver_until(&w, 50);
+        fail_a_view(&w, view);
+        uint64_t at = w.engine->failed_seq[view];
+        for (int i = 0; i < 60; i++) { /* less than its first pause */
+            deliver(&w);
+            take_turn(&w);
+        }
+        assert_true(w.kept > at + 20);
+        for (unsigned v = 0; v < FR_VIEW_COUNT; v++) {
+            assert_int_equal(fr_view_is_live(w.engine, v), v != view);
+        }
+        snprintf(failed, sizeof failed,
+                 "\"%s\",\"seq\":%llu,\"lag\":%llu,\"state\":\"failed\",\"why\":\"the test\"}",
+                 FR_VIEWS[view]->name, (unsigned long long)at,
+                 (unsigned long long)(w.engine->seq - at));
+        assert_true(health_says(&w, failed, 200));
+        assert_true(health_says(&w, "\"status\":\"degraded\"", 200));
+        fr_sim_advance(w.os, 20000000);
+        for (uint64_t steps = 0; !all_live(&w); step(&w, &steps)) {
+            fr_checkpoint_write(w.engine);
+            take_turn(&w);
+        }
+        deliver_all(&w);
+        check_views(&w, w.h->last_seq, true);
+        close_in_order(&w);
+        fr_sim_free(w.os);
+    }
 }
 
 /** Why full segments stay as they are is told, until the step works. */
@@ -889,10 +944,7 @@ static void what_upkeep_fails_of_is_told(void **state)
     fr_error why = {0};
     begin_world(&w, histories[HISTORIES - 1], 9);
     assert_ok(open_engine(&w));
-    for (int i = 0; i < 4000 && w.kept < w.h->last_seq; i++) {
-        deliver(&w);
-        take_turn(&w);
-    }
+    deliver_all(&w);
     assert_true(health_says(&w, "\"upkeep\":null", 200));
     fr_sim_set_faults(w.os, 0, UINT64_MAX);
     assert_int_equal(fr_upkeep_step(w.engine, &why), FR_IO);
@@ -914,10 +966,7 @@ static void a_close_on_a_bad_disk_tells_everybody(void **state)
         begin_world(&w, histories[0], 3 + n);
         w.disk_fails = true;
         assert_ok(open_engine(&w));
-        while (w.kept < 10) {
-            deliver(&w);
-            take_turn(&w);
-        }
+        deliver_until(&w, 10);
         fr_sim_set_faults(w.os, n, UINT64_MAX);
         for (int i = 0; i < 20; i++) {
             deliver(&w);
@@ -939,6 +988,7 @@ int main(void)
         cmocka_unit_test(a_failed_sync_is_told_and_mended),
         cmocka_unit_test(a_close_on_a_bad_disk_tells_everybody),
         cmocka_unit_test(what_upkeep_fails_of_is_told),
+        cmocka_unit_test(a_view_that_fails_stops_alone),
         cmocka_unit_test(the_same_seeds_every_time),
         cmocka_unit_test(fresh_seeds),
         cmocka_unit_test(every_operation_fails),

@@ -28,6 +28,7 @@ typedef struct {
 /** First member of each room's struct. */
 struct fr_store {
     const fr_store_ops *ops;
+    bool damaged; /* atomic: store.c */
 };
 struct fr_store_load {
     fr_store *store;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The door: chooses a room and passes on.
+// The door: chooses a room and passes on, and remembers when a room met damage.
 #include "room.h"
 
 enum { SUM_COUNTERS_MAX = 16 };
@@ -16,6 +16,19 @@ void fr_store_close(fr_store *store)
     if (store != NULL) {
         store->ops->close(store);
     }
+}
+
+static fr_status note(fr_store *store, fr_status status)
+{
+    if (FR_UNLIKELY(status == FR_CORRUPT)) {
+        __atomic_store_n(&store->damaged, true, __ATOMIC_RELAXED); /* a hint, read by and by */
+    }
+    return status;
+}
+
+bool fr_store_is_damaged(const fr_store *store)
+{
+    return __atomic_load_n(&store->damaged, __ATOMIC_RELAXED);
 }
 
 fr_status fr_store_load_begin(fr_store_load **out, fr_store *store, fr_error *err)
@@ -45,7 +58,8 @@ fr_status fr_store_load_sum(fr_store_load *load, fr_slice key, const int64_t *va
 
 fr_status fr_store_load_commit(fr_store_load *load, fr_error *err)
 {
-    return load->store->ops->load_commit(load, err);
+    fr_store *store = load->store;
+    return note(store, store->ops->load_commit(load, err));
 }
 
 void fr_store_load_abort(fr_store_load *load)
@@ -70,18 +84,18 @@ void fr_store_snapshot_free(fr_store_snapshot *snapshot)
 fr_status fr_store_get(fr_store *store, const fr_store_snapshot *snapshot, fr_slice key,
                        fr_buffer *out, fr_error *err)
 {
-    return store->ops->get(store, snapshot, key, out, err);
+    return note(store, store->ops->get(store, snapshot, key, out, err));
 }
 
 fr_status fr_store_iter_new(fr_store_iter **out, fr_store *store, const fr_store_snapshot *snapshot,
                             fr_slice prefix, fr_slice from, fr_error *err)
 {
-    return store->ops->iter_new(out, store, snapshot, prefix, from, err);
+    return note(store, store->ops->iter_new(out, store, snapshot, prefix, from, err));
 }
 
 fr_status fr_store_iter_next(fr_store_iter *iter, fr_slice *key, fr_slice *value, fr_error *err)
 {
-    return iter->store->ops->iter_next(iter, key, value, err);
+    return note(iter->store, iter->store->ops->iter_next(iter, key, value, err));
 }
 
 void fr_store_iter_free(fr_store_iter *iter)

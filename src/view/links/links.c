@@ -450,6 +450,11 @@ static fr_status links_saved(const fr_view_context *context, fr_digest *out, uin
     return status;
 }
 
+static bool links_damaged(void *view)
+{
+    return fr_store_is_damaged(((const fr_links *)view)->store);
+}
+
 const fr_view_ops fr_links_ops = {
     .name = "links",
     .open = links_open,
@@ -462,5 +467,6 @@ const fr_view_ops fr_links_ops = {
     .bind = links_bind,
     .digest = links_digest,
     .saved = links_saved,
+    .damaged = links_damaged,
     .bytes = links_bytes,
 };

@@ -29,6 +29,8 @@ typedef struct {
 } fr_store_options;
 
 FR_MUST_USE fr_status fr_store_open(fr_store **out, const fr_store_options *options, fr_error *err);
+/** Did a read or a load since it was opened meet bytes that do not check? From any thread. */
+bool fr_store_is_damaged(const fr_store *store);
 void fr_store_close(fr_store *store); /* NULL is fine; snapshots and iterators must be gone */
 
 /* ---- loading --------------------------------------------------------------------------------- */

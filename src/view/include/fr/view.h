@@ -78,6 +78,9 @@ typedef struct {
     /** The digest and sequence that the last checkpoint recorded; FR_NOT_FOUND. */
     fr_status (*saved)(const fr_view_context *context, fr_digest *out, uint64_t *seq,
                        fr_error *err);
+    /** Has a read met damage in what is saved? Then the view is to be opened anew, below it. NULL:
+     *  it reads nothing. thread: any */
+    bool (*damaged)(void *view);
     /** Bytes of memory, for budgets and metrics. */
     uint64_t (*bytes)(void *view);
 } fr_view_ops;
