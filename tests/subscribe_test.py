@@ -202,6 +202,30 @@ def test_a_time_is_where_to_begin():
     client.close()
 
 
+def test_a_cursor_before_the_log_is_told():
+    """The oldest segment is gone, and no archive has it: how much is missed is said, then the rest comes whole."""
+    data, lines = fr.scratch(), fr.simulate(40, 2000, 8).read_bytes().splitlines(keepends=True)
+    for piece in (lines[:1000], lines[1000:]):
+        fr.ingest(data, "-", stdin=b"".join(piece))
+        fr.run("log", "seal", "--data", data)
+    dump = fr.run("log", "dump", "--data", data).out.splitlines()
+    (data / "log" / "0000000001.frseal").unlink()
+    rest = fr.run("log", "dump", "--data", data).out.splitlines()
+    first = json.loads(rest[0])["seq"]
+    assert 1 < first and rest == dump[first - 1:]
+    with fr.Daemon(data) as server:
+        client = ws.Client(server.port, "/subscribe?cursor=10", timeout=fr.PATIENCE_S)
+        told = json.loads(client.read_message())
+        assert told["kind"] == "info" and told["info"]["name"] == "OutdatedCursor", told
+        assert told["info"]["missed"] == first - 11 and told["info"]["cursor"] == first - 1, told
+        assert drain(client, first + len(rest) - 1) == rest
+        client.close()
+        events = Events(server.port, "?cursor=10")
+        told = events.next()
+        assert told["event"] == "info" and b"OutdatedCursor" in told["data"], told
+        assert json.loads(events.next()["data"])["seq"] == first
+
+
 def test_wrong_requests_are_told():
     daemon()
     assert refused(f"?cursor={EVENTS * 10}", 400)["error"] == "FutureCursor"

@@ -49,11 +49,11 @@ static fr_status seek_live(freshet_reader *reader, fr_error *err)
     return FR_OK;
 }
 
-static fr_status reopen(freshet_reader *reader, fr_error *err)
+static fr_status reopen(freshet_reader *reader, uint64_t from_seq, fr_error *err)
 {
     fr_log_reader_close(reader->log);
     reader->log = NULL;
-    return fr_log_reader_open(&reader->log, reader->os, reader->dir, reader->next_seq, err);
+    return fr_log_reader_open(&reader->log, reader->os, reader->dir, from_seq, err);
 }
 
 static fr_status open_reader(freshet_reader *reader, const freshet_reader_options *options,
@@ -77,7 +77,7 @@ static fr_status open_reader(freshet_reader *reader, const freshet_reader_option
     } else if (options->from_seq == FRESHET_LIVE) {
         FR_TRY(seek_live(reader, err));
     }
-    return reopen(reader, err);
+    return reopen(reader, reader->next_seq, err);
 }
 
 freshet_status freshet_reader_open(freshet_reader **out, const freshet_reader_options *options,
@@ -114,6 +114,17 @@ uint64_t freshet_reader_seq(const freshet_reader *reader)
 
 /* ---- one event ------------------------------------------------------------------------------- */
 
+/** The next one is gone, and no archive has it: the oldest that there is. */
+static fr_status read_oldest(freshet_reader *reader, fr_event *event, fr_error *err)
+{
+    fr_error_reset(err);
+    FR_TRY(reopen(reader, 0, err));
+    do { /* it may have come back meanwhile, with some before it */
+        FR_TRY(fr_log_reader_next(reader->log, true, event, err));
+    } while (event->seq < reader->next_seq);
+    return FR_OK;
+}
+
 /** FR_END: nothing more is visible now. */
 static fr_status read_event(freshet_reader *reader, fr_event *event, fr_error *err)
 {
@@ -121,12 +132,12 @@ static fr_status read_event(freshet_reader *reader, fr_event *event, fr_error *e
         return FR_END;
     }
     fr_status status = fr_log_reader_next(reader->log, true, event, err);
-    if (reader->engine == NULL || status == FR_OK || status == FR_CORRUPT) {
-        return status;
+    if (reader->engine != NULL && status != FR_OK && status != FR_CORRUPT) {
+        /* It is published and the files do not show it: the file that was next is gone. */
+        FR_TRY(reopen(reader, reader->next_seq, err));
+        status = fr_log_reader_next(reader->log, true, event, err);
     }
-    /* It is published and the files do not show it: the file that was next is gone. */
-    FR_TRY(reopen(reader, err));
-    return fr_log_reader_next(reader->log, true, event, err);
+    return status == FR_NOT_FOUND ? read_oldest(reader, event, err) : status;
 }
 
 static bool passes(const freshet_reader *reader, const fr_event *event)
