@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { IN_BYTES = 1 << 18, TICK_US = 2000 };
+enum { IN_BYTES = 1 << 18, TICK_US = 2000, LATE_US = 5000000 };
 
 typedef struct {
     int fd;
@@ -164,7 +164,8 @@ static int bench_live(uint16_t port, unsigned count, uint64_t rate, unsigned sec
     uint64_t first = fr_os_wall_us(fr_os_real()) / 1000000 % 100000 * 10000; /* new each run */
     uint64_t began_us = fr_os_monotonic_ns(fr_os_real()) / 1000, now_us = began_us, sent = 0;
     uint64_t end_us = began_us + seconds * 1000000ull;
-    while (now_us < end_us + 1000000) {
+    /* what comes later than LATE_US does not count */
+    while (now_us < end_us || (now_us < end_us + LATE_US && t.messages < sent * count)) {
         for (uint64_t due = (FR_MIN(now_us, end_us) - began_us) * rate / 1000000; sent < due;) {
             put_line(first + sent++);
         }
