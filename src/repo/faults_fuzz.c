@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// What is told about files: every fault, the way to a key, why a block is there. A sound file has no
-// fault and any other has one; each key that the walk gives is found again, with its record, and
-// its block has a place in the file. The first byte chooses the options.
+// What is told about files: every fault, the way to a key, why a block is there. A sound file has
+// no fault and any other has one; each key that the walk gives is found again, with its record,
+// and its block has a place in the file. The first byte chooses the options.
 #include <stdlib.h>
 
 #include <fr/repo_explain.h>
