@@ -189,7 +189,7 @@ static size_t hash_window(car_scanner *s, fr_slice input)
     hash_blocks_ahead(w->jobs, w->count, &ahead, input.data + input.size);
     s->ahead = (uint64_t)(ahead - input.data);
     size_t sound = 0;
-    while (sound < w->count && memcmp(w->jobs[sound].digest, w->jobs[sound].data - 32, 32) == 0) {
+    while (sound < w->count && hash_is_before(&w->jobs[sound])) {
         sound++;
     }
     return sound;

@@ -18,6 +18,16 @@ void hash_blocks(hash_job *jobs, size_t count);
  *  hashed, up to `end`: memory is idle otherwise. *ahead moves on. */
 void hash_blocks_ahead(hash_job *jobs, size_t count, const uint8_t **ahead, const uint8_t *end);
 
+/** Are the 32 bytes before a job's data, where a block's CID ends, its digest? */
+static inline bool hash_is_before(const hash_job *job)
+{
+    uint64_t difference = 0;
+    for (size_t at = 0; at < sizeof job->digest; at += 8) {
+        difference |= fr_load_u64le(job->digest + at) ^ fr_load_u64le(job->data - 32 + at);
+    }
+    return difference == 0;
+}
+
 /** The longest message that one compression takes. */
 #define HASH_KEY_BYTES_MAX 55
 

@@ -66,7 +66,7 @@ fr_status walk_verify_hash(const fr_repo *repo, const block_slot *slot, fr_error
 {
     hash_job job = {.data = repo->input.data + block_offset(slot), .size = block_size(slot)};
     hash_blocks(&job, 1);
-    if (memcmp(job.digest, job.data - 32, 32) != 0) {
+    if (!hash_is_before(&job)) {
         return fr_fail_code(err, FR_MALFORMED,
                             car_section_offset(block_offset(slot), block_size(slot)), "car-hash",
                             "repo: a block's bytes do not hash to its CID");
