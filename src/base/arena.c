@@ -79,8 +79,7 @@ void fr_arena_reset(fr_arena *arena)
 
 static size_t ordinary_bytes(const fr_arena *arena)
 {
-    bool huge =
-        arena->block_bytes >= LARGE_BLOCK_BYTES && arena->used_bytes >= FR_HUGE_PAGE_BYTES;
+    bool huge = arena->block_bytes >= LARGE_BLOCK_BYTES && arena->used_bytes >= FR_HUGE_PAGE_BYTES;
     return huge ? FR_HUGE_PAGE_BYTES : arena->block_bytes;
 }
 

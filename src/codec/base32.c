@@ -8,7 +8,7 @@
 
 enum { GROUP_LETTERS = 8, GROUP_BYTES = 5, TO_DIGIT = 'a' + 26 - '2' };
 
-#define EACH(byte) ((uint64_t)(byte) * UINT64_C(0x0101010101010101))
+#define EACH(byte) ((uint64_t)(byte)*UINT64_C(0x0101010101010101))
 #define HIGH EACH(0x80)
 
 /* The high bit of each byte tells whether it is `least` or more; for bytes below 128. */

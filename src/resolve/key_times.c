@@ -3,7 +3,6 @@
 #include "key_times.h"
 
 #include <fr/codec.h>
-#include <fr/large.h>
 #include <stdlib.h>
 
 enum {
@@ -22,7 +21,7 @@ struct fr_key_times {
 
 fr_status fr_key_times_new(fr_key_times **out, fr_error *err)
 {
-    *out = fr_large_zeroed(sizeof **out);
+    *out = calloc(1, sizeof **out);
     return *out == NULL ? fr_fail(err, FR_NOMEM, "resolver: times of keys") : FR_OK;
 }
 

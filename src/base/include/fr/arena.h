@@ -15,7 +15,7 @@ typedef struct {
     uint8_t *end;
     size_t used_bytes;   /* sum of the blocks taken from the system */
     size_t budget_bytes; /* used_bytes never passes it */
-    size_t block_bytes;  /* size of an ordinary block; from 256 KiB on, after some, of a huge page */
+    size_t block_bytes;  /* of an ordinary block; from 256 KiB on, after some, a huge page */
 } fr_arena;
 
 /** An empty arena; takes nothing until first used. */

@@ -13,8 +13,7 @@
 
 #define FR_HUGE_PAGE_BYTES ((size_t)2 << 20)
 
-/** `bytes` of zeros; NULL when the system has none. */
+/** `bytes` of zeros; NULL when the system has none. cost: they are resident at once */
 void *fr_large_zeroed(size_t bytes);
-/** A piece of exactly one huge page, whatever was in it before; NULL as above. cost: it counts as
- *  resident whole from its first touch */
+/** A piece of exactly one huge page, whatever was in it before; NULL and cost as above. */
 void *fr_large_page(void);
