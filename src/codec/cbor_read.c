@@ -53,14 +53,15 @@ static const char *set_simple(fr_cbor_item *item, const cbor_head *head, unsigne
 }
 
 static const char *set_string(fr_cbor_item *item, const cbor_head *head, const uint8_t **at,
-                              const uint8_t *end)
+                              const uint8_t *end, unsigned flags)
 {
     if (head->argument > (size_t)(end - *at)) {
         return "cbor: string is longer than the bytes left";
     }
     item->type = head->major == CBOR_TEXT ? FR_CBOR_TEXT : FR_CBOR_BYTES;
     item->bytes = fr_slice_of(*at, (size_t)head->argument);
-    if (head->major == CBOR_TEXT && !fr_utf8_quick(item->bytes.data, item->bytes.size)) {
+    if (head->major == CBOR_TEXT && (flags & FR_CBOR_CHECKED) == 0 &&
+        !fr_utf8_quick(item->bytes.data, item->bytes.size)) {
         return "cbor: text is not UTF-8";
     }
     *at += item->bytes.size;
@@ -93,8 +94,30 @@ static const char *set_link(fr_cbor_item *item, const cbor_head *head, const uin
     return wrong;
 }
 
+/** A text below 256 bytes in checked input, as most items are. */
+static inline bool next_short_text(fr_cbor_reader *r, fr_cbor_item *item)
+{
+    const uint8_t *at = r->at;
+    if (r->end - at < 2 || at[0] < 0x60 || at[0] > 0x78) {
+        return false;
+    }
+    size_t head_bytes = at[0] == 0x78 ? 2 : 1;
+    size_t size = at[0] == 0x78 ? at[1] : at[0] - 0x60U;
+    if (size > (size_t)(r->end - at) - head_bytes) {
+        return false;
+    }
+    item->type = FR_CBOR_TEXT;
+    item->offset = (size_t)(at - r->start);
+    item->bytes = fr_slice_of(at + head_bytes, size);
+    r->at = at + head_bytes + size;
+    return true;
+}
+
 fr_status fr_cbor_next(fr_cbor_reader *r, fr_cbor_item *item, fr_error *err)
 {
+    if ((r->flags & FR_CBOR_CHECKED) != 0 && next_short_text(r, item)) {
+        return FR_OK;
+    }
     if (r->at >= r->end) {
         return FR_END;
     }
@@ -107,7 +130,7 @@ fr_status fr_cbor_next(fr_cbor_reader *r, fr_cbor_item *item, fr_error *err)
             case CBOR_UNSIGNED:
             case CBOR_NEGATIVE: wrong = set_integer(item, &head, r->flags); break;
             case CBOR_BYTES:
-            case CBOR_TEXT: wrong = set_string(item, &head, &at, r->end); break;
+            case CBOR_TEXT: wrong = set_string(item, &head, &at, r->end, r->flags); break;
             case CBOR_ARRAY:
             case CBOR_MAP: wrong = set_container(item, &head, (size_t)(r->end - at)); break;
             case CBOR_TAG: wrong = set_link(item, &head, &at, r->end); break;
@@ -143,8 +166,7 @@ fr_status fr_cbor_skip(fr_cbor_reader *r, fr_error *err)
     return FR_OK;
 }
 
-/* ---- look-ups in a checked map
- * -------------------------------------------------------------------------------- */
+/* ---- look-ups in a checked map --------------------------------------------------------------- */
 
 fr_status fr_cbor_map_get(fr_slice map, const char *key, fr_slice *value)
 {
@@ -152,6 +174,7 @@ fr_status fr_cbor_map_get(fr_slice map, const char *key, fr_slice *value)
     fr_cbor_item item;
     fr_slice wanted = fr_slice_text(key);
     fr_cbor_reader_init(&r, map);
+    r.flags = FR_CBOR_CHECKED;
     if (fr_cbor_next(&r, &item, NULL) != FR_OK || item.type != FR_CBOR_MAP) {
         return FR_NOT_FOUND;
     }
@@ -177,6 +200,7 @@ static fr_status get_item(fr_slice map, const char *key, fr_cbor_item *item, fr_
     fr_cbor_reader r;
     FR_TRY(fr_cbor_map_get(map, key, value));
     fr_cbor_reader_init(&r, *value);
+    r.flags = FR_CBOR_CHECKED;
     return fr_cbor_next(&r, item, NULL) == FR_OK ? FR_OK : FR_NOT_FOUND;
 }
 
