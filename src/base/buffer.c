@@ -44,20 +44,26 @@ static bool grow(fr_buffer *buffer, size_t need)
     return true;
 }
 
-uint8_t *fr_buffer_reserve(fr_buffer *buffer, size_t more)
+static __attribute__((noinline)) uint8_t *reserve_more(fr_buffer *buffer, size_t more)
 {
     static uint8_t nothing[1]; /* where zero bytes go before the first growth */
     if (buffer->failed) {
         return NULL;
     }
-    if (FR_UNLIKELY(more > buffer->max_size - buffer->size)) {
+    if (more > buffer->max_size - buffer->size) {
         buffer->failed = true;
         return NULL;
     }
-    if (FR_UNLIKELY(more > buffer->capacity - buffer->size) && !grow(buffer, buffer->size + more)) {
+    if (more > buffer->capacity - buffer->size && !grow(buffer, buffer->size + more)) {
         return NULL;
     }
     return buffer->data == NULL ? nothing : buffer->data + buffer->size;
+}
+
+uint8_t *fr_buffer_reserve(fr_buffer *buffer, size_t more)
+{
+    bool fits = !buffer->failed && more <= buffer->capacity - buffer->size && buffer->data != NULL;
+    return FR_LIKELY(fits) ? buffer->data + buffer->size : reserve_more(buffer, more);
 }
 
 void fr_buffer_append(fr_buffer *buffer, const void *data, size_t size)
