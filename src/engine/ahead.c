@@ -186,8 +186,8 @@ void fr_engine_look_ahead(const fr_engine *engine, const fr_batch *batch, size_t
         size_t i = at + (size_t)APART * (FR_FETCH_STEPS - step);
         if (i < batch->count) {
             const fr_input *input = &batch->inputs[i];
-            fr_resolver_prefetch(engine->resolver, &input->event, input->links, input->link_count,
-                                 (fr_fetch_step)step);
+            fr_resolver_prefetch(engine->resolver, &input->event, input->account_hash, input->links,
+                                 input->link_count, (fr_fetch_step)step);
         }
     }
 }

@@ -117,6 +117,7 @@ static fr_status copy_links(fr_arena *arena, const fr_link_text *links, size_t c
         return fr_fail(err, FR_NOMEM, "batch: links");
     }
     for (size_t i = 0; i < count; i++) {
+        copy[i] = links[i];
         FR_TRY(fr_arena_copy(arena, links[i].path, &copy[i].path, err));
         FR_TRY(fr_arena_copy(arena, links[i].target, &copy[i].target, err));
     }
@@ -131,6 +132,7 @@ fr_status fr_batch_extract(fr_batch *batch, fr_extractor *extractor, fr_json *js
     size_t count = 0;
     uint64_t dropped = 0;
     input->links = NULL;
+    input->account_hash = fr_ids_account_hash(input->event.did);
     if (input->event.kind != FR_EVENT_PUT) {
         return FR_OK;
     }

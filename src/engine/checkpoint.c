@@ -2,7 +2,8 @@
 // Checkpoints beside the writer:
 //
 //   writer   ... fold | freeze S | fold  fold  fold ........ | settle | fold ...
-//   saver              | write each view as of S, then the resolver |
+//   saver              | write each view as of S ....... | put the resolver's file in place |
+//   beside it          | write the resolver's file |
 //
 // Freeze and settle move a few pointers; rows are read as of S, like by any reader. The order of
 // writing is the invariant that makes every crash harmless: views first, the resolver last, and a
@@ -99,7 +100,7 @@ static fr_status freeze(fr_engine *engine, fr_error *err)
     return fr_resolver_freeze(engine->resolver, err);
 }
 
-static fr_status write_all(fr_engine *engine, fr_error *err)
+static fr_status write_views(fr_engine *engine, fr_error *err)
 {
     fr_checkpoint *c = &engine->checkpoint;
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
@@ -109,6 +110,30 @@ static fr_status write_all(fr_engine *engine, fr_error *err)
             c->written[i] = true;
         }
     }
+    return FR_OK;
+}
+
+/** What goes wrong here is met again, and told, when the resolver is written. */
+static void *write_resolver_ahead(void *context)
+{
+    fr_engine *engine = context;
+    fr_rcu_register_thread();
+    (void)!fr_resolver_write_ahead(engine->resolver, NULL);
+    fr_rcu_unregister_thread();
+    return NULL;
+}
+
+static fr_status write_all(fr_engine *engine, fr_error *err)
+{
+    fr_checkpoint *c = &engine->checkpoint;
+    fr_thread beside;
+    bool runs = c->saver_runs && fr_thread_start(&beside, "fr-save-rows", write_resolver_ahead,
+                                                 engine, NULL) == FR_OK;
+    fr_status status = write_views(engine, err);
+    if (runs) {
+        fr_thread_join(beside);
+    }
+    FR_TRY(status);
     if (engine->home == engine) { /* a shadow's is thrown away */
         uint64_t seq = fr_resolver_frozen_seq(engine->resolver);
         FR_TRY(fr_marks_add(engine, FR_PART_RESOLVER, seq, err));

@@ -119,10 +119,9 @@ static const entry *find(const table *t, fr_slice text, uint64_t hash)
     }
 }
 
-void fr_dict_prefetch(const fr_dict *dict, fr_slice text, bool whole)
+void fr_dict_prefetch(const fr_dict *dict, uint64_t hash, bool whole)
 {
     const table *t = fr_rcu_load(&dict->table);
-    uint64_t hash = fr_xxh3_64(text);
     const uint64_t *slot = &t->slots[hash & t->mask];
     __builtin_prefetch(whole ? (const void *)slot_entry(*slot) : slot);
 }

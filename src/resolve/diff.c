@@ -45,7 +45,7 @@ static fr_status intern(fr_resolver *r, uint32_t collection, const fr_link_text 
     for (size_t i = 0; i < count; i++) {
         all[i] = (fr_link){.arrival_seq = seq, .arrival_ordinal = (uint16_t)i};
         FR_TRY(fr_ids_intern_source(r->ids, collection, texts[i].path, &all[i].source, err));
-        FR_TRY(fr_ids_intern_target(r->ids, texts[i].target, &all[i].target, err));
+        FR_TRY(fr_ids_intern_target(r->ids, texts[i].target, &texts[i].shape, &all[i].target, err));
         if (fr_target_is_text(all[i].target)) {
             FR_TRY(intern_subject(r, &texts[i], err));
         }

@@ -146,10 +146,9 @@ static fr_status keep(fr_extractor *e, fr_slice path, fr_slice target, fr_error 
     if (e->count == e->capacity) {
         FR_TRY(fr_extract_grow((void **)&e->links, &e->capacity, sizeof *e->links, err));
     }
-    fr_link_text link;
-    FR_TRY(keep_path(e, path, &link.path, err));
-    FR_TRY(fr_arena_copy(&e->texts, target, &link.target, err));
-    e->links[e->count++] = link;
+    FR_TRY(keep_path(e, path, &path, err));
+    FR_TRY(fr_arena_copy(&e->texts, target, &target, err));
+    e->links[e->count++] = fr_link_text_of(path, target);
     return FR_OK;
 }
 

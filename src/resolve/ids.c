@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 enum { PLC_TEXT_BYTES = 32, PLC_PREFIX_BYTES = 8, PLC_PACKED_BYTES = 16 };
+enum { SCHEME_BYTES = 5 }; /* at:// */
 
 fr_status fr_ids_new(fr_ids **out, fr_error *err)
 {
@@ -68,14 +69,19 @@ static fr_slice unpack_did(fr_slice packed, char room[FR_DID_PLC_BYTES])
     return fr_slice_of(room, PLC_TEXT_BYTES);
 }
 
-void fr_ids_prefetch(const fr_ids *ids, fr_slice text, bool whole)
+uint64_t fr_ids_account_hash(fr_slice text)
 {
-    enum { SCHEME_BYTES = 5 };
     uint8_t room[PLC_PACKED_BYTES];
     bool uri = fr_slice_starts_with(text, FR_SLICE("at://did:plc:"));
     fr_slice did = fr_slice_sub(text, uri ? SCHEME_BYTES : 0, PLC_TEXT_BYTES);
-    if (pack_did(did, room).data == room) {
-        fr_dict_prefetch(ids->dids, fr_slice_of(room, sizeof room), whole);
+    fr_slice packed = pack_did(did, room);
+    return packed.data == room ? fr_xxh3_64(packed) : 0;
+}
+
+void fr_ids_prefetch(const fr_ids *ids, uint64_t account_hash, bool whole)
+{
+    if (account_hash != 0) {
+        fr_dict_prefetch(ids->dids, account_hash, whole);
     }
 }
 
@@ -175,29 +181,6 @@ fr_slice fr_ids_rkey(const fr_ids *ids, uint64_t rkey, char room[FR_TID_BYTES])
 
 /* ---- targets --------------------------------------------------------------------------------- */
 
-typedef struct {
-    fr_slice did, collection, rkey;
-} target_parts;
-
-typedef enum { TARGET_TEXT, TARGET_ACCOUNT, TARGET_RECORD } target_form;
-
-/** Decided by the text alone, so one text has one target for ever. */
-static target_form form_of(fr_slice text, target_parts *parts)
-{
-    if (fr_slice_starts_with(text, FR_SLICE("at://did:"))) {
-        uint64_t tid = 0;
-        bool packed =
-            fr_at_uri_split(text, &parts->did, &parts->collection, &parts->rkey) &&
-            (rkey_as_tid(parts->rkey, &tid) || fr_slice_equal(parts->rkey, FR_SLICE("self")));
-        return packed && fr_did_valid(parts->did) ? TARGET_RECORD : TARGET_TEXT;
-    }
-    if (fr_slice_starts_with(text, FR_SLICE("did:")) && fr_did_valid(text)) {
-        parts->did = text;
-        return TARGET_ACCOUNT;
-    }
-    return TARGET_TEXT;
-}
-
 static fr_target hash_text(fr_slice text)
 {
     uint8_t digest[FR_SHA256_BYTES];
@@ -205,42 +188,86 @@ static fr_target hash_text(fr_slice text)
     return (fr_target){fr_load_u64be(digest) | UINT64_C(1) << 63, fr_load_u64be(digest + 8)};
 }
 
-fr_status fr_ids_intern_target(fr_ids *ids, fr_slice text, fr_target *out, fr_error *err)
+/** Is it at://DID/NSID/rkey with a record key that can be packed? */
+static bool shape_record(fr_slice text, fr_target_shape *out)
 {
-    target_parts parts;
-    switch (form_of(text, &parts)) {
-        case TARGET_RECORD: {
-            fr_ref ref;
-            FR_TRY(fr_ids_intern_ref(ids, parts.did, parts.collection, parts.rkey, &ref, err));
+    fr_slice did;
+    fr_slice collection;
+    fr_slice rkey;
+    bool packed = fr_slice_starts_with(text, FR_SLICE("at://did:")) &&
+                  fr_at_uri_split(text, &did, &collection, &rkey) &&
+                  (rkey_as_tid(rkey, &out->tid) || fr_slice_equal(rkey, FR_SLICE("self"))) &&
+                  fr_did_valid(did);
+    if (packed) {
+        out->form = FR_TARGET_RECORD;
+        out->did_bytes = (uint16_t)did.size;
+        out->collection_bytes = (uint16_t)collection.size;
+    }
+    return packed;
+}
+
+/** Decided by the text alone, so one text has one target for ever. */
+void fr_target_shape_of(fr_slice text, fr_target_shape *out)
+{
+    *out = (fr_target_shape){.form = FR_TARGET_TEXT, .account_hash = fr_ids_account_hash(text)};
+    if (shape_record(text, out)) {
+        return;
+    }
+    if (fr_slice_starts_with(text, FR_SLICE("did:")) && fr_did_valid(text)) {
+        out->form = FR_TARGET_ACCOUNT;
+    } else {
+        out->hash = hash_text(text);
+    }
+}
+
+typedef struct {
+    fr_slice did, collection, rkey;
+} record_parts;
+
+static record_parts parts_of(fr_slice text, const fr_target_shape *shape)
+{
+    size_t collection = SCHEME_BYTES + shape->did_bytes + 1;
+    return (record_parts){fr_slice_sub(text, SCHEME_BYTES, shape->did_bytes),
+                          fr_slice_sub(text, collection, shape->collection_bytes),
+                          fr_slice_from(text, collection + shape->collection_bytes + 1)};
+}
+
+fr_status fr_ids_intern_target(fr_ids *ids, fr_slice text, const fr_target_shape *shape,
+                               fr_target *out, fr_error *err)
+{
+    fr_ref ref = {.rkey = shape->tid};
+    switch (shape->form) {
+        case FR_TARGET_RECORD: {
+            record_parts parts = parts_of(text, shape);
+            FR_TRY(fr_ids_complete_ref(ids, parts.did, parts.collection, parts.rkey, &ref, err));
             *out = fr_target_of_ref(ref);
             return FR_OK;
         }
-        case TARGET_ACCOUNT: {
-            uint32_t uid = 0;
-            FR_TRY(fr_ids_intern_did(ids, parts.did, &uid, err));
-            *out = (fr_target){(uint64_t)uid << 32, 0};
+        case FR_TARGET_ACCOUNT:
+            FR_TRY(fr_ids_intern_did(ids, text, &ref.uid, err));
+            *out = fr_target_of_ref(ref);
             return FR_OK;
-        }
-        default: *out = hash_text(text); return FR_OK;
+        default: *out = shape->hash; return FR_OK;
     }
 }
 
 fr_status fr_ids_find_target(const fr_ids *ids, fr_slice text, fr_target *out)
 {
-    target_parts parts;
-    switch (form_of(text, &parts)) {
-        case TARGET_RECORD: {
-            fr_ref ref;
+    fr_target_shape shape;
+    fr_ref ref = {0};
+    fr_target_shape_of(text, &shape);
+    switch (shape.form) {
+        case FR_TARGET_RECORD: {
+            record_parts parts = parts_of(text, &shape);
             FR_TRY(fr_ids_find_ref(ids, parts.did, parts.collection, parts.rkey, &ref));
             *out = fr_target_of_ref(ref);
             return FR_OK;
         }
-        case TARGET_ACCOUNT: {
-            uint32_t uid = fr_ids_find_did(ids, parts.did);
-            *out = (fr_target){(uint64_t)uid << 32, 0};
-            return uid == 0 ? FR_NOT_FOUND : FR_OK;
-        }
-        default: *out = hash_text(text); return FR_OK;
+        case FR_TARGET_ACCOUNT:
+            ref.uid = fr_ids_find_did(ids, text);
+            *out = fr_target_of_ref(ref);
+            return ref.uid == 0 ? FR_NOT_FOUND : FR_OK;
+        default: *out = shape.hash; return FR_OK;
     }
 }
 

@@ -199,10 +199,12 @@ typedef enum { ACCOUNT, RECORD, TEXT } form;
 
 static fr_target check_target(fr_ids *ids, fr_slice text, form expected)
 {
+    fr_target_shape shape;
     fr_target target;
     fr_target found;
     fr_buffer out;
-    assert_ok(fr_ids_intern_target(ids, text, &target, NULL));
+    fr_target_shape_of(text, &shape);
+    assert_ok(fr_ids_intern_target(ids, text, &shape, &target, NULL));
     assert_ok(fr_ids_find_target(ids, text, &found));
     assert_true(fr_target_equal(target, found));
     assert_int_equal(fr_target_is_account(target), expected == ACCOUNT);

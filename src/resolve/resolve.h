@@ -28,7 +28,8 @@ typedef struct {
     uint8_t (*accounts)[FR_ACCOUNT_BYTES];
     size_t account_count;
     uint64_t seq;
-    uint32_t ids[4]; /* entries of each dictionary */
+    uint32_t ids[4];     /* entries of each dictionary */
+    fr_store_load *load; /* all of it, ready to be committed; NULL: not yet */
 } fr_resolver_frozen;
 
 struct fr_resolver {

@@ -220,8 +220,8 @@ static fr_status apply_commit(fr_resolver *r, const fr_event *event, uint64_t se
     return FR_OK;
 }
 
-void fr_resolver_prefetch(const fr_resolver *r, const fr_event *event, const fr_link_text *links,
-                          size_t link_count, fr_fetch_step step)
+void fr_resolver_prefetch(const fr_resolver *r, const fr_event *event, uint64_t account_hash,
+                          const fr_link_text *links, size_t link_count, fr_fetch_step step)
 {
     enum { LINKS = 2 }; /* most records have one or two */
     fr_ref ref;
@@ -229,11 +229,12 @@ void fr_resolver_prefetch(const fr_resolver *r, const fr_event *event, const fr_
         if (fr_ids_known_ref(r->ids, event->did, event->collection, event->rkey, &ref)) {
             fr_rows_prefetch(r->rows, ref);
         }
+        __builtin_prefetch(fr_accounts_find(r->accounts, ref.uid));
         return;
     }
-    fr_ids_prefetch(r->ids, event->did, step == FR_FETCH_NAMES);
+    fr_ids_prefetch(r->ids, account_hash, step == FR_FETCH_NAMES);
     for (size_t i = 0; i < FR_MIN(link_count, (size_t)LINKS); i++) {
-        fr_ids_prefetch(r->ids, links[i].target, step == FR_FETCH_NAMES);
+        fr_ids_prefetch(r->ids, links[i].shape.account_hash, step == FR_FETCH_NAMES);
     }
 }
 
@@ -373,6 +374,7 @@ void fr_resolver_close(fr_resolver *r)
     if (r == NULL) {
         return;
     }
+    fr_resolver_thaw(r); /* a load that waits belongs to the store */
     fr_store_close(r->store);
     fr_json_free(r->json);
     fr_extractor_free(r->extractor);
@@ -384,6 +386,5 @@ void fr_resolver_close(fr_resolver *r)
     fr_arena_done(&r->scratch);
     fr_buffer_done(&r->value);
     free(r->keys.slots);
-    fr_resolver_thaw(r);
     free(r);
 }

@@ -314,7 +314,7 @@ static void many_links_stay_come_and_go(void **state)
         for (unsigned i = 0; i < MANY; i++) {
             bool stands = !one_in(&seed, 3);
             if (stands) {
-                links[count++] = (fr_link_text){FR_SLICE(".a"), fr_slice_text(texts[i])};
+                links[count++] = fr_link_text_of(FR_SLICE(".a"), fr_slice_text(texts[i]));
             }
             fresh += stands && came[i] == 0;
             gone += !stands && came[i] != 0;

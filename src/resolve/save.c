@@ -54,8 +54,10 @@ fr_status fr_resolver_freeze(fr_resolver *r, fr_error *err)
     return FR_OK;
 }
 
+/** What was made ready and not committed, too. */
 void fr_resolver_thaw(fr_resolver *r)
 {
+    fr_store_load_abort(r->frozen.load);
     fr_rows_free(r->frozen.rows);
     free(r->frozen.keys.slots);
     free(r->frozen.uids);
@@ -205,10 +207,10 @@ static fr_status put_all(const fr_resolver *r, fr_store_load *load, fr_error *er
     return fr_key_times_save(r->times, load, err);
 }
 
-fr_status fr_resolver_write(fr_resolver *r, fr_error *err)
+fr_status fr_resolver_write_ahead(fr_resolver *r, fr_error *err)
 {
     fr_store_load *load = NULL;
-    if (r->frozen.rows == NULL) {
+    if (r->frozen.rows == NULL || r->frozen.load != NULL) {
         return FR_OK;
     }
     FR_TRY(fr_store_load_begin(&load, r->store, err));
@@ -217,7 +219,16 @@ fr_status fr_resolver_write(fr_resolver *r, fr_error *err)
         fr_store_load_abort(load);
         return status;
     }
-    return fr_store_load_commit(load, err);
+    r->frozen.load = load;
+    return FR_OK;
+}
+
+fr_status fr_resolver_write(fr_resolver *r, fr_error *err)
+{
+    FR_TRY(fr_resolver_write_ahead(r, err));
+    fr_store_load *load = r->frozen.load;
+    r->frozen.load = NULL;
+    return load == NULL ? FR_OK : fr_store_load_commit(load, err);
 }
 
 fr_status fr_resolver_save(fr_resolver *r, fr_error *err)

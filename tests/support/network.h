@@ -168,8 +168,8 @@ static inline void net_express(const net_names *names, const net_event *e, net_e
         memset(out->event.cid.bytes + 4, e->cid, 32);
         out->link_count = e->link_count;
         for (unsigned i = 0; i < e->link_count; i++) {
-            out->links[i] = (fr_link_text){fr_slice_text(NET_PATHS[e->path[i]]),
-                                           fr_slice_text(names->target[e->target[i]])};
+            out->links[i] = fr_link_text_of(fr_slice_text(NET_PATHS[e->path[i]]),
+                                            fr_slice_text(names->target[e->target[i]]));
         }
     } else if (e->kind == FR_EVENT_ACCOUNT || e->kind == FR_EVENT_IDENTITY) {
         fr_buffer body = {

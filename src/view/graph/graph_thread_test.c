@@ -102,7 +102,7 @@ static void flip(writer *w, shared_state *s, unsigned from, unsigned to)
     fr_fact fact;
     fr_resolved resolved;
     bool *is = &w->follows[from][to];
-    fr_link_text link = {FR_SLICE(".subject"), did_of(to, target)};
+    fr_link_text link = fr_link_text_of(FR_SLICE(".subject"), did_of(to, target));
     snprintf(rkey, sizeof rkey, "r%u", to);
     fr_event event = {.kind = *is ? FR_EVENT_DELETE : FR_EVENT_PUT,
                       .seq = ++w->seq,

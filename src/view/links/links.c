@@ -274,12 +274,12 @@ void fr_links_note_bytes(fr_links *links)
 
 static void prefetch(const fr_links *links, const fr_fact *facts, size_t count)
 {
-    enum { PARTS = 3, APART = 4 };
-    for (unsigned part = 0; part < PARTS; part++) {
-        size_t ahead = (size_t)APART * (PARTS - part);
-        if (ahead < count && facts[ahead].fresh_count != 0) {
-            fr_recent_prefetch(links->current->recent, facts[ahead].fresh[0].target, part);
-        }
+    enum { SLOT_AHEAD = 10, LIST_AHEAD = 5 };
+    if (SLOT_AHEAD < count && facts[SLOT_AHEAD].fresh_count != 0) {
+        fr_recent_prefetch(links->current->recent, facts[SLOT_AHEAD].fresh[0].target, false);
+    }
+    if (LIST_AHEAD < count && facts[LIST_AHEAD].fresh_count != 0) {
+        fr_recent_prefetch(links->current->recent, facts[LIST_AHEAD].fresh[0].target, true);
     }
 }
 

@@ -221,7 +221,7 @@ static void write_targets(fr_resolver *resolver, void *links, uint64_t count)
         char rkey[16];
         fr_fact fact;
         fr_resolved resolved;
-        fr_link_text link = {FR_SLICE(".a"), target_text(seq, target)};
+        fr_link_text link = fr_link_text_of(FR_SLICE(".a"), target_text(seq, target));
         snprintf(rkey, sizeof rkey, "r%u", (unsigned)seq);
         fr_event event = {.kind = FR_EVENT_PUT,
                           .seq = seq,

@@ -158,18 +158,15 @@ uint32_t fr_recent_find(const fr_recent *recent, fr_target target)
     return list;
 }
 
-void fr_recent_prefetch(const fr_recent *recent, fr_target target, unsigned part)
+void fr_recent_prefetch(const fr_recent *recent, fr_target target, bool whole)
 {
     const table *t = recent->table;
     const uint64_t *slot = &t->slots[(uint32_t)hash_target(target) & t->mask];
-    if (part == 0 || *slot == 0) {
+    if (!whole) {
         __builtin_prefetch(slot);
-        return;
+    } else if (*slot != 0) {
+        __builtin_prefetch(fr_recent_list_at(recent, (uint32_t)*slot - 1));
     }
-    const fr_link_list *list = fr_recent_list_at(recent, (uint32_t)*slot - 1);
-    __builtin_prefetch(part == 1 || list->head == FR_RECENT_NONE
-                           ? (const void *)list
-                           : fr_recent_op_at(recent, list->head));
 }
 
 static uint32_t find_pair(const fr_recent *recent, const table *t, fr_target target,
@@ -378,13 +375,8 @@ fr_status fr_recent_step(fr_recent *recent, uint32_t list_index, fr_link_op step
     step.prev = list->head;
     step.list = list_index;
     step.death = UINT64_MAX;
-    step.active = active;
-    step.inactive = inactive;
-    if (list->head != FR_RECENT_NONE) {
-        const fr_link_op *last = fr_recent_op_at(recent, list->head);
-        step.active += last->active;
-        step.inactive += last->inactive;
-    }
+    step.active = list->active += active;
+    step.inactive = list->inactive += inactive;
     *op = step;
     if (step.kind == FR_LINK_KILL) {
         __atomic_store_n(&list->kills, list->kills + 1, __ATOMIC_RELEASE);

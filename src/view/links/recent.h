@@ -40,6 +40,8 @@ typedef struct {
     uint32_t head;  /* atomic: newest step */
     uint32_t kills; /* atomic: how many kills there are */
     uint32_t depth; /* lists of the target that came before */
+    /* owned(writer): counters of the newest step, so that the next one need not look it up */
+    int32_t active, inactive;
 } fr_link_list;
 
 typedef struct fr_recent fr_recent;
@@ -50,9 +52,9 @@ uint64_t fr_recent_bytes(const fr_recent *recent); /* thread: the writer */
 /* ---- writer ---- */
 FR_MUST_USE fr_status fr_recent_list(fr_recent *recent, fr_target target, uint32_t source,
                                      fr_slice text, uint32_t *list, fr_error *err);
-/** Brings nearer what a step of the target will touch: a call for each of three parts, each found
- *  by the one before, so some time apart. Nothing depends on it. */
-void fr_recent_prefetch(const fr_recent *recent, fr_target target, unsigned part);
+/** Brings nearer what a step of the target will touch: its slot, and some time later, with `whole`,
+ *  the list that the slot leads to. Nothing depends on it. */
+void fr_recent_prefetch(const fr_recent *recent, fr_target target, bool whole);
 /** Appends a step; counters change by the given amounts. */
 FR_MUST_USE fr_status fr_recent_step(fr_recent *recent, uint32_t list, fr_link_op step, int active,
                                      int inactive, fr_error *err);

@@ -42,7 +42,9 @@ void fr_sink_report(fr_sink *sink, freshet_report *out);
 
 typedef struct {
     fr_event event;
-    const fr_link_text *links; /* as extracted by the source's thread; NULL: the writer extracts */
+    /* by the source's thread, with fr_batch_extract; NULL: the writer extracts */
+    const fr_link_text *links;
+    uint64_t account_hash; /* of the DID: fr_ids_account_hash; 0: nobody said */
     uint32_t link_count;
     bool from_car;
 } fr_input;
@@ -97,8 +99,8 @@ FR_MUST_USE fr_status fr_engine_batch(fr_engine *engine, fr_sink *sink, const bo
 void fr_engine_submit(fr_engine *engine, fr_batch *batch);
 /** Gives an unused batch back. */
 void fr_engine_batch_return(fr_engine *engine, fr_batch *batch);
-/** Copies the links of the newest input of a batch into it: extracted in the source's thread, with
- *  its extractor. */
+/** Finds in the source's thread what the writer will want of the newest input of a batch: the hash
+ *  of its account and, with the source's extractor, its links, which are copied into the batch. */
 FR_MUST_USE fr_status fr_batch_extract(fr_batch *batch, fr_extractor *extractor, fr_json *json,
                                        fr_error *err);
 

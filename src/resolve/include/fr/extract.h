@@ -10,6 +10,7 @@
 
 #include <fr/base.h>
 #include <fr/buffer.h>
+#include <fr/ids.h>
 #include <fr/json.h>
 
 #define FR_LINKS_DEPTH_MAX 256
@@ -20,7 +21,14 @@
 typedef struct {
     fr_slice path;   /* ".subject.uri", ".facets[].features[app.bsky.richtext.facet#link].uri" */
     fr_slice target; /* normalised */
+    fr_target_shape shape; /* of the target */
 } fr_link_text;
+static inline fr_link_text fr_link_text_of(fr_slice path, fr_slice target)
+{
+    fr_link_text link = {.path = path, .target = target};
+    fr_target_shape_of(target, &link.shape);
+    return link;
+}
 
 typedef struct fr_extractor fr_extractor;
 FR_MUST_USE fr_status fr_extractor_new(fr_extractor **out, fr_error *err);

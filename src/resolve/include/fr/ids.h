@@ -23,9 +23,9 @@ void fr_dict_free(fr_dict *dict);
 FR_MUST_USE fr_status fr_dict_intern(fr_dict *dict, fr_slice text, uint32_t *id, fr_error *err);
 /** 0 when unknown. cost: two cache misses */
 uint32_t fr_dict_find(const fr_dict *dict, fr_slice text);
-/** The writer, a moment before it asks: brings the text's slot nearer, and with `whole`, when that
- *  is there, the entry. */
-void fr_dict_prefetch(const fr_dict *dict, fr_slice text, bool whole);
+/** The writer, a moment before it asks for a text with this XXH3: brings its slot nearer, and with
+ *  `whole`, when that is there, the entry. */
+void fr_dict_prefetch(const fr_dict *dict, uint64_t hash, bool whole);
 /** The text of an id that exists; valid as long as the dictionary. */
 fr_slice fr_dict_text(const fr_dict *dict, uint32_t id);
 uint32_t fr_dict_count(const fr_dict *dict);
@@ -74,6 +74,16 @@ static inline bool fr_target_equal(fr_target a, fr_target b)
     return a.hi == b.hi && a.lo == b.lo;
 }
 
+/** What the text of a target alone says, which any thread can find out ahead of the writer. */
+typedef struct {
+    enum { FR_TARGET_TEXT, FR_TARGET_ACCOUNT, FR_TARGET_RECORD } form;
+    uint16_t did_bytes, collection_bytes; /* of a record's at-uri */
+    uint64_t tid;                         /* its record key; 0: it is another text */
+    uint64_t account_hash;                /* fr_ids_account_hash */
+    fr_target hash;                       /* FR_TARGET_TEXT: the target */
+} fr_target_shape;
+void fr_target_shape_of(fr_slice text, fr_target_shape *out);
+
 typedef struct {
     fr_dict *dids;        /* uid; did:plc packed to 16 bytes: read through fr_ids_did */
     fr_dict *collections; /* NSID */
@@ -88,8 +98,8 @@ uint64_t fr_ids_bytes(const fr_ids *ids);
 /** Writer: packs, giving ids where needed. */
 FR_MUST_USE fr_status fr_ids_intern_ref(fr_ids *ids, fr_slice did, fr_slice collection,
                                         fr_slice rkey, fr_ref *out, fr_error *err);
-FR_MUST_USE fr_status fr_ids_intern_target(fr_ids *ids, fr_slice text, fr_target *out,
-                                           fr_error *err);
+FR_MUST_USE fr_status fr_ids_intern_target(fr_ids *ids, fr_slice text, const fr_target_shape *shape,
+                                           fr_target *out, fr_error *err);
 FR_MUST_USE fr_status fr_ids_intern_source(fr_ids *ids, uint32_t collection, fr_slice path,
                                            uint32_t *out, fr_error *err);
 /** The two halves of fr_ids_intern_ref, for whoever must look before ids are given: what is known
@@ -98,8 +108,11 @@ bool fr_ids_known_ref(const fr_ids *ids, fr_slice did, fr_slice collection, fr_s
                       fr_ref *out);
 FR_MUST_USE fr_status fr_ids_complete_ref(fr_ids *ids, fr_slice did, fr_slice collection,
                                           fr_slice rkey, fr_ref *ref, fr_error *err);
-/** As fr_dict_prefetch, for the account that a DID or an at-uri begins with. */
-void fr_ids_prefetch(const fr_ids *ids, fr_slice text, bool whole);
+/** Of the did:plc that a text is, or that it begins with as an at-uri; 0: there is none. thread:
+ *  any */
+uint64_t fr_ids_account_hash(fr_slice text);
+/** As fr_dict_prefetch, for the account with this hash; nothing for 0. */
+void fr_ids_prefetch(const fr_ids *ids, uint64_t account_hash, bool whole);
 /** Readers: FR_NOT_FOUND when a part has no id, so nothing can refer to it. */
 FR_MUST_USE fr_status fr_ids_find_ref(const fr_ids *ids, fr_slice did, fr_slice collection,
                                       fr_slice rkey, fr_ref *out);

@@ -88,9 +88,9 @@ static inline bool fr_fact_ends_batch(const fr_fact *fact)
 void fr_resolver_begin(fr_resolver *resolver);
 /** Brings nearer what resolving an event to come will touch: its parts one after the other, each
  *  found by the one before, so it is called once a step, some events apart. Nothing depends on
- *  it. */
+ *  it. account_hash: fr_ids_account_hash of its DID */
 typedef enum { FR_FETCH_SLOTS, FR_FETCH_NAMES, FR_FETCH_ROWS, FR_FETCH_STEPS } fr_fetch_step;
-void fr_resolver_prefetch(const fr_resolver *resolver, const fr_event *event,
+void fr_resolver_prefetch(const fr_resolver *resolver, const fr_event *event, uint64_t account_hash,
                           const fr_link_text *links, size_t link_count, fr_fetch_step step);
 /** Resolves one event that will be appended as `seq` if it is new; on FR_RESOLVED_DUPLICATE nothing
  *  is changed. Events must come in log order. `from_car`: the put comes from a CAR. links: as
@@ -130,6 +130,9 @@ uint64_t fr_resolver_links_dropped(const fr_resolver *resolver);
  *  The views save before the resolver does, so that none is behind it. */
 FR_MUST_USE fr_status fr_resolver_freeze(fr_resolver *resolver, fr_error *err);
 FR_MUST_USE fr_status fr_resolver_write(fr_resolver *resolver, fr_error *err);
+/** Nearly all of the work of a write, and nothing that shows: what is frozen is made ready in a
+ *  file of its own, from any one thread. The write that follows only puts it in its place. */
+FR_MUST_USE fr_status fr_resolver_write_ahead(fr_resolver *resolver, fr_error *err);
 void fr_resolver_settle(fr_resolver *resolver, bool written);
 /** Everything up to this sequence is what a write saves; 0: nothing is frozen. */
 uint64_t fr_resolver_frozen_seq(const fr_resolver *resolver);
