@@ -25,8 +25,8 @@ static inline bool byte_is(uint8_t byte, unsigned classes)
 {
     return (fr_atproto_class[byte] & classes) != 0;
 }
-/** Are these eight bytes letters and digits? All at once: a byte below 0x80 that is at least `a` has
- * its top bit set after 0x80 - a was added, and one above `z` after 0x7f - z. */
+/** Are these eight bytes letters and digits? All at once: a byte below 0x80 that is at least `a`
+ * has its top bit set after 0x80 - a was added, and one above `z` after 0x7f - z. */
 static inline bool eight_are_alnum(const uint8_t *at)
 {
     const uint64_t each = UINT64_C(0x0101010101010101);

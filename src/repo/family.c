@@ -5,8 +5,8 @@
 //
 //      parent     [ e e e e ]                    its links are resolved: the children's slots are
 //                  / | | | \\                    known
-//      family     [..][..][..][..][..]           each is read and checked, its keys' layers are left
-//                                                for four lanes at a time
+//      family     [..][..][..][..][..]           each is read and checked, its keys' layers are
+//                                                left for four lanes at a time
 //                  v v v v v v v v v v ...       all their links go through one queue: the slot is
 //                                                asked for, while more is read; 16 links later it
 //                                                is a guess, and the block that it names is asked
