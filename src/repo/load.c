@@ -11,66 +11,9 @@
 // stopped. The limits are asked section by section, never by pieces, so they are reached at the
 // same place however the bytes came. A section that is longer than a block may be is not stored:
 // it can only be an error, which one is known when it has passed by.
-#include <fr/repo_load.h>
+#include "load.h"
 
-#include <stdlib.h>
-
-#include <fr/os.h>
-#include <fr/scratch.h>
-
-#include "walk.h"
-
-#define PIECE_BYTES (64u << 10)
-#define RESERVE_BYTES (1u << 20) /* of the limit, for walk, window and buffers */
-#define PAGES_BYTES_MIN (1u << 20)
-#define HELD_BYTES_MIN 1024 /* an index begins with 512 */
-#define PROGRESS_BYTES (4u << 20)
 #define HEAD_BYTES 16 /* enough of a section to name its fault */
-
-#if FR_REPO_DISK
-static const bool HAS_DISK = true;
-#else
-static const bool HAS_DISK = false; /* spilling is refusing then, but for the caller's store */
-#endif
-
-/* The walk over what is still coming. */
-typedef enum {
-    EARLY_NO, /* nobody asked, or the commit is not there */
-    EARLY_WALKS,
-    EARLY_PARKED, /* goes on at the end: the index is on disk, or the tree has an error */
-    EARLY_NEVER,  /* the commit is not sound */
-} early_state;
-
-typedef enum { LOAD_EMPTY, LOAD_READING, LOAD_DONE, LOAD_FAILED } load_state;
-
-struct fr_load {
-    fr_load_options options;
-    load_state state;
-    fr_error fault;
-    uint64_t memory_max;
-    bool may_spill;
-    fr_repo *repo;
-    car_scanner scanner;
-    repo_watch watch;
-    block_runs *runs;
-    disk_budget disk;
-    fr_repo_store memory, file, forgetful; /* the last in `window`; made when they are needed */
-    repo_window *window;
-    const fr_repo_store *store; /* where bytes go; NULL: the input is `given` */
-    fr_slice given;
-    bool mapped;
-    fr_stream *stream;
-    bool own_stream;
-    uint64_t total; /* bytes that came, those that were not stored among them */
-    uint64_t need;  /* bytes from which on it is worth looking */
-    bool header_read, dropping;
-    bool ended; /* no more will come */
-    early_state early;
-    fr_slice lay;                /* where the input lay when the walk was last there */
-    bool runs_used;              /* the runs have what the walk used, and the index the rest */
-    uint64_t full_at, forgot_at; /* sections that found no room: last, first without their index */
-    uint64_t told;               /* progress */
-};
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -174,135 +117,6 @@ void fr_load_freep(fr_load **load)
     *load = NULL;
 }
 
-/* ---- limits ---------------------------------------------------------------------------------- */
-
-/* Bytes are let go as they are used, or would be if they had not become too many. */
-static bool forgets(const fr_load *load)
-{
-    return load->repo->index.window != NULL;
-}
-
-static bool in_memory(const fr_load *load)
-{
-    return load->store != NULL && (load->store == &load->memory || load->store == &load->forgetful);
-}
-
-static bool is_paged(const fr_load *load)
-{
-    return load->mapped || (load->store != NULL && load->store->is_mapped);
-}
-
-/* What the scanner may hold, after walk and mapped pages have their part. */
-static fr_status share_memory(fr_load *load, fr_error *err)
-{
-    uint64_t pages = is_paged(load) || load->runs != NULL ? load->memory_max / 4 : 0;
-    if (pages != 0) {
-        pages = FR_MAX(pages, (uint64_t)PAGES_BYTES_MIN);
-    }
-    uint64_t others = FR_MIN((uint64_t)RESERVE_BYTES, load->memory_max / 8) + pages;
-    bool windowed = load->store == &load->forgetful;
-    others += windowed ? WINDOW_KEPT_BYTES + load->memory_max / 8 : 0; /* an index of used blocks */
-    others += load->runs_used ? BLOCK_RUN_COUNT * BLOCK_RUN_PAGE_BYTES : 0;
-    bool enough = load->memory_max > others + HELD_BYTES_MIN;
-    load->scanner.held_max = enough ? load->memory_max - others : HELD_BYTES_MIN;
-    load->scanner.holds_input = in_memory(load);
-    load->scanner.held_in = windowed ? load->window : NULL;
-    load->scanner.watch = &load->watch;
-    load->scanner.runs = load->runs_used ? NULL : load->runs;
-    bool kept = load->store != NULL && !load->scanner.holds_input;
-    load->scanner.kept_max = kept ? load->disk.max : UINT64_MAX;
-    return repo_watch_most(&load->watch, pages, err);
-}
-
-static fr_status spill_bytes(fr_load *load, fr_error *err)
-{
-    const fr_repo_store *to = load->options.store;
-    if (to == NULL) {
-        if (load->file.context == NULL) {
-            FR_TRY(fr_repo_store_file(&load->file, load->options.spill_dir, err));
-        }
-        to = &load->file;
-    }
-    if (load->store == &load->forgetful) {
-        FR_TRY(repo_window_move(load->window, to, err));
-    } else {
-        fr_slice bytes;
-        FR_TRY(load->memory.get(load->memory.context, &bytes, err));
-        FR_TRY(to->put(to->context, bytes.data, bytes.size, err));
-        FR_TRY(load->memory.reset(load->memory.context, err));
-    }
-    load->store = to;
-    fr_heap_give_back();
-    return FR_OK;
-}
-
-static fr_status spill_index(fr_load *load, fr_error *err)
-{
-#if FR_REPO_DISK
-    block_index *index = &load->repo->index;
-    if (load->runs == NULL) {
-        FR_TRY(block_runs_new(&load->runs, load->options.spill_dir, &load->disk, err));
-    }
-    if (load->early == EARLY_WALKS) {
-        uint64_t before = index->count;
-        FR_TRY(block_runs_take_used(load->runs, index, err));
-        load->runs_used = index->count < before && index->count < index->capacity / 4;
-        if (load->runs_used) {
-            return FR_OK;
-        }
-        load->early = EARLY_PARKED;
-    }
-    load->runs_used = false;
-    return block_runs_take(load->runs, index, err);
-#else
-    (void)load;
-    return fr_fail(err, FR_INVALID, "repo: built without disk stores"); /* nobody asks */
-#endif
-}
-
-/* Of a stream that is forgotten: are the blocks that make the index large used ones? */
-static bool index_is_stale(const fr_load *load)
-{
-    const block_index *index = &load->repo->index;
-    uint64_t unused = 0;
-    if (load->store == &load->forgetful && load->early == EARLY_WALKS) {
-        unused = block_index_unused(index);
-        return unused < index->count && unused < index->capacity / 4;
-    }
-    return false;
-}
-
-/* Room for what the scanner stopped at: FR_OK when it can go on. The fault is limit-memory. */
-static fr_status relieve(fr_load *load, fr_error *fault)
-{
-    bool stale = index_is_stale(load);
-    if (!load->may_spill || (stale && !HAS_DISK)) {
-        if (load->options.on_limit == FR_ON_LIMIT_PAUSE) {
-            fault->status = FR_AGAIN;
-            return FR_AGAIN;
-        }
-        if (!stale) {
-            return FR_LIMIT;
-        }
-        load->forgot_at = load->forgot_at == 0 ? fault->offset : load->forgot_at;
-        block_index_remove_used(&load->repo->index);
-        block_index_shrink(&load->repo->index);
-    } else if (stale) {
-        fr_error_reset(fault);
-        FR_TRY(spill_index(load, fault));
-        block_index_shrink(&load->repo->index);
-    } else if (in_memory(load)) {
-        fr_error_reset(fault);
-        FR_TRY(spill_bytes(load, fault));
-    } else if (HAS_DISK && (load->runs == NULL || load->runs_used)) {
-        fr_error_reset(fault);
-        FR_TRY(spill_index(load, fault));
-    } else {
-        return FR_LIMIT;
-    }
-    return share_memory(load, fault);
-}
-
 /* ---- scanning -------------------------------------------------------------------------------- */
 
 /* A file of ours is written in pieces that are small enough; another's is fenced, at most 32,768
@@ -327,7 +141,7 @@ static fr_status input_of(fr_load *load, fr_slice *out, fr_error *err)
     if (load->store != NULL) {
         FR_TRY(load->store->get(load->store->context, out, err));
     }
-    if (is_paged(load)) {
+    if (load_is_paged(load)) {
         enum { STEP_BYTES = 1 << 20 };
         const watch_range *range = &load->watch.ranges[WATCH_INPUT];
         bool known =
@@ -353,7 +167,7 @@ static fr_status read_header(fr_load *load, fr_slice input, fr_error *err)
     FR_TRY(car_header_read(input, bytes_max, &load->repo->header, err));
     fr_slice known = fr_slice_of(input.data, load->given.size);
     car_scanner_begin(&load->scanner, &load->repo->header, options, &load->repo->index);
-    FR_TRY(share_memory(load, err));
+    FR_TRY(load_share_memory(load, err));
     FR_TRY(block_index_reset(&load->repo->index, known, (size_t)load->scanner.held_max, err));
     repo_use_window(load->repo, load->store == &load->forgetful ? load->window : NULL);
     load->header_read = true;
@@ -378,7 +192,7 @@ static fr_status scan(fr_load *load, fr_error *err)
     return FR_OK;
 }
 
-static fr_status fail(fr_load *load, fr_status status, const fr_error *fault, fr_error *err)
+fr_status load_fail(fr_load *load, fr_status status, const fr_error *fault, fr_error *err)
 {
     if (err != NULL) {
         *err = *fault;
@@ -473,7 +287,7 @@ static fr_status scan_all(fr_load *load, fr_error *fault)
             FR_TRY(hand_out(load, &ignored)); /* what was used needs no room */
             bool again = load->store != &load->forgetful || load->full_at == fault->offset;
             load->full_at = fault->offset;
-            FR_TRY(again ? relieve(load, fault) : FR_OK);
+            FR_TRY(again ? load_relieve(load, fault) : FR_OK);
             fr_error_reset(fault);
         } else {
             return status;
@@ -483,7 +297,7 @@ static fr_status scan_all(fr_load *load, fr_error *fault)
 
 /* Items that were complete before an error come before it. A file that is all there is walked when
  * it was read: that is faster. */
-static fr_status advance(fr_load *load, fr_error *fault)
+fr_status load_advance(fr_load *load, fr_error *fault)
 {
     if (!load->ended && load->total < load->need) {
         return FR_OK;
@@ -505,7 +319,7 @@ static fr_status end_forgotten(fr_load *load, bool *done, fr_error *fault)
 {
     fr_repo *repo = load->repo;
     *done = false;
-    if (!forgets(load) || load->options.on_item == NULL) {
+    if (!load_forgets(load) || load->options.on_item == NULL) {
         return FR_OK;
     }
     FR_TRY(hand_out(load, fault));
@@ -541,11 +355,11 @@ static fr_status build_index(fr_load *load, fr_error *fault)
     return FR_OK;
 }
 
-static fr_status finish(fr_load *load, fr_error *fault)
+fr_status load_finish(fr_load *load, fr_error *fault)
 {
     fr_repo *repo = load->repo;
     load->ended = true;
-    FR_TRY(advance(load, fault));
+    FR_TRY(load_advance(load, fault));
     repo->counts = load->scanner.counts;
     FR_TRY(see_input(load, fault));
     bool done = false;
@@ -562,7 +376,7 @@ static fr_status finish(fr_load *load, fr_error *fault)
 
 /* ---- pushing --------------------------------------------------------------------------------- */
 
-static void begin(fr_load *load)
+void load_begin(fr_load *load)
 {
     const fr_load_options *options = &load->options;
     fr_load_reset(load);
@@ -571,7 +385,7 @@ static void begin(fr_load *load)
         options->memory_max_bytes == 0 ? FR_LOAD_MEMORY_BYTES : options->memory_max_bytes;
     load->disk.max = options->disk_max_bytes == 0 ? FR_LOAD_DISK_BYTES : options->disk_max_bytes;
     load->may_spill =
-        options->on_limit == FR_ON_LIMIT_SPILL && (HAS_DISK || options->store != NULL);
+        options->on_limit == FR_ON_LIMIT_SPILL && (LOAD_HAS_DISK || options->store != NULL);
     if (options->seconds_max != 0) {
         load->watch.deadline_ns = fr_os_monotonic_ns(fr_os_real()) +
                                   (uint64_t)options->seconds_max * UINT64_C(1000000000);
@@ -580,7 +394,7 @@ static void begin(fr_load *load)
 }
 
 /* Bytes are kept in memory, for as long as they are wanted. */
-static void keep_bytes(fr_load *load)
+void load_keep_bytes(fr_load *load)
 {
     bool forget = load->options.forget && load->options.on_item != NULL;
     if (forget && load->window == NULL &&
@@ -593,17 +407,17 @@ static void keep_bytes(fr_load *load)
 fr_status fr_load_begin(fr_load *load, fr_error *err)
 {
     (void)err;
-    begin(load);
-    keep_bytes(load);
+    load_begin(load);
+    load_keep_bytes(load);
     return FR_OK;
 }
 
-static fr_status ready_to_read(fr_load *load, fr_error *err)
+fr_status load_ready(fr_load *load, fr_error *err)
 {
     if (load->state == LOAD_READING) {
         return FR_OK;
     }
-    return load->state == LOAD_FAILED ? fail(load, load->fault.status, &load->fault, err)
+    return load->state == LOAD_FAILED ? load_fail(load, load->fault.status, &load->fault, err)
                                       : fr_fail(err, FR_INVALID, "repo: no load was begun");
 }
 
@@ -613,12 +427,12 @@ static fr_status push_piece(fr_load *load, const uint8_t *bytes, size_t size, fr
         FR_TRY(load->store->put(load->store->context, bytes, size, fault));
     }
     load->total += size;
-    return advance(load, fault);
+    return load_advance(load, fault);
 }
 
-static void tell_progress(fr_load *load, uint64_t total)
+void load_tell_progress(fr_load *load, uint64_t total)
 {
-    if (load->options.on_progress != NULL && load->total - load->told >= PROGRESS_BYTES) {
+    if (load->options.on_progress != NULL && load->total - load->told >= LOAD_PROGRESS_BYTES) {
         load->told = load->total;
         load->options.on_progress(load->options.progress_context, load->total, total);
     }
@@ -629,172 +443,26 @@ fr_status fr_load_push(fr_load *load, const void *bytes, size_t size, size_t *ta
     const uint8_t *at = bytes;
     size_t done = 0;
     fr_error fault = {0};
-    FR_TRY(ready_to_read(load, err));
-    fr_status status = load->need == 0 && load->total != 0 ? advance(load, &fault) : FR_OK;
+    FR_TRY(load_ready(load, err));
+    fr_status status = load->need == 0 && load->total != 0 ? load_advance(load, &fault) : FR_OK;
     while (status == FR_OK && done < size) {
-        size_t part = FR_MIN(size - done, (size_t)PIECE_BYTES);
+        size_t part = FR_MIN(size - done, (size_t)LOAD_PIECE_BYTES);
         status = push_piece(load, at + done, part, &fault);
         done += part;
-        tell_progress(load, 0);
+        load_tell_progress(load, 0);
     }
     if (taken != NULL) {
         *taken = done;
     }
-    return status == FR_OK ? FR_OK : fail(load, status, &fault, err);
+    return status == FR_OK ? FR_OK : load_fail(load, status, &fault, err);
 }
 
 fr_status fr_load_finish(fr_load *load, fr_error *err)
 {
     fr_error fault = {0};
-    FR_TRY(ready_to_read(load, err));
-    fr_status status = finish(load, &fault);
-    return status == FR_OK ? FR_OK : fail(load, status, &fault, err);
-}
-
-/* ---- whole inputs ---------------------------------------------------------------------------- */
-
-static fr_status wait_bytes(const fr_load *load, uint64_t *timeout_ns, fr_error *err)
-{
-    *timeout_ns = UINT64_MAX;
-    if (load->watch.deadline_ns == 0) {
-        return FR_OK;
-    }
-    uint64_t now = fr_os_monotonic_ns(fr_os_real());
-    FR_TRY(repo_watch_clock(&load->watch, load->total, err));
-    *timeout_ns = load->watch.deadline_ns > now ? load->watch.deadline_ns - now : 0;
-    return FR_OK;
-}
-
-/* After a failure: to the end, so that the file can be described. */
-static void read_rest(fr_load *load)
-{
-    uint8_t piece[PIECE_BYTES];
-    size_t got = 0;
-    const fr_repo_store *store = load->store;
-    uint64_t max = in_memory(load) ? load->memory_max : load->disk.max;
-    while (store->bytes_used(store->context) < max &&
-           fr_stream_read(load->stream, piece, sizeof piece, &got, UINT64_MAX, NULL) == FR_OK &&
-           store->put(store->context, piece, got, NULL) == FR_OK) {
-    }
-}
-
-static fr_status read_stream(fr_load *load, fr_error *err)
-{
-    uint8_t piece[PIECE_BYTES];
-    for (;;) {
-        size_t got = 0;
-        uint64_t timeout_ns;
-        fr_error fault = {0};
-        fr_status status = wait_bytes(load, &timeout_ns, &fault);
-        if (status == FR_OK) {
-            status = fr_stream_read(load->stream, piece, sizeof piece, &got, timeout_ns, &fault);
-        }
-        if (status == FR_END) {
-            return fr_load_finish(load, err);
-        }
-        if (status == FR_AGAIN) {
-            continue; /* the time is over: the clock says so */
-        }
-        if (status != FR_OK) {
-            fault.offset = load->total;
-            return fail(load, status, &fault, err);
-        }
-        /* What is left of a piece when the load pauses is nothing: a piece is taken whole. */
-        status = fr_load_push(load, piece, got, NULL, err);
-        if (status != FR_OK) {
-            if (status == FR_MALFORMED && load->options.read_rest && !load->dropping) {
-                read_rest(load);
-            }
-            return status;
-        }
-        tell_progress(load, fr_stream_size(load->stream));
-    }
-}
-
-static fr_status read_given(fr_load *load, fr_error *err)
-{
-    fr_error fault = {0};
-    fr_status status = FR_OK;
-    while (status == FR_OK && load->options.on_progress != NULL && load->total < load->given.size) {
-        load->total = FR_MIN(load->total + PROGRESS_BYTES, (uint64_t)load->given.size);
-        status = advance(load, &fault);
-        tell_progress(load, load->given.size);
-    }
-    if (status == FR_OK) {
-        load->total = load->given.size;
-        status = finish(load, &fault);
-    }
-    return status == FR_OK ? FR_OK : fail(load, status, &fault, err);
-}
-
-fr_status fr_load_resume(fr_load *load, fr_error *err)
-{
-    FR_TRY(ready_to_read(load, err));
-    return load->stream != NULL  ? read_stream(load, err)
-           : load->store == NULL ? read_given(load, err)
-                                 : fr_load_finish(load, err);
-}
-
-fr_status fr_load_memory(fr_load *load, fr_slice bytes, fr_error *err)
-{
-    begin(load);
-    load->given = bytes;
-    return read_given(load, err);
-}
-
-fr_status fr_load_stream(fr_load *load, fr_stream *stream, fr_error *err)
-{
-    begin(load);
-    keep_bytes(load);
-    load->stream = stream;
-    return read_stream(load, err);
-}
-
-fr_status fr_load_fd(fr_load *load, int fd, fr_error *err)
-{
-    fr_error fault = {0};
-    begin(load);
-    fr_status status = fr_stream_of(&load->stream, fd, &fault);
-    if (status != FR_OK) {
-        return fail(load, status, &fault, err);
-    }
-    keep_bytes(load);
-    load->own_stream = true;
-    return read_stream(load, err);
-}
-
-static fr_status map_path(fr_load *load, const char *path, fr_error *err)
-{
-    fr_file *file = NULL;
-    uint64_t size = 0;
-    FR_TRY(fr_file_open(&file, fr_os_real(), path, FR_OPEN_READ, err));
-    fr_status status = fr_file_size(file, &size, err);
-    if (status == FR_OK && size != 0) {
-        status = fr_file_map(file, size, &load->given, err);
-        load->mapped = status == FR_OK;
-    }
-    fr_file_closep(&file);
-    return status;
-}
-
-fr_status fr_load_path(fr_load *load, const char *path, fr_error *err)
-{
-    fr_stream *stream = NULL;
-    fr_error fault = {0};
-    begin(load);
-    fr_status status = fr_stream_open(&stream, path, &fault);
-    if (status != FR_OK) {
-        return fail(load, status, &fault, err);
-    }
-    if (!fr_stream_is_regular(stream) || strcmp(path, "-") == 0) {
-        keep_bytes(load);
-        load->stream = stream;
-        load->own_stream = true;
-        return read_stream(load, err);
-    }
-    fr_stream_close(stream);
-    status = map_path(load, path, &fault);
-    return status == FR_OK ? read_given(load, err) : fail(load, status, &fault, err);
+    FR_TRY(load_ready(load, err));
+    fr_status status = load_finish(load, &fault);
+    return status == FR_OK ? FR_OK : load_fail(load, status, &fault, err);
 }
 
 /* ---- the paused ------------------------------------------------------------------------------ */
@@ -802,13 +470,13 @@ fr_status fr_load_path(fr_load *load, const char *path, fr_error *err)
 fr_status fr_load_raise(fr_load *load, uint64_t memory_max_bytes, fr_error *err)
 {
     load->memory_max = memory_max_bytes;
-    return load->header_read ? share_memory(load, err) : FR_OK;
+    return load->header_read ? load_share_memory(load, err) : FR_OK;
 }
 
 fr_status fr_load_next(fr_load *load, fr_repo_item *item, fr_error *err)
 {
     if (load->state != LOAD_DONE) {
-        FR_TRY(ready_to_read(load, err));
+        FR_TRY(load_ready(load, err));
     }
     return next_item(load, item, err);
 }
@@ -820,7 +488,7 @@ const fr_commit *fr_load_commit(const fr_load *load)
 
 void fr_load_use_disk(fr_load *load)
 {
-    load->may_spill = HAS_DISK || load->options.store != NULL;
+    load->may_spill = LOAD_HAS_DISK || load->options.store != NULL;
 }
 
 fr_repo *fr_load_repo(const fr_load *load)
@@ -842,11 +510,11 @@ static uint64_t live_bytes(const fr_load *load)
 void fr_load_usage_of(const fr_load *load, fr_load_usage *out)
 {
     *out = (fr_load_usage){.input_bytes = load->total, .disk_bytes = load->disk.used};
-    out->memory_bytes = (in_memory(load) ? load->store->bytes_used(load->store->context) : 0) +
+    out->memory_bytes = (load_in_memory(load) ? load->store->bytes_used(load->store->context) : 0) +
                         block_index_bytes(&load->repo->index) + sizeof *load + sizeof *load->repo +
                         (load->watch.bytes);
     out->memory_bytes += load->runs != NULL ? BLOCK_RUN_COUNT * BLOCK_RUN_PAGE_BYTES : 0;
-    bool kept = load->store != NULL && !in_memory(load);
+    bool kept = load->store != NULL && !load_in_memory(load);
     if (kept) {
         out->disk_bytes += load->store->bytes_used(load->store->context);
     }
@@ -869,7 +537,7 @@ static fault_start fault_start_of(const fr_load *load, uint64_t offset)
     const fr_repo *repo = load->repo;
     const car_scanner *s = &load->scanner;
     fault_start start = {.offset = repo->header.sections_offset, .counted = true};
-    if (!forgets(load) || repo_window_holds(load->window, 0, offset)) {
+    if (!load_forgets(load) || repo_window_holds(load->window, 0, offset)) {
         return start;
     }
     uint64_t last = s->window.count != 0 ? car_window_offset(&s->window) : s->offset;
