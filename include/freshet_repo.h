@@ -147,8 +147,9 @@ typedef struct {
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_commit_of(const freshet_repo *repo,
                                                                    freshet_repo_commit *out);
 
-/** Up to n items in key order, valid until the next call; FRESHET_END after the last. An error
- *  comes after the items before it. Rewind starts again. */
+/** Up to n items in key order, one at least, valid until the next call; FRESHET_END after the last.
+ *  Fewer also where keys and values would take more than an eighth of memory_bytes. An error comes
+ *  after the items before it. Rewind starts again. */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_next(freshet_repo *repo, size_t n,
                                                               const freshet_item **items,
                                                               size_t *count, freshet_error *err);

@@ -10,6 +10,8 @@
 
 #include <fr/thread.h>
 
+#include "node.h"
+
 #define CHUNK_BYTES_MAX (UINT64_C(1) << 32)
 
 typedef struct {
@@ -131,12 +133,23 @@ static void fix_slices(const fr_drive *drive, chunk *c)
     }
 }
 
+/* May one more item, with the longest key, be over the chunk's share of the limit? Buffers double
+ * when they grow. */
+static bool is_full(const fr_drive *drive, const chunk *c)
+{
+    uint64_t chunks = FR_MAX(drive->chunk_count, (size_t)1);
+    uint64_t item = sizeof *c->items + NODE_KEY_BYTES_MAX + 16 + drive->options.value_bytes;
+    uint64_t held = c->bytes.size + c->count * sizeof *c->items;
+    return drive->options.memory_max_bytes != 0 && c->count != 0 &&
+           (held + item) * 2 > drive->options.memory_max_bytes / chunks;
+}
+
 static void fill(fr_drive *drive, chunk *c, size_t n)
 {
     fr_repo_item item;
     c->count = 0;
     fr_buffer_reset(&c->bytes);
-    while (c->count < n && drive->status == FR_OK) {
+    while (c->count < n && drive->status == FR_OK && !is_full(drive, c)) {
         drive->status = fr_repo_next(drive->repo, &item, &drive->fault);
         if (drive->status == FR_OK) {
             drive->status = take_item(drive, c, &item, n, &drive->fault);

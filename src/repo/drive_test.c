@@ -107,7 +107,10 @@ static void test_chunks_are_the_walk(void **state)
         size_t n = sizes[i / 4];
         seen got;
         seen_init(&got);
-        fr_drive_options how = {processed ? size_of : NULL, &got, sizeof(uint64_t)};
+        fr_drive_options how = {.process = processed ? size_of : NULL,
+                                .context = &got,
+                                .value_bytes = sizeof(uint64_t),
+                                .memory_max_bytes = i % 3 == 0 ? 20000 : 0};
         fr_cleanup(fr_drive_closep) fr_drive *drive = NULL;
         assert_int_equal(fr_drive_open(&drive, repo, &how, NULL), FR_OK);
         if (background) {
@@ -120,6 +123,37 @@ static void test_chunks_are_the_walk(void **state)
         fr_buffer_done(&got.keys);
     }
     fr_buffer_done(&want.keys);
+    grown_done(&g);
+}
+
+/* What a chunk holds is bounded, however many items are asked for. */
+static void test_chunks_within_a_limit(void **state)
+{
+    (void)state;
+    grown g;
+    fr_slice car = grow(&g);
+    fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
+    fr_repo_options options = {.level = FR_LEVEL_FULL};
+    assert_int_equal(fr_repo_open(&repo, car, &options, NULL), FR_OK);
+    static const uint64_t limits[] = {1, 5000, 20000, 100000};
+    size_t most = 0;
+    for (size_t i = 0; i < FR_COUNT_OF(limits); i++) {
+        fr_cleanup(fr_drive_closep) fr_drive *drive = NULL;
+        const fr_drive_options how = {.memory_max_bytes = limits[i]};
+        const fr_repo_item *items;
+        size_t count, chunks = 0, last = most;
+        assert_int_equal(fr_drive_open(&drive, repo, &how, NULL), FR_OK);
+        for (most = 0; fr_drive_next(drive, SIZE_MAX, &items, &count, NULL) == FR_OK; chunks++) {
+            size_t bytes = count * sizeof *items;
+            for (size_t k = 0; k < count; k++) {
+                bytes += items[k].key.size;
+            }
+            assert_true(count == 1 || bytes <= limits[i]);
+            most = FR_MAX(most, count);
+        }
+        assert_true(chunks > 1 && most > last);
+    }
+    assert_true(most > 100);
     grown_done(&g);
 }
 
@@ -143,7 +177,7 @@ static void test_failures_come_after_the_items(void **state)
         fr_error err = {0};
         const fr_repo_item *items;
         size_t count;
-        fr_drive_options how = {fail_third, &calls, 8};
+        fr_drive_options how = {.process = fail_third, .context = &calls, .value_bytes = 8};
         fr_drive *drive = NULL;
         assert_int_equal(fr_drive_open(&drive, repo, &how, NULL), FR_OK);
         assert_int_equal(background ? fr_drive_start(drive, 100, 2, NULL) : FR_OK, FR_OK);
@@ -318,6 +352,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_chunks_are_the_walk),
+        cmocka_unit_test(test_chunks_within_a_limit),
         cmocka_unit_test(test_failures_come_after_the_items),
         cmocka_unit_test(test_pause_raise_and_disk),
         cmocka_unit_test(test_refusals_name_their_limit),

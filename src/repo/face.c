@@ -227,8 +227,12 @@ static fr_status drive_of(freshet_repo *repo, fr_error *err)
 {
     fr_repo *open;
     FR_TRY(opened(repo, &open, err));
-    fr_drive_options options = {repo->options.process == NULL ? NULL : process_item, repo,
-                                repo->options.value_bytes};
+    uint64_t memory =
+        repo->options.memory_bytes == 0 ? FR_LOAD_MEMORY_BYTES : repo->options.memory_bytes;
+    fr_drive_options options = {.process = repo->options.process == NULL ? NULL : process_item,
+                                .context = repo,
+                                .value_bytes = repo->options.value_bytes,
+                                .memory_max_bytes = memory / 8}; /* the load leaves it that */
     return repo->drive != NULL ? FR_OK : fr_drive_open(&repo->drive, open, &options, err);
 }
 

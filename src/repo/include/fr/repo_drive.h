@@ -21,6 +21,9 @@ typedef struct {
     fr_status (*process)(void *context, const fr_repo_item *item, void *value, fr_error *err);
     void *context;
     size_t value_bytes;
+    /** For keys, values and items of all chunks together: a chunk that would hold more comes short,
+     *  with one item at least. 0: none. */
+    uint64_t memory_max_bytes;
 } fr_drive_options;
 
 typedef struct fr_drive fr_drive;
@@ -33,8 +36,8 @@ FR_MUST_USE fr_status fr_drive_open(fr_drive **out, fr_repo *repo, const fr_driv
 void fr_drive_close(fr_drive *drive);
 void fr_drive_closep(fr_drive **drive);
 /** Up to `n` >= 1 items in key order, valid until the next call; with a processor their `value` is
- *  what it made. FR_OK comes with at least one item; the last chunk may be short; then FR_END. An
- *  error comes after all items before it, and stays.
+ *  what it made. FR_OK comes with at least one item; the last chunk may be short, and any that
+ *  reaches memory_max_bytes; then FR_END. An error comes after all items before it, and stays.
  *  cost     memory for n keys and values; none is asked for once a chunk was that large */
 FR_MUST_USE fr_status fr_drive_next(fr_drive *drive, size_t n, const fr_repo_item **items,
                                     size_t *count, fr_error *err);
