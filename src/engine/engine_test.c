@@ -313,8 +313,7 @@ static void half_a_store_is_rebuilt(void **state)
 static void failing_saves_are_not_retried_at_once(void **state)
 {
     world *w = *state;
-    freshet_options options = {.data_dir = w->dir, .memory_bytes = 1 << 20}; /* always over it */
-    assert_int_equal(freshet_open(&w->db, &options, NULL), FRESHET_OK);
+    open_world(w, 50); /* always due */
     assert_ok(tell_story(w->db, 0, 200, NULL));
     assert_int_equal(freshet_checkpoint(w->db, NULL), FRESHET_OK);
     remove_part(w, "views/links/load");
