@@ -29,7 +29,8 @@ static void put_hex(fr_buffer *out, fr_slice bytes)
 }
 
 /* With a key the signature was verified when the file was opened, else the file is refused. */
-static void put_commit_json(const repo_args *args, const fr_commit *c, fr_buffer *out)
+static void put_commit_json(const repo_args *args, const fr_commit *c, const uint8_t digest[32],
+                            fr_buffer *out)
 {
     char key[FR_DID_KEY_MAX_BYTES];
     fr_buffer_byte(out, '{');
@@ -50,7 +51,7 @@ static void put_commit_json(const repo_args *args, const fr_commit *c, fr_buffer
     fr_buffer_text(out, "\"sig\":\"");
     put_hex(out, c->signature);
     fr_buffer_text(out, "\",\"signed_sha256\":\"");
-    put_hex(out, fr_slice_of(c->signed_digest, sizeof c->signed_digest));
+    put_hex(out, fr_slice_of(digest, 32));
     if (args->options.key == NULL) {
         fr_buffer_text(out, "\",\"signature\":\"unchecked\",\"key\":null}\n");
         return;
@@ -89,12 +90,23 @@ static int commit_file(const repo_args *args, const char *path, fr_load *load)
     if (repo == NULL) {
         return code;
     }
-    if (fr_repo_commit(repo) == NULL) {
+    const fr_commit *commit = fr_repo_commit(repo);
+    if (commit == NULL) {
         fprintf(stderr, "%s: --bare: there is no commit\n", path);
         return EXIT_USAGE;
     }
+    uint8_t digest[32];
+    fr_error err = {0};
+    if (fr_commit_digest(commit, digest, &err) != FR_OK) {
+        fprintf(stderr, "%s: %s\n", path, err.text);
+        return FR_REPO_EXIT_SYSTEM;
+    }
     fr_buffer_init(&out, REPO_LINE_BYTES_MAX);
-    (args->json ? put_commit_json : put_commit_lines)(args, fr_repo_commit(repo), &out);
+    if (args->json) {
+        put_commit_json(args, commit, digest, &out);
+    } else {
+        put_commit_lines(args, commit, &out);
+    }
     code = repo_print(&out) ? FR_REPO_EXIT_SOUND : FR_REPO_EXIT_SYSTEM;
     fr_buffer_done(&out);
     return code;

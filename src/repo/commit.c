@@ -19,9 +19,6 @@ typedef struct {
 
 typedef struct {
     field did, rev, sig, data, prev, version;
-    uint64_t sig_pair_at, sig_pair_end;
-    uint64_t pair_count;
-    uint64_t pairs_at;
 } fields;
 
 static fr_status commit_fail(fr_error *err, uint64_t offset, const char *code, const char *text)
@@ -50,11 +47,8 @@ static fr_status split_fields(fr_slice block, fields *out, fr_error *err)
     fr_cbor_reader_init(&reader, block);
     fr_cbor_item item;
     FR_TRY(fr_cbor_next(&reader, &item, err));
-    out->pair_count = item.count;
-    out->pairs_at = (uint64_t)(reader.at - reader.start);
     unsigned known = 0;
-    for (uint64_t i = 0; i < out->pair_count; i++) {
-        uint64_t pair_at = (uint64_t)(reader.at - reader.start);
+    for (uint64_t i = item.count; i > 0; i--) {
         FR_TRY(fr_cbor_next(&reader, &item, err));
         const uint8_t *value = reader.at;
         field *place = field_named(out, item.bytes);
@@ -68,67 +62,11 @@ static fr_status split_fields(fr_slice block, fields *out, fr_error *err)
         fr_cbor_reader_init(&one, fr_slice_of(value, (size_t)(reader.at - value)));
         FR_TRY(fr_cbor_next(&one, &place->item, err));
         known++;
-        if (place == &out->sig) {
-            out->sig_pair_at = pair_at;
-            out->sig_pair_end = (uint64_t)(reader.at - reader.start);
-        }
     }
     if (known < 4) {
         return commit_fail(err, 0, "commit-shape", "commit: the map is no commit");
     }
     return FR_OK;
-}
-
-static field field_at(uint64_t offset, fr_cbor_item item)
-{
-    return (field){.offset = offset, .item = item, .present = true};
-}
-
-static bool is_ascii(const uint8_t *at, size_t size)
-{
-    uint8_t all = 0;
-    for (size_t i = 0; i < size; i++) {
-        all |= at[i];
-    }
-    return all < 0x80;
-}
-
-/* The commit that nearly every repository has: of a did:plc, version 3, prev null. Its bytes stand
- * at fixed places, and where the bytes between are these it is canonical; whatever differs is left
- * to the checks of any map. */
-static bool split_usual_fields(fr_slice block, fields *out)
-{
-    enum { PAIRS = 1, DID = 7, REV = 44, SIG_PAIR = 57, SIG = 63, SIG_END = 127 };
-    enum { LINK = 132, CID = 137, PREV = 178, VERSION = 187, SIZE = 188, DID_BYTES = 32 };
-    static const char before_did[] = "\246cdidx\40"; /* octal: a hexadecimal escape has no end */
-    static const char before_rev[] = "crevm";
-    static const char before_sig[] = "csigX@";
-    static const char before_cid[] = "ddata\330*X%\0";
-    static const char rest[] = "dprev\366gversion\3";
-    const uint8_t *at = block.data;
-    if (block.size != SIZE || memcmp(at, before_did, sizeof before_did - 1) != 0 ||
-        memcmp(at + DID + DID_BYTES, before_rev, sizeof before_rev - 1) != 0 ||
-        memcmp(at + SIG_PAIR, before_sig, sizeof before_sig - 1) != 0 ||
-        memcmp(at + SIG_END, before_cid, sizeof before_cid - 1) != 0 ||
-        memcmp(at + CID + FR_CID_BYTES, rest, sizeof rest - 1) != 0 ||
-        !is_ascii(at + DID, DID_BYTES) || !is_ascii(at + REV, FR_TID_BYTES) ||
-        !car_cid_is_cbor(at + CID)) {
-        return false;
-    }
-    fr_slice did = fr_slice_of(at + DID, DID_BYTES), rev = fr_slice_of(at + REV, FR_TID_BYTES);
-    fr_slice sig = fr_slice_of(at + SIG, SIGNATURE_BYTES);
-    fr_slice cid = fr_slice_of(at + CID, FR_CID_BYTES);
-    *out = (fields){.did = field_at(DID - 2, (fr_cbor_item){.type = FR_CBOR_TEXT, .bytes = did}),
-                    .rev = field_at(REV - 1, (fr_cbor_item){.type = FR_CBOR_TEXT, .bytes = rev}),
-                    .sig = field_at(SIG - 2, (fr_cbor_item){.type = FR_CBOR_BYTES, .bytes = sig}),
-                    .data = field_at(LINK, (fr_cbor_item){.type = FR_CBOR_LINK, .bytes = cid}),
-                    .prev = field_at(PREV, (fr_cbor_item){.type = FR_CBOR_NULL}),
-                    .version = field_at(VERSION, (fr_cbor_item){.type = FR_CBOR_INT, .integer = 3}),
-                    .sig_pair_at = SIG_PAIR,
-                    .sig_pair_end = SIG_END,
-                    .pair_count = 6,
-                    .pairs_at = PAIRS};
-    return true;
 }
 
 static fr_status read_version(const fields *f, fr_commit *out, fr_error *err)
@@ -194,81 +132,111 @@ static fr_status read_signature(const fields *f, fr_commit *out, fr_error *err)
     return FR_OK;
 }
 
-/* signed_digest and, when it is not given, the CID: two messages at once. */
-static void hash_commit(fr_slice block, fr_slice unsigned_block, const fr_cid *cid, fr_commit *out)
+/* The commit that nearly every repository has: of a did:plc, version 3, prev null. Its bytes stand
+ * at fixed places, and where the bytes between are these it is canonical; whatever differs is left
+ * to the checks of any map. */
+static bool read_usual_commit(fr_slice block, fr_commit *out)
 {
-    hash_job jobs[2] = {{.data = unsigned_block.data, .size = unsigned_block.size},
-                        {.data = block.data, .size = block.size}};
-    hash_blocks(jobs, cid == NULL ? 2 : 1);
-    memcpy(out->signed_digest, jobs[0].digest, sizeof out->signed_digest);
-    if (cid != NULL) {
-        out->cid = *cid;
-        return;
+    enum { DID = 7, REV = 44, SIG_PAIR = 57, SIG = 63, SIG_END = 127 };
+    enum { LINK = 132, CID = 137, SIZE = 188, DID_BYTES = 32 };
+    static const char before_did[] = "\246cdidx\40"; /* octal: a hexadecimal escape has no end */
+    static const char before_rev[] = "crevm";
+    static const char before_sig[] = "csigX@";
+    static const char before_cid[] = "ddata\330*X%\0";
+    static const char rest[] = "dprev\366gversion\3";
+    const uint8_t *at = block.data;
+    if (block.size != SIZE || memcmp(at, before_did, sizeof before_did - 1) != 0 ||
+        memcmp(at + DID + DID_BYTES, before_rev, sizeof before_rev - 1) != 0 ||
+        memcmp(at + SIG_PAIR, before_sig, sizeof before_sig - 1) != 0 ||
+        memcmp(at + SIG_END, before_cid, sizeof before_cid - 1) != 0 ||
+        memcmp(at + CID + FR_CID_BYTES, rest, sizeof rest - 1) != 0 || !car_cid_is_cbor(at + CID)) {
+        return false;
     }
-    static const uint8_t head[4] = {0x01, 0x71, 0x12, 0x20};
-    memcpy(out->cid.bytes, head, sizeof head);
-    memcpy(out->cid.bytes + sizeof head, jobs[1].digest, sizeof jobs[1].digest);
+    out->version = 3;
+    out->did = fr_slice_of(at + DID, DID_BYTES);
+    out->rev_text = fr_slice_of(at + REV, FR_TID_BYTES);
+    out->signature = fr_slice_of(at + SIG, SIGNATURE_BYTES);
+    out->data_offset = LINK;
+    memcpy(out->data.bytes, at + CID, FR_CID_BYTES);
+    return fr_did_valid(out->did) && fr_tid_parse(out->rev_text, &out->rev);
+}
+
+static fr_status read_any_commit(fr_slice block, fr_commit *out, fr_error *err)
+{
+    fields f;
+    fr_cbor_check_options check = {.must_be_map = true};
+    fr_error inner = {0};
+    if (fr_cbor_check(block, &check, &inner) != FR_OK) {
+        return commit_fail(err, inner.offset, "commit-shape",
+                           "commit: the block is not one canonical map");
+    }
+    FR_TRY(split_fields(block, &f, err));
+    FR_TRY(read_version(&f, out, err));
+    FR_TRY(read_did(&f, out, err));
+    FR_TRY(read_rev(&f, out, err));
+    FR_TRY(read_links(&f, out, err));
+    return read_signature(&f, out, err);
+}
+
+fr_status commit_parse(fr_slice block, const fr_cid *cid, fr_commit *out, fr_error *err)
+{
+    *out = (fr_commit){.block = block, .cid = *cid};
+    if (FR_LIKELY(read_usual_commit(block, out))) {
+        return FR_OK;
+    }
+    *out = (fr_commit){.block = block, .cid = *cid};
+    return read_any_commit(block, out, err);
+}
+
+fr_status fr_commit_parse(fr_slice block, fr_commit *out, fr_error *err)
+{
+    fr_cid none = {0};
+    FR_TRY(commit_parse(block, &none, out, err));
+    fr_cid_of_block(block, &out->cid);
+    return FR_OK;
 }
 
 /* The block without its sig pair, one pair less in its head. Every real commit fits on the
  * stack. */
-static fr_status digest_commit(fr_slice block, const fields *f, const fr_cid *cid, fr_commit *out,
-                               fr_error *err)
+fr_status fr_commit_digest(const fr_commit *commit, uint8_t digest[32], fr_error *err)
 {
-    size_t before = (size_t)(f->sig_pair_at - f->pairs_at);
-    fr_slice after = fr_slice_from(block, f->sig_pair_end);
+    enum { SIG_HEAD_BYTES = 6 }; /* 63 'sig' 58 40 */
     uint8_t room[COMMIT_ROOM_BYTES];
-    if (FR_LIKELY(block.size <= sizeof room && f->pair_count <= 24)) {
-        room[0] = (uint8_t)(0xa0 + f->pair_count - 1);
-        memcpy(room + 1, block.data + f->pairs_at, before);
-        memcpy(room + 1 + before, after.data, after.size);
-        hash_commit(block, fr_slice_of(room, 1 + before + after.size), cid, out);
+    fr_cbor_reader reader;
+    fr_cbor_item map;
+    fr_cbor_reader_init(&reader, commit->block);
+    FR_TRY(fr_cbor_next(&reader, &map, err));
+    const uint8_t *sig_pair = commit->signature.data - SIG_HEAD_BYTES;
+    size_t head_bytes = (size_t)(reader.at - reader.start);
+    size_t before = (size_t)(sig_pair - commit->block.data);
+    fr_slice after = fr_slice_from(commit->block, before + SIG_HEAD_BYTES + SIGNATURE_BYTES);
+    if (FR_LIKELY(commit->block.size <= sizeof room && head_bytes == 1)) {
+        memcpy(room, commit->block.data, before);
+        room[0]--;
+        memcpy(room + before, after.data, after.size);
+        hash_job job = {.data = room, .size = before + after.size};
+        hash_blocks(&job, 1);
+        memcpy(digest, job.digest, sizeof job.digest);
         return FR_OK;
     }
     fr_buffer bytes;
-    fr_buffer_init(&bytes, block.size + 16);
-    fr_cbor_put_map(&bytes, f->pair_count - 1);
-    fr_buffer_slice(&bytes, fr_slice_sub(block, f->pairs_at, before));
+    fr_buffer_init(&bytes, commit->block.size + 16);
+    fr_cbor_put_map(&bytes, map.count - 1);
+    fr_buffer_slice(&bytes, fr_slice_sub(commit->block, head_bytes, before - head_bytes));
     fr_buffer_slice(&bytes, after);
     fr_status status = fr_buffer_status(&bytes, err);
     if (status == FR_OK) {
-        hash_commit(block, fr_buffer_view(&bytes), cid, out);
+        fr_sha256(fr_buffer_view(&bytes), digest);
     }
     fr_buffer_done(&bytes);
     return status;
 }
 
-fr_status commit_parse(fr_slice block, const fr_cid *cid, fr_commit *out, fr_error *err)
-{
-    fields f;
-    if (FR_UNLIKELY(!split_usual_fields(block, &f))) {
-        fr_cbor_check_options check = {.must_be_map = true};
-        fr_error inner = {0};
-        if (fr_cbor_check(block, &check, &inner) != FR_OK) {
-            return commit_fail(err, inner.offset, "commit-shape",
-                               "commit: the block is not one canonical map");
-        }
-        FR_TRY(split_fields(block, &f, err));
-    }
-    fr_commit commit = {0};
-    FR_TRY(read_version(&f, &commit, err));
-    FR_TRY(read_did(&f, &commit, err));
-    FR_TRY(read_rev(&f, &commit, err));
-    FR_TRY(read_links(&f, &commit, err));
-    FR_TRY(read_signature(&f, &commit, err));
-    FR_TRY(digest_commit(block, &f, cid, &commit, err));
-    *out = commit;
-    return FR_OK;
-}
-
-fr_status fr_commit_parse(fr_slice block, fr_commit *out, fr_error *err)
-{
-    return commit_parse(block, NULL, out, err);
-}
-
 fr_status fr_commit_verify(const fr_commit *commit, const fr_public_key *key, fr_error *err)
 {
-    fr_status status = fr_signature_verify(key, commit->signed_digest, commit->signature, err);
+    uint8_t digest[32];
+    FR_TRY(fr_commit_digest(commit, digest, err));
+    fr_status status = fr_signature_verify(key, digest, commit->signature, err);
     if (status != FR_OK && err != NULL) {
         err->offset = commit->offset;
     }

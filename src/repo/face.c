@@ -210,9 +210,8 @@ freshet_status freshet_repo_commit_of(const freshet_repo *repo, freshet_repo_com
     memcpy(out->cid, c->cid.bytes, sizeof out->cid);
     memcpy(out->data, c->data.bytes, sizeof out->data);
     memcpy(out->prev, c->prev.bytes, sizeof out->prev);
-    memcpy(out->signed_sha256, c->signed_digest, sizeof out->signed_sha256);
     memcpy(out->signature, c->signature.data, FR_MIN(c->signature.size, sizeof out->signature));
-    return FRESHET_OK;
+    return (freshet_status)fr_commit_digest(c, out->signed_sha256, NULL);
 }
 
 static fr_status process_item(void *context, const fr_repo_item *item, void *value, fr_error *err)

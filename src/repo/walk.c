@@ -609,6 +609,7 @@ void repo_moved(fr_repo *repo, fr_slice from, const uint8_t *to)
     move_slice(&repo->commit.did, from, to);
     move_slice(&repo->commit.rev_text, from, to);
     move_slice(&repo->commit.signature, from, to);
+    move_slice(&repo->commit.block, from, to);
     move_slice(&repo->top_key, from, to);
     for (size_t i = 0; i < repo->depth; i++) {
         walk_level *level = &repo->levels[i];

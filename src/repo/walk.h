@@ -88,7 +88,7 @@ FR_MUST_USE fr_status walk_check_bounds(const fr_repo *repo, const node_view *vi
                                         fr_slice lower, fr_slice upper, fr_error *err);
 /** Does the block in `slot` hash to its CID? */
 FR_MUST_USE fr_status walk_verify_hash(const fr_repo *repo, const block_slot *slot, fr_error *err);
-/** fr_commit_parse of a block whose CID is known; NULL: it is not. */
+/** fr_commit_parse of a block whose CID is known. */
 FR_MUST_USE fr_status commit_parse(fr_slice block, const fr_cid *cid, fr_commit *out,
                                    fr_error *err);
 /** A repository that holds nothing yet. */

@@ -21,16 +21,19 @@ typedef struct {
     bool has_prev;
     fr_cid prev;
     fr_slice signature;
-    uint8_t signed_digest[32]; /* SHA-256 of the commit without its sig */
+    fr_slice block; /* borrowed, and the slices above are in it */
     fr_cid cid;
     uint64_t offset; /* of the block in the input */
 } fr_commit;
 
 /** Parses and checks one commit block. errors: FR_MALFORMED commit-*, sig-format; err->offset is in
- *  the block */
+ *  the block, and *out is of no use */
 FR_MUST_USE fr_status fr_commit_parse(fr_slice block, fr_commit *out, fr_error *err);
 FR_MUST_USE fr_status fr_commit_verify(const fr_commit *commit, const fr_public_key *key,
                                        fr_error *err);
+/** What the signature signs: SHA-256 of the commit without its sig. Made when it is asked for.
+ *  errors: FR_NOMEM, of blocks over 512 bytes */
+FR_MUST_USE fr_status fr_commit_digest(const fr_commit *commit, uint8_t digest[32], fr_error *err);
 
 /* ---- walking a CAR --------------------------------------------------------------------------- */
 
