@@ -25,7 +25,7 @@ struct did_cache {
     did_host *hosts[HOST_CHAINS];
 };
 
-_Static_assert(sizeof(did_entry) == 80, "did_cache.h says so");
+_Static_assert(sizeof(did_entry) == 112, "did_cache.h says so");
 
 static did_entry *entry_at(const did_cache *c, size_t index)
 {
@@ -186,6 +186,7 @@ bool did_cache_keep(did_cache *c, did_entry *entry, const fr_did_doc *document)
     entry->host = host;
     entry->curve = (uint8_t)document->key.curve;
     memcpy(entry->point, document->key.point, sizeof entry->point);
+    memcpy(entry->y, document->key.y, sizeof entry->y);
     while (c->host_bytes > c->host_bytes_max && c->count > 1) {
         did_entry *idle = entry_at(c, hand_to_idle(c, entry));
         drop_host(c, idle);
@@ -198,6 +199,7 @@ void did_cache_show(const did_entry *entry, fr_slice did, fr_did_doc *out)
 {
     *out = (fr_did_doc){.key.curve = (fr_curve)entry->curve};
     memcpy(out->key.point, entry->point, sizeof entry->point);
+    memcpy(out->key.y, entry->y, sizeof entry->y);
     memcpy(out->did, did.data, FR_MIN(did.size, sizeof out->did - 1));
     if (entry->host != NULL) {
         memcpy(out->pds, entry->host->text, strlen(entry->host->text) + 1);

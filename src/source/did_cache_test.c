@@ -19,6 +19,7 @@ static fr_did_doc document_of(uint8_t key, unsigned host)
 {
     fr_did_doc document = {.key.curve = FR_CURVE_K256};
     memset(document.key.point, key, sizeof document.key.point);
+    memset(document.key.y, ~key, sizeof document.key.y);
     if (host != 0) {
         snprintf(document.pds, sizeof document.pds, "https://host%u.example", host);
     }
@@ -63,6 +64,7 @@ static void look(did_cache *cache, const model_row *model, size_t i)
     assert_string_equal(shown.pds, expected.pds);
     assert_string_equal(shown.did, room);
     assert_memory_equal(shown.key.point, expected.key.point, sizeof shown.key.point);
+    assert_memory_equal(shown.key.y, expected.key.y, sizeof shown.key.y);
     assert_int_equal(shown.key.curve, FR_CURVE_K256);
 }
 
