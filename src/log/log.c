@@ -149,10 +149,14 @@ static fr_status finish_file(fr_log *log, fr_error *err)
 }
 
 /* Whatever of it fails, there is an active segment afterwards, the old one or the new one, and the
- * tail has what its file may lack. */
+ * tail has what its file may lack. A sync that failed while the roll waited for its end is final: one
+ * more would succeed, of pages that the system has given up. */
 static void roll_locked(fr_log *log)
 {
     fr_error why = {0};
+    if (log_load(log->poisoned) != 0) {
+        return;
+    }
     fr_status status = finish_file(log, &why);
     if (status == FR_OK) {
         note_synced(log);
@@ -260,7 +264,7 @@ static fr_status write_frame(fr_log *log, fr_event *events, size_t count,
                           .synced_bytes = log_load(log->synced_bytes),
                           .flags = flags};
     frame_place *place = NULL;
-    if (log->tail.size >= FR_LOG_UNSYNCED_BYTES_MAX) {
+    if (log->used_bytes - log_load(log->synced_bytes) >= FR_LOG_UNSYNCED_BYTES_MAX) {
         FR_TRY(fr_log_sync(log, err));
     }
     trim_tail(log);
@@ -297,7 +301,7 @@ fr_status fr_log_append(fr_log *log, fr_event *events, size_t count, const fr_lo
     do {
         size_t part = count == 0 ? 0 : fr_frame_cut(events + done, count - done);
         bool last = done + part == count;
-        if (log->used_bytes >= log->segment_bytes && log_load(log->poisoned) == 0) {
+        if (log->used_bytes >= log->segment_bytes) {
             roll(log);
         }
         fr_event *from = count == 0 ? NULL : events + done;
@@ -309,7 +313,6 @@ fr_status fr_log_append(fr_log *log, fr_event *events, size_t count, const fr_lo
 
 fr_status fr_log_roll(fr_log *log, fr_error *err)
 {
-    FR_TRY(check_healthy(log, err));
     if (log->next_seq != log->active->first_seq) {
         roll(log);
     }

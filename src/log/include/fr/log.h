@@ -18,9 +18,9 @@
 #define FR_LOG_COMMIT_BYTES_MAX (32u << 20) /* and here: beyond, it is a repository's import */
 #define FR_LOG_SEGMENT_BYTES (64u << 20)    /* a new segment begins beyond this */
 #define FR_LOG_SEGMENT_BYTES_MAX (1u << 30)
-#define FR_LOG_PREALLOCATE_BYTES (64u << 20)  /* step in which the open segment's file grows */
-#define FR_LOG_UNSYNCED_BYTES_MAX (64u << 20) /* of frames that wait for a sync, in memory too */
-#define FR_LOG_CACHE_BYTES (64u << 20)        /* unsealed blocks kept for random reads */
+#define FR_LOG_PREALLOCATE_BYTES (64u << 20)   /* step in which the open segment's file grows */
+#define FR_LOG_UNSYNCED_BYTES_MAX (128u << 20) /* of frames that wait for a sync, in memory too */
+#define FR_LOG_CACHE_BYTES (64u << 20)         /* unsealed blocks kept for random reads */
 #define FR_LOG_CURSOR_NAME_MAX 256
 #define FR_LOG_CURSORS_MAX 64
 
