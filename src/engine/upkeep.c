@@ -22,11 +22,21 @@ struct fr_upkeep {
     fr_cond changed;
     bool stop;                     /* locked */
     uint64_t looked_ns, worked_ns; /* when the writer was last looked at; its work until then */
+    bool busy;                     /* it worked for half of the time before that */
 };
+
+/** Does sealing wait for a quieter hour? What is sealed is archived and dropped at any. */
+static bool may_wait(const fr_engine *engine)
+{
+    fr_log_stat stat;
+    fr_log_stat_of(engine->log, &stat);
+    return engine->upkeep != NULL && engine->upkeep->busy &&
+           stat.segments - stat.sealed <= FR_UPKEEP_RAW_MAX;
+}
 
 static fr_status seal(fr_engine *engine, fr_error *err)
 {
-    return fr_log_seal_next(engine->log, err);
+    return may_wait(engine) ? FR_END : fr_log_seal_next(engine->log, err);
 }
 
 static fr_status archive(fr_engine *engine, fr_error *err)
@@ -161,23 +171,14 @@ static bool wait_for(struct fr_upkeep *upkeep, uint64_t ns)
     return !stop;
 }
 
-/** Did the writer work for half of the time since the last look? */
-static bool is_busy(struct fr_upkeep *upkeep)
+static void look_at_writer(struct fr_upkeep *upkeep)
 {
     fr_engine *engine = upkeep->engine;
     uint64_t now_ns = fr_os_monotonic_ns(engine->os);
     uint64_t worked_ns = __atomic_load_n(&engine->metrics.work_ns, __ATOMIC_RELAXED);
-    bool busy = (worked_ns - upkeep->worked_ns) * 2 >= now_ns - upkeep->looked_ns;
+    upkeep->busy = (worked_ns - upkeep->worked_ns) * 2 >= now_ns - upkeep->looked_ns;
     upkeep->looked_ns = now_ns;
     upkeep->worked_ns = worked_ns;
-    return busy;
-}
-
-static bool may_wait(struct fr_upkeep *upkeep)
-{
-    fr_log_stat stat;
-    fr_log_stat_of(upkeep->engine->log, &stat);
-    return is_busy(upkeep) && stat.segments - stat.sealed <= FR_UPKEEP_RAW_MAX;
 }
 
 static void *run(void *context)
@@ -186,7 +187,8 @@ static void *run(void *context)
     uint64_t wait_ns = FR_UPKEEP_LOOK_NS;
     fr_thread_idle();
     while (wait_for(upkeep, wait_ns)) {
-        fr_status status = may_wait(upkeep) ? FR_END : fr_upkeep_step(upkeep->engine, NULL);
+        look_at_writer(upkeep);
+        fr_status status = fr_upkeep_step(upkeep->engine, NULL);
         wait_ns = status == FR_OK ? 0 : status == FR_END ? FR_UPKEEP_LOOK_NS : FR_UPKEEP_RETRY_NS;
         if (status != FR_OK && status != FR_END && status != FR_AGAIN) {
             __atomic_add_fetch(&upkeep->engine->metrics.upkeep_failures, 1, __ATOMIC_RELAXED);
@@ -209,15 +211,15 @@ fr_status fr_upkeep_start(fr_engine *engine, fr_error *err)
     upkeep->looked_ns = fr_os_monotonic_ns(engine->os);
     fr_mutex_init(&upkeep->lock);
     fr_cond_init(&upkeep->changed);
+    engine->upkeep = upkeep;
     fr_status status = fr_thread_start(&upkeep->thread, "log-upkeep", run, upkeep, err);
     if (status != FR_OK) {
         fr_mutex_done(&upkeep->lock);
         fr_cond_done(&upkeep->changed);
         free(upkeep);
-        return status;
+        engine->upkeep = NULL;
     }
-    engine->upkeep = upkeep;
-    return FR_OK;
+    return status;
 }
 
 void fr_upkeep_stop(fr_engine *engine)
