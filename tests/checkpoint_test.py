@@ -108,8 +108,9 @@ def heal(data):
 
 
 def flip_blocks(folder):
-    """In the files of a store, in place; their ends, which say where all else is, stay."""
-    for path in folder.rglob("*.sst"):
+    """In the files of a store, in place, once each: checkpoints share them. Their ends, which say where all else is,
+    stay."""
+    for path in {path.stat().st_ino: path for path in folder.rglob("*.sst")}.values():
         with open(path, "r+b") as file:
             size = file.seek(0, 2)
             for at in range(40, size - 4096, 512):

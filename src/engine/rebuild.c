@@ -204,12 +204,22 @@ bool fr_rebuild_is_stopped(fr_engine *engine)
     return stop;
 }
 
+/** A store's checkpoints share files, so damage in one is most often in the one before, too: only
+ *  the log is left. */
+static fr_status forget_previous(const fr_engine *engine, unsigned i, fr_error *err)
+{
+    char previous[FR_PATH_MAX];
+    FR_TRY(fr_path(previous, sizeof previous, err, "%s/previous", engine->view_dirs[i]));
+    return fr_os_remove_tree(engine->os, previous, err);
+}
+
 /** What is on disk of a view that was taken out, and is nobody's now. */
 static fr_status reopen(fr_engine *engine, fr_engine *shadow, unsigned i, fr_error *err)
 {
     if (engine->rebuild.reset[i]) {
         FR_TRY(fr_os_remove_tree(engine->os, engine->view_dirs[i], err));
     } else if (engine->failed_status[i] == FR_CORRUPT) {
+        FR_TRY(FR_VIEWS[i]->damaged == NULL ? FR_OK : forget_previous(engine, i, err));
         FR_TRY(fr_engine_fall_back(shadow, i, engine->failed_text[i], err));
     }
     return fr_engine_open_view(shadow, i, err);
