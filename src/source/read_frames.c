@@ -222,6 +222,7 @@ static fr_status read_exactly(frame_file *file, uint8_t *out, size_t size, size_
             FR_TRY(take_held(file, err));
             FR_TRY(feeder_flush(file->feed, err));
         } else if (status != FR_OK) {
+            FR_TRY(take_held(file, err)); /* they were whole */
             *err = error;
             return status;
         }
