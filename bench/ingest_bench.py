@@ -57,7 +57,8 @@ def seal(freshet, data, events):
     subprocess.run([freshet, "log", "seal", "--data", data], check=True, stdout=subprocess.DEVNULL)
     after = os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
-    print(f"seal: {events} events, cpu {cpu:.2f} s, {folder_bytes(os.path.join(data, 'log')) / events:.1f} bytes an event")
+    size = folder_bytes(os.path.join(data, "log"))
+    print(f"seal: {events} events, cpu {cpu:.2f} s, {size / events:.1f} bytes an event")
 
 
 def main():
