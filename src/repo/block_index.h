@@ -76,13 +76,17 @@ static inline uint64_t block_fold(uint64_t a, uint64_t b)
     unsigned __int128 product = (unsigned __int128)a * b;
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
+/** 63 keyed bits of a CID: of its digest, and of its codec, for a raw block and one of DAG-CBOR
+ *  with the same bytes are two, also where the bytes are gone. */
 static inline uint64_t block_tag(const block_index *index, const uint8_t *cid)
 {
+    enum { CODEC_AT = 1, DAG_CBOR = 0x71 };
+    uint64_t other_codec = (uint64_t)0 - (cid[CODEC_AT] != DAG_CBOR);
     uint64_t low =
         block_fold(fr_load_u64le(cid + 4) ^ index->key[0], fr_load_u64le(cid + 12) ^ index->key[1]);
     uint64_t high = block_fold(fr_load_u64le(cid + 20) ^ index->key[2],
                                fr_load_u64le(cid + 28) ^ index->key[3]);
-    return (low ^ (high << 32 | high >> 32)) | 1;
+    return (low ^ (high << 32 | high >> 32) ^ (other_codec & index->key[3])) | 1;
 }
 /** The slot of the block whose data is at `offset`, its CID in the 36 bytes before. */
 static inline block_slot block_index_slot(const block_index *index, uint64_t offset, uint32_t size)

@@ -256,6 +256,9 @@ static void note_passed(fr_repo *repo, const block_slot *slot, const fr_repo_ite
 {
     static const uint8_t node_head[] = {0xa2, 0x61, 'e'};
     fr_slice value = item->value;
+    if (value.data == NULL) { /* gone already, as a node */
+        return;
+    }
     bool like_node = value.size > sizeof node_head &&
                      memcmp(value.data, node_head, sizeof node_head) == 0 &&
                      value.data[sizeof node_head] >> 5 == 4;
