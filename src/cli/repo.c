@@ -296,6 +296,12 @@ void repo_file_close(repo_file *file)
     fr_load_free(file->load);
 }
 
+int repo_end_of_output(int code)
+{
+    /* an earlier flush that failed has dropped what it had, and only this remembers */
+    return fflush(stdout) == 0 && ferror(stdout) == 0 ? code : FR_REPO_EXIT_SYSTEM;
+}
+
 int repo_each_file(const repo_args *args,
                    int (*run)(const repo_args *args, const char *path, fr_load *load))
 {
@@ -305,7 +311,7 @@ int repo_each_file(const repo_args *args,
         int code = run(args, args->words[i], load);
         first = first == FR_REPO_EXIT_SOUND ? code : first;
     }
-    return fflush(stdout) == 0 ? first : FR_REPO_EXIT_SYSTEM;
+    return repo_end_of_output(first);
 }
 
 /* ---- ls -------------------------------------------------------------------------------------- */
@@ -536,7 +542,7 @@ static int run_verb(size_t verb, int argc, char **argv)
     }
     fr_program_pages_give_back(); /* what starting took is not what the limit is for */
     int code = VERBS[verb].run(&args);
-    return fflush(stdout) == 0 ? code : FR_REPO_EXIT_SYSTEM;
+    return repo_end_of_output(code);
 }
 
 int cli_repo(int argc, char **argv)

@@ -63,6 +63,7 @@ typedef struct {
     uint64_t written;
     fr_buffer waiting;
     fr_error error; /* of a put */
+    bool failed;    /* writing did */
     char temporary[FR_PATH_MAX];
 } repo_out;
 /** What is told of the CAR: on standard output, or where the CAR is there, on standard error. */
@@ -72,6 +73,11 @@ FR_MUST_USE fr_status repo_out_open(repo_out *out, const char *path, fr_error *e
 FR_MUST_USE fr_status repo_out_put(void *out, fr_slice bytes);
 /** After open, whatever it said. `status`: of all so far; unless FR_OK no file is left. */
 FR_MUST_USE fr_status repo_out_close(repo_out *out, fr_status status, fr_error *err);
+/** Tells a failure of the output as one of the system, any other as one of the input. The exit
+ *  code. */
+int repo_out_fail(const repo_out *out, const char *input, fr_status status, fr_error *error);
+/** The exit code, or that of the system where standard output did not take everything. */
+int repo_end_of_output(int code);
 
 /** Members of a JSON object, with a comma behind them. */
 void repo_put_text_member(fr_buffer *out, const char *name, fr_slice value);

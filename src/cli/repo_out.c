@@ -20,20 +20,25 @@ fr_status repo_out_open(repo_out *out, const char *path, fr_error *err)
     if (path == NULL) {
         return FR_OK;
     }
+    out->failed = true;
     FR_TRY(fr_path(out->temporary, sizeof out->temporary, err, "%s.tmp", path));
-    return fr_file_open(&out->file, fr_os_real(), out->temporary,
-                        FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE, err);
+    FR_TRY(fr_file_open(&out->file, fr_os_real(), out->temporary,
+                        FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE, err));
+    out->failed = false;
+    return FR_OK;
 }
 
 static fr_status flush(repo_out *out, fr_error *err)
 {
     fr_buffer *waiting = &out->waiting;
     FR_TRY(fr_buffer_status(waiting, err));
+    out->failed = true;
     if (out->path == NULL) {
-        FR_TRY(repo_print(waiting) ? FR_OK : fr_fail(err, FR_IO, "standard output"));
+        FR_TRY(repo_print(waiting) ? FR_OK : fr_fail(err, FR_IO, "not all was written"));
     } else {
         FR_TRY(fr_file_pwrite(out->file, waiting->data, waiting->size, out->written, err));
     }
+    out->failed = false;
     out->written += waiting->size;
     fr_buffer_reset(waiting);
     return FR_OK;
@@ -48,13 +53,16 @@ fr_status repo_out_put(void *context, fr_slice bytes)
 
 static fr_status settle(repo_out *out, fr_error *err)
 {
+    out->failed = true; /* until the end of this */
     FR_TRY(fr_file_sync(out->file, err));
     FR_TRY(fr_os_rename(fr_os_real(), out->temporary, out->path, err));
     char *slash = strrchr(out->temporary, '/');
     if (slash != NULL) {
         slash[slash == out->temporary] = '\0';
     }
-    return fr_os_sync_dir(fr_os_real(), slash == NULL ? "." : out->temporary, err);
+    FR_TRY(fr_os_sync_dir(fr_os_real(), slash == NULL ? "." : out->temporary, err));
+    out->failed = false;
+    return FR_OK;
 }
 
 fr_status repo_out_close(repo_out *out, fr_status status, fr_error *err)
@@ -72,4 +80,14 @@ fr_status repo_out_close(repo_out *out, fr_status status, fr_error *err)
     }
     fr_buffer_done(&out->waiting);
     return status;
+}
+
+int repo_out_fail(const repo_out *out, const char *input, fr_status status, fr_error *error)
+{
+    if (!out->failed) {
+        return repo_fail(input, status, error);
+    }
+    error->status = status;
+    cli_fail_internal(out->path == NULL ? "standard output" : out->path, error);
+    return FR_REPO_EXIT_SYSTEM;
 }

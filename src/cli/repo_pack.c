@@ -791,7 +791,7 @@ int repo_pack(const repo_args *args)
     fr_car_put_header(&p.blocks, &none);
     snprintf(p.did, sizeof p.did, "%.*s", FR_SLICE_ARG(args->options.expect_did));
     fr_status status = pack(&p, &error);
-    int code = status == FR_OK ? FR_REPO_EXIT_SOUND : repo_fail(p.path, status, &error);
+    int code = status == FR_OK ? FR_REPO_EXIT_SOUND : repo_out_fail(&p.out, p.path, status, &error);
     fr_mst_free(p.mst);
     fr_json_free(p.json);
     fr_buffer_done(&p.blocks);

@@ -228,12 +228,14 @@ static void put_proof(const repo_args *args, const asked *a, const fr_proof *pro
     fr_buffer_text(out, "}\n");
 }
 
-static fr_status write_proof(const repo_args *args, const fr_buffer *proof, fr_error *err)
+static int write_proof(const repo_args *args, const asked *a, const fr_buffer *proof)
 {
     repo_out out;
-    fr_status status = repo_out_open(&out, args->out, err);
+    fr_error error = {0};
+    fr_status status = repo_out_open(&out, args->out, &error);
     status = status == FR_OK ? repo_out_put(&out, fr_buffer_view(proof)) : status;
-    return repo_out_close(&out, status, err);
+    status = repo_out_close(&out, status, &error);
+    return status == FR_OK ? FR_REPO_EXIT_SOUND : repo_out_fail(&out, a->path, status, &error);
 }
 
 /* What verify-proof says of it. */
@@ -260,8 +262,7 @@ static int prove(const repo_args *args, const asked *a, const fr_repo *repo)
     bool present = false;
     fr_buffer_init(&proof, PROOF_BYTES_MAX);
     fr_status status = fr_proof_make(repo, a->key, &proof, &present, &error);
-    status = status == FR_OK ? write_proof(args, &proof, &error) : status;
-    int code = status == FR_OK ? FR_REPO_EXIT_SOUND : repo_fail(a->path, status, &error);
+    int code = status == FR_OK ? write_proof(args, a, &proof) : repo_fail(a->path, status, &error);
     if (code == FR_REPO_EXIT_SOUND && args->json) {
         code = tell_proof(args, a, fr_buffer_view(&proof));
     } else if (code == FR_REPO_EXIT_SOUND) {

@@ -315,7 +315,7 @@ int repo_refresh(const repo_args *args)
     int code = status == FR_OK ? FR_REPO_EXIT_SOUND : repo_fail(args->words[0], status, &error);
     if (code == FR_REPO_EXIT_SOUND) {
         status = run(&r, &error);
-        code = status == FR_OK ? code : repo_fail(args->from, status, &error);
+        code = status == FR_OK ? code : repo_out_fail(&r.out, args->from, status, &error);
     }
     fr_repo_close(r.old);
     fr_fetcher_close(r.fetcher);
