@@ -149,8 +149,8 @@ static fr_status finish_file(fr_log *log, fr_error *err)
 }
 
 /* Whatever of it fails, there is an active segment afterwards, the old one or the new one, and the
- * tail has what its file may lack. A sync that failed while the roll waited for its end is final: one
- * more would succeed, of pages that the system has given up. */
+ * tail has what its file may lack. A sync that failed while the roll waited for its end is final:
+ * one more would succeed, of pages that the system has given up. */
 static void roll_locked(fr_log *log)
 {
     fr_error why = {0};
