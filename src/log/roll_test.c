@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* A sync that fails while the writer waits to begin the next segment. The system tells such an error
- * once and gives the pages up, so the roll's own sync of the file would succeed: it must not be
- * asked. Real threads and a real file; fdatasync is this program's. */
+/* A sync that fails while the writer waits to begin the next segment. The system tells such an
+ * error once and gives the pages up, so the roll's own sync of the file would succeed: it must not
+ * be asked. Real threads and a real file; fdatasync is this program's. */
 #include <errno.h>
 #include <pthread.h>
 #include <sys/syscall.h>
