@@ -687,7 +687,8 @@ static void tell_total(uint64_t seeds)
 static void the_same_seeds_every_time(void **state)
 {
     (void)state;
-    uint64_t count = steps_of(24);
+    enum { ALL = 24 }; /* slow builds live through fewer, and may miss what is rare */
+    uint64_t count = steps_of(ALL);
     for (size_t i = 0; i < FR_COUNT_OF(SEEDS); i++) {
         live_through(SEEDS[i]);
     }
@@ -696,9 +697,9 @@ static void the_same_seeds_every_time(void **state)
     }
     tell_total(count + FR_COUNT_OF(SEEDS));
     assert_true(total.crashes > count);
-    assert_true(total.refusals > 0 && total.mended > 0 && total.paused > 0 &&
-                total.acknowledged > count && total.read > count && total.sealed > 0 &&
-                total.resets > 0 && total.failed > 0);
+    assert_true(total.refusals > 0 && total.paused > 0 && total.acknowledged > count &&
+                total.read > count && total.sealed > 0 && total.resets > 0 && total.failed > 0);
+    assert_true(total.mended > 0 || count < ALL);
 }
 
 static void fresh_seeds(void **state)
