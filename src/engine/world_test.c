@@ -755,13 +755,11 @@ static void fail_everywhere(uint64_t fail_count, bool power, uint64_t stride)
         complete(&w);
         fr_sim_free(w.os);
     }
-    printf(
-        "world: %llu operations, one in %llu failed, one each time: %llu openings refused, log"
-        " mended %llu times, writing waited %llu times, checkpoints failed %llu times\n",
-        (unsigned long long)n, (unsigned long long)stride, (unsigned long long)refused,
-        (unsigned long long)mended, (unsigned long long)waited, (unsigned long long)unsaved);
-    assert_true(n > 200 && refused * stride > 10 && mended * stride > 20 &&
-                unsaved * stride > 100);
+    printf("world: %llu operations, one in %llu failed, one each time: %llu openings refused, log"
+           " mended %llu times, writing waited %llu times, checkpoints failed %llu times\n",
+           (unsigned long long)n, (unsigned long long)stride, (unsigned long long)refused,
+           (unsigned long long)mended, (unsigned long long)waited, (unsigned long long)unsaved);
+    assert_true(n > 200 && refused * stride > 10 && mended * stride > 20 && unsaved * stride > 100);
 }
 
 /* The counts asked for are about half of those of the day they were written (283 operations: 18
