@@ -85,7 +85,7 @@ static size_t ordinary_bytes(const fr_arena *arena)
 
 static fr_arena_block *take_block(fr_arena *arena, size_t size)
 {
-    fr_arena_block *block = size == FR_HUGE_PAGE_BYTES ? fr_large_page() : malloc(size);
+    fr_arena_block *block = size == FR_HUGE_PAGE_BYTES ? fr_large_alloc(size) : malloc(size);
     if (block != NULL) {
         block->size = size;
         block->behind = NULL;

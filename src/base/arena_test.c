@@ -178,11 +178,13 @@ static void test_large_memory(void **state)
         memset(zeros, 1, bytes);
         free(zeros);
     }
-    uint8_t *page = fr_large_page();
-    assert_non_null(page);
-    assert_int_equal((uintptr_t)page % FR_HUGE_PAGE_BYTES, 0);
-    memset(page, 1, FR_HUGE_PAGE_BYTES);
-    free(page);
+    for (size_t bytes = 1; bytes < 8 * FR_HUGE_PAGE_BYTES; bytes = bytes * 5 + 1) {
+        uint8_t *table = fr_large_alloc(bytes);
+        assert_non_null(table);
+        assert_true(bytes < FR_HUGE_PAGE_BYTES || (uintptr_t)table % FR_HUGE_PAGE_BYTES == 0);
+        memset(table, 1, bytes);
+        free(table);
+    }
 }
 
 int main(void)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* The verbs of os.h: those a room has are passed on, the others are built here from a room's verbs,
  * so that the simulated disk runs the very code that the real one runs. */
-#include <fr/scratch.h>
+#include <fr/large.h>
 
 #include "room.h"
 
@@ -356,7 +356,7 @@ fr_status fr_os_read_file(fr_os *os, const char *path, size_t max_bytes, uint8_t
     if (file_size > max_bytes) {
         return fr_fail(err, FR_LIMIT, "os: file larger than its bound");
     }
-    data = fr_pages_alloc((size_t)file_size + 1); /* a NUL behind the bytes, for texts */
+    data = fr_large_alloc((size_t)file_size + 1); /* a NUL behind the bytes, for texts */
     if (data == NULL) {
         return fr_fail(err, FR_NOMEM, "os: no memory to read a file");
     }

@@ -233,22 +233,6 @@ void fr_program_pages_give_back(void)
     dl_iterate_phdr(give_back_segments, NULL);
 }
 
-void *fr_pages_alloc(size_t size)
-{
-    enum { LARGE_PAGE_BYTES = 2 << 20 };
-    if (size < LARGE_PAGE_BYTES) {
-        return malloc(size);
-    }
-    void *at = NULL;
-    if (posix_memalign(&at, LARGE_PAGE_BYTES, size) != 0) {
-        return NULL;
-    }
-#ifdef MADV_HUGEPAGE
-    madvise(at, size / LARGE_PAGE_BYTES * LARGE_PAGE_BYTES, MADV_HUGEPAGE); /* advice only */
-#endif
-    return at;
-}
-
 void fr_heap_give_back(void)
 {
 #ifdef __GLIBC__

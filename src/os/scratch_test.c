@@ -57,24 +57,11 @@ static void test_a_folder_that_is_not_there(void **state)
     fr_program_pages_give_back(); /* and the program still runs */
 }
 
-static void test_pages_for_tables_of_any_size(void **state)
-{
-    (void)state;
-    for (size_t size = 1; size <= (size_t)16 << 20; size = size * 5 + 1) {
-        uint8_t *table = fr_pages_alloc(size);
-        assert_non_null(table);
-        memset(table, 1, size);
-        assert_true(size < (2u << 20) || (uintptr_t)table % (2u << 20) == 0);
-        free(table);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_scratch_file_has_no_name),
         cmocka_unit_test(test_a_folder_that_is_not_there),
-        cmocka_unit_test(test_pages_for_tables_of_any_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include <fr/os.h>
-#include <fr/scratch.h>
+#include <fr/large.h>
 
 #include "window.h"
 
@@ -62,7 +62,7 @@ static fr_status use_capacity(block_index *index, uint32_t capacity, fr_error *e
                             "repo: the block index does not fit the memory limit");
     }
     if (index->slots == NULL || capacity > index->room) {
-        block_slot *slots = fr_pages_alloc(bytes);
+        block_slot *slots = fr_large_alloc(bytes);
         if (slots == NULL) {
             return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: block index");
         }

@@ -179,7 +179,7 @@ static fr_status save_rows(const fr_resolver *r, fr_store_load *load, fr_error *
 {
     const fr_rows *rows = r->frozen.rows;
     size_t count = fr_rows_count(rows);
-    fr_sort_key *keys = fr_large_zeroed((2 * count + 1) * sizeof *keys);
+    fr_sort_key *keys = fr_large_alloc((2 * count + 1) * sizeof *keys);
     fr_buffer encode;
     if (keys == NULL) {
         return fr_fail(err, FR_NOMEM, "resolver: save");

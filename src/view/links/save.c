@@ -42,7 +42,7 @@ static int by_source(const void *a, const void *b)
 static fr_status sorted_lists(const fr_recent *recent, size_t count, fr_sort_key **out,
                               fr_error *err)
 {
-    fr_sort_key *keys = fr_large_zeroed((2 * count + 1) * sizeof *keys);
+    fr_sort_key *keys = fr_large_alloc((2 * count + 1) * sizeof *keys);
     if (keys == NULL) {
         return fr_fail(err, FR_NOMEM, "links: save");
     }

@@ -15,5 +15,5 @@
 
 /** `bytes` of zeros; NULL when the system has none. cost: they are resident at once */
 void *fr_large_zeroed(size_t bytes);
-/** A piece of exactly one huge page, whatever was in it before; NULL and cost as above. */
-void *fr_large_page(void);
+/** malloc, for what will be written all over before it is read. */
+void *fr_large_alloc(size_t bytes);

@@ -50,8 +50,5 @@ void fr_pages_fence(const void *at, size_t size, unsigned bits);
  *  of a process most of them are of no use any more. cost: what is still needed is faulted in
  *  again */
 void fr_program_pages_give_back(void);
-/** malloc for a table that is read all over: 2 MiB and more lie on large pages where the system has
- *  them, so that fewer addresses have to be looked up. free() takes it back; NULL: no memory. */
-void *fr_pages_alloc(size_t size);
 /** What was freed goes back to the system, as far as the C library can. */
 void fr_heap_give_back(void);
