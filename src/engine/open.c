@@ -40,14 +40,14 @@ static fr_status write_version(fr_engine *engine, const char *path, fr_error *er
 }
 
 /** FR_NOT_FOUND: it says nothing. */
-static fr_status read_version(const fr_engine *engine, const char *path, int *version,
-                              uint64_t *started_us, fr_error *err)
+static fr_status read_version(fr_os *os, const char *path, int *version, uint64_t *started_us,
+                              fr_error *err)
 {
     char text[128];
     uint8_t *found = NULL;
     size_t size = 0;
     unsigned long long started = 0;
-    FR_TRY(fr_os_read_file(engine->os, path, sizeof text - 1, &found, &size, err));
+    FR_TRY(fr_os_read_file(os, path, sizeof text - 1, &found, &size, err));
     memcpy(text, found, size);
     text[size] = 0;
     free(found);
@@ -76,7 +76,7 @@ static fr_status check_version(fr_engine *engine, fr_error *err)
         engine->started_us = fr_os_wall_us(engine->os);
         return write_version(engine, path, err);
     }
-    FR_TRY(read_version(engine, path, &version, &engine->started_us, err));
+    FR_TRY(read_version(engine->os, path, &version, &engine->started_us, err));
     return version < FR_FORMAT_VERSION && !engine->options.read_only
                ? write_version(engine, path, err)
                : FR_OK;
@@ -88,10 +88,10 @@ freshet_status freshet_data_check(const char *data_dir, freshet_error *err)
     fr_error error = {0};
     int version = 0;
     uint64_t started_us = 0;
-    const fr_engine engine = {.os = fr_os_real()};
+    fr_os *os = fr_os_real();
     fr_status status = fr_path(path, sizeof path, &error, "%s/VERSION", data_dir);
-    bool says = status == FR_OK && fr_os_exists(engine.os, path);
-    status = says ? read_version(&engine, path, &version, &started_us, &error) : status;
+    bool says = status == FR_OK && fr_os_exists(os, path);
+    status = says ? read_version(os, path, &version, &started_us, &error) : status;
     return fr_status_export(status, &error, err);
 }
 
