@@ -406,7 +406,8 @@ typedef struct {
 } freshet_reader_options;
 
 /** Reads events in order of their sequence, first those that are there, then those that come: none
- *  left out, none twice. Any number of them beside the writer, which never waits for one.
+ *  twice, and none left out but those that neither the log nor its archive has any more
+ *  (freshet_event.missed). Any number of them beside the writer, which never waits for one.
  *  thread  one at a time; closed before its db */
 typedef struct freshet_reader freshet_reader;
 
