@@ -4,10 +4,13 @@
 lies; and what no verb may do: print raw control bytes, or write outside of its folder."""
 import http.server
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.parse
 from pathlib import Path
 
@@ -407,6 +410,55 @@ def test_json():
     before = out.read_bytes()
     repo("pack", "--out", out, "-", stdin=broken, expect=1)
     assert out.read_bytes() == before and not out.with_name(out.name + ".tmp").exists()
+
+
+def wait_for(path):
+    end = time.monotonic() + fr.PATIENCE_S
+    while not path.exists():
+        assert time.monotonic() < end, path
+        time.sleep(0.01)
+
+
+def test_an_end_before_the_end_leaves_nothing():
+    """Signals, a clock that has run out, no room: nothing stays beside OUT, and OUT is as it was."""
+    car = pack(lines(records(random.Random(fr.seed()), 40)), "--sign-key", SECRET)
+    out = fr.scratch("out.car")
+    out.parent.mkdir(exist_ok=True)
+    out.write_bytes(b"before")
+    for data in (b"", b"\n", car[:-1], lines({"a.b.c/d": {}})):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            process = subprocess.Popen([fr.FRESHET, "repo", "pack", "--out", str(out), "-"], stdin=subprocess.PIPE,
+                                       stderr=subprocess.DEVNULL)
+            process.stdin.write(data)
+            process.stdin.flush()
+            wait_for(out.with_name(out.name + ".tmp"))
+            process.send_signal(number)
+            assert process.wait(fr.PATIENCE_S) == -number
+            process.stdin.close()
+            assert out.read_bytes() == b"before" and not out.with_name(out.name + ".tmp").exists()
+        silent = subprocess.Popen([fr.FRESHET, "repo", "pack", "--seconds", "1", "--out", str(out), "-"],
+                                  stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        silent.stdin.write(data)
+        silent.stdin.flush()
+        assert silent.wait(fr.PATIENCE_S) == 3 and b"limit-time" in silent.stderr.read()
+        silent.stdin.close()
+        silent.stderr.close()
+        assert out.read_bytes() == b"before" and not out.with_name(out.name + ".tmp").exists()
+
+
+def test_output_that_is_no_file():
+    car = pack(lines(records(random.Random(fr.seed()), 40)), "--sign-key", SECRET)
+    pipe = fr.scratch("pipe")
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE)
+    repo("pack", "--out", pipe, "-", stdin=car)
+    assert reader.communicate(timeout=fr.PATIENCE_S)[0] == car and pipe.is_fifo()
+    for device, code in (("/dev/null", 0), ("/dev/full", 4)):
+        link = fr.scratch("device")
+        link.symlink_to(device)
+        repo("pack", "--out", link, "-", stdin=car, expect=code)
+        assert link.is_symlink() and not link.with_name(link.name + ".tmp").exists()
+    assert "directory" in repo("pack", "--out", pipe.parent, "-", stdin=car, expect=4).errors
 
 
 def test_help():

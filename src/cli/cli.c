@@ -212,6 +212,29 @@ int cli_await_signal(void)
     return number;
 }
 
+static const char *volatile doomed;
+
+static void on_end(int number)
+{
+    const char *path = doomed;
+    if (path != NULL) {
+        (void)!fr_os_unlink(fr_os_real(), path, NULL);
+    }
+    raise(number); /* the action is the default again */
+}
+
+void cli_remove_on_signal(const char *path)
+{
+    static const int numbers[] = {SIGHUP, SIGINT, SIGPIPE, SIGTERM};
+    struct sigaction before, action = {.sa_handler = on_end, .sa_flags = (int)SA_RESETHAND};
+    doomed = path;
+    for (size_t i = 0; i < FR_COUNT_OF(numbers) && path != NULL; i++) {
+        if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL) {
+            sigaction(numbers[i], &action, NULL);
+        }
+    }
+}
+
 /* ---- input ----------------------------------------------------------------------------------- */
 
 static fr_status read_stdin(cli_input *out, fr_error *err)

@@ -61,6 +61,9 @@ extern volatile int cli_stop_signal;
 void cli_catch_signals(void);
 /** Waits for one of both, blocked in every thread until then. */
 int cli_await_signal(void);
+/** A file that goes when a signal ends the process; of one at a time. NULL: none any more. The text
+ *  is borrowed. */
+void cli_remove_on_signal(const char *path);
 
 /** A whole file, mapped or (for "-") read. Free with cli_input_free. */
 typedef struct {

@@ -10,6 +10,7 @@
 #include <fr/repo_report.h>
 #include <fr/repo_stat.h>
 #include <fr/repo_write.h>
+#include <fr/stream.h>
 #include <stdio.h>
 
 #define REPO_LINE_BYTES_MAX (16u << 20) /* of one printed line: a record of 1 MiB as JSON */
@@ -60,6 +61,7 @@ bool repo_print(const fr_buffer *out);
 typedef struct {
     const char *path;
     fr_file *file;
+    FILE *stream; /* in place of a file */
     uint64_t written;
     fr_buffer waiting;
     fr_error error; /* of a put */

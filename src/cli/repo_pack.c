@@ -335,7 +335,8 @@ int repo_unpack(const repo_args *args)
 
 typedef struct {
     const repo_args *args;
-    const char *path; /* for messages */
+    const char *path;     /* for messages */
+    uint64_t deadline_ns; /* UINT64_MAX: none */
     repo_out out;
     fr_mst *mst;
     fr_json *json;
@@ -352,10 +353,39 @@ static fr_status bad_input(fr_error *err, const char *text)
     return fr_fail_code(err, FR_MALFORMED, 0, "pack-input", text);
 }
 
+/* What is left of --seconds. */
+static fr_status time_left(const packer *p, uint64_t *left_ns, fr_error *err)
+{
+    uint64_t now_ns = fr_os_monotonic_ns(fr_os_real());
+    *left_ns = UINT64_MAX;
+    if (p->deadline_ns == UINT64_MAX) {
+        return FR_OK;
+    }
+    *left_ns = p->deadline_ns - FR_MIN(now_ns, p->deadline_ns);
+    return *left_ns != 0 ? FR_OK
+                         : fr_fail_code(err, FR_LIMIT, 0, "limit-time",
+                                        "repo: the time for the file is over");
+}
+
+/* FR_OK with bytes, FR_END, or an error. */
+static fr_status read_piece(const packer *p, fr_stream *stream, uint8_t *room, size_t *got,
+                            fr_error *err)
+{
+    uint64_t left_ns;
+    fr_status status = FR_AGAIN;
+    while (status == FR_AGAIN) {
+        FR_TRY(time_left(p, &left_ns, err));
+        status = fr_stream_read(stream, room, PIECE_BYTES, got, left_ns, err);
+    }
+    return status;
+}
+
 static fr_status put_value(packer *p, fr_slice key, fr_json_value value, const fr_cid *expected,
                            fr_error *err)
 {
     fr_cid cid;
+    uint64_t left_ns;
+    FR_TRY(time_left(p, &left_ns, err));
     fr_buffer_reset(&p->block);
     FR_TRY(fr_json_to_cbor(value, 0, &p->block, err));
     fr_slice block = fr_buffer_view(&p->block);
@@ -666,14 +696,15 @@ static bool is_car(fr_slice bytes)
            (bytes.data[0] != '{' || bytes.data[1] >> 5 == 5);
 }
 
-static fr_status push_rest(fr_load *load, fr_stream *stream, fr_slice head, fr_error *err)
+static fr_status push_rest(const packer *p, fr_load *load, fr_stream *stream, fr_slice head,
+                           fr_error *err)
 {
     uint8_t piece[PIECE_BYTES];
     size_t got = 0;
     fr_status status;
     FR_TRY(fr_load_begin(load, err));
     FR_TRY(fr_load_push(load, head.data, head.size, NULL, err));
-    while ((status = fr_stream_read(stream, piece, sizeof piece, &got, UINT64_MAX, err)) == FR_OK) {
+    while ((status = read_piece(p, stream, piece, &got, err)) == FR_OK) {
         FR_TRY(fr_load_push(load, piece, got, NULL, err));
     }
     return status == FR_END ? fr_load_finish(load, err) : status;
@@ -686,7 +717,7 @@ static fr_status take_stream_lines(packer *p, fr_stream *stream, fr_buffer *text
         size_t got = 0;
         uint8_t *room = fr_buffer_reserve(text, PIECE_BYTES);
         FR_TRY(fr_buffer_status(text, err));
-        status = fr_stream_read(stream, room, PIECE_BYTES, &got, UINT64_MAX, err);
+        status = read_piece(p, stream, room, &got, err);
         text->size += got;
     } while (status == FR_OK);
     return status == FR_END ? take_lines(p, fr_buffer_view(text), err) : status;
@@ -702,13 +733,14 @@ static fr_status take_stream(packer *p, fr_load *load, fr_error *err)
     while (status == FR_OK && text.size < 2) {
         size_t got = 0;
         uint8_t *room = fr_buffer_reserve(&text, PIECE_BYTES);
-        status = room == NULL ? fr_buffer_status(&text, err)
-                              : fr_stream_read(stream, room, PIECE_BYTES, &got, UINT64_MAX, err);
+        status =
+            room == NULL ? fr_buffer_status(&text, err) : read_piece(p, stream, room, &got, err);
         text.size += got;
     }
     if (status == FR_OK || status == FR_END) {
-        status = is_car(fr_buffer_view(&text)) ? push_rest(load, stream, fr_buffer_view(&text), err)
-                                               : take_stream_lines(p, stream, &text, err);
+        fr_slice head = fr_buffer_view(&text);
+        status = is_car(head) ? push_rest(p, load, stream, head, err)
+                              : take_stream_lines(p, stream, &text, err);
     }
     fr_buffer_done(&text);
     return status;
@@ -772,6 +804,10 @@ static fr_status pack(packer *p, fr_error *err)
     fr_cleanup(fr_load_freep) fr_load *load = NULL;
     fr_load_options options = p->args->load;
     options.repo = p->args->options;
+    p->deadline_ns = options.seconds_max == 0
+                         ? UINT64_MAX
+                         : fr_os_monotonic_ns(fr_os_real()) +
+                               (uint64_t)options.seconds_max * UINT64_C(1000000000);
     FR_TRY(fr_load_new(&load, &options, err));
     fr_status status = repo_out_open(&p->out, p->args->out, err);
     status = status == FR_OK ? make(p, load, err) : status;
