@@ -136,3 +136,10 @@ function(fr_module NAME)
     set_target_properties(${NAME}_${stem} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
   endforeach()
 endfunction()
+
+# Tests whose memory runs out on demand: tests/support/failing_memory.h.
+function(fr_failing_memory)
+  foreach(test ${ARGN})
+    target_link_options(${test} PRIVATE -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign)
+  endforeach()
+endfunction()

@@ -128,37 +128,49 @@ static fr_status each_row(fr_resolver *r, uint32_t uid,
     return status == FR_END ? FR_OK : status;
 }
 
-/** Deletion is the empty repository at the newest rev known: older commits that come late stay
- *  out. */
-static fr_status delete_account(fr_resolver *r, uint32_t uid, uint64_t seq, fr_account *account,
-                                fr_error *err)
-{
-    uint64_t newest = account->floor_rev;
-    FR_TRY(each_row(r, uid, newest_rev, &newest, err));
-    fr_account_set_floor(account, newest);
-    account->deleted_seq_before = account->deleted_seq;
-    account->deleted_seq = seq;
-    return FR_OK;
-}
+/** What an account event changes; `account` NULL: nothing. */
+typedef struct {
+    fr_account *account;
+    fr_account_status status;
+    uint64_t status_us;
+    bool deletes;
+    uint64_t floor_rev;
+} account_change;
 
-static fr_status settle(fr_resolver *r, const account_body *body, uint64_t seq, fr_fact *fact,
-                        fr_error *err)
+/** Finds it out, and changes nothing. Deletion is the empty repository at the newest rev known:
+ *  older commits that come late stay out. */
+static fr_status find_change(fr_resolver *r, const account_body *body, fr_fact *fact,
+                             account_change *out, fr_error *err)
 {
     const fr_account *known = fr_accounts_find(r->accounts, fact->uid);
     bool late = known != NULL && body->time_us < known->status_us;
-    fr_account_status wanted = wanted_status(body);
     if (late || asks_nothing(body)) {
         return FR_OK;
     }
-    fr_account *account = NULL;
-    FR_TRY(fr_accounts_touch(r->accounts, fact->uid, &account, err));
-    account->status_us = body->time_us;
-    if (wanted == FR_ACCOUNT_DELETED && fact->status_before != FR_ACCOUNT_DELETED) {
-        FR_TRY(delete_account(r, fact->uid, seq, account, err));
+    out->status = wanted_status(body);
+    out->status_us = body->time_us;
+    out->deletes = out->status == FR_ACCOUNT_DELETED && fact->status_before != FR_ACCOUNT_DELETED;
+    out->floor_rev = known == NULL ? 0 : known->floor_rev;
+    if (out->deletes) {
+        FR_TRY(each_row(r, fact->uid, newest_rev, &out->floor_rev, err));
     }
-    account->status = wanted;
-    fact->status_after = wanted;
-    return FR_OK;
+    fact->status_after = out->status;
+    return fr_accounts_touch(r->accounts, fact->uid, &out->account, err);
+}
+
+static void change_account(const account_change *change, uint64_t seq)
+{
+    fr_account *account = change->account;
+    if (account == NULL) {
+        return;
+    }
+    account->status = change->status;
+    account->status_us = change->status_us;
+    if (change->deletes) {
+        fr_account_set_floor(account, change->floor_rev);
+        account->deleted_seq_before = account->deleted_seq;
+        account->deleted_seq = seq;
+    }
 }
 
 uint64_t fr_resolver_floor(const fr_resolver *r, fr_slice did)
@@ -220,12 +232,14 @@ fr_status fr_resolver_apply_account(fr_resolver *r, const fr_event *event, uint6
     }
     FR_TRY(fr_ids_intern_did(r->ids, event->did, &uid, err));
     fr_store_u32be(key, uid);
-    FR_TRY(fr_resolver_key_add(r, key, 0, err));
     fr_account_status now = status_of(r, uid);
+    account_change change = {0};
     *fact = (fr_fact){.event = event, .uid = uid, .status_before = now, .status_after = now};
     if (event->kind == FR_EVENT_ACCOUNT) {
-        FR_TRY(settle(r, &body, seq, fact, err));
+        FR_TRY(find_change(r, &body, fact, &change, err));
     }
+    FR_TRY(fr_resolver_key_add(r, key, 0, err)); /* the last that can fail */
+    change_account(&change, seq);
     *resolved = FR_RESOLVED_NEW;
     return FR_OK;
 }

@@ -135,18 +135,14 @@ static fr_status look_up(fr_resolver *r, const fr_event *event, fr_ref *ref, fr_
 }
 
 static fr_status extract(fr_resolver *r, const fr_event *event, const fr_link_text **links,
-                         size_t *count, fr_error *err)
+                         size_t *count, uint64_t *dropped, fr_error *err)
 {
-    uint64_t dropped = 0;
+    fr_json_value record;
     if (event->body_format != FR_BODY_JSON) {
-        FR_TRY(fr_extract_cbor(r->extractor, event->body, links, count, &dropped, err));
-    } else {
-        fr_json_value record;
-        FR_TRY(fr_json_parse(r->json, event->body, false, &record, err));
-        FR_TRY(fr_extract_json(r->extractor, record, links, count, &dropped, err));
+        return fr_extract_cbor(r->extractor, event->body, links, count, dropped, err);
     }
-    __atomic_store_n(&r->links_dropped, r->links_dropped + dropped, __ATOMIC_RELAXED);
-    return FR_OK;
+    FR_TRY(fr_json_parse(r->json, event->body, false, &record, err));
+    return fr_extract_json(r->extractor, record, links, count, dropped, err);
 }
 
 /** The recent row for a commit, made when it was only in the store or nowhere. */
@@ -165,22 +161,35 @@ static fr_status recent_row(fr_resolver *r, fr_ref ref, fr_row *known, bool rece
     return FR_OK;
 }
 
-/** A put by a deleted account brings it back, empty. */
+/** A put by a deleted account brings it back, empty: *back is that account. */
 static fr_status settle_status(fr_resolver *r, const fr_event *event, uint32_t uid, fr_fact *fact,
-                               fr_error *err)
+                               fr_account **back, fr_error *err)
 {
     const fr_account *known = fr_accounts_find(r->accounts, uid);
     fact->status_before = known == NULL ? FR_ACCOUNT_ACTIVE : known->status;
     fact->status_after = fact->status_before;
     if (fact->status_before == FR_ACCOUNT_DELETED && event->kind == FR_EVENT_PUT) {
-        fr_account *account = NULL;
-        FR_TRY(fr_accounts_touch(r->accounts, uid, &account, err));
-        account->status = FR_ACCOUNT_ACTIVE;
+        FR_TRY(fr_accounts_touch(r->accounts, uid, back, err));
         fact->status_after = FR_ACCOUNT_ACTIVE;
     }
     return FR_OK;
 }
 
+/** What the record is from now on. Nothing of it can fail. */
+static void change_row(fr_row *row, const fr_event *event, uint64_t seq, const fr_link *links,
+                       size_t link_count)
+{
+    row->ops_seen = (uint8_t)(event->rev == row->rev ? row->ops_seen | op_of(event) : op_of(event));
+    row->rev = event->rev;
+    row->seq = seq;
+    row->flags = event->kind == FR_EVENT_PUT ? FR_ROW_LIVE : 0;
+    memcpy(row->cid, event->cid.bytes + 4, sizeof row->cid);
+    row->links = links;
+    row->link_count = (uint32_t)link_count;
+}
+
+/* Everything that can fail comes before anything that is believed afterwards: the same event can be
+ * resolved again. Only the ids that it gave stay given, and are found then. */
 static fr_status apply_commit(fr_resolver *r, const fr_event *event, uint64_t seq, bool from_car,
                               const fr_link_text *links, size_t link_count, fr_resolved *resolved,
                               fr_fact *fact, fr_error *err)
@@ -188,34 +197,36 @@ static fr_status apply_commit(fr_resolver *r, const fr_event *event, uint64_t se
     fr_ref ref;
     fr_row *known = NULL;
     bool recent = false;
+    uint64_t dropped = 0;
     FR_TRY(look_up(r, event, &ref, &known, &recent, err));
     if (is_duplicate(r, event, ref.uid, known, from_car)) {
         *resolved = FR_RESOLVED_DUPLICATE;
         return FR_OK;
     }
-    if (event->kind == FR_EVENT_PUT && links == NULL) { /* before ids are given: it can fail */
-        FR_TRY(extract(r, event, &links, &link_count, err));
+    if (event->kind == FR_EVENT_PUT && links == NULL) { /* before ids are given */
+        FR_TRY(extract(r, event, &links, &link_count, &dropped, err));
     }
     FR_TRY(fr_ids_complete_ref(r->ids, event->did, event->collection, event->rkey, &ref, err));
     *fact = (fr_fact){.event = event, .ref = ref, .uid = ref.uid};
-    FR_TRY(settle_status(r, event, fact->uid, fact, err));
+    fr_account *back = NULL;
+    FR_TRY(settle_status(r, event, fact->uid, fact, &back, err));
     fr_row *prior = known != NULL && fr_resolver_row_live(r, known, UINT64_MAX) ? known : NULL;
     fact->was_live = prior != NULL;
     fact->prior_seq = prior == NULL ? 0 : prior->seq;
     const fr_link *all = NULL;
+    const fr_link *kept = NULL;
+    fr_row *row = NULL;
     size_t count = event->kind == FR_EVENT_PUT ? link_count : 0;
     FR_TRY(
         fr_resolver_diff_links(r, fact->ref.collection, links, count, prior, seq, fact, &all, err));
-
-    fr_row *row = NULL;
+    FR_TRY(fr_rows_keep_links(r->rows, all, count, &kept, err));
     FR_TRY(recent_row(r, fact->ref, known, recent, &row, err));
-    row->ops_seen = (uint8_t)(event->rev == row->rev ? row->ops_seen | op_of(event) : op_of(event));
-    row->rev = event->rev;
-    row->seq = seq;
-    row->flags = event->kind == FR_EVENT_PUT ? FR_ROW_LIVE : 0;
-    memcpy(row->cid, event->cid.bytes + 4, sizeof row->cid);
-    FR_TRY(fr_rows_keep_links(r->rows, all, count, &row->links, err));
-    row->link_count = (uint32_t)count;
+
+    change_row(row, event, seq, kept, count);
+    if (back != NULL) {
+        back->status = FR_ACCOUNT_ACTIVE;
+    }
+    __atomic_store_n(&r->links_dropped, r->links_dropped + dropped, __ATOMIC_RELAXED);
     *resolved = FR_RESOLVED_NEW;
     return FR_OK;
 }

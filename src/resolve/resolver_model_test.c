@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* The resolver against the naive network: what is new, what it replaces, which links come, stay
  * and go; and what of an account lives. In memory, and with saves, crashes and reopenings at
- * random moments, which must change no decision. */
+ * random moments, which must change no decision, as memory must not that is not there and then
+ * is. */
+#include "failing_memory.h"
 #include "network.h"
 
 #include <fr/thread.h>
@@ -21,7 +23,8 @@ typedef struct {
     uint64_t appends[APPEND_KEYS]; /* where the append with each key ends; 0: there is none */
     char key[16];
     size_t in_batch;
-    bool saving; /* a thread writes what was frozen */
+    uint64_t memory_failed; /* events that were resolved once more */
+    bool saving;            /* a thread writes what was frozen */
     fr_thread saver;
     fr_status write_status;
 } test;
@@ -58,9 +61,15 @@ static fr_resolved resolve(test *t, const net_event *e, uint64_t seq, bool live,
     }
     express(t, e);
     t->expressed.event.seq = seq;
-    assert_ok(fr_resolver_apply(t->resolver, &t->expressed.event, seq,
-                                live && t->expressed.from_car, t->expressed.links,
-                                t->expressed.link_count, &resolved, fact, NULL));
+    fr_status status;
+    do {
+        fail_memory(below(&t->source.seed, 4), 1);
+        status =
+            fr_resolver_apply(t->resolver, &t->expressed.event, seq, live && t->expressed.from_car,
+                              t->expressed.links, t->expressed.link_count, &resolved, fact, NULL);
+        t->memory_failed += mend_memory();
+    } while (status == FR_NOMEM);
+    assert_ok(status);
     return resolved;
 }
 
@@ -358,6 +367,9 @@ static void run(bool saved, uint64_t steps)
     if (t->saving) {
         save_step(t);
     }
+    printf("resolver: no memory for %llu of %zu events at first\n",
+           (unsigned long long)t->memory_failed, t->log_count);
+    assert_true(t->memory_failed > 0);
     fr_resolver_close(t->resolver);
     if (saved) {
         remove_folder(t->dir);

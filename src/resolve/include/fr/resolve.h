@@ -94,7 +94,11 @@ void fr_resolver_prefetch(const fr_resolver *resolver, const fr_event *event, ui
                           const fr_link_text *links, size_t link_count, fr_fetch_step step);
 /** Resolves one event that will be appended as `seq` if it is new; on FR_RESOLVED_DUPLICATE nothing
  *  is changed. Events must come in log order. `from_car`: the put comes from a CAR. links: as
- *  extracted (NULL: extracted here). */
+ *  extracted (NULL: extracted here).
+ *  errors   FR_NOMEM, FR_IO of the store, FR_CORRUPT what is saved does not check, FR_LIMIT a
+ *           dictionary is full: but for ids that it may have given, nothing is changed. The same
+ *           event must be resolved next, and nothing saved before that: so ids follow from the
+ *           log */
 FR_MUST_USE fr_status fr_resolver_apply(fr_resolver *resolver, const fr_event *event, uint64_t seq,
                                         bool from_car, const fr_link_text *links, size_t link_count,
                                         fr_resolved *resolved, fr_fact *fact, fr_error *err);
