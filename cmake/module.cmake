@@ -121,6 +121,11 @@ function(fr_module NAME)
     fr_program(${NAME}_${stem} ${NAME} ${dir} tests SOURCES ${source}
                LIBS ${M_TEST_DEPS} ${M_LIBS} PkgConfig::cmocka)
     target_include_directories(${NAME}_${stem} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support)
+    file(STRINGS ${source} wanted REGEX "^#include \"failing_memory.h\"")
+    if(wanted) # its memory runs out on demand
+      target_link_options(${NAME}_${stem} PRIVATE
+                          -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign)
+    endif()
     # clang cannot know that cmocka's assertions do not return: assert_true(parse(&x) && x.y) is no use of an unset x.
     target_compile_options(${NAME}_${stem} PRIVATE $<$<C_COMPILER_ID:Clang>:-Wno-sometimes-uninitialized>)
     add_test(NAME ${NAME}_${stem} COMMAND ${NAME}_${stem} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
@@ -134,12 +139,5 @@ function(fr_module NAME)
     get_filename_component(stem ${source} NAME_WE)
     fr_program(${NAME}_${stem} ${NAME} ${dir} benches SOURCES ${source} LIBS ${M_LIBS})
     set_target_properties(${NAME}_${stem} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
-  endforeach()
-endfunction()
-
-# Tests whose memory runs out on demand: tests/support/failing_memory.h.
-function(fr_failing_memory)
-  foreach(test ${ARGN})
-    target_link_options(${test} PRIVATE -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign)
   endforeach()
 endfunction()

@@ -3,8 +3,8 @@
  *  allocation of this thread from now on (0: the next), and those behind it, count of them, find
  *  none.
  *
- *  The program is linked with --wrap for these functions (fr_failing_memory in cmake/module.cmake),
- *  so sanitizers see the real ones. Shared libraries have memory always. */
+ *  A program that includes this is linked with --wrap for these functions (cmake/module.cmake), so
+ *  sanitizers see the real ones. Shared libraries have memory always. */
 #pragma once
 
 #include <errno.h>
