@@ -31,7 +31,8 @@ if(TARGET fr_engine AND fr_engine IN_LIST modules)
                         LINK_DEPENDS ${CMAKE_SOURCE_DIR}/cmake/exports.map)
   install(TARGETS freshet_static freshet_shared
           ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-  install(FILES include/freshet.h include/freshet_repo.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  install(FILES include/freshet.h include/freshet_repo.h include/freshet_sync.h
+          DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 
   # The prefix is found from where the file lies, so the installed tree can be moved.
   file(RELATIVE_PATH FR_PC_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /** Repositories of AT Protocol accounts, as libfreshet reads them: a CAR file from a path, a
  *  descriptor, memory or pushed bytes, checked in full, within a limit of memory. Beside
- *  freshet.h, whose statuses and errors it uses; it needs no data directory.
+ *  freshet.h, whose statuses and errors it uses; it needs no data directory. What travels beside
+ *  whole repositories, proofs and frames, and repositories that are made, are in freshet_sync.h.
  *
  *      freshet_repo_new ──> open PATH | FD | MEMORY, or begin, push …, finish
  *                       ──> freshet_repo_commit_of: whose it is, before any record
- *                       ──> walk, or next …, range, get ──> another open, or free
+ *                       ──> walk, or next …, range, count, get, prove, diff, write
+ *                       ──> another open, or free
  *
  *  ownership  what a repository hands out is its own, and valid until the next call that the text
  *             names, else until another open, reset or free; slices given in are borrowed as long
@@ -57,6 +59,17 @@ typedef struct {
     const char *record_code; /* with .check_records: NULL, or why the body is none */
 } freshet_item;
 
+/** Where the bytes of a stream go beyond memory, for a caller who has a better place than a file:
+ *  one range, appended to and read back whole. */
+typedef struct {
+    void *context;
+    freshet_status (*put)(void *context, const void *bytes, size_t size);
+    /** All that was put, valid until the next put, reset or close. */
+    freshet_status (*get)(void *context, const void **bytes, size_t *size);
+    freshet_status (*reset)(void *context); /* empty, for the next file */
+    uint64_t (*bytes_used)(const void *context);
+} freshet_store;
+
 typedef struct {
     freshet_level level;
     const char *key; /* did:key or multikey that must have signed; NULL: any */
@@ -68,6 +81,9 @@ typedef struct {
     uint64_t memory_bytes; /* for all that is held; 0: 16 MiB */
     uint64_t disk_bytes;   /* 0: 10 GiB */
     const char *spill_dir; /* NULL: $TMPDIR, else /tmp */
+    /* NULL: a nameless file in spill_dir; else borrowed. An index that does not fit goes to
+     * spill_dir in any case */
+    const freshet_store *store;
     freshet_on_limit on_limit;
     uint32_t seconds; /* for a file; 0: no limit */
     /** Makes `value`, value_bytes of room, from a record, for freshet_repo_next. NULL: items have
@@ -75,6 +91,15 @@ typedef struct {
     freshet_status (*process)(void *context, const freshet_item *item, void *value);
     void *process_context;
     size_t value_bytes;
+    /** Gets every item, in order, while the file is opened: of a stream as soon as all that leads
+     *  to it has come. Any status but FRESHET_OK ends the opening and is returned. May be NULL. */
+    freshet_status (*on_item)(void *context, const freshet_item *item);
+    void *item_context;
+    /** With on_item: of a stream nothing is wanted again, so its bytes are let go once used, and
+     *  streamable order takes memory for one path, however long it is. After opening only the
+     *  commit is there. A record that stands under several keys may come with its bytes once and
+     *  then with `value` NULL. */
+    bool forget;
 } freshet_repo_options;
 
 /** `options` (NULL: all zero) are copied, what they point to is not. */
@@ -104,6 +129,12 @@ FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_push(freshet_repo *repo
                                                               freshet_error *err);
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_finish(freshet_repo *repo,
                                                                 freshet_error *err);
+/** Between pushes, and after them: the next item of what was pushed, valid until the next call;
+ *  without on_item. FRESHET_AGAIN: a block is needed that has not come yet; FRESHET_END: after
+ *  freshet_repo_finish, none is left. */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_arrived(freshet_repo *repo,
+                                                                 freshet_item *item,
+                                                                 freshet_error *err);
 /** Paused: one of the first two, then go on pushing, or resume an open. */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_raise(freshet_repo *repo,
                                                                uint64_t memory_bytes,
@@ -146,6 +177,11 @@ typedef struct {
 /** FRESHET_NOT_FOUND nothing is open, or .bare. */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_commit_of(const freshet_repo *repo,
                                                                    freshet_repo_commit *out);
+/** Whether `key`, did:key or multikey, signed it. errors: sig-format, sig-high-s, sig-wrong,
+ *  sig-key */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_commit_verify(const freshet_repo_commit *commit,
+                                                                  const char *key,
+                                                                  freshet_error *err);
 
 /** Up to n items in key order, one at least, valid until the next call; FRESHET_END after the last.
  *  Fewer also where keys and values would take more than an eighth of memory_bytes. An error comes
@@ -155,23 +191,76 @@ FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_next(freshet_repo *repo
                                                               size_t *count, freshet_error *err);
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_rewind(freshet_repo *repo,
                                                                 freshet_error *err);
+/** From now on a thread of ours fills chunks of `n`, at most `queue` (1 .. 1,024) of them ahead;
+ *  freshet_repo_next hands them out, its own `n` does not matter then. Until rewind, walk, reset or
+ *  another open the repository is the thread's: other reads are FRESHET_INVALID. */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_start(freshet_repo *repo, size_t n,
+                                                               size_t queue, freshet_error *err);
 /** Calls `visit` with every record's bytes; the item is valid during the call, and any status but
  *  FRESHET_OK stops the walk and is returned. No memory is asked for and nothing copied. */
 typedef freshet_status (*freshet_repo_visit)(void *context, const freshet_item *item);
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_walk(freshet_repo *repo,
                                                               freshet_repo_visit visit,
                                                               void *context, freshet_error *err);
-/** Keys from `from` on and below `to` (NULL: no bound), that begin with `prefix` (NULL: any);
- *  `reverse`: the last first. Nodes outside are not read. */
-FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_range(freshet_repo *repo, const char *from,
-                                                               const char *to, const char *prefix,
-                                                               bool reverse,
+
+/** Some of the keys; all zero: every one. */
+typedef struct {
+    const char *from;   /* the first that is in; NULL: from the first */
+    const char *to;     /* the first that is out; NULL: to the last */
+    const char *prefix; /* that begin so; one collection is "collection/"; NULL: any */
+    bool reverse;       /* the last first */
+    bool keys_only;     /* no record is looked for, read or hashed: values are empty */
+} freshet_keys;
+/** As the walk, of these keys (NULL: all). Nodes outside are neither read nor judged. */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_range(freshet_repo *repo,
+                                                               const freshet_keys *keys,
                                                                freshet_repo_visit visit,
                                                                void *context, freshet_error *err);
+/** How many they are; no record is touched. errors: tree-missing-node, also with .partial */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_count(freshet_repo *repo,
+                                                               const freshet_keys *keys,
+                                                               uint64_t *out, freshet_error *err);
 /** Calls `visit` with one record. FRESHET_NOT_FOUND the tree shows that there is none. */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_get(freshet_repo *repo, const char *key,
                                                              freshet_repo_visit visit,
                                                              void *context, freshet_error *err);
+
+/* ---- what is made of one --------------------------------------------------------------------- */
+
+/** Takes the next piece of what is written; any status but FRESHET_OK ends it and is returned. */
+typedef freshet_status (*freshet_put)(void *context, const void *bytes, size_t size);
+
+/** A CAR that shows whether `key` is there and with which value: commit, the nodes on the way down,
+ *  the record when there is one, each once. freshet_proof_check judges it. */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_prove(freshet_repo *repo, const char *key,
+                                                               freshet_put put, void *context,
+                                                               bool *present, freshet_error *err);
+
+typedef enum {
+    FRESHET_ORDER_STREAMABLE =
+        0,                 /* commit, then node, left subtree, each record and right subtree */
+    FRESHET_ORDER_CID = 1, /* by the bytes of the CIDs */
+    FRESHET_ORDER_PDS = 2  /* newest first, as the reference PDS pages it */
+} freshet_order;
+/** The repository as a CAR: each block once, and none that is not reached. The same repository
+ *  gives the same bytes, however its own file lies. */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_write(freshet_repo *repo,
+                                                               freshet_order order, freshet_put put,
+                                                               void *context, freshet_error *err);
+
+typedef struct {
+    uint64_t created, updated, deleted; /* records */
+    uint64_t created_nodes, deleted_nodes, nodes_read;
+    bool fault_in_after; /* an error's offset is in the second repository */
+} freshet_diff_facts;
+/** CIDs of FRESHET_CID_BYTES; `before` NULL: the record was created, `after` NULL: deleted. */
+typedef freshet_status (*freshet_diff_visit)(void *context, freshet_text key, const uint8_t *before,
+                                             const uint8_t *after);
+/** What changed from one repository to the other, in order of the keys. Subtrees of one CID are
+ *  skipped, so both may be .partial as long as they hold what differs. *facts may be NULL. */
+FRESHET_API FRESHET_MUST_USE freshet_status
+freshet_repo_diff(freshet_repo *before, freshet_repo *after, freshet_diff_visit visit,
+                  void *context, freshet_diff_facts *facts, freshet_error *err);
 
 #ifdef __cplusplus
 }

@@ -1,23 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // What freshet_repo.h names: a load, a drive on it, and the key that options were given as text.
-#include <freshet_repo.h>
+#include "face.h"
 
-#include <stdlib.h>
-
-#include <fr/export.h>
 #include <fr/repo_drive.h>
 #include <fr/repo_load.h>
 #include <fr/repo_tree.h>
+#include <fr/repo_write.h>
+#include <stdlib.h>
 
-_Static_assert(FRESHET_CID_BYTES == FR_CID_BYTES && FRESHET_LEVEL_FULL == 0 &&
-                   FRESHET_LEVEL_TRUSTED == (int)FR_LEVEL_FULL,
+_Static_assert(FRESHET_LEVEL_FULL == 0 && FRESHET_LEVEL_TRUSTED == (int)FR_LEVEL_FULL &&
+                   FRESHET_ORDER_CID == (int)FR_CAR_CID_SORTED &&
+                   FRESHET_ORDER_PDS == (int)FR_CAR_PDS,
                "the installed names are ours");
 
 struct freshet_repo {
     freshet_repo_options options;
     fr_public_key key;
+    fr_repo_store store; /* the caller's, in our words */
     fr_load *load;
+    fr_repo_item arrived;
     fr_drive *drive;
+    bool started; /* the drive's thread has the repository */
     freshet_item *items;
     size_t item_capacity;
 };
@@ -34,12 +37,70 @@ static freshet_item export_item(const fr_repo_item *item)
                           .record_code = item->record_code};
 }
 
+fr_level face_level(freshet_level level)
+{
+    return (fr_level)(FR_LEVEL_FULL - (fr_level)level);
+}
+
+fr_status face_put(void *output, fr_slice bytes)
+{
+    const face_output *out = output;
+    return (fr_status)out->put(out->context, bytes.data, bytes.size);
+}
+
+/* ---- the caller's functions ------------------------------------------------------------------ */
+
+static fr_status said(freshet_status status, fr_error *err, const char *text)
+{
+    return status == FRESHET_OK ? FR_OK : fr_fail(err, (fr_status)status, text);
+}
+
+static fr_status store_put(void *context, const void *bytes, size_t size, fr_error *err)
+{
+    const freshet_store *store = context;
+    return said(store->put(store->context, bytes, size), err, "repo: the store takes no more");
+}
+
+static fr_status store_get(void *context, fr_slice *out, fr_error *err)
+{
+    const freshet_store *store = context;
+    const void *bytes = NULL;
+    size_t size = 0;
+    FR_TRY(said(store->get(store->context, &bytes, &size), err, "repo: the store gives nothing"));
+    *out = fr_slice_of(bytes, size);
+    return FR_OK;
+}
+
+static fr_status store_reset(void *context, fr_error *err)
+{
+    const freshet_store *store = context;
+    return said(store->reset(store->context), err, "repo: the store cannot be emptied");
+}
+
+static void store_close(void *context)
+{
+    (void)context; /* it stays the caller's */
+}
+
+static uint64_t store_used(const void *context)
+{
+    const freshet_store *store = context;
+    return store->bytes_used(store->context);
+}
+
+static fr_status on_item(void *context, const fr_repo_item *item)
+{
+    const freshet_repo *repo = context;
+    freshet_item out = export_item(item);
+    return (fr_status)repo->options.on_item(repo->options.item_context, &out);
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static fr_load_options load_options(const freshet_repo *repo)
+static fr_load_options load_options(freshet_repo *repo)
 {
     const freshet_repo_options *o = &repo->options;
-    return (fr_load_options){.repo = {.level = (fr_level)(FR_LEVEL_FULL - (fr_level)o->level),
+    return (fr_load_options){.repo = {.level = face_level(o->level),
                                       .key = o->key == NULL ? NULL : &repo->key,
                                       .expect_did = fr_slice_text(o->did),
                                       .any_key = o->any_key,
@@ -49,8 +110,12 @@ static fr_load_options load_options(const freshet_repo *repo)
                              .memory_max_bytes = o->memory_bytes,
                              .disk_max_bytes = o->disk_bytes,
                              .spill_dir = o->spill_dir,
+                             .store = o->store == NULL ? NULL : &repo->store,
                              .on_limit = (fr_on_limit)o->on_limit,
-                             .seconds_max = o->seconds};
+                             .seconds_max = o->seconds,
+                             .on_item = o->on_item == NULL ? NULL : on_item,
+                             .item_context = repo,
+                             .forget = o->forget};
 }
 
 static fr_status make(freshet_repo *repo, fr_error *err)
@@ -58,6 +123,12 @@ static fr_status make(freshet_repo *repo, fr_error *err)
     if (repo->options.key != NULL) {
         FR_TRY(fr_public_key_parse(fr_slice_text(repo->options.key), &repo->key, err));
     }
+    repo->store = (fr_repo_store){.context = (void *)repo->options.store,
+                                  .put = store_put,
+                                  .get = store_get,
+                                  .reset = store_reset,
+                                  .close = store_close,
+                                  .bytes_used = store_used};
     fr_load_options options = load_options(repo);
     return fr_load_new(&repo->load, &options, err);
 }
@@ -84,6 +155,7 @@ static void close_drive(freshet_repo *repo)
 {
     fr_drive_close(repo->drive);
     repo->drive = NULL;
+    repo->started = false;
 }
 
 void freshet_repo_free(freshet_repo *repo)
@@ -164,6 +236,16 @@ freshet_status freshet_repo_resume(freshet_repo *repo, freshet_error *err)
     return fr_status_export(fr_load_resume(repo->load, &error), &error, err);
 }
 
+freshet_status freshet_repo_arrived(freshet_repo *repo, freshet_item *item, freshet_error *err)
+{
+    fr_error error = {0};
+    fr_repo_item next = {.kind = FR_ITEM_RECORD};
+    fr_status status = fr_load_next(repo->load, &next, &error);
+    repo->arrived = next; /* the CID lies in the item */
+    *item = export_item(&repo->arrived);
+    return fr_status_export(status, &error, err);
+}
+
 void freshet_repo_usage_of(const freshet_repo *repo, freshet_repo_usage *out)
 {
     fr_load_usage usage;
@@ -190,28 +272,45 @@ void freshet_repo_fault_of(const freshet_repo *repo, const freshet_error *err,
 static fr_status opened(const freshet_repo *repo, fr_repo **out, fr_error *err)
 {
     *out = fr_load_repo(repo->load);
-    return *out == NULL ? fr_fail(err, FR_INVALID, "repo: nothing is open") : FR_OK;
+    return *out == NULL    ? fr_fail(err, FR_INVALID, "repo: nothing is open")
+           : repo->started ? fr_fail(err, FR_INVALID, "repo: its thread walks it; rewind first")
+                           : FR_OK;
+}
+
+fr_status face_commit(const fr_commit *commit, freshet_repo_commit *out, fr_error *err)
+{
+    *out = (freshet_repo_commit){.did = (const char *)commit->did.data,
+                                 .did_size = commit->did.size,
+                                 .version = (int)commit->version,
+                                 .has_prev = commit->has_prev};
+    if (commit->rev_text.size != 0) {
+        memcpy(out->rev, commit->rev_text.data, FR_MIN(commit->rev_text.size, sizeof out->rev - 1));
+    }
+    memcpy(out->cid, commit->cid.bytes, sizeof out->cid);
+    memcpy(out->data, commit->data.bytes, sizeof out->data);
+    memcpy(out->prev, commit->prev.bytes, sizeof out->prev);
+    memcpy(out->signature, commit->signature.data,
+           FR_MIN(commit->signature.size, sizeof out->signature));
+    return fr_commit_digest(commit, out->signed_sha256, err);
 }
 
 freshet_status freshet_repo_commit_of(const freshet_repo *repo, freshet_repo_commit *out)
 {
-    const fr_repo *open = fr_load_repo(repo->load);
-    const fr_commit *c = open == NULL ? NULL : fr_repo_commit(open);
-    if (c == NULL) {
-        return FRESHET_NOT_FOUND;
-    }
-    *out = (freshet_repo_commit){.did = (const char *)c->did.data,
-                                 .did_size = c->did.size,
-                                 .version = (int)c->version,
-                                 .has_prev = c->has_prev};
-    if (c->rev_text.size != 0) {
-        memcpy(out->rev, c->rev_text.data, FR_MIN(c->rev_text.size, sizeof out->rev - 1));
-    }
-    memcpy(out->cid, c->cid.bytes, sizeof out->cid);
-    memcpy(out->data, c->data.bytes, sizeof out->data);
-    memcpy(out->prev, c->prev.bytes, sizeof out->prev);
-    memcpy(out->signature, c->signature.data, FR_MIN(c->signature.size, sizeof out->signature));
-    return (freshet_status)fr_commit_digest(c, out->signed_sha256, NULL);
+    const fr_commit *commit = fr_load_commit(repo->load);
+    return commit == NULL ? FRESHET_NOT_FOUND : (freshet_status)face_commit(commit, out, NULL);
+}
+
+freshet_status freshet_commit_verify(const freshet_repo_commit *commit, const char *key,
+                                     freshet_error *err)
+{
+    fr_error error = {0};
+    fr_public_key public;
+    fr_status status = fr_public_key_parse(fr_slice_text(key), &public, &error);
+    fr_slice signature = fr_slice_of(commit->signature, sizeof commit->signature);
+    status = status == FR_OK
+                 ? fr_signature_verify(&public, commit->signed_sha256, signature, &error)
+                 : status;
+    return fr_status_export(status, &error, err);
 }
 
 static fr_status process_item(void *context, const fr_repo_item *item, void *value, fr_error *err)
@@ -225,6 +324,9 @@ static fr_status process_item(void *context, const fr_repo_item *item, void *val
 static fr_status drive_of(freshet_repo *repo, fr_error *err)
 {
     fr_repo *open;
+    if (repo->drive != NULL) {
+        return FR_OK;
+    }
     FR_TRY(opened(repo, &open, err));
     uint64_t memory =
         repo->options.memory_bytes == 0 ? FR_LOAD_MEMORY_BYTES : repo->options.memory_bytes;
@@ -232,7 +334,7 @@ static fr_status drive_of(freshet_repo *repo, fr_error *err)
                                 .context = repo,
                                 .value_bytes = repo->options.value_bytes,
                                 .memory_max_bytes = memory / 8}; /* the load leaves it that */
-    return repo->drive != NULL ? FR_OK : fr_drive_open(&repo->drive, open, &options, err);
+    return fr_drive_open(&repo->drive, open, &options, err);
 }
 
 static fr_status next_items(freshet_repo *repo, size_t n, size_t *count, fr_error *err)
@@ -270,6 +372,15 @@ freshet_status freshet_repo_rewind(freshet_repo *repo, freshet_error *err)
     fr_repo *open;
     close_drive(repo);
     return fr_status_export(opened(repo, &open, &error), &error, err);
+}
+
+freshet_status freshet_repo_start(freshet_repo *repo, size_t n, size_t queue, freshet_error *err)
+{
+    fr_error error = {0};
+    fr_status status = drive_of(repo, &error);
+    status = status == FR_OK ? fr_drive_start(repo->drive, n, queue, &error) : status;
+    repo->started |= status == FR_OK;
+    return fr_status_export(status, &error, err);
 }
 
 typedef struct {
@@ -311,17 +422,34 @@ static fr_status visit_range(const freshet_repo *repo, const fr_cursor_options *
     return status == FR_END ? FR_OK : status;
 }
 
-freshet_status freshet_repo_range(freshet_repo *repo, const char *from, const char *to,
-                                  const char *prefix, bool reverse, freshet_repo_visit visit,
-                                  void *context, freshet_error *err)
+static fr_cursor_options cursor_options(const freshet_keys *keys)
+{
+    return keys == NULL ? (fr_cursor_options){.reverse = false}
+                        : (fr_cursor_options){.from = fr_slice_text(keys->from),
+                                              .to = fr_slice_text(keys->to),
+                                              .prefix = fr_slice_text(keys->prefix),
+                                              .reverse = keys->reverse,
+                                              .keys_only = keys->keys_only};
+}
+
+freshet_status freshet_repo_range(freshet_repo *repo, const freshet_keys *keys,
+                                  freshet_repo_visit visit, void *context, freshet_error *err)
 {
     fr_error error = {0};
     visiting v = {visit, context};
-    fr_cursor_options options = {.from = fr_slice_text(from),
-                                 .to = fr_slice_text(to),
-                                 .prefix = fr_slice_text(prefix),
-                                 .reverse = reverse};
+    fr_cursor_options options = cursor_options(keys);
     return fr_status_export(visit_range(repo, &options, &v, &error), &error, err);
+}
+
+freshet_status freshet_repo_count(freshet_repo *repo, const freshet_keys *keys, uint64_t *out,
+                                  freshet_error *err)
+{
+    fr_error error = {0};
+    fr_repo *open;
+    fr_cursor_options options = cursor_options(keys);
+    fr_status status = opened(repo, &open, &error);
+    status = status == FR_OK ? fr_repo_count(open, &options, out, &error) : status;
+    return fr_status_export(status, &error, err);
 }
 
 freshet_status freshet_repo_get(freshet_repo *repo, const char *key, freshet_repo_visit visit,
@@ -334,5 +462,78 @@ freshet_status freshet_repo_get(freshet_repo *repo, const char *key, freshet_rep
     fr_status status = opened(repo, &open, &error);
     status = status == FR_OK ? fr_repo_get(open, fr_slice_text(key), &item, &error) : status;
     status = status == FR_OK ? visit_item(&v, &item) : status;
+    return fr_status_export(status, &error, err);
+}
+
+/* ---- what is made of one --------------------------------------------------------------------- */
+
+static fr_status prove(freshet_repo *repo, const char *key, face_output *out, bool *present,
+                       fr_error *err)
+{
+    fr_buffer car;
+    fr_repo *open;
+    FR_TRY(opened(repo, &open, err));
+    fr_buffer_init(&car, FR_PROOF_BYTES_MAX);
+    fr_status status = fr_proof_make(open, fr_slice_text(key), &car, present, err);
+    status = status == FR_OK ? face_put(out, fr_buffer_view(&car)) : status;
+    fr_buffer_done(&car);
+    return status;
+}
+
+freshet_status freshet_repo_prove(freshet_repo *repo, const char *key, freshet_put put,
+                                  void *context, bool *present, freshet_error *err)
+{
+    fr_error error = {0};
+    face_output out = {put, context};
+    return fr_status_export(prove(repo, key, &out, present, &error), &error, err);
+}
+
+freshet_status freshet_repo_write(freshet_repo *repo, freshet_order order, freshet_put put,
+                                  void *context, freshet_error *err)
+{
+    fr_error error = {0};
+    fr_repo *open;
+    face_output out = {put, context};
+    fr_car_options options = {.order = (fr_car_order)order};
+    fr_status status = opened(repo, &open, &error);
+    status = status == FR_OK ? fr_repo_write(open, &options, face_put, &out, &error) : status;
+    return fr_status_export(status, &error, err);
+}
+
+typedef struct {
+    freshet_diff_visit visit;
+    void *context;
+} diffing;
+
+static fr_status visit_change(void *context, fr_slice key, const fr_cid *before,
+                              const fr_cid *after)
+{
+    const diffing *d = context;
+    return (fr_status)d->visit(d->context, (freshet_text){(const char *)key.data, key.size},
+                               before == NULL ? NULL : before->bytes,
+                               after == NULL ? NULL : after->bytes);
+}
+
+freshet_status freshet_repo_diff(freshet_repo *before, freshet_repo *after,
+                                 freshet_diff_visit visit, void *context, freshet_diff_facts *facts,
+                                 freshet_error *err)
+{
+    fr_error error = {0};
+    fr_repo *a, *b;
+    diffing d = {visit, context};
+    fr_diff_facts counted = {0};
+    fr_diff_visitor visitor = {.on_record = visit_change, .context = &d};
+    fr_status status = opened(before, &a, &error);
+    status = status == FR_OK ? opened(after, &b, &error) : status;
+    status = status == FR_OK ? fr_repo_diff(a, b, &visitor, &counted, &error) : status;
+    if (facts != NULL) {
+        *facts = (freshet_diff_facts){.created = counted.created,
+                                      .updated = counted.updated,
+                                      .deleted = counted.deleted,
+                                      .created_nodes = counted.created_nodes,
+                                      .deleted_nodes = counted.deleted_nodes,
+                                      .nodes_read = counted.nodes_read,
+                                      .fault_in_after = counted.fault_in_after};
+    }
     return fr_status_export(status, &error, err);
 }

@@ -81,6 +81,8 @@ FR_MUST_USE fr_status fr_repo_diff(const fr_repo *before, const fr_repo *after,
 
 /* ---- proofs ---------------------------------------------------------------------------------- */
 
+#define FR_PROOF_BYTES_MAX (512u << 20) /* room for any: a path of the largest nodes */
+
 /** Appends a CAR that shows whether `key` is in the repository and with which value: the commit,
  *  the nodes on the way down to where the key is or would be (which hold both of its neighbours),
  *  and the record when there is one. Nothing else, each block once. */

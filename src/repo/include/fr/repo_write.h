@@ -59,3 +59,27 @@ typedef struct {
  *  cost     the paths of the keys, hashed again; a signature */
 FR_MUST_USE fr_status fr_commit_frame(fr_mst *tree, const fr_commit_plan *plan, fr_buffer *out,
                                       fr_cid *commit, fr_cid *data, fr_error *err);
+
+/* ---- a repository from records --------------------------------------------------------------- */
+
+/** Records under their keys, in any order, with their tree. What was replaced or removed is kept
+ *  until the draft goes. thread: owned */
+typedef struct fr_draft fr_draft;
+
+/** bytes_max: of all records. */
+FR_MUST_USE fr_status fr_draft_new(fr_draft **out, size_t bytes_max, fr_error *err);
+void fr_draft_free(fr_draft *draft); /* NULL is fine */
+/** Creates or replaces. The block is copied, its CID (NULL: it is computed, as DAG-CBOR) and the
+ *  key's syntax are the caller's. errors: FR_LIMIT, FR_NOMEM */
+FR_MUST_USE fr_status fr_draft_put(fr_draft *draft, fr_slice key, fr_slice block, const fr_cid *cid,
+                                   fr_error *err);
+/** The tree: read it, delete from it; what is put into it must have been put here as a block. */
+fr_mst *fr_draft_tree(fr_draft *draft);
+/** Keeps a block for what is, or will be, put into the tree under its CID. */
+FR_MUST_USE fr_status fr_draft_keep(fr_draft *draft, const fr_cid *cid, fr_slice block,
+                                    fr_error *err);
+/** Hands it out as a CAR under `commit`, a block that names the tree's root (empty: a CAR of the
+ *  tree alone), as fr_repo_write does. cost: the tree and 26 bytes a block for the time of it */
+FR_MUST_USE fr_status fr_draft_write(fr_draft *draft, fr_slice commit, fr_car_order order,
+                                     fr_status (*put)(void *context, fr_slice bytes), void *context,
+                                     fr_error *err);

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/** What the two files behind the installed headers share. */
+#pragma once
+
+#include <fr/export.h>
+#include <fr/repo.h>
+#include <freshet_repo.h>
+
+/** errors: FR_NOMEM, of the digest */
+FR_MUST_USE fr_status face_commit(const fr_commit *commit, freshet_repo_commit *out, fr_error *err);
+fr_level face_level(freshet_level level);
+
+typedef struct {
+    freshet_put put;
+    void *context;
+} face_output;
+/** For functions that hand out pieces; `output` is a face_output. */
+fr_status face_put(void *output, fr_slice bytes);
+
+_Static_assert(FRESHET_CID_BYTES == FR_CID_BYTES, "one size, two names");
