@@ -31,6 +31,7 @@ size_t fr_repo_key_escape(fr_slice key, char *out, size_t room)
 static void find_section(const fr_repo *repo, fr_slice input, fault_start from, uint64_t offset,
                          fr_repo_fault *out)
 {
+    const repo_window *window = repo->index.window;
     uint64_t at = from.offset;
     car_section section;
     if (at == 0 || offset < at) {
@@ -42,6 +43,9 @@ static void find_section(const fr_repo *repo, fr_slice input, fault_start from, 
             out->has_section = from.counted && at == offset;
             out->section = i;
             return;
+        }
+        if (window != NULL && !repo_window_holds(window, at, section.data_offset - at)) {
+            return; /* zeros, in a part at least */
         }
         repo_watch_touch(repo->watch, input.data + at, (size_t)(section.data_offset - at));
         at = section.data_offset + section.data_size;

@@ -83,7 +83,7 @@ void fr_load_reset(fr_load *load)
     load->stream = NULL;
     load->disk = (disk_budget){0};
     load->total = load->need = load->told = load->full_at = load->forgot_at = 0;
-    load->header_read = load->dropping = load->ended = load->runs_used = false;
+    load->header_read = load->dropping = load->ended = load->runs_used = load->refused = false;
     load->early = EARLY_NO;
     load->lay = (fr_slice){0};
     load->state = LOAD_EMPTY;
@@ -198,7 +198,8 @@ fr_status load_fail(fr_load *load, fr_status status, const fr_error *fault, fr_e
         *err = *fault;
         err->status = status;
     }
-    if (status != FR_AGAIN && load->state != LOAD_DONE) { /* after it is the walk's fault */
+    bool paused = status == FR_AGAIN && !load->refused;
+    if (!paused && load->state != LOAD_DONE) { /* after it is the walk's fault */
         load->fault = *fault;
         load->fault.status = status;
         load->state = LOAD_FAILED;
@@ -253,7 +254,7 @@ static fr_status next_item(fr_load *load, fr_repo_item *item, fr_error *err)
     return load->state == LOAD_DONE ? fr_repo_next(load->repo, item, err) : next_early(load, item);
 }
 
-/* To on_item, all that there are. */
+/* To on_item, all that there are, until it refuses one. */
 static fr_status hand_out(fr_load *load, fr_error *err)
 {
     const fr_load_options *options = &load->options;
@@ -263,12 +264,22 @@ static fr_status hand_out(fr_load *load, fr_error *err)
         return FR_OK;
     }
     while ((status = next_item(load, &item, err)) == FR_OK) {
-        FR_TRY(options->on_item(options->item_context, &item));
+        status = options->on_item(options->item_context, &item);
+        if (status != FR_OK) {
+            fr_error_reset(err);
+            load->refused = true;
+            return status;
+        }
     }
     if (status == FR_AGAIN && options->on_wait != NULL) {
         options->on_wait(options->item_context);
     }
     return status == FR_END || status == FR_AGAIN ? FR_OK : status;
+}
+
+static bool is_limit(fr_status status, const fr_error *fault, const char *code)
+{
+    return status == FR_LIMIT && fault->code != NULL && strcmp(fault->code, code) == 0;
 }
 
 /* As far as the bytes go. FR_AGAIN: paused. */
@@ -279,12 +290,14 @@ static fr_status scan_all(fr_load *load, fr_error *fault)
         if (status == FR_OK) {
             return FR_OK;
         }
-        bool full =
-            status == FR_LIMIT && fault->code != NULL && strcmp(fault->code, "limit-memory") == 0;
         load->need = 0;
-        if (full) {
-            fr_error ignored;
-            FR_TRY(hand_out(load, &ignored)); /* what was used needs no room */
+        if (is_limit(status, fault, "limit-memory")) {
+            fr_error why = {0};
+            status = hand_out(load, &why); /* what was used needs no room */
+            if (status != FR_OK) {
+                *fault = why;
+                return status;
+            }
             bool again = load->store != &load->forgetful || load->full_at == fault->offset;
             load->full_at = fault->offset;
             FR_TRY(again ? load_relieve(load, fault) : FR_OK);
@@ -295,8 +308,8 @@ static fr_status scan_all(fr_load *load, fr_error *fault)
     }
 }
 
-/* Items that were complete before an error come before it. A file that is all there is walked when
- * it was read: that is faster. */
+/* Items that were complete before an error come before it, but none when the time is over. A file
+ * that is all there is walked when it was read: that is faster. */
 fr_status load_advance(fr_load *load, fr_error *fault)
 {
     if (!load->ended && load->total < load->need) {
@@ -306,12 +319,17 @@ fr_status load_advance(fr_load *load, fr_error *fault)
     if (load->ended && status == FR_OK) {
         return FR_OK; /* finish goes on */
     }
-    if (status == FR_AGAIN || load->store == NULL) {
+    if (status == FR_AGAIN || load->store == NULL || load->refused ||
+        is_limit(status, fault, "limit-time")) {
         return status;
     }
-    fr_error ignored;
-    fr_status handed = hand_out(load, status == FR_OK ? fault : &ignored);
-    return status != FR_OK ? status : handed;
+    fr_error why = {0};
+    fr_status handed = hand_out(load, &why);
+    if (status == FR_OK || load->refused) {
+        *fault = why;
+        status = handed;
+    }
+    return status;
 }
 
 /* A stream that is forgotten may have nothing to look up any more. */
@@ -393,6 +411,24 @@ void load_begin(fr_load *load)
     repo_prepare(load->repo, &options->repo);
 }
 
+void load_shape_window(fr_load *load, unsigned chunk_bits, unsigned kept_chunks)
+{
+    load->chunk_bits = chunk_bits;
+    load->kept_chunks = kept_chunks;
+}
+
+/* A small limit has no room for much that nobody needs. */
+static void shape_window(const fr_load *load)
+{
+    unsigned bits = load->chunk_bits;
+    unsigned kept = bits == 0 ? WINDOW_KEPT_CHUNKS : load->kept_chunks;
+    for (bits = bits == 0 ? WINDOW_CHUNK_BITS : bits;
+         bits > WINDOW_PAGE_BITS && (uint64_t)kept << bits > load->memory_max / 16;) {
+        bits--;
+    }
+    repo_window_shape(load->window, bits, kept);
+}
+
 /* Bytes are kept in memory, for as long as they are wanted. */
 void load_keep_bytes(fr_load *load)
 {
@@ -400,6 +436,9 @@ void load_keep_bytes(fr_load *load)
     if (forget && load->window == NULL &&
         repo_window_open(&load->forgetful, &load->window, NULL) != FR_OK) {
         forget = false; /* no addresses: then all stay */
+    }
+    if (forget) {
+        shape_window(load);
     }
     load->store = forget ? &load->forgetful : &load->memory;
 }

@@ -42,6 +42,7 @@ struct fr_load {
     disk_budget disk;
     fr_repo_store memory, file, forgetful; /* the last in `window`; made when they are needed */
     repo_window *window;
+    unsigned chunk_bits, kept_chunks; /* of the window; 0: as the limit allows */
     const fr_repo_store *store; /* where bytes go; NULL: the input is `given` */
     fr_slice given;
     bool mapped;
@@ -50,7 +51,8 @@ struct fr_load {
     uint64_t total; /* bytes that came, those that were not stored among them */
     uint64_t need;  /* bytes from which on it is worth looking */
     bool header_read, dropping;
-    bool ended; /* no more will come */
+    bool ended;   /* no more will come */
+    bool refused; /* on_item did; nobody asks it again */
     early_state early;
     fr_slice lay;                /* where the input lay when the walk was last there */
     bool runs_used;              /* the runs have what the walk used, and the index the rest */
@@ -81,6 +83,9 @@ FR_MUST_USE fr_status load_relieve(fr_load *load, fr_error *fault);
 void load_begin(fr_load *load);
 /** Its bytes are kept in memory, for as long as they are wanted. */
 void load_keep_bytes(fr_load *load);
+/** For tests: from the next file on a stream is forgotten in chunks of 1 << chunk_bits bytes, of
+ *  which the last kept_chunks stay (window.h). */
+void load_shape_window(fr_load *load, unsigned chunk_bits, unsigned kept_chunks);
 /** FR_OK: more bytes may come. Else what it has failed with, again. */
 FR_MUST_USE fr_status load_ready(fr_load *load, fr_error *err);
 /** Reads as far as the bytes go. FR_AGAIN: paused. */

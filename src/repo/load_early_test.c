@@ -6,6 +6,7 @@
 
 #include <fr/repo_write.h>
 
+#include "load.h"
 #include "load_help.h"
 
 #define RECORDS 3000
@@ -24,8 +25,7 @@ static void make_streamable(tree_random *r, size_t keys, int64_t records, fr_buf
     for (size_t i = 0; i < keys; i++) {
         char key[GROWN_KEY_BYTES];
         grown_key(r, key);
-        grown_put(&g, key,
-                  records == 0 ? (int64_t)i : (int64_t)(tree_next(r) % (uint64_t)records));
+        grown_put(&g, key, records == 0 ? (int64_t)i : (int64_t)(tree_next(r) % (uint64_t)records));
     }
     fr_buffer_init(out, 1 << 26);
     assert_int_equal(fr_repo_open(&repo, grown_car(&g, &SECRET), &options, NULL), FR_OK);
@@ -229,6 +229,74 @@ static void test_wrong_bytes_anywhere(void **state)
     fr_load_free(load);
 }
 
+/* What is told of a fault besides itself: never of bytes that are gone. */
+static void test_faults_of_what_was_forgotten(void **state)
+{
+    (void)state;
+    tree_random r = tree_seed();
+    fr_load *load = NULL;
+    fr_load_options options = {.repo = {.level = FR_LEVEL_TRUSTED}, .forget = true};
+    fr_buffer car;
+    size_t told = 0;
+    make_streamable(&r, 300, 40, &car);
+    assert_int_equal(fr_load_new(&load, &options, NULL), FR_OK);
+    for (unsigned i = 0; i < 1500; i++) {
+        fr_buffer bad;
+        listing early = {0};
+        fr_error err = {0};
+        fr_repo_fault want, got;
+        fr_repo *repo = NULL;
+        fr_buffer_init(&bad, 1 << 26);
+        fr_buffer_slice(&bad, fr_buffer_view(&car));
+        bad.data[tree_next(&r) % bad.size] ^= (uint8_t)(1u << tree_next(&r) % 8);
+        load_shape_window(load, 4 + i % 6, 1 + i % 3);
+        list_pushed(load, &options, fr_buffer_view(&bad), 700, &r.state, &early);
+        fr_status status = fr_repo_open(&repo, fr_buffer_view(&bad), &options.repo, &err);
+        if (status == FR_OK) {
+            fr_repo_item item;
+            while ((status = fr_repo_next(repo, &item, &err)) == FR_OK) {
+            }
+            if (status != FR_END) {
+                fr_repo_fault_of(repo, &err, &want);
+                fr_error same = {.status = early.status, .offset = early.offset};
+                fr_load_fault(load, &same, &got);
+                assert_true(early.status == FR_MALFORMED && (want.has_cid || !got.has_cid));
+                if (got.has_cid && early.offset == err.offset) {
+                    told++;
+                    assert_memory_equal(&got.cid, &want.cid, sizeof got.cid);
+                }
+            }
+        }
+        fr_repo_close(repo);
+        fr_buffer_done(&bad);
+    }
+    printf("%zu faults with the CID of their block\n", told);
+    assert_true(told > 20);
+    fr_buffer_done(&car);
+    fr_load_free(load);
+}
+
+/* Half a MiB for what nobody needs any more was more than a small limit has. */
+static void test_a_small_limit_forgets_in_small_pieces(void **state)
+{
+    (void)state;
+    tree_random r = tree_seed();
+    fr_load *load = NULL;
+    fr_buffer car;
+    fr_load_options options = {.forget = true, .on_limit = FR_ON_LIMIT_REFUSE};
+    make_streamable(&r, 20000, 0, &car);
+    assert_int_equal(fr_load_new(&load, &options, NULL), FR_OK);
+    for (options.memory_max_bytes = 200000; options.memory_max_bytes < 800000;
+         options.memory_max_bytes *= 2) {
+        answer want = answer_plain_of(fr_buffer_view(&car), &options.repo, true);
+        answer got = answer_early(load, &options, fr_buffer_view(&car), 5000, &r.state);
+        assert_true(car.size > 4 * options.memory_max_bytes);
+        expect_answer(&got, &want, "forgotten", "a small limit");
+    }
+    fr_buffer_done(&car);
+    fr_load_free(load);
+}
+
 /* ---- as it comes ----------------------------------------------------------------------------- */
 
 typedef struct {
@@ -281,6 +349,72 @@ static fr_status stop_at_third(void *context, const fr_repo_item *item)
     return ++*(int *)context == 3 ? FR_NOT_FOUND : FR_OK;
 }
 
+static fr_status pause_at_third(void *context, const fr_repo_item *item)
+{
+    (void)item;
+    return ++*(int *)context == 3 ? FR_AGAIN : FR_OK;
+}
+
+/* Also where a limit made the load ask it, or it says what a limit would. */
+static void test_who_refused_is_not_asked_again(void **state)
+{
+    (void)state;
+    tree_random r = tree_seed();
+    fr_buffer car;
+    make_streamable(&r, 1000, 1 << 30, &car);
+    for (int i = 0; i < 8; i++) {
+        fr_load *load = NULL;
+        int items = 0;
+        fr_status status = i % 2 == 0 ? FR_NOT_FOUND : FR_AGAIN;
+        fr_load_options options = {.on_item = i % 2 == 0 ? stop_at_third : pause_at_third,
+                                   .item_context = &items,
+                                   .memory_max_bytes = (i & 2) != 0 && has_disk() ? LITTLE : 0,
+                                   .forget = i & 4};
+        assert_int_equal(fr_load_new(&load, &options, NULL), FR_OK);
+        assert_int_equal(fr_load_begin(load, NULL), FR_OK);
+        for (int again = 0; again < 3; again++) {
+            assert_int_equal(fr_load_push(load, car.data, car.size, NULL, NULL), status);
+            assert_int_equal(items, 3);
+        }
+        assert_int_equal(fr_load_finish(load, NULL), status);
+        assert_int_equal(items, 3);
+        fr_load_free(load);
+    }
+    fr_buffer_done(&car);
+}
+
+static fr_status count_item(void *context, const fr_repo_item *item)
+{
+    (void)item;
+    ++*(int *)context;
+    return FR_OK;
+}
+
+static void test_nothing_comes_when_the_time_is_over(void **state)
+{
+    (void)state;
+    tree_random r = tree_seed();
+    fr_buffer car;
+    fr_load *load = NULL;
+    fr_error err = {0};
+    int items = 0;
+    fr_load_options options = {.on_item = count_item, .item_context = &items, .seconds_max = 1000};
+    make_streamable(&r, 3000, 1 << 30, &car);
+    assert_int_equal(fr_load_new(&load, &options, NULL), FR_OK);
+    assert_int_equal(fr_load_begin(load, NULL), FR_OK);
+    assert_int_equal(fr_load_push(load, car.data, car.size / 2, NULL, NULL), FR_OK);
+    int before = items;
+    assert_true(before > 1000);
+    load->watch.deadline_ns = 1;
+    for (size_t at = car.size / 2, i = 0; i < 3; i++) {
+        assert_int_equal(fr_load_push(load, car.data + at, car.size - at, NULL, &err), FR_LIMIT);
+        assert_string_equal(err.code, "limit-time");
+        assert_int_equal(items, before);
+    }
+    fr_load_free(load);
+    fr_buffer_done(&car);
+}
+
 static void test_callback_ends_the_load(void **state)
 {
     (void)state;
@@ -308,6 +442,10 @@ int main(void)
         cmocka_unit_test(test_wrong_bytes_anywhere),
         cmocka_unit_test(test_streamable_order_waits_for_nothing),
         cmocka_unit_test(test_callback_ends_the_load),
+        cmocka_unit_test(test_who_refused_is_not_asked_again),
+        cmocka_unit_test(test_nothing_comes_when_the_time_is_over),
+        cmocka_unit_test(test_faults_of_what_was_forgotten),
+        cmocka_unit_test(test_a_small_limit_forgets_in_small_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,7 +16,10 @@ fr_status load_share_memory(fr_load *load, fr_error *err)
     }
     uint64_t others = FR_MIN((uint64_t)RESERVE_BYTES, load->memory_max / 8) + pages;
     bool windowed = load->store == &load->forgetful;
-    others += windowed ? WINDOW_KEPT_BYTES + load->memory_max / 8 : 0; /* an index of used blocks */
+    if (windowed) { /* what it keeps, and an index of used blocks */
+        uint64_t most = load->memory_max / 8;
+        others += FR_MIN(repo_window_kept_bytes(load->window), most) + most;
+    }
     others += load->runs_used ? BLOCK_RUN_COUNT * BLOCK_RUN_PAGE_BYTES : 0;
     bool enough = load->memory_max > others + HELD_BYTES_MIN;
     load->scanner.held_max = enough ? load->memory_max - others : HELD_BYTES_MIN;

@@ -645,10 +645,12 @@ void repo_end_waiting(fr_repo *repo)
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-/* All but the root, whose first key tells the height. */
+/* All but the root, whose first key tells the height, and what may stand twice in the part of a
+ * tree: a node without a key, over what is missing. */
 static void let_node_go(const fr_repo *repo, const walk_level *level)
 {
-    if (repo->depth != 0 && !level->again) {
+    bool keyless = level->view.count == 0 && repo->options.partial;
+    if (repo->depth != 0 && !level->again && !keyless) {
         uint32_t size = (uint32_t)level->view.block.size;
         uint64_t section = car_section_offset(level->base, size);
         repo_window_let_go(repo->index.window, section, level->base + size - section);

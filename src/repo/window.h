@@ -13,14 +13,20 @@
 
 #include <fr/repo_load.h>
 
-#define WINDOW_CHUNK_BYTES 32768u
-#define WINDOW_KEPT_CHUNKS 16u
-#define WINDOW_KEPT_BYTES (WINDOW_KEPT_CHUNKS * WINDOW_CHUNK_BYTES)
+#define WINDOW_CHUNK_BITS 15   /* of the largest chunks */
+#define WINDOW_KEPT_CHUNKS 16u /* most of them */
+#define WINDOW_PAGE_BITS 12    /* smaller ones cannot be given back */
 
 typedef struct repo_window repo_window;
 
 /** The store owns the window. errors: FR_NOMEM, also where addresses may not be had (ulimit -v) */
 FR_MUST_USE fr_status repo_window_open(fr_repo_store *out, repo_window **window, fr_error *err);
+/** How it forgets, while it is empty: in chunks of 1 << chunk_bits bytes, 1 ..
+ *  WINDOW_CHUNK_BITS, of which the last kept_chunks, 1 .. WINDOW_KEPT_CHUNKS, stay. Those smaller
+ *  than a page become zeros and take their memory still: for tests. */
+void repo_window_shape(repo_window *w, unsigned chunk_bits, unsigned kept_chunks);
+/** What stays of that which was let go, at most. */
+uint64_t repo_window_kept_bytes(const repo_window *w);
 /** [offset, offset + size) came, and is let go for the only time. */
 void repo_window_let_go(repo_window *w, uint64_t offset, uint64_t size);
 /** Are all of these bytes still there? What another store keeps since repo_window_move is. */

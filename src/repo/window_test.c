@@ -37,18 +37,18 @@ static void expect_there(const repo_window *w, fr_slice all, const piece *p)
 }
 
 /* Chunks with anything needed in them, the one that is being filled among them. */
-static uint64_t chunks_needed(const piece *pieces, size_t count, uint64_t size)
+static uint64_t chunks_needed(const piece *pieces, size_t count, uint64_t size, uint64_t chunk)
 {
     uint64_t needed = 0, last = UINT64_MAX;
     for (size_t i = 0; i < count; i++) {
-        uint64_t from = pieces[i].offset / WINDOW_CHUNK_BYTES;
-        uint64_t to = (pieces[i].offset + pieces[i].size - 1) / WINDOW_CHUNK_BYTES;
+        uint64_t from = pieces[i].offset / chunk;
+        uint64_t to = (pieces[i].offset + pieces[i].size - 1) / chunk;
         for (uint64_t c = from; c <= to && !pieces[i].gone; c++) {
             needed += last == UINT64_MAX || c > last;
             last = last == UINT64_MAX || c > last ? c : last;
         }
     }
-    bool filling = size % WINDOW_CHUNK_BYTES != 0 && last != size / WINDOW_CHUNK_BYTES;
+    bool filling = size % chunk != 0 && last != size / chunk;
     return needed + filling;
 }
 
@@ -63,8 +63,9 @@ static void let_some_go(repo_window *w, piece *pieces, size_t count, uint64_t mo
     }
 }
 
-static void run(uint64_t most, uint64_t *seed)
+static void run(uint64_t most, unsigned chunk_bits, unsigned kept, uint64_t *seed)
 {
+    uint64_t chunk = UINT64_C(1) << chunk_bits;
     fr_repo_store store, other;
     repo_window *w = NULL;
     fr_slice all;
@@ -72,6 +73,8 @@ static void run(uint64_t most, uint64_t *seed)
     uint64_t size = 0;
     assert_non_null(pieces);
     assert_ok(repo_window_open(&store, &w, NULL));
+    repo_window_shape(w, chunk_bits, kept);
+    assert_int_equal(repo_window_kept_bytes(w), kept * chunk);
     for (size_t i = 0; i < PIECES; i++) {
         pieces[i] = (piece){.offset = size, .size = 1 + below(seed, 3000)};
         put(&store, &pieces[i]);
@@ -85,9 +88,9 @@ static void run(uint64_t most, uint64_t *seed)
             expect_there(w, all, &pieces[i]);
         }
     }
-    uint64_t needed = chunks_needed(pieces, PIECES, size) * WINDOW_CHUNK_BYTES;
+    uint64_t needed = chunks_needed(pieces, PIECES, size, chunk) * chunk;
     assert_int_equal(repo_window_live_bytes(w, size), needed);
-    assert_true(store.bytes_used(w) <= needed + WINDOW_KEPT_BYTES);
+    assert_true(store.bytes_used(w) <= needed + kept * chunk);
     assert_ok(fr_repo_store_memory(&other, NULL));
     assert_ok(repo_window_move(w, &other, NULL));
     assert_ok(other.get(other.context, &all, NULL));
@@ -111,7 +114,9 @@ static void test_what_is_needed_is_there(void **state)
     static const uint64_t most[] = {0, 1, 2, 20};
     uint64_t seed = seed_of_run();
     for (size_t i = 0; i < FR_COUNT_OF(most); i++) {
-        run(most[i], &seed);
+        for (unsigned bits = 4; bits <= WINDOW_CHUNK_BITS; bits++) {
+            run(most[i], bits, 1 + (unsigned)below(&seed, WINDOW_KEPT_CHUNKS), &seed);
+        }
     }
 }
 

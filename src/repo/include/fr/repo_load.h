@@ -9,8 +9,9 @@
  *      fr_load_reset: ready for the next file, memory kept
  *
  *  All four give the same items, errors and offsets, whatever the pieces and whether the limit was
- *  reached or not (but where options.forget has let a block go that is needed again as a node: what
- *  is wrong in it is then told at the link). The commit is there before the first record.
+ *  reached or not. But where options.forget has let a block go: what is wrong in one that is needed
+ *  again as a node is told at its link, and of one that comes again beyond the limit the second
+ *  copy may be what is read. The commit is there before the first record.
  *
  *  Items need not wait for the end of a stream: with options.on_item, or by fr_load_next between
  *  pushes, each is handed out as soon as all that leads to it has come. In streamable order that is
