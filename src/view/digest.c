@@ -11,6 +11,13 @@ static void add(fr_digest *digest, uint64_t lo, uint64_t hi)
     digest->hi += hi + carry;
 }
 
+fr_status fr_digest_row_init(fr_buffer *row, size_t max_size, fr_error *err)
+{
+    fr_buffer_init(row, max_size);
+    return fr_buffer_reserve(row, max_size) == NULL ? fr_fail(err, FR_NOMEM, "row of a view")
+                                                    : FR_OK;
+}
+
 void fr_digest_add(fr_digest *digest, fr_slice row)
 {
     fr_u128 hash = fr_xxh3_128(row);

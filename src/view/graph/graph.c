@@ -431,8 +431,8 @@ static fr_status graph_open(void **view, const fr_view_context *context, uint64_
         return fr_fail(err, FR_NOMEM, "graph");
     }
     graph->context = *context;
-    fr_buffer_init(&graph->row, ROW_MAX_BYTES);
-    fr_status status = fr_edges_new(&graph->edges, err);
+    fr_status status = fr_digest_row_init(&graph->row, ROW_MAX_BYTES, err);
+    status = status == FR_OK ? fr_edges_new(&graph->edges, err) : status;
     status = status == FR_OK ? restore(graph, err) : status;
     if (status != FR_OK) {
         graph_close(graph);

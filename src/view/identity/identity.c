@@ -499,13 +499,13 @@ static fr_status identity_open(void **view, const fr_view_context *context, uint
         return fr_fail(err, FR_NOMEM, "identity");
     }
     identity->context = *context;
-    fr_buffer_init(&identity->row, ROW_MAX_BYTES);
     identity->cells = calloc(CELL_PAGES, sizeof *identity->cells);
     identity->claims = calloc(CELL_PAGES, sizeof *identity->claims);
     identity->versions = calloc(VERSION_PAGES, sizeof *identity->versions);
     bool room = identity->cells != NULL && identity->claims != NULL && identity->versions != NULL;
     fr_status status =
         room ? fr_dict_new(&identity->handles, err) : fr_fail(err, FR_NOMEM, "identity");
+    status = status == FR_OK ? fr_digest_row_init(&identity->row, ROW_MAX_BYTES, err) : status;
     status = status == FR_OK ? restore(identity, err) : status;
     if (status != FR_OK) {
         identity_close(identity);

@@ -416,10 +416,10 @@ static fr_status links_open(void **view, const fr_view_context *context, uint64_
     }
     links->context = *context;
     links->identity = context->views[FR_VIEW_IDENTITY];
-    fr_buffer_init(&links->row, ROW_MAX_BYTES);
-    fr_buffer_init(&links->target_text, ROW_MAX_BYTES);
     fr_store_options options = store_options(context);
-    fr_status status = fr_store_open(&links->store, &options, err);
+    fr_status status = fr_digest_row_init(&links->row, ROW_MAX_BYTES, err);
+    status = status == FR_OK ? fr_digest_row_init(&links->target_text, ROW_MAX_BYTES, err) : status;
+    status = status == FR_OK ? fr_store_open(&links->store, &options, err) : status;
     status = status == FR_OK ? fr_top_new(&links->top, err) : status;
     status = status == FR_OK ? fr_links_load(links, err) : status;
     status =

@@ -492,8 +492,8 @@ static fr_status posts_open(void **view, const fr_view_context *context, uint64_
     posts->context = *context;
     posts->context.views = NULL; /* valid during open only */
     posts->identity = context->views[FR_VIEW_IDENTITY];
-    fr_buffer_init(&posts->row_text, FR_POSTS_ROW_TEXT_MAX_BYTES);
-    fr_status status = start(posts, err);
+    fr_status status = fr_digest_row_init(&posts->row_text, FR_POSTS_ROW_TEXT_MAX_BYTES, err);
+    status = status == FR_OK ? start(posts, err) : status;
     if (status != FR_OK) {
         posts_close(posts);
         return status;

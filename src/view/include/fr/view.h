@@ -23,6 +23,9 @@ typedef struct {
     uint64_t lo, hi;
 } fr_digest;
 #define FR_DIGEST_VERSION 1
+/** A buffer for one row, with all its room from the beginning: a row that found no memory would be
+ *  a wrong digest, and nobody would ever be told. */
+FR_MUST_USE fr_status fr_digest_row_init(fr_buffer *row, size_t max_size, fr_error *err);
 #define FR_DIGEST_TEXT_BYTES 34 /* version byte and 128 bits in hex */
 
 /** Adds one logical row, written as texts, to an order-independent sum. `row`: 0x1f-separated
