@@ -121,11 +121,14 @@ function(fr_module NAME)
     fr_program(${NAME}_${stem} ${NAME} ${dir} tests SOURCES ${source}
                LIBS ${M_TEST_DEPS} ${M_LIBS} PkgConfig::cmocka)
     target_include_directories(${NAME}_${stem} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support)
-    file(STRINGS ${source} wanted REGEX "^#include \"failing_memory.h\"")
-    if(wanted) # its memory runs out on demand
-      target_link_options(${NAME}_${stem} PRIVATE
-                          -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign)
-    endif()
+    # A test that defines __wrap_F is called in the place of F; failing_memory.h defines some.
+    file(STRINGS ${source} wrapped REGEX "__wrap_[a-z_]+\\(|^#include \"failing_memory.h\"")
+    string(REPLACE "#include \"failing_memory.h\"" "__wrap_malloc __wrap_calloc __wrap_realloc __wrap_posix_memalign"
+           wrapped "${wrapped}")
+    string(REGEX MATCHALL "__wrap_[a-z_]+" wrapped "${wrapped}")
+    list(TRANSFORM wrapped REPLACE "__wrap_" "-Wl,--wrap=")
+    list(REMOVE_DUPLICATES wrapped)
+    target_link_options(${NAME}_${stem} PRIVATE ${wrapped})
     # clang cannot know that cmocka's assertions do not return: assert_true(parse(&x) && x.y) is no use of an unset x.
     target_compile_options(${NAME}_${stem} PRIVATE $<$<C_COMPILER_ID:Clang>:-Wno-sometimes-uninitialized>)
     add_test(NAME ${NAME}_${stem} COMMAND ${NAME}_${stem} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})

@@ -43,6 +43,7 @@ typedef struct {
     fr_ref *refs;
     size_t count, room;
     uint64_t log_bytes; /* that deleting them takes, at most */
+    bool known;         /* for the batch in hand */
 } fr_gone;
 
 /** What one sync makes durable: published and acknowledged together. */
@@ -51,12 +52,23 @@ typedef struct {
     size_t ack_count;
     uint64_t seq, time_us;
     uint64_t started_ns;
-    uint64_t taken, wanted_events; /* synced when so many are taken, */
-    uint64_t due_ns;               /* or at that time */
+    uint64_t taken, wanted_events;                /* synced when so many are taken, */
+    uint64_t due_ns;                              /* or at that time */
     uint64_t events, append_ns, fold_ns, sync_ns; /* stages; settling is the rest of work_ns */
     uint64_t work_ns;
     bool wrote;
 } fr_group;
+
+/** The batch that is being settled, and how far that is: what fails half-way goes on from there. */
+typedef struct {
+    fr_batch *batch; /* NULL: none */
+    fr_ack ack;
+    size_t steps; /* done: its inputs, one each, then the end of a CAR, then its key */
+    /* as they were when the chunk was empty last: should it be thrown away, this is where to go on */
+    fr_ack flushed_ack;
+    size_t flushed_steps;
+    uint64_t retry_ns; /* after a failure: when to go on */
+} fr_settling;
 
 /** What an engine stands on. The real one: threads, RocksDB. A simulated one (os/sim.c, the memory
  *  room) has no threads: whoever opened it takes the writer's turns, so that a seed decides what
@@ -158,7 +170,7 @@ struct freshet {
     fr_engine_world world;
     char dir[FR_PATH_MAX];
     char archive_dir[FR_PATH_MAX]; /* empty: none */
-    fr_os *os; /* world.os */
+    fr_os *os;                     /* world.os */
     fr_file *lock;
     fr_log *log;
     fr_resolver *resolver;
@@ -204,8 +216,9 @@ struct freshet {
     size_t cursor_count;
     uint64_t cursor_written_ns;
     fr_group groups[2];
-    fr_batch *held;    /* popped, but the disk has no room for it yet */
-    fr_gone gone;      /* of the batch that was popped last */
+    fr_batch *held; /* popped, but the disk has no room for it yet */
+    fr_gone gone;   /* of the batch that was popped last */
+    fr_settling settling;
     uint64_t retry_ns; /* when to ask the disk again */
     bool refuses; /* closing, and one found no room: a later one, with its cursor, would be a gap */
     unsigned which;    /* the group that is being filled */
@@ -244,7 +257,7 @@ struct freshet {
     fr_closer closers[FR_ENGINE_CLOSERS_MAX];
     size_t closer_count;
 
-    struct fr_upkeep *upkeep; /* upkeep.c; NULL: nobody does it */
+    struct fr_upkeep *upkeep;         /* upkeep.c; NULL: nobody does it */
     fr_upkeep_trouble upkeep_trouble; /* under request_lock; set by who takes the steps */
 
     fr_engine_metrics metrics;

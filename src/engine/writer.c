@@ -6,8 +6,9 @@
 //
 // Folding before the sync is safe because nothing is visible before publish: rows carry their
 // birth, and readers stop at the published sequence. When a sync fails, both groups wait until the
-// log is mended (mend.c). When a batch fails half-way the engine is poisoned: what was folded stays
-// invisible, reads go on, every source is told.
+// log is mended (mend.c). When a batch fails half-way, for want of memory most likely, it stays
+// where it is and is gone on with by and by: no step of it leaves anything by half. The groups
+// before it end meanwhile.
 #include "ahead.h"
 
 #include <stdlib.h>
@@ -157,20 +158,30 @@ static void await_sync(fr_engine *engine, fr_group *group)
 
 /* ---- settling a batch ------------------------------------------------------------------------ */
 
+/** Appends what of the chunk is not in the log: after a failure its first frames are. */
+static fr_status append_chunk(fr_engine *engine, size_t cursors, fr_error *err)
+{
+    size_t done = engine->chunk_count == 0
+                      ? 0
+                      : (size_t)(fr_log_last_seq(engine->log) + 1 - engine->chunk[0].seq);
+    return fr_log_append(engine->log, engine->chunk + done, engine->chunk_count - done,
+                         engine->cursors, cursors, err);
+}
+
 /** Appends and folds what was resolved. */
 static fr_status flush_chunk(fr_engine *engine, fr_group *group, bool with_cursors, fr_error *err)
 {
+    fr_settling *s = &engine->settling;
     size_t cursors = with_cursors ? engine->cursor_count : 0;
     if (engine->chunk_count == 0 && cursors == 0) {
         return FR_OK;
     }
     uint64_t start_ns = fr_os_monotonic_ns(engine->os);
-    FR_TRY(fr_log_append(engine->log, engine->chunk, engine->chunk_count, engine->cursors, cursors,
-                         err));
+    group->wrote = true; /* a part of it, perhaps */
+    FR_TRY(append_chunk(engine, cursors, err));
     uint64_t appended_ns = fr_os_monotonic_ns(engine->os);
     group->append_ns += appended_ns - start_ns;
     group->events += engine->chunk_count;
-    group->wrote = true;
     if (cursors != 0) {
         engine->cursor_count = 0;
         engine->cursor_written_ns = fr_os_monotonic_ns(engine->os);
@@ -182,6 +193,8 @@ static fr_status flush_chunk(fr_engine *engine, fr_group *group, bool with_curso
     }
     fr_status status = fr_engine_fold(engine, err);
     group->fold_ns += fr_os_monotonic_ns(engine->os) - appended_ns;
+    s->flushed_ack = s->ack;
+    s->flushed_steps = s->steps;
     return status;
 }
 
@@ -190,15 +203,18 @@ static bool same_commit(const fr_event *a, const fr_event *b)
     return a->rev == b->rev && a->rev != 0 && fr_slice_equal(a->did, b->did);
 }
 
-/** A full chunk goes, but not between two operations of one commit: they share a frame. */
+/** A full chunk goes, but not between two operations of one commit: they share a frame. So does
+ *  one whose last fact must be. */
 static fr_status make_room(fr_engine *engine, fr_group *group, const fr_event *next, fr_error *err)
 {
     size_t count = engine->chunk_count;
     bool full = count == FR_ENGINE_CHUNK_ROOM ||
-                (count >= FR_ENGINE_CHUNK && !same_commit(&engine->chunk[count - 1], next));
+                (count >= FR_ENGINE_CHUNK && !same_commit(&engine->chunk[count - 1], next)) ||
+                (count != 0 && fr_fact_ends_batch(&engine->facts[count - 1]));
     return full ? flush_chunk(engine, group, false, err) : FR_OK;
 }
 
+/** A failure leaves everything as before: the same input is to be settled next. */
 static fr_status settle_input(fr_engine *engine, fr_group *group, const fr_input *input,
                               fr_ack *ack, fr_error *err)
 {
@@ -222,7 +238,7 @@ static fr_status settle_input(fr_engine *engine, fr_group *group, const fr_input
     ack->cid_unverified += event->kind == FR_EVENT_PUT && event->body_format != FR_BODY_CANONICAL;
     engine->next_seq++;
     engine->chunk_count++;
-    return fr_fact_ends_batch(fact) ? flush_chunk(engine, group, false, err) : FR_OK;
+    return FR_OK;
 }
 
 /* ---- the end of a CAR ------------------------------------------------------------------------ */
@@ -282,38 +298,37 @@ static fr_status find_gone(fr_engine *engine, const fr_batch *batch, fr_error *e
     car_walk walk = {.engine = engine, .batch = batch};
     engine->gone.count = 0;
     engine->gone.log_bytes = 0;
-    if (!batch->car_end) {
-        return FR_OK;
+    uint32_t uid =
+        batch->car_end ? fr_ids_find_did(fr_resolver_ids(engine->resolver), batch->sync.did) : 0;
+    if (uid != 0) {
+        FR_TRY(fr_resolver_each_record(engine->resolver, uid, UINT64_MAX, note_gone, &walk, err));
     }
-    uint32_t uid = fr_ids_find_did(fr_resolver_ids(engine->resolver), batch->sync.did);
-    if (uid == 0) {
-        return FR_OK;
-    }
-    FR_TRY(fr_resolver_each_record(engine->resolver, uid, UINT64_MAX, note_gone, &walk, err));
     if (engine->gone.count != 0) {
         qsort(engine->gone.refs, engine->gone.count, sizeof *engine->gone.refs, compare_refs);
     }
+    engine->gone.known = true;
     return FR_OK;
 }
 
-static fr_status delete_gone(fr_engine *engine, fr_group *group, const fr_batch *batch, fr_ack *ack,
+static fr_status delete_gone(fr_engine *engine, fr_group *group, fr_batch *batch, fr_ack *ack,
                              fr_error *err)
 {
     const fr_ids *ids = fr_resolver_ids(engine->resolver);
     for (size_t i = 0; i < engine->gone.count; i++) {
         char room[FR_TID_BYTES];
+        fr_slice rkey = fr_ids_rkey(ids, engine->gone.refs[i].rkey, room);
         fr_input input = {.event = batch->sync};
         input.event.kind = FR_EVENT_DELETE;
         input.event.collection = fr_ids_collection(ids, engine->gone.refs[i].collection);
-        input.event.rkey = fr_ids_rkey(ids, engine->gone.refs[i].rkey, room);
+        FR_TRY(fr_arena_copy(&batch->links, rkey, &input.event.rkey, err));
         FR_TRY(settle_input(engine, group, &input, ack, err));
-        FR_TRY(flush_chunk(engine, group, false, err)); /* the record key lies on this stack */
     }
     return FR_OK;
 }
 
-static fr_status settle_car_end(fr_engine *engine, fr_group *group, const fr_batch *batch,
-                                fr_ack *ack, fr_error *err)
+/** What of it was deleted before a failure is not found again. */
+static fr_status settle_car_end(fr_engine *engine, fr_group *group, fr_batch *batch, fr_ack *ack,
+                                fr_error *err)
 {
     fr_input mark = {.event = batch->sync};
     FR_TRY(find_gone(engine, batch, err));
@@ -365,6 +380,24 @@ static void add_ack(fr_group *group, const fr_ack *ack)
     group->acks[group->ack_count++] = *ack;
 }
 
+/** A group is synced when the most impatient of its appends wants it. */
+static void expect(fr_engine *engine, fr_group *group, const fr_batch *batch)
+{
+    const uint64_t ns_per_ms = 1000000;
+    const freshet_durability *d = &batch->durability;
+    uint64_t now_ns = fr_os_monotonic_ns(engine->os);
+    uint64_t events = d->events == 0 ? FR_DURABILITY_EVENTS : d->events;
+    uint64_t ms = d->ms == 0 ? FR_DURABILITY_MS : d->ms;
+    if (group->ack_count == 0) {
+        group->started_ns = now_ns;
+        group->wanted_events = engine->options.batch_events;
+        group->due_ns = UINT64_MAX;
+    }
+    group->taken += FR_MAX(batch->count, (size_t)1);
+    group->wanted_events = FR_MIN(group->wanted_events, d->mode == FRESHET_IMMEDIATE ? 1 : events);
+    group->due_ns = FR_MIN(group->due_ns, now_ns + ms * ns_per_ms);
+}
+
 /** The key goes behind what it stands for: where it is, all of that is. */
 static fr_status settle_key(fr_engine *engine, fr_group *group, const fr_batch *batch, fr_ack *ack,
                             fr_error *err)
@@ -379,29 +412,47 @@ static fr_status settle_key(fr_engine *engine, fr_group *group, const fr_batch *
     return settle_input(engine, group, &input, &of_key, err);
 }
 
-static fr_status settle_batch(fr_engine *engine, fr_group *group, fr_batch *batch, fr_ack *ack,
-                              fr_error *err)
+/** Is it the repetition of an append under the same key? */
+static fr_status find_key(fr_engine *engine, const fr_batch *batch, uint64_t *seq, fr_error *err)
 {
-    if (batch->key_size != 0) {
-        fr_slice key = fr_slice_of(batch->key, batch->key_size);
-        FR_TRY(fr_resolver_find_append(engine->resolver, key, &ack->key_seq, err));
+    fr_slice key = fr_slice_of(batch->key, batch->key_size);
+    *seq = 0;
+    return batch->key_size == 0 ? FR_OK : fr_resolver_find_append(engine->resolver, key, seq, err);
+}
+
+static fr_status settle_steps(fr_engine *engine, fr_group *group, fr_error *err)
+{
+    fr_settling *s = &engine->settling;
+    fr_batch *batch = s->batch;
+    for (; s->steps < batch->count; s->steps++) {
+        fr_engine_look_ahead(engine, batch, s->steps);
+        FR_TRY(settle_input(engine, group, &batch->inputs[s->steps], &s->ack, err));
     }
-    if (ack->key_seq != 0) {
-        ack->duplicate = batch->count;
-        return FR_OK;
+    if (s->steps == batch->count) {
+        FR_TRY(batch->car_end ? settle_car_end(engine, group, batch, &s->ack, err) : FR_OK);
+        s->steps++;
     }
-    for (size_t i = 0; i < batch->count; i++) {
-        fr_engine_look_ahead(engine, batch, i);
-        FR_TRY(settle_input(engine, group, &batch->inputs[i], ack, err));
+    if (s->steps == batch->count + 1) {
+        FR_TRY(batch->key_size != 0 ? settle_key(engine, group, batch, &s->ack, err) : FR_OK);
+        s->steps++;
     }
-    if (batch->car_end) {
-        FR_TRY(settle_car_end(engine, group, batch, ack, err));
+    return FR_OK;
+}
+
+/** From where it stands to its end. After a failure it stands where it failed. */
+static fr_status settle_batch(fr_engine *engine, fr_group *group, fr_error *err)
+{
+    fr_settling *s = &engine->settling;
+    if (s->steps == 0) {
+        FR_TRY(find_key(engine, s->batch, &s->ack.key_seq, err));
+        if (s->ack.key_seq != 0) {
+            s->ack.duplicate = s->batch->count;
+            return FR_OK;
+        }
     }
-    if (batch->key_size != 0) {
-        FR_TRY(settle_key(engine, group, batch, ack, err));
-    }
-    if (batch->has_cursor) {
-        note_cursor(engine, &batch->cursor);
+    FR_TRY(settle_steps(engine, group, err));
+    if (s->batch->has_cursor) {
+        note_cursor(engine, &s->batch->cursor);
     }
     /* A cursor alone is written at most once a second: losing it costs a re-read, not an event. */
     enum { CURSOR_EVERY_NS = 1000000000 };
@@ -410,22 +461,38 @@ static fr_status settle_batch(fr_engine *engine, fr_group *group, fr_batch *batc
     return flush_chunk(engine, group, due, err);
 }
 
-static void take_batch(fr_engine *engine, fr_group *group, fr_batch *batch)
+/** It waits where it stands, with a name; an engine that closes cannot. */
+static void hold(fr_engine *engine, fr_status status, const fr_error *why)
 {
-    fr_ack ack = {.sink = batch->sink, .batches = 1};
+    const uint64_t retry_ns = UINT64_C(250000000);
+    if (__atomic_load_n(&engine->closing, __ATOMIC_ACQUIRE)) {
+        fr_engine_poison(engine, status, why);
+    } else {
+        fr_trouble_begin(engine, why);
+        engine->settling.retry_ns = fr_os_monotonic_ns(engine->os) + retry_ns;
+    }
+}
+
+/** Goes on with the batch in hand. False: it failed, and waits. */
+static bool go_on(fr_engine *engine, fr_group *group)
+{
+    fr_settling *s = &engine->settling;
     fr_error error = {0};
-    if (!engine->poisoned) {
-        fr_status status = settle_batch(engine, group, batch, &ack, &error);
-        if (status != FR_OK) {
-            fr_engine_poison(engine, status, &error);
+    fr_status status = engine->poisoned ? FR_OK : settle_batch(engine, group, &error);
+    if (status != FR_OK) {
+        hold(engine, status, &error);
+        if (!engine->poisoned) {
+            return false;
         }
     }
     __atomic_add_fetch(&engine->metrics.batches, 1, __ATOMIC_RELAXED);
-    __atomic_add_fetch(&engine->metrics.appended, ack.appended, __ATOMIC_RELAXED);
-    __atomic_add_fetch(&engine->metrics.duplicate, ack.duplicate, __ATOMIC_RELAXED);
-    __atomic_add_fetch(&engine->metrics.cid_unverified, ack.cid_unverified, __ATOMIC_RELAXED);
-    add_ack(group, &ack);
-    fr_engine_batch_return(engine, batch);
+    __atomic_add_fetch(&engine->metrics.appended, s->ack.appended, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&engine->metrics.duplicate, s->ack.duplicate, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&engine->metrics.cid_unverified, s->ack.cid_unverified, __ATOMIC_RELAXED);
+    add_ack(group, &s->ack);
+    fr_engine_batch_return(engine, s->batch);
+    *s = (fr_settling){0};
+    return true;
 }
 
 /** Says nothing of the batch to the log: it is the source's to try again. */
@@ -468,6 +535,7 @@ static fr_status reserve(fr_engine *engine, const fr_batch *batch, fr_error *err
         return fr_fail_code(err, FR_LIMIT, 0, "sources", "log: too many sources with a cursor");
     }
     FR_TRY(fr_checkpoint_has_room(engine, err));
+    FR_TRY(engine->gone.known ? FR_OK : find_gone(engine, batch, err));
     return fr_log_reserve(engine->log, log_bytes_of(engine, batch), err);
 }
 
@@ -481,10 +549,7 @@ static fr_status next_batch(fr_engine *engine, uint64_t wait_ns, fr_batch **out)
         void *item = NULL;
         FR_TRY(fr_queue_pop(engine->queue, &item, wait_ns));
         engine->held = item;
-        fr_status found = engine->poisoned ? FR_OK : find_gone(engine, engine->held, &error);
-        if (found != FR_OK) {
-            fr_engine_poison(engine, found, &error);
-        }
+        engine->gone.known = false;
     }
     bool closing = __atomic_load_n(&engine->closing, __ATOMIC_ACQUIRE);
     uint64_t now_ns = fr_os_monotonic_ns(engine->os);
@@ -518,24 +583,6 @@ static fr_status next_batch(fr_engine *engine, uint64_t wait_ns, fr_batch **out)
     return FR_AGAIN;
 }
 
-/** A group is synced when the most impatient of its appends wants it. */
-static void expect(fr_engine *engine, fr_group *group, const fr_batch *batch)
-{
-    const uint64_t ns_per_ms = 1000000;
-    const freshet_durability *d = &batch->durability;
-    uint64_t now_ns = fr_os_monotonic_ns(engine->os);
-    uint64_t events = d->events == 0 ? FR_DURABILITY_EVENTS : d->events;
-    uint64_t ms = d->ms == 0 ? FR_DURABILITY_MS : d->ms;
-    if (group->ack_count == 0) {
-        group->started_ns = now_ns;
-        group->wanted_events = engine->options.batch_events;
-        group->due_ns = UINT64_MAX;
-    }
-    group->taken += FR_MAX(batch->count, (size_t)1);
-    group->wanted_events = FR_MIN(group->wanted_events, d->mode == FRESHET_IMMEDIATE ? 1 : events);
-    group->due_ns = FR_MIN(group->due_ns, now_ns + ms * ns_per_ms);
-}
-
 /** What only repeats need not wait: the group of what it repeats is through before. */
 static bool is_full(const fr_engine *engine, const fr_group *group)
 {
@@ -544,24 +591,52 @@ static bool is_full(const fr_engine *engine, const fr_group *group)
            fr_os_monotonic_ns(engine->os) >= group->due_ns;
 }
 
+/** Is the batch in hand one that waits, for now? */
+static bool waits(const fr_engine *engine)
+{
+    return engine->settling.batch != NULL && !__atomic_load_n(&engine->closing, __ATOMIC_ACQUIRE) &&
+           fr_os_monotonic_ns(engine->os) < engine->settling.retry_ns;
+}
+
+/** The batch to go on with: the one in hand, or the next. */
+static fr_status have_batch(fr_engine *engine, uint64_t wait_ns)
+{
+    fr_settling *s = &engine->settling;
+    if (s->batch == NULL) {
+        FR_TRY(next_batch(engine, wait_ns, &s->batch));
+        s->ack = s->flushed_ack = (fr_ack){.sink = s->batch->sink, .batches = 1};
+    } else if (waits(engine)) {
+        if (!engine->world.stepwise) {
+            uint64_t now_ns = fr_os_monotonic_ns(engine->os);
+            fr_sleep_ns(FR_MIN(wait_ns, FR_MAX(s->retry_ns, now_ns) - now_ns));
+        }
+        return FR_AGAIN;
+    }
+    return FR_OK;
+}
+
 /** Takes what waits until the group is full or nothing came for wait_ns; false when the queue is
  *  closed and empty. */
 static bool fill_group(fr_engine *engine, fr_group *group, uint64_t wait_ns)
 {
-    fr_batch *batch = NULL;
-    fr_status status = next_batch(engine, wait_ns, &batch);
+    fr_settling *s = &engine->settling;
+    fr_status status = have_batch(engine, wait_ns);
     while (status == FR_OK) {
         uint64_t start_ns = fr_os_monotonic_ns(engine->os);
-        expect(engine, group, batch);
-        take_batch(engine, group, batch);
+        bool again = s->retry_ns != 0;
+        expect(engine, group, s->batch);
+        bool done = go_on(engine, group);
         uint64_t work_ns = fr_os_monotonic_ns(engine->os) - start_ns;
         group->work_ns += work_ns;
         __atomic_add_fetch(&engine->metrics.work_ns, work_ns, __ATOMIC_RELAXED);
-        if ((group->wrote && is_full(engine, group)) ||
+        if (done && again) {
+            fr_trouble_end(engine);
+        }
+        if (!done || (group->wrote && is_full(engine, group)) ||
             group->ack_count == FR_COUNT_OF(group->acks)) {
             return true;
         }
-        status = next_batch(engine, 0, &batch);
+        status = have_batch(engine, 0);
     }
     return status != FR_END;
 }
@@ -594,7 +669,7 @@ static void finish_mended(fr_engine *engine)
 /** Begins the sync of what the group wrote; what wrote nothing is through. */
 static void end_group(fr_engine *engine, fr_group *group)
 {
-    if (group->ack_count == 0) {
+    if (group->ack_count == 0 && !group->wrote) {
         return;
     }
     if (group->wrote && !engine->poisoned) {
@@ -634,9 +709,11 @@ bool fr_engine_turn(fr_engine *engine, uint64_t wait_ns)
     if (!finish_syncing(engine)) {
         return true;
     }
-    bool save = fr_checkpoint_turn(engine);
-    bool rebuild = fr_rebuild_is_due(engine);
-    if (!open || save || rebuild || is_full(engine, group)) {
+    /* what is known beyond the log, of a batch by half, must not be saved, nor be rebuilt from */
+    bool half = engine->settling.batch != NULL;
+    bool save = fr_checkpoint_turn(engine) && !half;
+    bool rebuild = !half && fr_rebuild_is_due(engine);
+    if (!open || save || rebuild || half || is_full(engine, group)) {
         end_group(engine, group);
     }
     if ((save || rebuild) && !finish_syncing(engine)) {

@@ -14,6 +14,8 @@
 
 static _Thread_local uint64_t failing_memory_asked, failing_memory_from = UINT64_MAX,
                                                     failing_memory_to;
+/** While true allocations neither fail nor count. */
+static _Thread_local bool failing_memory_spares;
 
 static inline void fail_memory(uint64_t from, uint64_t count)
 {
@@ -22,7 +24,7 @@ static inline void fail_memory(uint64_t from, uint64_t count)
     failing_memory_to = count > UINT64_MAX - from ? UINT64_MAX : from + count;
 }
 
-/** There is enough again; the number of allocations that found none. */
+/** There is enough again. The number of allocations that found none. */
 static inline uint64_t mend_memory(void)
 {
     uint64_t end =
@@ -34,7 +36,7 @@ static inline uint64_t mend_memory(void)
 
 static inline bool memory_fails(void)
 {
-    if (failing_memory_from == UINT64_MAX) {
+    if (failing_memory_from == UINT64_MAX || failing_memory_spares) {
         return false;
     }
     uint64_t n = failing_memory_asked++;
