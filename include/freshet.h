@@ -128,10 +128,12 @@ typedef struct {
     uint64_t appended;
     uint64_t duplicate;
     uint64_t rejected;
-    uint64_t ignored;        /* blank lines, #info, unknown frame types */
+    uint64_t ignored;        /* blank lines, #info, #sync, unknown frame types */
     uint64_t unverified;     /* commits whose signature had no key to check it with */
     uint64_t cid_unverified; /* appended bodies that do not give the CID their source named */
     uint64_t last_seq;       /* of the log after the last of them */
+    uint64_t desynced;       /* accounts in files of frames of which commits are lacking, or whose
+                                #sync names a tree that was not seen */
 } freshet_report;
 
 /** When an append is acknowledged, and when its group is synced. Nothing is visible before it is

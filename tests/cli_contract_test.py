@@ -18,7 +18,7 @@ from atproto import Writer, line, lines, read_lines, tid  # noqa: E402
 
 VIEWS = ["identity", "graph", "posts", "links"]
 REPORT = ["read", "appended", "duplicate", "rejected", "ignored", "unverified", "cid_unverified", "last_seq", "seconds",
-          "durability"]
+          "durability", "desynced"]
 
 
 def write(content, name="input"):

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "support")]
-from firehose import Link, decode, encode  # noqa: E402
+from firehose import Link, car_blocks, decode, encode, make_car  # noqa: E402
 from firehose_test import change_blocks, later_commits, network  # noqa: E402
-from freshet import main, run, scratch  # noqa: E402
+from freshet import ingest, main, run, scratch  # noqa: E402
 
 MEMBERS = {"frame", "type", "seq", "repo", "rev", "signature", "inversion", "verdict"}
 
@@ -97,6 +97,38 @@ def test_what_is_no_commit():
     commit = next(f for f in frames if f.type == "#commit")
     line = report([change_blocks(commit, "block")], documents)[0]
     assert line["verdict"] == "reject" and line["repo"] and line["seq"] and line["rev"], line  # so much was read
+
+
+def test_an_ingest_counts_who_is_out_of_step():
+    """A commit that is lacking, and a #sync: of the tree that is there, of another one, of an account not seen."""
+    frames, documents = network()
+    commits = [i for i, frame in enumerate(frames) if frame.type == "#commit"]
+    at = later_commits(frames)[10]
+    of = [i for i in commits if frames[i].did == frames[at].did]
+    after = of[of.index(at) + 1]
+
+    def sync(frame):
+        body = frame.body
+        root, blocks = bytes(body["commit"]), car_blocks(body["blocks"])[0]
+        car = make_car(root, [(cid, block) for cid, block in blocks if cid == root])
+        return encode({"op": 1, "t": "#sync"}) + encode(
+            {"seq": body["seq"], "did": body["repo"], "rev": body["rev"], "blocks": car, "time": body["time"]})
+
+    whole = [frame.raw for frame in frames]
+    first_of_all = [sync(frames[of[0]]) if i == of[0] else raw for i, raw in enumerate(whole)]
+    cases = [("whole", whole, 0, {"ok"}), ("lost", whole[:at] + whole[at + 1:], 1, {"ok", "desync"}),
+             ("a sync behind its commit", whole[:at + 1] + [sync(frames[at])] + whole[at + 1:], 0, {"ok", "skip"}),
+             ("a sync in place of a commit", whole[:at] + [sync(frames[at])] + whole[at + 1:], 1, {"ok", "desync"}),
+             ("two of them", whole[:at] + [sync(frames[at])] + whole[at + 1:after] + [sync(frames[after])]
+              + whole[after + 1:], 1, {"ok", "desync"}),
+             ("a sync first of all", first_of_all, 0, {"ok"})]
+    for name, raws, desynced, verdicts in cases:
+        path, keys, data = scratch("frames.bin"), scratch("docs.json"), scratch("data")
+        path.write_bytes(b"".join(len(r).to_bytes(4, "little") + r for r in raws))
+        keys.write_text(json.dumps(documents))
+        result = ingest(data, path, kind="frames", did_docs=keys)
+        assert (result.report["desynced"], result.report["rejected"]) == (desynced, 0), (name, result)
+        assert {line["verdict"] for line in report(raws, documents)} == verdicts, name
 
 
 if __name__ == "__main__":

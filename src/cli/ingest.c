@@ -212,12 +212,12 @@ static void print_report(const freshet_report *r, double seconds, freshet_durabi
 {
     printf("{\"read\":%llu,\"appended\":%llu,\"duplicate\":%llu,\"rejected\":%llu,\"ignored\":%llu,"
            "\"unverified\":%llu,\"cid_unverified\":%llu,\"last_seq\":%llu,\"seconds\":%.3f,"
-           "\"durability\":\"%s\"}\n",
+           "\"durability\":\"%s\",\"desynced\":%llu}\n",
            (unsigned long long)r->read, (unsigned long long)r->appended,
            (unsigned long long)r->duplicate, (unsigned long long)r->rejected,
            (unsigned long long)r->ignored, (unsigned long long)r->unverified,
            (unsigned long long)r->cid_unverified, (unsigned long long)r->last_seq, seconds,
-           DURABILITIES[mode]);
+           DURABILITIES[mode], (unsigned long long)r->desynced);
 }
 
 static void on_fallback(void *context, const char *part, const char *from, const char *why)

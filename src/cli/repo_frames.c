@@ -2,96 +2,23 @@
 // freshet repo frames: u32 little-endian length and a frame, again and again, as Jetstream lines or
 // as verdicts.
 //
-// The last commit of each account that was not refused is remembered: what comes after it must say
-// so (rev above, `since` its rev, prevData its data), else the account is desynchronised. A frame
-// that is sound in itself is then what the next one is held against; a refused frame is as if it
-// had not come, so the one after it shows the hole.
+// A refused frame is as if it had not come, so the one after it shows the hole.
 #include "repo.h"
 
 #include <fr/did_docs.h>
 #include <fr/json.h>
-#include <stdlib.h>
-
-/* ---- accounts -------------------------------------------------------------------------------- */
-
-typedef struct {
-    uint8_t *did; /* owned; NULL: a free slot */
-    size_t did_size;
-    uint64_t rev;
-    fr_cid data, commit;
-} account;
+#include <fr/repo_chain.h>
 
 typedef struct {
     const repo_args *args;
     const char *path;
     fr_did_docs *docs;
     fr_frame_reader *reader;
+    fr_frame_chain *chain;
     fr_buffer line;
-    account *accounts; /* open addressing */
-    size_t account_count, account_mask;
     uint64_t number; /* of the frame, from 0 */
     bool rejected, failed;
 } frames_run;
-
-static size_t slot_of(const frames_run *run, fr_slice did)
-{
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < did.size; i++) {
-        hash = (hash ^ did.data[i]) * UINT64_C(0x100000001b3);
-    }
-    size_t at = (size_t)(hash ^ hash >> 29) & run->account_mask;
-    while (run->accounts[at].did != NULL &&
-           !fr_slice_equal(fr_slice_of(run->accounts[at].did, run->accounts[at].did_size), did)) {
-        at = (at + 1) & run->account_mask;
-    }
-    return at;
-}
-
-static bool grow_accounts(frames_run *run)
-{
-    account *old = run->accounts;
-    size_t old_size = old == NULL ? 0 : run->account_mask + 1;
-    if (old != NULL && run->account_count * 2 < old_size) {
-        return true;
-    }
-    size_t size = FR_MAX(old_size * 2, (size_t)1024);
-    account *accounts = calloc(size, sizeof *accounts);
-    if (accounts == NULL) {
-        return false;
-    }
-    run->accounts = accounts;
-    run->account_mask = size - 1;
-    for (size_t i = 0; i < old_size; i++) {
-        if (old[i].did != NULL) {
-            accounts[slot_of(run, fr_slice_of(old[i].did, old[i].did_size))] = old[i];
-        }
-    }
-    free(old);
-    return true;
-}
-
-/* The account's slot, its did NULL when nothing came before; NULL without memory. */
-static account *find_account(frames_run *run, fr_slice did)
-{
-    return grow_accounts(run) ? &run->accounts[slot_of(run, did)] : NULL;
-}
-
-static bool remember(frames_run *run, account *a, const fr_frame *frame)
-{
-    if (a->did == NULL) {
-        a->did = malloc(frame->did.size);
-        if (a->did == NULL) {
-            return false;
-        }
-        memcpy(a->did, frame->did.data, frame->did.size);
-        a->did_size = frame->did.size;
-        run->account_count++;
-    }
-    a->rev = frame->rev;
-    a->data = frame->commit.data;
-    a->commit = frame->commit.cid;
-    return true;
-}
 
 /* ---- judging --------------------------------------------------------------------------------- */
 
@@ -157,47 +84,20 @@ static void judge_records(const fr_frame *frame, verdict *v)
     }
 }
 
-static const char *chain_verdict(const account *before, const fr_frame *frame)
-{
-    uint64_t since = 0;
-    if (before->did == NULL) {
-        return "ok";
-    }
-    if (frame->rev == before->rev && fr_cid_equal(&frame->commit.cid, &before->commit)) {
-        return "skip"; /* came already */
-    }
-    if (frame->rev <= before->rev) {
-        return "desync";
-    }
-    if (frame->type == FR_FRAME_SYNC) {
-        return fr_cid_equal(&frame->commit.data, &before->data) ? "ok" : "desync";
-    }
-    bool follows = fr_tid_parse(frame->since_text, &since) && since == before->rev &&
-                   frame->has_prev_data && fr_cid_equal(&frame->prev_data, &before->data);
-    return follows ? "ok" : "desync";
-}
-
 static void judge_commit(frames_run *run, const fr_frame *frame, verdict *v)
 {
-    if (frame->blocks.size == 0) {
-        v->verdict = "desync"; /* too big: nothing of it can be checked */
-        return;
-    }
-    judge_signature(run, frame, v);
-    if (frame->type == FR_FRAME_COMMIT) {
-        judge_inversion(run, frame, v);
-        judge_records(frame, v);
-    }
-    account *a = find_account(run, frame->did);
-    if (a == NULL) {
-        run->failed = true;
-        return;
+    static const char *const steps[] = {"ok", "skip", "desync"};
+    fr_chain_step step;
+    if (frame->blocks.size != 0) { /* else nothing of it can be checked */
+        judge_signature(run, frame, v);
+        if (frame->type == FR_FRAME_COMMIT) {
+            judge_inversion(run, frame, v);
+            judge_records(frame, v);
+        }
     }
     if (strcmp(v->verdict, "ok") == 0) {
-        v->verdict = frame->too_big ? "desync" : chain_verdict(a, frame);
-        if (frame->rev > a->rev || a->did == NULL) {
-            run->failed |= !remember(run, a, frame);
-        }
+        run->failed |= fr_frame_chain_take(run->chain, frame, &step, NULL) != FR_OK;
+        v->verdict = run->failed ? "reject" : steps[step];
     }
 }
 
@@ -407,16 +307,14 @@ int repo_frames(const repo_args *args)
     const char *what = "frames";
     fr_buffer_init(&run.line, LINES_BYTES_MAX);
     fr_status status = fr_frame_reader_new(&run.reader, &error);
+    status = status == FR_OK ? fr_frame_chain_new(&run.chain, &error) : status;
     if (status == FR_OK && args->did_docs != NULL) {
         what = args->did_docs;
         status = fr_did_docs_open(&run.docs, args->did_docs, &error);
     }
     error.status = status;
     int code = status == FR_OK ? run_files(&run) : cli_fail_internal(what, &error);
-    for (size_t i = 0; run.accounts != NULL && i <= run.account_mask; i++) {
-        free(run.accounts[i].did);
-    }
-    free(run.accounts);
+    fr_frame_chain_free(run.chain);
     fr_frame_reader_free(run.reader);
     fr_did_docs_close(run.docs);
     fr_buffer_done(&run.line);

@@ -129,6 +129,7 @@ void feeder_report(feeder *f, freshet_report *report)
     report->rejected += f->rejected;
     report->ignored += f->ignored;
     report->unverified += f->unverified;
+    report->desynced += f->desynced;
     report->read += settled.appended + settled.duplicate + f->rejected;
     report->last_seq = f->door.last_seq(f->door.context);
 }

@@ -51,7 +51,7 @@ typedef struct {
     uint64_t cursor;         /* the largest time_us taken, or what the source sets */
     bool cursor_is_set;      /* by the source */
     uint64_t cursor_sent;    /* with a batch */
-    uint64_t taken, rejected, ignored, unverified;
+    uint64_t taken, rejected, ignored, unverified, desynced;
     uint64_t done_bytes, total_bytes; /* of the input, for progress; total 0: unknown */
 } feeder;
 

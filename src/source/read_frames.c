@@ -12,6 +12,8 @@
 // live source does (read_ahead.h): whoever reads a file is called back where he called.
 #include <stdlib.h>
 
+#include <fr/repo_chain.h>
+
 #include "bytes.h"
 #include "check_signature.h"
 #include "did_prefetch.h"
@@ -27,6 +29,7 @@ typedef struct {
     fr_did_resolver *resolver;
     byte_reader bytes;
     fr_frame_reader *frames;
+    fr_frame_chain *chain;
     fr_buffer frame;
     const char *name;
     uint64_t offset;        /* of the length word of the frame that is read */
@@ -68,6 +71,15 @@ static fr_status check_commit(frame_file *file, const fr_frame *frame, bool *unv
     return FR_OK;
 }
 
+/* There is no host to load an account from that is out of step: it is counted. */
+static fr_status note_chain(frame_file *file, const fr_frame *frame, fr_error *err)
+{
+    fr_chain_step step;
+    FR_TRY(fr_frame_chain_take(file->chain, frame, &step, err));
+    file->feed->desynced = fr_frame_chain_broken(file->chain);
+    return FR_OK;
+}
+
 static fr_status take_commit(frame_file *file, const fr_frame *frame, fr_error *err)
 {
     fr_error why = {0};
@@ -76,7 +88,7 @@ static fr_status take_commit(frame_file *file, const fr_frame *frame, fr_error *
     if (frame->blocks.size == 0) {
         reject_text(file, events, "frame-blocks",
                     "frame: a commit without blocks; its repository must be read again");
-        return FR_OK;
+        return note_chain(file, frame, err);
     }
     fr_status status = check_commit(file, frame, &unverified, &why);
     if (status == FR_NOMEM || status == FR_IO) {
@@ -87,6 +99,7 @@ static fr_status take_commit(frame_file *file, const fr_frame *frame, fr_error *
         reject(file, frame->type == FR_FRAME_SYNC ? 1 : events, &why);
         return FR_OK;
     }
+    FR_TRY(note_chain(file, frame, err));
     if (frame->type == FR_FRAME_SYNC || frame->op_count == 0) {
         feeder_ignore(file->feed); /* true, and says nothing about any record */
     }
@@ -292,6 +305,7 @@ static void free_file(frame_file **file)
         fr_buffer_done(&(*file)->held);
         byte_reader_done(&(*file)->bytes);
         fr_frame_reader_free((*file)->frames);
+        fr_frame_chain_free((*file)->chain);
         fr_buffer_done(&(*file)->frame);
         free(*file);
     }
@@ -314,6 +328,7 @@ fr_status read_frames(feeder *f, fr_did_resolver *resolver, fr_stream *stream, c
     fr_buffer_init(&file->frame, FR_FRAME_BYTES_MAX + 4096);
     fr_buffer_init(&file->held, FR_SOURCE_FRAMES_HELD_BYTES_MAX + FR_FRAME_BYTES_MAX + 4096);
     FR_TRY(fr_frame_reader_new(&file->frames, err));
+    FR_TRY(fr_frame_chain_new(&file->chain, err));
     if (resolver != NULL && !fr_did_resolver_is_file_only(resolver)) {
         FR_TRY(did_prefetch_start(&file->prefetch, resolver, err));
     }
