@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // Identifiers at their edges, and the agreement of the splitting calls with the checking ones.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
 
 #include <fr/atproto.h>
+
+#include "seed.h"
 
 #define YES(check, text) assert_true(check(fr_slice_text(text)))
 #define NO(check, text) assert_false(check(fr_slice_text(text)))
@@ -181,14 +177,6 @@ static void at_uris(void **state)
 /* ---- property: random changes to good texts; the splitting calls agree with the checks of the
  * parts ---- */
 
-static uint64_t random_next(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
-}
-
 /** Letter by letter from the published grammar; shares nothing with the tables. */
 static bool slow_rkey(fr_slice text)
 {
@@ -229,21 +217,18 @@ static bool slow_nsid(fr_slice text, bool lower)
 static void changed_keys_agree_with_the_grammar(void **state)
 {
     (void)state;
-    const char *seed_text = getenv("FR_SEED");
-    uint64_t seed = seed_text != NULL ? strtoull(seed_text, NULL, 10) : UINT64_C(20260704);
-    print_message("FR_SEED=%llu\n", (unsigned long long)seed);
-    uint64_t random = seed | 1;
+    uint64_t random = seed_or(20260704);
     static const char start[] = "app.bsky-x.feed.post/3jzfcijpj2z2a";
     static const char letters[] = "ab9Z.-/_~:% \x80";
     size_t valid_count = 0;
     for (size_t round = 0; round < 200000; round++) {
         char key[] = "app.bsky-x.feed.post/3jzfcijpj2z2a";
         size_t size = sizeof start - 1;
-        for (size_t changes = random_next(&random) % 4; changes > 0; changes--) {
-            key[random_next(&random) % size] = letters[random_next(&random) % sizeof letters];
+        for (size_t changes = below(&random, 4); changes > 0; changes--) {
+            key[below(&random, size)] = letters[below(&random, sizeof letters)];
         }
-        size_t from = random_next(&random) % 3;
-        fr_slice text = {(const uint8_t *)key + from, size - from - random_next(&random) % 14};
+        size_t from = below(&random, 3);
+        fr_slice text = {(const uint8_t *)key + from, size - from - below(&random, 14)};
         size_t slash = fr_slice_find(text, '/');
         fr_slice head = fr_slice_sub(text, 0, slash);
         fr_slice tail = fr_slice_from(text, slash + 1);

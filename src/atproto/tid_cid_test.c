@@ -1,30 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // TIDs and CIDs: known values, edges, and round trips over random values.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
 
 #include <fr/atproto.h>
 #include <fr/codec.h>
 
-static uint64_t random_next(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
-}
-
-static uint64_t random_start(void)
-{
-    const char *text = getenv("FR_SEED");
-    uint64_t seed = text != NULL ? strtoull(text, NULL, 10) : UINT64_C(20260704);
-    print_message("FR_SEED=%llu\n", (unsigned long long)seed);
-    return seed | 1;
-}
+#include "seed.h"
 
 static void tid_known_values(void **state)
 {
@@ -79,11 +59,11 @@ static void tid_refusals(void **state)
 static void tid_round_trip_and_order(void **state)
 {
     (void)state;
-    uint64_t random = random_start();
+    uint64_t random = seed_or(20260704);
     for (size_t i = 0; i < 100000; i++) {
-        uint64_t a = random_next(&random);
+        uint64_t a = next_random(&random);
         uint64_t b =
-            i % 2 != 0 ? random_next(&random) : a ^ (UINT64_C(1) << (random_next(&random) % 64));
+            i % 2 != 0 ? next_random(&random) : a ^ (UINT64_C(1) << (next_random(&random) % 64));
         char text_a[FR_TID_BYTES];
         char text_b[FR_TID_BYTES];
         uint64_t back = 0;
@@ -175,11 +155,11 @@ static void cid_bytes_forms(void **state)
 static void cid_round_trip(void **state)
 {
     (void)state;
-    uint64_t random = random_start();
+    uint64_t random = seed_or(20260704);
     for (size_t i = 0; i < 50000; i++) {
         fr_cid cid = {{0x01, i % 2 != 0 ? 0x71 : 0x55, 0x12, 0x20}};
         for (size_t at = 4; at < FR_CID_BYTES; at += 8) {
-            fr_store_u64le(cid.bytes + at, random_next(&random));
+            fr_store_u64le(cid.bytes + at, next_random(&random));
         }
         char text[FR_CID_TEXT_BYTES];
         char general[FR_CID_TEXT_BYTES + 8];

@@ -2,28 +2,7 @@
 /* The radix sort against qsort, on keys that are random, narrow, equal or already in order. */
 #include <fr/sort.h>
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-
-#include <cmocka.h>
-
-static uint64_t seed_of_run(void)
-{
-    const char *text = getenv("FR_SEED");
-    uint64_t seed = text != NULL ? strtoull(text, NULL, 10) : (uint64_t)time(NULL);
-    printf("FR_SEED=%llu\n", (unsigned long long)seed);
-    return seed;
-}
-
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15U;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9U;
-    return z ^ z >> 27;
-}
+#include "seed.h"
 
 static int compare_keys(const void *a, const void *b)
 {

@@ -4,28 +4,14 @@
 #include <fr/codec.h>
 
 #include "crc32c.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
+#include "seed.h"
 
 static uint64_t seed;
-
-static uint64_t next_random(void) // splitmix64
-{
-    uint64_t z = (seed += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
 
 static void fill_random(uint8_t *out, size_t size)
 {
     for (size_t i = 0; i < size; i++) {
-        out[i] = (uint8_t)next_random();
+        out[i] = (uint8_t)next_random(&seed);
     }
 }
 
@@ -110,7 +96,8 @@ static void crc32c_chains_and_agrees_with_the_table(void **state)
     (void)state;
     uint8_t bytes[300];
     for (int round = 0; round < 2000; round++) {
-        size_t size = next_random() % sizeof bytes, cut = size == 0 ? 0 : next_random() % size;
+        size_t size = next_random(&seed) % sizeof bytes,
+               cut = size == 0 ? 0 : next_random(&seed) % size;
         fill_random(bytes, size);
         uint32_t whole = fr_crc32c(0, bytes, size);
         assert_int_equal(whole, fr_crc32c(fr_crc32c(0, bytes, cut), bytes + cut, size - cut));
@@ -204,7 +191,7 @@ static void base32_knows_every_byte_in_every_place(void **state)
         size_t size = 0;
         fr_error err = {0};
         for (unsigned j = 0; j < 8; j++) {
-            text[j] = (uint8_t)letters[next_random() % 32];
+            text[j] = (uint8_t)letters[next_random(&seed) % 32];
         }
         text[place] = (uint8_t)byte;
         const char *letter = byte == 0 ? NULL : strchr(letters, (int)byte);
@@ -300,7 +287,7 @@ static void bases_round_trip_random_bytes(void **state)
     for (int round = 0; round < 5000; round++) {
         uint8_t bytes[200], back[256];
         char text[512];
-        size_t size = next_random() % (sizeof bytes + 1), back_size = 0;
+        size_t size = next_random(&seed) % (sizeof bytes + 1), back_size = 0;
         fill_random(bytes, size);
         if (round % 3 == 0) {
             memset(bytes, 0, size / 2);
@@ -424,7 +411,7 @@ static void time_round_trips(void **state)
     (void)state;
     for (int round = 0; round < 20000; round++) {
         uint64_t span = UINT64_C(253402300799999999) + UINT64_C(62135596800000000) + 1;
-        int64_t us = (int64_t)(next_random() % span) - INT64_C(62135596800000000), back = 0;
+        int64_t us = (int64_t)(next_random(&seed) % span) - INT64_C(62135596800000000), back = 0;
         char text[28];
         size_t size = fr_time_format(us, 6, text);
         assert_int_equal(size, 27);
@@ -444,9 +431,7 @@ static void time_round_trips(void **state)
 
 int main(void)
 {
-    const char *given = getenv("FR_SEED");
-    seed = given != NULL ? strtoull(given, NULL, 0) : 20260704;
-    printf("FR_SEED=%llu\n", (unsigned long long)seed);
+    seed = seed_or(20260704);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(varint_round_trips_at_every_length),
         cmocka_unit_test(varint_refuses_other_forms),

@@ -4,24 +4,11 @@
 #include <fr/codec.h>
 #include <fr/json.h>
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
+#include "seed.h"
 
 static fr_json *json;
 static fr_buffer out;
 static uint64_t seed;
-
-static uint64_t next_random(void) // splitmix64
-{
-    uint64_t z = (seed += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
 
 static int set_up(void **state)
 {
@@ -382,8 +369,8 @@ static void keys_are_sorted_at_every_size(void **state)
         fr_buffer_init(&text, 1 << 16);
         fr_buffer_byte(&text, '{');
         for (size_t i = 0; i < count; i++) {
-            snprintf(names[i], sizeof names[i], "%.*s%x", (int)(next_random() % 8), "aaaaaaaa",
-                     (unsigned)(next_random() % 40000));
+            snprintf(names[i], sizeof names[i], "%.*s%x", (int)(next_random(&seed) % 8), "aaaaaaaa",
+                     (unsigned)(next_random(&seed) % 40000));
             order[i] = names[i];
             fr_buffer_printf(&text, "%s\"%s\":%d", i == 0 ? "" : ",", names[i], (int)i);
         }
@@ -446,9 +433,7 @@ static void json_of_cbor_refuses(void **state)
 
 int main(void)
 {
-    const char *given = getenv("FR_SEED");
-    seed = given != NULL ? strtoull(given, NULL, 0) : 20260704;
-    printf("FR_SEED=%llu\n", (unsigned long long)seed);
+    seed = seed_or(20260704);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type_is_read),
         cmocka_unit_test(bad_texts_are_refused),

@@ -6,38 +6,9 @@
 #include <fr/codec.h>
 #include <fr/log.h>
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#define assert_ok(expr) assert_int_equal((expr), FR_OK)
-
-static inline uint64_t seed_of_run(void)
-{
-    const char *text = getenv("FR_SEED");
-    uint64_t seed = text != NULL ? strtoull(text, NULL, 10) : (uint64_t)time(NULL);
-    printf("FR_SEED=%llu\n", (unsigned long long)seed);
-    fflush(stdout);
-    return seed;
-}
-
-static inline uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15U;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebU;
-    return z ^ z >> 31;
-}
-
-static inline uint64_t below(uint64_t *state, uint64_t bound)
-{
-    return next_random(state) % bound;
-}
+#include "seed.h"
 
 /** Memory for the texts of random events: never moves, so slices into it stay. */
 static inline void init_texts(fr_buffer *texts, size_t size)

@@ -10,7 +10,7 @@
 static void put_commit_fields(forger *f, fr_buffer *out, const fr_cid *data, fault wrong,
                               fr_slice signature)
 {
-    bool rev = wrong != COMMIT_NO_REV && !(f->version_2 && below(f, 2) == 0);
+    bool rev = wrong != COMMIT_NO_REV && !(f->version_2 && below(&f->r.state, 2) == 0);
     bool prev = wrong != COMMIT_NO_PREV;
     static const int64_t versions[] = {0, 1, 4, 5, -1, 100};
     fr_cbor_put_map(out, 3u + rev + prev + (signature.size != SIZE_MAX) - (wrong == COMMIT_NO_DID));
@@ -40,7 +40,9 @@ static void put_commit_fields(forger *f, fr_buffer *out, const fr_cid *data, fau
         fr_cbor_put_null(out);
     }
     fr_cbor_put_key(out, "version");
-    fr_cbor_put_int(out, wrong == COMMIT_VERSION ? versions[below(f, 6)] : f->version_2 ? 2 : 3);
+    fr_cbor_put_int(out, wrong == COMMIT_VERSION ? versions[below(&f->r.state, 6)]
+                         : f->version_2          ? 2
+                                                 : 3);
 }
 
 /* order - s */
@@ -67,7 +69,7 @@ static void sign(forger *f, const uint8_t digest[32], fault wrong, uint8_t out[6
     fr_secret_key secret = f->secret;
     uint8_t other[32];
     memcpy(other, digest, sizeof other);
-    other[below(f, 32)] ^= wrong == COMMIT_SIG_OTHER_BYTES ? 1 : 0;
+    other[below(&f->r.state, 32)] ^= wrong == COMMIT_SIG_OTHER_BYTES ? 1 : 0;
     secret.scalar[31] ^= wrong == COMMIT_SIG_OTHER_KEY ? 1 : 0;
     assert_int_equal(fr_signature_sign(&secret, other, out, NULL), FR_OK);
     if (wrong == COMMIT_SIG_HIGH) {
@@ -104,7 +106,7 @@ static void put_header(forger *f, const fr_cid *root, fault wrong)
     fr_buffer *out = &f->car;
     fr_buffer body;
     fr_buffer_init(&body, 1 << 12);
-    bool two = wrong == SOUND && below(f, 4) == 0;
+    bool two = wrong == SOUND && below(&f->r.state, 4) == 0;
     fr_cbor_put_map(&body, 2);
     if (wrong == CAR_HEADER_ORDER) {
         fr_cbor_put_key(&body, "version");
@@ -121,7 +123,8 @@ static void put_header(forger *f, const fr_cid *root, fault wrong)
     }
     if (wrong != CAR_HEADER_ORDER) {
         fr_cbor_put_key(&body, "version");
-        fr_cbor_put_int(&body, wrong == CAR_HEADER_VERSION ? 2 + (int64_t)below(f, 3) : 1);
+        fr_cbor_put_int(&body,
+                        wrong == CAR_HEADER_VERSION ? 2 + (int64_t)below(&f->r.state, 3) : 1);
     }
     if (wrong == CAR_HEADER_ZERO) {
         fr_buffer_byte(out, 0);
@@ -150,7 +153,7 @@ static void put_spoiled(forger *f, fr_slice section, fault wrong)
     size_t start = out->size;
     switch ((int)wrong) {
         case CAR_SECTION_ZERO: fr_buffer_byte(out, 0); return;
-        case CAR_SECTION_SHORT: fr_buffer_byte(out, (uint8_t)(1 + below(f, 35))); break;
+        case CAR_SECTION_SHORT: fr_buffer_byte(out, (uint8_t)(1 + below(&f->r.state, 35))); break;
         case CAR_SECTION_HUGE: fr_buffer_append(out, "\xff\xff\xff\xff\xff\xff\x7f", 7); break;
         case CAR_SECTION_LONG_VARINT: {
             uint8_t bytes[10];
@@ -173,7 +176,8 @@ static void put_spoiled(forger *f, fr_slice section, fault wrong)
         case CAR_CID_SHA512: out->data[start + 2] = 0x13; break;
         case CAR_HASH:
         case CAR_FALSE_COPY:
-            out->data[start + 4 + below(f, body.size - 4)] ^= (uint8_t)(1u << below(f, 8));
+            out->data[start + 4 + below(&f->r.state, body.size - 4)] ^=
+                (uint8_t)(1u << below(&f->r.state, 8));
             break;
         default: break;
     }
@@ -188,11 +192,11 @@ static void put_blocks(forger *f, fault wrong, const fr_cid *left_out)
         }
     }
     for (size_t i = count; i > 1; i--) {
-        size_t other = below(f, i), saved = order[i - 1];
+        size_t other = below(&f->r.state, i), saved = order[i - 1];
         order[i - 1] = order[other];
         order[other] = saved;
     }
-    size_t bad = below(f, count);
+    size_t bad = below(&f->r.state, count);
     for (size_t i = 0; i < count; i++) {
         fr_slice section = fr_buffer_view(&f->blocks[order[i]]);
         bool spoil = i == bad && wrong >= CAR_SECTION_ZERO && wrong <= CAR_HASH;
@@ -201,8 +205,8 @@ static void put_blocks(forger *f, fault wrong, const fr_cid *left_out)
         } else {
             fr_buffer_slice(&f->car, section);
         }
-        if (below(f, 12) == 0) { /* copies are tolerated */
-            fr_buffer_slice(&f->car, fr_buffer_view(&f->blocks[order[below(f, i + 1)]]));
+        if (below(&f->r.state, 12) == 0) { /* copies are tolerated */
+            fr_buffer_slice(&f->car, fr_buffer_view(&f->blocks[order[below(&f->r.state, i + 1)]]));
         }
     }
     if (wrong == CAR_FALSE_COPY) {
@@ -216,7 +220,7 @@ static void put_unlinked(forger *f)
     fr_cid cid;
     uint64_t bytes = tree_next(&f->r);
     fr_cid_of_block(fr_slice_of(&bytes, sizeof bytes), &cid);
-    cid.bytes[1] = below(f, 2) == 0 ? 0x55 : 0x71;
+    cid.bytes[1] = below(&f->r.state, 2) == 0 ? 0x55 : 0x71;
     fr_car_put_block(&f->car, &cid, fr_slice_of(&bytes, sizeof bytes));
 }
 
@@ -246,7 +250,7 @@ static fault in_range(const fault faults[2], fault first, fault last)
 static node *make_tree(forger *f, const fault faults[2], bool *made)
 {
     if (has(faults, TREE_BAD_KEY)) {
-        size_t at = below(f, f->key_count);
+        size_t at = below(&f->r.state, f->key_count);
         fr_cid value = f->keys[at].value;
         bad_key(f, &f->keys[at]);
         f->keys[at].value = value;
@@ -282,9 +286,9 @@ static bool forge(forger *f, const fault faults[2])
     bool made = true;
     fr_cid commit;
     f->node_count = f->block_count = 0;
-    f->version_2 = below(f, 3) == 0 && !has(faults, COMMIT_NO_REV) &&
+    f->version_2 = below(&f->r.state, 3) == 0 && !has(faults, COMMIT_NO_REV) &&
                    !has(faults, COMMIT_BAD_REV) && !has(faults, COMMIT_NO_PREV);
-    f->secret.curve = below(f, 2) == 0 ? FR_CURVE_K256 : FR_CURVE_P256;
+    f->secret.curve = below(&f->r.state, 2) == 0 ? FR_CURVE_K256 : FR_CURVE_P256;
     fr_sha256(fr_slice_of(&f->r, sizeof f->r), f->secret.scalar);
     assert_int_equal(fr_public_key_of_secret(&f->secret, &f->key, NULL), FR_OK);
     make_keys(f, in_range(faults, RECORD_INDEFINITE, FAULTS));
@@ -295,7 +299,7 @@ static bool forge(forger *f, const fault faults[2])
     put_nodes(f);
     put_commit(f, &root->cid, in_range(faults, COMMIT_VERSION, COMMIT_MISSING), &commit);
     fr_cid first = has(faults, ROOT_IS_NODE)     ? root->cid
-                   : has(faults, ROOT_IS_RECORD) ? f->keys[below(f, f->key_count)].value
+                   : has(faults, ROOT_IS_RECORD) ? f->keys[below(&f->r.state, f->key_count)].value
                                                  : commit;
     fr_buffer_reset(&f->car);
     if (has(faults, CAR_EMPTY)) {
@@ -303,13 +307,13 @@ static bool forge(forger *f, const fault faults[2])
     }
     put_header(f, &first, in_range(faults, CAR_HEADER_ZERO, CAR_HEADER_BOMB));
     put_blocks(f, in_range(faults, CAR_SECTION_ZERO, CAR_FALSE_COPY), left_out(f, faults));
-    if (below(f, 3) == 0) {
+    if (below(&f->r.state, 3) == 0) {
         put_unlinked(f);
     }
     if (has(faults, CAR_CUT)) { /* what is left out is needed: no copy and nothing unlinked last */
-        f->car.size = 60 + below(f, f->car.size / 2 - 60);
+        f->car.size = 60 + below(&f->r.state, f->car.size / 2 - 60);
     } else if (has(faults, CAR_GARBAGE)) {
-        fr_buffer_append(&f->car, "\xff\xff\xff\x7f", 1 + below(f, 4));
+        fr_buffer_append(&f->car, "\xff\xff\xff\x7f", 1 + below(&f->r.state, 4));
     }
     assert_int_equal(fr_buffer_status(&f->car, NULL), FR_OK);
     return true;

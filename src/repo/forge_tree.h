@@ -235,11 +235,6 @@ typedef struct {
     bool version_2;
 } forger;
 
-static uint64_t below(forger *f, uint64_t n)
-{
-    return tree_next(&f->r) % n;
-}
-
 static node *node_new(forger *f, int layer)
 {
     assert_true(f->node_count < NODES_MAX);
@@ -437,7 +432,7 @@ static void put_nodes(forger *f)
         } else if (n->wrong == NODE_TRAILING) {
             fr_buffer_byte(out, 0xf6);
         } else if (n->wrong == NODE_CUT) {
-            out->size -= 1 + below(f, out->size - 1);
+            out->size -= 1 + below(&f->r.state, out->size - 1);
         }
         fr_cid_of_block(fr_buffer_view(out), &n->cid);
         put_section(f, &n->cid, fr_buffer_view(out));
@@ -465,10 +460,10 @@ static void random_key(forger *f, entry_key *key)
                                               "com.example-x.y9.recordName"};
     static const char letters[] = "abcXYZ019.-_:~";
     char text[KEY_ROOM];
-    int size = snprintf(text, sizeof text, "%s/k", collections[below(f, 4)]);
-    size_t more = below(f, 8) == 0 ? 400 : 1 + below(f, 14);
+    int size = snprintf(text, sizeof text, "%s/k", collections[below(&f->r.state, 4)]);
+    size_t more = below(&f->r.state, 8) == 0 ? 400 : 1 + below(&f->r.state, 14);
     for (size_t i = 0; i < more; i++) {
-        text[size++] = letters[below(f, sizeof letters - 1)];
+        text[size++] = letters[below(&f->r.state, sizeof letters - 1)];
     }
     set_key(key, text, (size_t)size);
 }
@@ -502,7 +497,7 @@ static void put_record_body(forger *f, fr_buffer *out, fault wrong)
     }
     fr_cbor_put_map(out, 2);
     fr_cbor_put_key(out, "n");
-    fr_cbor_put_int(out, (int64_t)below(f, UINT64_C(1) << 60));
+    fr_cbor_put_int(out, (int64_t)below(&f->r.state, UINT64_C(1) << 60));
     fr_cbor_put_key(out, "text");
     for (int i = 0; wrong == RECORD_DEEP && i < 100; i++) {
         fr_cbor_put_array(out, 1);
@@ -519,7 +514,7 @@ static bool is_record_fault(fault wrong)
 static void make_keys(forger *f, fault wrong)
 {
     bool deep = false;
-    f->key_count = 12 + below(f, KEYS_MAX - 12);
+    f->key_count = 12 + below(&f->r.state, KEYS_MAX - 12);
     while (!deep) {
         for (size_t i = 0; i < f->key_count; i++) {
             random_key(f, &f->keys[i]);
@@ -534,7 +529,7 @@ static void make_keys(forger *f, fault wrong)
         }
         deep = low > 3 && high > 1 && !equal;
     }
-    size_t bad = below(f, f->key_count);
+    size_t bad = below(&f->r.state, f->key_count);
     for (size_t i = 0; i < f->key_count; i++) {
         put_record_body(f, &f->scratch, i == bad ? wrong : SOUND);
         fr_cid_of_block(fr_buffer_view(&f->scratch), &f->keys[i].value);
@@ -550,7 +545,7 @@ static void bad_key(forger *f, entry_key *key)
         "a.b.c/x/y",   "a.b.c/sp ace", "a.b.c/\x1b[2J", "a.b.c/\xc3\xa4", "a.b.c/\xff",
         "a.b.c/tab\t", "a.b/x",        "a.b.c9-/x",     "A.b.c/x",        "a.b.9c/x",
         "-a.b.c/x",    "a..c/x",       "a.b.c/x#y",     "a.b.c/x%41",     "a.b.c/@"};
-    size_t which = below(f, FR_COUNT_OF(KEYS) + 2);
+    size_t which = below(&f->r.state, FR_COUNT_OF(KEYS) + 2);
     char text[KEY_ROOM];
     if (which < FR_COUNT_OF(KEYS)) {
         set_key(key, KEYS[which], strlen(KEYS[which]));
@@ -568,7 +563,7 @@ static void bad_key(forger *f, entry_key *key)
 /* A node with enough entries, drawn at random. */
 static node *pick(forger *f, size_t entries, bool with_children)
 {
-    size_t start = below(f, f->node_count);
+    size_t start = below(&f->r.state, f->node_count);
     for (size_t i = 0; i < f->node_count; i++) {
         node *n = &f->nodes[(start + i) % f->node_count];
         bool parent = false;
@@ -584,7 +579,7 @@ static node *pick(forger *f, size_t entries, bool with_children)
 
 static size_t pick_child(forger *f, const node *n)
 {
-    size_t at = below(f, n->count + 1);
+    size_t at = below(&f->r.state, n->count + 1);
     while (n->children[at] == NULL) {
         at = (at + 1) % (n->count + 1);
     }
@@ -618,7 +613,7 @@ static bool double_key(node *n, size_t at)
 
 static bool swap_keys(forger *f, node *n)
 {
-    size_t at = below(f, n->count - 1);
+    size_t at = below(&f->r.state, n->count - 1);
     entry_key saved = n->entries[at];
     n->entries[at] = n->entries[at + 1];
     n->entries[at + 1] = saved;
@@ -641,13 +636,13 @@ static bool leave_bounds(forger *f, node *n)
 /* Order is kept at the ends of the top alone. */
 static bool change_layer(forger *f, node *n, const node *root)
 {
-    bool first = below(f, 2) == 0;
+    bool first = below(&f->r.state, 2) == 0;
     size_t at = first ? 0 : n->count - 1;
     if (n != root || n->count < 2 || n->children[first ? 0 : n->count] != NULL) {
         return false;
     }
     do {
-        other_key(f, &n->entries[at], first, (int)below(f, 3));
+        other_key(f, &n->entries[at], first, (int)below(&f->r.state, 3));
     } while ((int)n->entries[at].layer == n->layer);
     return true;
 }
@@ -691,7 +686,7 @@ static bool add_top(forger *f, node *root)
 
 static bool add_empty(forger *f, node *n)
 {
-    size_t at = below(f, n->count + 1);
+    size_t at = below(&f->r.state, n->count + 1);
     if (n->children[at] != NULL) {
         return false;
     }
@@ -711,7 +706,7 @@ static node *flatten(forger *f)
 /* An entry that shares something with the one before says that it shares less. */
 static bool shorten_prefix(forger *f, node *n)
 {
-    size_t at = 1 + below(f, n->count - 1);
+    size_t at = 1 + below(&f->r.state, n->count - 1);
     n->wrong = ENTRY_P_SHORT;
     n->wrong_at = at;
     return n->entries[at].text[0] == n->entries[at - 1].text[0];
@@ -728,7 +723,7 @@ static bool spoil_tree(forger *f, fault wrong, node **root)
     }
     switch ((int)wrong) {
         case ENTRY_P_SHORT: return shorten_prefix(f, n);
-        case TREE_DUP_KEY: return double_key(n, below(f, n->count));
+        case TREE_DUP_KEY: return double_key(n, below(&f->r.state, n->count));
         case TREE_SWAPPED: return swap_keys(f, n);
         case TREE_OUT_OF_BOUNDS: return leave_bounds(f, n);
         case TREE_WRONG_LAYER: return change_layer(f, n, *root);
@@ -739,7 +734,7 @@ static bool spoil_tree(forger *f, fault wrong, node **root)
         case TREE_MISSING_NODE: n->children[pick_child(f, n)]->wrong = wrong; return true;
         default:
             n->wrong = wrong;
-            n->wrong_at = below(f, n->count);
+            n->wrong_at = below(&f->r.state, n->count);
             return true;
     }
 }

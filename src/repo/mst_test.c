@@ -2,13 +2,6 @@
 // The mutable tree against a tree built anew from sorted keys, recursively, by the definition; the
 // writer against the walker; inversion of random commits. The seed is printed; FR_SEED repeats a
 // run.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include <fr/cbor.h>
 #include <fr/codec.h>
@@ -16,21 +9,9 @@
 #include <fr/repo.h>
 
 #include "node.h"
+#include "seed.h"
 
 static uint64_t seed;
-
-static uint64_t random_u64(void)
-{
-    uint64_t z = (seed += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
-static uint64_t below(uint64_t bound)
-{
-    return random_u64() % bound;
-}
 
 /* ---- the naive tree -------------------------------------------------------------------------- */
 
@@ -138,13 +119,16 @@ static fr_cid naive_root(const model *m)
 static void random_key(char out[64])
 {
     char tid[FR_TID_BYTES];
-    fr_tid_format(fr_tid_make(1700000000000000 + below(2000) * 1000000, (uint32_t)below(2)), tid);
-    snprintf(out, 64, "%s/%.13s", below(4) == 0 ? "app.bsky.feed.post" : "app.bsky.feed.like", tid);
+    fr_tid_format(
+        fr_tid_make(1700000000000000 + below(&seed, 2000) * 1000000, (uint32_t)below(&seed, 2)),
+        tid);
+    snprintf(out, 64, "%s/%.13s",
+             below(&seed, 4) == 0 ? "app.bsky.feed.post" : "app.bsky.feed.like", tid);
 }
 
 static fr_cid random_value(void)
 {
-    uint64_t body = random_u64();
+    uint64_t body = next_random(&seed);
     fr_cid cid = {0};
     fr_cid_of_block(fr_slice_of(&body, sizeof body), &cid);
     return cid;
@@ -182,13 +166,13 @@ static void test_random_edits_equal_the_naive_tree(void **state)
         bool present;
         random_key(key);
         bool shrinking = (i / 1500) % 2 == 1;
-        if (shrinking && m->count > 0 && below(4) != 0) {
-            snprintf(key, sizeof key, "%s", m->at[below(m->count)].key);
+        if (shrinking && m->count > 0 && below(&seed, 4) != 0) {
+            snprintf(key, sizeof key, "%s", m->at[below(&seed, m->count)].key);
         }
         (void)model_find(m, key, &present);
         assert_int_equal(fr_mst_get(mst, fr_slice_text(key), &found),
                          present ? FR_OK : FR_NOT_FOUND);
-        if (below(10) < (shrinking ? 8u : 2u)) {
+        if (below(&seed, 10) < (shrinking ? 8u : 2u)) {
             assert_int_equal(fr_mst_delete(mst, fr_slice_text(key), NULL),
                              present ? FR_OK : FR_NOT_FOUND);
             if (present) {
@@ -198,12 +182,12 @@ static void test_random_edits_equal_the_naive_tree(void **state)
             assert_int_equal(fr_mst_put(mst, fr_slice_text(key), &value, NULL), FR_OK);
             model_put(m, key, &value);
         }
-        if (i < 300 || below(20) == 0) {
+        if (i < 300 || below(&seed, 20) == 0) {
             expect_equal(mst, m);
         }
     }
     while (m->count > 0) {
-        const char *key = m->at[below(m->count)].key;
+        const char *key = m->at[below(&seed, m->count)].key;
         assert_int_equal(fr_mst_delete(mst, fr_slice_text(key), NULL), FR_OK);
         model_delete(m, key);
     }
@@ -319,7 +303,7 @@ static void test_written_car_walks(void **state)
             random_key(key);
             (void)model_find(m, key, &present);
             if (!present) {
-                numbers[m->count] = random_u64();
+                numbers[m->count] = next_random(&seed);
                 record_of(numbers[m->count], &block, &cid);
                 model_put(m, key, &cid);
                 assert_int_equal(fr_mst_put(mst, fr_slice_text(key), &cid, NULL), FR_OK);
@@ -409,8 +393,8 @@ static size_t random_edits(fr_mst *mst, model *m, edit *edits, size_t wanted)
         edit e = {0};
         bool present, used = false;
         random_key(e.path);
-        if (m->count > 0 && below(2) == 0) {
-            snprintf(e.path, sizeof e.path, "%s", m->at[below(m->count)].key);
+        if (m->count > 0 && below(&seed, 2) == 0) {
+            snprintf(e.path, sizeof e.path, "%s", m->at[below(&seed, m->count)].key);
         }
         for (size_t i = 0; i < count; i++) {
             used |= strcmp(edits[i].path, e.path) == 0;
@@ -420,12 +404,12 @@ static size_t random_edits(fr_mst *mst, model *m, edit *edits, size_t wanted)
             continue;
         }
         e.prev = present ? m->at[at].value : (fr_cid){0};
-        e.action = !present ? FR_OP_CREATE : below(3) == 0 ? FR_OP_UPDATE : FR_OP_DELETE;
+        e.action = !present ? FR_OP_CREATE : below(&seed, 3) == 0 ? FR_OP_UPDATE : FR_OP_DELETE;
         if (e.action == FR_OP_DELETE) {
             assert_int_equal(fr_mst_delete(mst, fr_slice_text(e.path), NULL), FR_OK);
             model_delete(m, e.path);
         } else {
-            e.number = random_u64();
+            e.number = next_random(&seed);
             record_of(e.number, &block, &e.cid);
             assert_int_equal(fr_mst_put(mst, fr_slice_text(e.path), &e.cid, NULL), FR_OK);
             model_put(m, e.path, &e.cid);
@@ -443,7 +427,7 @@ static void build_frame(fr_mst *mst, uint64_t since, bool proof, const edit *edi
     fr_cid root = {0}, commit = {0}, cid = {0};
     fr_buffer car, block;
     char rev[FR_TID_BYTES + 1] = {0};
-    uint64_t tid = fr_tid_make(1750000000000000 + below(1000000), 9);
+    uint64_t tid = fr_tid_make(1750000000000000 + below(&seed, 1000000), 9);
     fr_tid_format(tid, rev);
     fr_buffer_init(&car, 1 << 24);
     fr_buffer_init(&block, 1 << 20);
@@ -499,7 +483,8 @@ static void test_random_commits_invert(void **state)
         fr_error err = {0};
         assert_int_equal(fr_mst_root(mst, &before, NULL), FR_OK);
         uint64_t since = fr_mst_generation(mst);
-        size_t count = random_edits(mst, m, edits, 1 + (below(8) == 0 ? below(40) : below(3)));
+        size_t count = random_edits(
+            mst, m, edits, 1 + (below(&seed, 8) == 0 ? below(&seed, 40) : below(&seed, 3)));
         build_frame(mst, since, true, edits, count, &before, &frame_bytes);
         if (fr_frame_decode(reader, fr_buffer_view(&frame_bytes), &frame, NULL, &err) != FR_OK) {
             fail_msg("commit %d: %s at %llu: %s", i, err.code, (unsigned long long)err.offset,
@@ -588,9 +573,7 @@ static void test_false_ops_do_not_invert(void **state)
 
 int main(void)
 {
-    const char *given = getenv("FR_SEED");
-    seed = given != NULL ? strtoull(given, NULL, 0) : fr_os_wall_us(fr_os_real());
-    printf("FR_SEED=%llu\n", (unsigned long long)seed);
+    seed = seed_of_run();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_edits_equal_the_naive_tree),
         cmocka_unit_test(test_written_car_walks),

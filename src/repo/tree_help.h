@@ -2,16 +2,10 @@
 // For tests: repositories made of random keys, whole and open.
 #pragma once
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-
 #include <fr/cbor.h>
 #include <fr/repo_tree.h>
+
+#include "seed.h"
 
 #define GROWN_DID "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
 #define GROWN_KEY_BYTES 64
@@ -22,20 +16,13 @@ typedef struct {
 
 static inline uint64_t tree_next(tree_random *r)
 {
-    r->state += UINT64_C(0x9e3779b97f4a7c15);
-    uint64_t z = r->state;
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
+    return next_random(&r->state);
 }
 
 /* Printed, and taken from FR_SEED. */
 static inline tree_random tree_seed(void)
 {
-    const char *text = getenv("FR_SEED");
-    tree_random r = {text == NULL ? 20260704 : strtoull(text, NULL, 10)};
-    printf("FR_SEED=%llu\n", (unsigned long long)r.state);
-    return r;
+    return (tree_random){seed_or(20260704)};
 }
 
 typedef struct {

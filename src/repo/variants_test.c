@@ -126,9 +126,9 @@ static void test_two_faults(void **state)
                                      {RECORD_INDEFINITE, FAULTS - 1}};
     forger_init(&f);
     for (uint64_t i = 0; i < 5000; i++) {
-        size_t a = below(&f, FR_COUNT_OF(PARTS)), b = (a + 1 + below(&f, 3)) % 4;
-        fault one = PARTS[a][0] + (fault)below(&f, PARTS[a][1] - PARTS[a][0] + 1);
-        fault two = PARTS[b][0] + (fault)below(&f, PARTS[b][1] - PARTS[b][0] + 1);
+        size_t a = below(&f.r.state, FR_COUNT_OF(PARTS)), b = (a + 1 + below(&f.r.state, 3)) % 4;
+        fault one = PARTS[a][0] + (fault)below(&f.r.state, PARTS[a][1] - PARTS[a][0] + 1);
+        fault two = PARTS[b][0] + (fault)below(&f.r.state, PARTS[b][1] - PARTS[b][0] + 1);
         try_faults(&f, one, two, i);
     }
     forger_done(&f);

@@ -5,12 +5,7 @@
 
 #include <fr/server.h>
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
+#include "seed.h"
 
 #define GET "GET / HTTP/1.1\r\nHost: a\r\n"
 
@@ -386,33 +381,23 @@ static void test_head_maximum(void **state)
 
 /* ---- random ---------------------------------------------------------------------------------- */
 
-static uint64_t seed;
-
-static uint32_t next_random(uint32_t below)
-{
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)((seed >> 33) % below);
-}
-
 /** Bytes of table rows with random bytes changed, inserted and cut: prefixes must agree with the
  *  whole. */
 static void test_mutations(void **state)
 {
     (void)state;
     static const char spice[] = "\r\n\t :,;\0\x01/\x80GHost1.";
-    const char *text = getenv("FR_SEED");
-    seed = text != NULL ? strtoull(text, NULL, 10) : 20260704;
-    print_message("FR_SEED=%llu\n", (unsigned long long)seed);
+    uint64_t seed = seed_or(20260704);
     for (int round = 0; round < 3000; round++) {
         uint8_t bytes[512];
         fr_slice row =
-            next_random(2) == 0
-                ? bytes_of(&refusals[next_random(FR_COUNT_OF(refusals))])
-                : fr_slice_text(acceptances[next_random(FR_COUNT_OF(acceptances))].bytes);
+            below(&seed, 2) == 0
+                ? bytes_of(&refusals[below(&seed, FR_COUNT_OF(refusals))])
+                : fr_slice_text(acceptances[below(&seed, FR_COUNT_OF(acceptances))].bytes);
         size_t size = row.size;
         memcpy(bytes, row.data, size);
-        for (uint32_t change = next_random(4); change > 0 && size > 0; change--) {
-            bytes[next_random((uint32_t)size)] = (uint8_t)spice[next_random(sizeof spice - 1)];
+        for (uint32_t change = below(&seed, 4); change > 0 && size > 0; change--) {
+            bytes[below(&seed, (uint32_t)size)] = (uint8_t)spice[below(&seed, sizeof spice - 1)];
         }
         fr_http_request request;
         int http_status = 0;

@@ -1,21 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // What a firehose holds of accounts, against a naive model: random puts, marks, loads, saves, and
 // closings that lose what was not saved.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 
 #include <fr/os.h>
 
 #include "held.h"
+#include "seed.h"
 
 #define ACCOUNTS 40
-#define assert_ok(expr) assert_int_equal((expr), FR_OK)
 
 typedef struct {
     bool known, desynced;
@@ -32,10 +24,7 @@ typedef struct {
 
 static uint64_t next(world *w)
 {
-    uint64_t z = w->random += 0x9e3779b97f4a7c15U;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebU;
-    return z ^ z >> 31;
+    return next_random(&w->random);
 }
 
 static fr_slice did_of(size_t i, char room[32])
@@ -167,9 +156,7 @@ static void test_as_the_model(void **state)
 {
     (void)state;
     static world w;
-    const char *text = getenv("FR_SEED");
-    w.random = text != NULL ? strtoull(text, NULL, 10) : (uint64_t)time(NULL);
-    printf("FR_SEED=%llu\n", (unsigned long long)w.random);
+    w.random = seed_of_run();
     snprintf(w.dir, sizeof w.dir, "/tmp/fr-held-XXXXXX");
     assert_non_null(mkdtemp(w.dir));
     snprintf(w.store, sizeof w.store, "%s/store", w.dir);

@@ -1,34 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "did_keys.h"
 #include "lines.h"
+#include "seed.h"
 
 #define MAX 20
-
-typedef struct {
-    uint64_t state;
-} dice;
-
-static uint64_t roll(dice *d, uint64_t sides)
-{
-    d->state = d->state * 6364136223846793005U + 1442695040888963407U;
-    return (d->state >> 33) % sides;
-}
-
-static uint64_t seed_of_run(void)
-{
-    const char *text = getenv("FR_SEED");
-    uint64_t seed = text != NULL ? strtoull(text, NULL, 10) : 20260704;
-    printf("FR_SEED=%llu\n", (unsigned long long)seed);
-    return seed;
-}
 
 /** What a splitter said, as text: "3:abc|" for line 3, "4!|" for a line too long. */
 static void tell(fr_buffer *out, const line_buffer *lines, line_kind kind, fr_slice line)
@@ -43,14 +19,14 @@ static void tell(fr_buffer *out, const line_buffer *lines, line_kind kind, fr_sl
     fr_buffer_byte(out, '|');
 }
 
-static void split(fr_slice text, dice *d, size_t piece_max, fr_buffer *out)
+static void split(fr_slice text, uint64_t *seed, size_t piece_max, fr_buffer *out)
 {
     line_buffer lines;
     fr_slice line;
     line_buffer_init(&lines, MAX);
     while (text.size != 0) {
         uint8_t *at;
-        size_t room, size = 1 + roll(d, piece_max);
+        size_t room, size = 1 + below(seed, piece_max);
         size = FR_MIN(size, text.size);
         assert_int_equal(line_buffer_room(&lines, &at, &room, NULL), FR_OK);
         assert_true(room >= LINE_CHUNK_BYTES / 2);
@@ -90,10 +66,10 @@ static void test_lines_of_every_shape(void **state)
     };
     for (size_t i = 0; i < FR_COUNT_OF(cases); i++) {
         for (size_t piece = 1; piece < 60; piece += 4) {
-            dice d = {i * 100 + piece};
+            uint64_t seed = i * 100 + piece;
             fr_buffer out;
             fr_buffer_init(&out, 1 << 20);
-            split(fr_slice_text(cases[i].text), &d, piece, &out);
+            split(fr_slice_text(cases[i].text), &seed, piece, &out);
             fr_buffer_byte(&out, 0);
             assert_string_equal((char *)out.data, cases[i].want);
             fr_buffer_done(&out);
@@ -105,18 +81,18 @@ static void test_lines_of_every_shape(void **state)
 static void test_pieces_do_not_matter(void **state)
 {
     (void)state;
-    dice d = {seed_of_run()};
+    uint64_t seed = seed_or(20260704);
     for (unsigned round = 0; round < 300; round++) {
         uint8_t text[400];
-        size_t size = roll(&d, sizeof text);
+        size_t size = below(&seed, sizeof text);
         for (size_t i = 0; i < size; i++) {
-            text[i] = roll(&d, 12) == 0 ? '\n' : (uint8_t)('a' + roll(&d, 26));
+            text[i] = below(&seed, 12) == 0 ? '\n' : (uint8_t)('a' + below(&seed, 26));
         }
         fr_buffer whole, pieces;
         fr_buffer_init(&whole, 1 << 20);
         fr_buffer_init(&pieces, 1 << 20);
-        split(fr_slice_of(text, size), &(dice){~UINT64_C(0)}, 1, &whole);
-        split(fr_slice_of(text, size), &d, 60, &pieces);
+        split(fr_slice_of(text, size), &(uint64_t){0}, 1, &whole);
+        split(fr_slice_of(text, size), &seed, 60, &pieces);
         assert_true(fr_slice_equal(fr_buffer_view(&whole), fr_buffer_view(&pieces)));
         fr_buffer_done(&whole);
         fr_buffer_done(&pieces);

@@ -1,48 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** What random tests share: a printed seed, a generator that is the same everywhere, a folder. */
+/** seed.h, how many steps to take, and a folder of one's own. */
 #pragma once
 
 #include <fr/os.h>
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#define assert_ok(expr) assert_int_equal((expr), FR_OK)
-
-/** FR_SEED from the environment, else the clock; printed, so that a failure can be had again. */
-static inline uint64_t seed_of_run(void)
-{
-    const char *text = getenv("FR_SEED");
-    uint64_t seed = text != NULL ? strtoull(text, NULL, 10) : (uint64_t)time(NULL);
-    printf("FR_SEED=%llu\n", (unsigned long long)seed);
-    fflush(stdout);
-    return seed;
-}
-
-static inline uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
-
-static inline uint64_t below(uint64_t *state, uint64_t bound)
-{
-    return next_random(state) % bound;
-}
-
-/** True once in `n` times. */
-static inline bool one_in(uint64_t *state, uint64_t n)
-{
-    return below(state, n) == 0;
-}
+#include "seed.h"
 
 /** Sanitizers make every step cost more: they take a tenth of the steps. */
 static inline uint64_t steps_of(uint64_t release_steps)
