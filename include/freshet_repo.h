@@ -243,10 +243,13 @@ typedef enum {
     FRESHET_ORDER_PDS = 2  /* newest first, as the reference PDS pages it */
 } freshet_order;
 /** The repository as a CAR: each block once, and none that is not reached. The same repository
- *  gives the same bytes, however its own file lies. */
+ *  gives the same bytes, however its own file lies. With `keys` (NULL: all) a slice of it: their
+ *  records, and the nodes that show them and that there are no others, to be read with .partial. */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_write(freshet_repo *repo,
-                                                               freshet_order order, freshet_put put,
-                                                               void *context, freshet_error *err);
+                                                               freshet_order order,
+                                                               const freshet_keys *keys,
+                                                               freshet_put put, void *context,
+                                                               freshet_error *err);
 
 typedef struct {
     uint64_t created, updated, deleted; /* records */

@@ -488,13 +488,14 @@ freshet_status freshet_repo_prove(freshet_repo *repo, const char *key, freshet_p
     return fr_status_export(prove(repo, key, &out, present, &error), &error, err);
 }
 
-freshet_status freshet_repo_write(freshet_repo *repo, freshet_order order, freshet_put put,
-                                  void *context, freshet_error *err)
+freshet_status freshet_repo_write(freshet_repo *repo, freshet_order order, const freshet_keys *keys,
+                                  freshet_put put, void *context, freshet_error *err)
 {
     fr_error error = {0};
     fr_repo *open;
     face_output out = {put, context};
-    fr_car_options options = {.order = (fr_car_order)order};
+    fr_cursor_options slice = cursor_options(keys);
+    fr_car_options options = {.order = (fr_car_order)order, .keys = &slice};
     fr_status status = opened(repo, &open, &error);
     status = status == FR_OK ? fr_repo_write(open, &options, face_put, &out, &error) : status;
     return fr_status_export(status, &error, err);

@@ -108,12 +108,15 @@ static fr_status walk(writer *w, fr_error *err)
     fr_cleanup(fr_cursor_closep) fr_cursor *c = NULL;
     fr_repo_item item;
     fr_status status;
-    FR_TRY(fr_cursor_open(&c, w->repo, NULL, err));
+    fr_cursor_options keys =
+        w->options->keys == NULL ? (fr_cursor_options){.reverse = false} : *w->options->keys;
+    keys.reverse = false;
+    FR_TRY(fr_cursor_open(&c, w->repo, &keys, err));
     c->on_node = take_node;
     c->node_context = w;
     while ((status = fr_cursor_next(c, &item, err)) == FR_OK) {
         FR_TRY(w->status);
-        if (item.kind == FR_ITEM_RECORD) {
+        if (item.kind == FR_ITEM_RECORD && !keys.keys_only) {
             FR_TRY(take_record(w, c, &item));
         }
     }

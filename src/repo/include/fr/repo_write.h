@@ -3,7 +3,7 @@
  *  frame that tells the network. */
 #pragma once
 
-#include <fr/repo.h>
+#include <fr/repo_tree.h>
 
 typedef enum {
     FR_CAR_STREAMABLE = 0, /* commit, then node, left subtree, each entry's record and right one */
@@ -15,6 +15,10 @@ typedef enum {
 typedef struct {
     fr_car_order order;
     fr_slice commit; /* a block to put in the place of the repository's commit; empty: as it is */
+    /** NULL: all of it. Else a slice: the records of these keys (none with keys_only) and every node
+     *  that is read for them, so that a partial repository over it shows each of them, and that
+     *  there are no others. `reverse` does not matter. */
+    const fr_cursor_options *keys;
 } fr_car_options;
 
 /** Hands out the repository as a CAR, piece by piece: each block once and none that is not reached.
