@@ -15,9 +15,9 @@ typedef enum {
 typedef struct {
     fr_car_order order;
     fr_slice commit; /* a block to put in the place of the repository's commit; empty: as it is */
-    /** NULL: all of it. Else a slice: the records of these keys (none with keys_only) and every node
-     *  that is read for them, so that a partial repository over it shows each of them, and that
-     *  there are no others. `reverse` does not matter. */
+    /** NULL: all of it. Else a slice: the records of these keys (none with keys_only) and every
+     *  node that is read for them, so that a partial repository over it shows each of them, and
+     *  that there are no others. `reverse` does not matter. */
     const fr_cursor_options *keys;
 } fr_car_options;
 
