@@ -5,7 +5,8 @@
     bench/repo_bench.py [NAME...] [--freshet BINARY] [--file CAR]... [--records N] [--runs R] [--no-peers]
 
 NAME picks parts: memory (each file from memory, each level), process (whole processes in turn, in memory and under
-16 MB), many (10,000 small repositories in one process), frames (decode and invert). All of them without a name.
+16 MB), orders (the synthetic one in each order, walked from a file and as it comes through a pipe), many (10,000
+small repositories in one process), frames (decode and invert). All of them without a name.
 Files: the small ones of the corpus, a synthetic repository of N records (192,000), and any --file or $HUGE_CAR.
 
 Peers (bench/peers/README.md) are built in $FR_PEERS (default: a folder in the user's cache) with cargo and npm; one
@@ -25,7 +26,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent.parent
 CORPUS = Path(os.environ.get("FR_CORPUS", SOURCE.parent / "shared" / "data")).resolve()
-PARTS = ("memory", "process", "many", "frames")
+PARTS = ("memory", "process", "orders", "many", "frames")
 SMALL = ("repo-stream/empty.car", "repo-stream/tiny.car", "repo-stream/little.car", "jetstream/repo.car")
 NPM = "@atproto/repo@0.10.14"
 PEER_SECONDS = "2"
@@ -191,6 +192,20 @@ def bench_process(context):
             print(f"  {name:24} best {min(walls) * 1e3:9.1f} ms  p50 {statistics.median(walls) * 1e3:9.1f}"
                   f"  CPU {min(run[2] for run in found) * 1e3:9.1f} ms  resident {max(run[3] for run in found):6.1f} MB"
                   f"  {found[0][0]:,} records  {min(walls) / base:6.2f}x", flush=True)
+
+
+def bench_orders(context):
+    source = str(context.files[-1])
+    ls = [context.freshet, "repo", "ls", "--count", "--mem", "16M"]
+    print(f"\n{Path(source).name} in each order, under 16 MB")
+    for order in ("streamable", "cid-sorted", "pds"):
+        car = str(context.work / f"{order}.car")
+        subprocess.run([context.freshet, "repo", "pack", "--order", order, "-o", car, source], check=True)
+        for name, word in (("file", car), ("pipe", "-")):
+            found = [one_process([*ls, word], car) for _ in range(context.runs)]
+            print(f"  {order + ', ' + name:24} best {min(run[1] for run in found) * 1e3:9.1f} ms"
+                  f"  CPU {min(run[2] for run in found) * 1e3:9.1f} ms"
+                  f"  resident {max(run[3] for run in found):6.1f} MB", flush=True)
 
 
 def bench_many(context):
