@@ -91,8 +91,9 @@ typedef struct {
     void (*on_fallback)(void *context, const char *part, const char *from, const char *why);
     void *fallback_context;
     /** Called when writing pauses, or ends, because of `state` ("disk-full", "disk-read-only",
-     *  "disk-error", "out-of-memory", "checkpoints-fail", "failed"), and when it goes on: "ok", why
-     *  NULL. From the writer's thread; it must return quickly. May be NULL. */
+     *  "disk-error", "out-of-memory", "checkpoints-fail", "damaged", "failed"), when it goes on:
+     *  "ok", why NULL, and when it has ended: "ended", for an engine that closes in one of these
+     *  cannot wait. From the writer's thread; it must return quickly. May be NULL. */
     void (*on_trouble)(void *context, const char *state, const char *why);
     void *trouble_context;
     /* becomes true (atomically) to give up opening: FRESHET_AGAIN; may be NULL */
@@ -258,8 +259,9 @@ freshet_source_start(freshet *db, const freshet_source_options *options, freshet
  *  falls between. What was listed, done and failed is kept under DIR/backfill and survives any
  *  kill; a repository at a rev that the log has already is not loaded.
  *
- *  polite   a host is asked requests_per_s times a second by parallel_per_host at once, rests when
- *           it says so (Retry-After, RateLimit headers), and longer after each trouble; one that is
+ *  polite   a host is asked requests_per_s times a second by parallel_per_host at once, other
+ *           backfills and the repairs of live streams in this process counted in, rests when it
+ *           says so (Retry-After, RateLimit headers), and longer after each trouble; one that is
  *           nothing but trouble for patience_s is given up, and its accounts with it
  *  final    a takedown, suspension, deactivation; an account its host does not know; a signature
  *           that is wrong with the newest key; somebody else's repository. What was cut or damaged

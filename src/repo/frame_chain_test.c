@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Many accounts at once, more than the first table holds: commits that follow, come twice, come late
-// or lack what was before them, against what was dealt.
+// Many accounts at once, more than the first table holds: commits that follow, come twice, come
+// late or lack what was before them, against what was dealt.
 #include "tree_help.h"
 
 #include <fr/repo_chain.h>

@@ -239,7 +239,7 @@ static fr_status list_all(lister *l, bool *again, fr_error *err)
             pause_ns = FR_BACKFILL_PAUSE_LEAST_NS;
             since_ns = now;
         } else if (!b->stop) {
-            uint64_t rest_ns = backfill_rest_of(&l->answer, fr_os_wall_us(fr_os_real()) / 1000000);
+            uint64_t rest_ns = load_repo_rest_of(&l->answer, fr_os_wall_us(fr_os_real()) / 1000000);
             if (!b->options.keep && now - since_ns > b->options.patience_s * NS_PER_S) {
                 *err = why;
                 return status;

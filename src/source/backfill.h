@@ -79,5 +79,3 @@ typedef struct {
 /** What a load came to. `now_s`: seconds since 1970. */
 backfill_verdict backfill_judge(fr_status status, const load_repo_result *result,
                                 const fr_error *why, uint64_t now_s);
-/** How long a server wants to be left alone, by Retry-After and RateLimit headers; 0: not. */
-uint64_t backfill_rest_of(const fr_fetch_answer *answer, uint64_t now_s);

@@ -4,21 +4,6 @@
 // account and costs it no try.
 #include "backfill.h"
 
-#define NS_PER_S UINT64_C(1000000000)
-/* a RateLimit-Reset from here on is a time, below it a number of seconds */
-#define RESET_IS_A_TIME UINT64_C(1000000000)
-
-uint64_t backfill_rest_of(const fr_fetch_answer *answer, uint64_t now_s)
-{
-    uint64_t rest_s = answer->retry_after_s;
-    if (answer->has_ratelimit && answer->ratelimit_remaining == 0) {
-        uint64_t reset = answer->ratelimit_reset;
-        uint64_t reset_s = reset < RESET_IS_A_TIME ? reset : reset > now_s ? reset - now_s : 0;
-        rest_s = FR_MAX(rest_s, reset_s);
-    }
-    return FR_MIN(rest_s, FR_BACKFILL_REST_MOST_NS / NS_PER_S) * NS_PER_S;
-}
-
 static bool has_code(const fr_error *why, const char *code)
 {
     return why->code != NULL && strcmp(why->code, code) == 0;
@@ -83,6 +68,6 @@ backfill_verdict backfill_judge(fr_status status, const load_repo_result *result
     if (verdict.outcome == BACKFILL_LOCATED && status != FR_AGAIN) {
         verdict.counts = true;
     }
-    verdict.rest_ns = backfill_rest_of(&result->answer, now_s);
+    verdict.rest_ns = load_repo_rest_of(&result->answer, now_s);
     return verdict;
 }

@@ -70,19 +70,19 @@ static void test_rests(void **unused)
 {
     (void)unused;
     fr_fetch_answer a = {.status = 429};
-    assert_true(backfill_rest_of(&a, NOW_S) == 0);
+    assert_true(load_repo_rest_of(&a, NOW_S) == 0);
     a.retry_after_s = 7;
-    assert_true(backfill_rest_of(&a, NOW_S) == 7 * SECOND);
+    assert_true(load_repo_rest_of(&a, NOW_S) == 7 * SECOND);
     a = (fr_fetch_answer){.has_ratelimit = true, .ratelimit_remaining = 3, .ratelimit_reset = 60};
-    assert_true(backfill_rest_of(&a, NOW_S) == 0); /* there is some left */
+    assert_true(load_repo_rest_of(&a, NOW_S) == 0); /* there is some left */
     a.ratelimit_remaining = 0;
-    assert_true(backfill_rest_of(&a, NOW_S) == 60 * SECOND);
+    assert_true(load_repo_rest_of(&a, NOW_S) == 60 * SECOND);
     a.ratelimit_reset = NOW_S + 30; /* as atproto's servers write it */
-    assert_true(backfill_rest_of(&a, NOW_S) == 30 * SECOND);
+    assert_true(load_repo_rest_of(&a, NOW_S) == 30 * SECOND);
     a.ratelimit_reset = NOW_S - 30;
-    assert_true(backfill_rest_of(&a, NOW_S) == 0);
+    assert_true(load_repo_rest_of(&a, NOW_S) == 0);
     a.ratelimit_reset = UINT64_MAX; /* nobody is waited for for ever */
-    assert_true(backfill_rest_of(&a, NOW_S) == FR_BACKFILL_REST_MOST_NS);
+    assert_true(load_repo_rest_of(&a, NOW_S) == FR_HOST_REST_MOST_NS);
 }
 
 /* ---- lists ----------------------------------------------------------------------------------- */

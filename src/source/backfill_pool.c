@@ -181,7 +181,7 @@ bool backfill_pool_trouble(backfill_pool *pool, uint16_t host, uint64_t now_ns)
 void backfill_pool_rest(backfill_pool *pool, uint16_t host, uint64_t now_ns, uint64_t rest_ns)
 {
     host_row *row = &pool->hosts[host];
-    uint64_t then_ns = now_ns + FR_MIN(rest_ns, FR_BACKFILL_REST_MOST_NS);
+    uint64_t then_ns = now_ns + FR_MIN(rest_ns, FR_HOST_REST_MOST_NS);
     if (row->troubles != 0 && then_ns > row->ready_ns) {
         row->trouble_since_ns += then_ns - FR_MAX(row->ready_ns, now_ns);
     }

@@ -16,11 +16,10 @@
  *  cost     take: a look at each host; the rest is constant */
 #pragma once
 
-#include <fr/base.h>
+#include "host_gate.h"
 
 #define FR_BACKFILL_PAUSE_LEAST_NS UINT64_C(500000000)   /* after the first trouble with a host */
 #define FR_BACKFILL_PAUSE_MOST_NS UINT64_C(120000000000) /* after many in a row */
-#define FR_BACKFILL_REST_MOST_NS UINT64_C(3600000000000) /* of what a host can ask for */
 
 typedef struct {
     uint32_t per_s;   /* requests a second of one host, at least 1 */
@@ -54,7 +53,7 @@ void backfill_pool_leave(backfill_pool *pool, uint16_t host);
 /** A request ended, and the host was the trouble. False: it is given up, and who asks takes its
  *  accounts with backfill_pool_drain. */
 FR_MUST_USE bool backfill_pool_trouble(backfill_pool *pool, uint16_t host, uint64_t now_ns);
-/** The host wants to be left alone until then; more than FR_BACKFILL_REST_MOST_NS is cut. */
+/** The host wants to be left alone until then; more than FR_HOST_REST_MOST_NS is cut. */
 void backfill_pool_rest(backfill_pool *pool, uint16_t host, uint64_t now_ns, uint64_t rest_ns);
 /** Takes the first account out of a host's row; false: there is none. */
 bool backfill_pool_drain(backfill_pool *pool, uint16_t host, uint32_t *ordinal);

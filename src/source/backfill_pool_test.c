@@ -82,7 +82,7 @@ static void test_rest(void **unused)
     backfill_pool_leave(pool, 1);
     assert_ok(backfill_pool_add(pool, 1, 0, NULL));
     assert_int_equal(backfill_pool_take(pool, 0, &turn, &until), FR_AGAIN);
-    assert_true(until == FR_BACKFILL_REST_MOST_NS);
+    assert_true(until == FR_HOST_REST_MOST_NS);
     backfill_pool_free(pool);
 }
 

@@ -11,6 +11,9 @@
 #include "check_signature.h"
 #include "one_car.h"
 
+#define NS_PER_S UINT64_C(1000000000)
+/* a RateLimit-Reset from here on is a time, below it a number of seconds */
+#define RESET_IS_A_TIME UINT64_C(1000000000)
 #define NAME_ROOM (FR_DID_MAX_BYTES + 640)
 
 struct load_repo {
@@ -105,6 +108,17 @@ static fr_status fail_of(load_repo *l, load_repo_result *result, fr_error *err)
                         "repository: its host does not give it");
 }
 
+uint64_t load_repo_rest_of(const fr_fetch_answer *answer, uint64_t now_s)
+{
+    uint64_t rest_s = answer->retry_after_s;
+    if (answer->has_ratelimit && answer->ratelimit_remaining == 0) {
+        uint64_t reset = answer->ratelimit_reset;
+        uint64_t reset_s = reset < RESET_IS_A_TIME ? reset : reset > now_s ? reset - now_s : 0;
+        rest_s = FR_MAX(rest_s, reset_s);
+    }
+    return FR_MIN(rest_s, FR_HOST_REST_MOST_NS / NS_PER_S) * NS_PER_S;
+}
+
 static fr_status fetch(load_repo *l, const char *host, bool named_by_stranger, fr_slice did,
                        load_repo_result *result, fr_error *err)
 {
@@ -119,7 +133,10 @@ static fr_status fetch(load_repo *l, const char *host, bool named_by_stranger, f
     };
     FR_TRY(make_url(host, did, url, sizeof url, err));
     fr_error why = {0};
+    FR_TRY(host_gate_enter(host, l->options.limits, l->options.stop, err));
     fr_status status = fr_fetch(l->fetcher, url, &options, gather, l, &result->answer, &why);
+    host_gate_leave(host,
+                    load_repo_rest_of(&result->answer, fr_os_wall_us(fr_os_real()) / 1000000));
     if (status == FR_OK) {
         return result->answer.status == 200 ? FR_OK : fail_of(l, result, err);
     }

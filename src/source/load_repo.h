@@ -14,6 +14,7 @@
 #include <fr/repo.h>
 
 #include "feeder.h"
+#include "host_gate.h"
 
 #define FR_LOAD_REPO_BYTES_MAX (UINT64_C(1) << 30) /* of one repository; a larger one is refused */
 #define FR_LOAD_REPO_MEMORY_BYTES_MAX (4U << 20)   /* what is longer goes to a temporary file */
@@ -27,6 +28,7 @@ typedef struct {
     fr_did_resolver *resolver; /* keys and hosts; NULL: signatures are not checked */
     const char *host;          /* http(s)://HOST, asked when no document names one; may be NULL */
     const char *spill_dir;     /* for temporary files; it is there */
+    host_limits limits;        /* of each host, together with all others who load (host_gate.h) */
     const bool *stop;          /* may be NULL */
     bool allow_local;          /* hosts that documents name may be private; `host` always may */
 } load_repo_options;
@@ -56,3 +58,6 @@ void load_repo_close(load_repo *loader); /* NULL is fine */
  *           account, and nothing of it was taken; FR_IO, FR_NOMEM ours; engine_failed: see there */
 FR_MUST_USE fr_status load_repo_run(load_repo *loader, fr_slice did, const fr_did_doc *document,
                                     load_repo_result *result, fr_error *err);
+/** How long a server wants to be left alone, by Retry-After and RateLimit headers, an hour at most;
+ *  0: not. `now_s`: seconds since 1970. */
+uint64_t load_repo_rest_of(const fr_fetch_answer *answer, uint64_t now_s);

@@ -137,6 +137,7 @@ static fr_status start_worker(worker *w, fr_error *err)
         .resolver = source->resolver,
         .host = w->all->host,
         .spill_dir = w->all->folder,
+        .limits = {FR_REPAIR_PER_S, FR_REPAIR_THREADS_MAX},
         .stop = &w->all->stop,
         .allow_local = local,
     };

@@ -13,6 +13,7 @@
 #include "running.h"
 
 #define FR_REPAIR_THREADS_MAX 2
+#define FR_REPAIR_PER_S 10           /* of one host */
 #define FR_REPAIR_REST_MS 100        /* of a thread after each account */
 #define FR_REPAIR_REST_MOST_MS 60000 /* where a host asks for it */
 
