@@ -307,11 +307,16 @@ void fr_checkpoint_begin(fr_engine *engine)
     }
 }
 
-void fr_checkpoint_now(fr_engine *engine)
+void fr_checkpoint_end(fr_engine *engine)
 {
     (void)finish(engine, true);
+}
+
+void fr_checkpoint_now(fr_engine *engine)
+{
+    fr_checkpoint_end(engine);
     fr_checkpoint_begin(engine);
-    (void)finish(engine, true);
+    fr_checkpoint_end(engine);
 }
 
 /* ---- starting and stopping ------------------------------------------------------------------- */

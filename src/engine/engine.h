@@ -36,6 +36,7 @@ typedef enum {
     FR_TROUBLE_MEMORY = 4,
     FR_TROUBLE_OTHER = 5,
     FR_TROUBLE_CHECKPOINTS = 6, /* they fail, and memory is full of what they would save */
+    FR_TROUBLE_DAMAGED = 7,     /* what is saved of the resolver, which is built again */
 } fr_trouble;
 
 /** What the end of a CAR deletes: what the repository has in the log and not in the CAR. */
@@ -64,7 +65,7 @@ typedef struct {
     fr_batch *batch; /* NULL: none */
     fr_ack ack;
     size_t steps; /* done: its inputs, one each, then the end of a CAR, then its key */
-    /* as they were when the chunk was empty last: should it be thrown away, this is where to go on */
+    /* as they were when the chunk was empty last: where to go on should it be thrown away */
     fr_ack flushed_ack;
     size_t flushed_steps;
     uint64_t retry_ns; /* after a failure: when to go on */
@@ -142,12 +143,23 @@ typedef struct {
     uint64_t since_us;
 } fr_upkeep_trouble;
 
-/** The log takes nothing more and is to be mended: mend.c. */
+/** What is saved of the resolver turned out to be damaged, and is to be had again: mend.c. */
+typedef enum {
+    FR_RESOLVER_SOUND = 0,
+    FR_RESOLVER_DAMAGED = 1, /* to be thrown away */
+    FR_RESOLVER_AWAY = 2,    /* was thrown away */
+    FR_RESOLVER_BEHIND = 3,  /* is there, and lacks the end of the log */
+} fr_resolver_state;
+
+/** The log takes nothing more, or the resolver is damaged: mend.c. */
 typedef struct {
-    bool waits;        /* atomic; set by the writer */
-    uint32_t attempts; /* atomic */
-    uint64_t at_ns;    /* owned(writer): of the next attempt */
-    uint64_t pause_ns; /* owned(writer): between that and the one behind */
+    bool waits;                 /* atomic; set by the writer: for the log */
+    uint32_t attempts;          /* atomic */
+    fr_resolver_state resolver; /* atomic; set by the writer */
+    const char *why;            /* owned(writer) from here: it is damaged; static */
+    uint64_t at_ns;             /* of the next attempt */
+    uint64_t pause_ns;          /* between that and the one behind */
+    uint64_t resolver_ended_ns; /* when it was built again last; 0: never */
 } fr_mending;
 
 typedef struct {
@@ -162,6 +174,7 @@ typedef struct {
     uint64_t work_ns;         /* the writer on batches, syncs not counted */
     uint64_t upkeep_failures; /* steps with the log's segments */
     uint64_t mended;          /* times the log went on after a write or sync that failed */
+    uint64_t resolver_mended; /* times the resolver was built again */
     fr_histogram sync_ns, apply_ns, group_ns, checkpoint_ns, pause_ns;
 } fr_engine_metrics;
 
@@ -290,6 +303,8 @@ FR_MUST_USE fr_status fr_engine_fall_back(fr_engine *engine, unsigned part, cons
 
 /** Its store did not check in the middle of writing: the next open does without it. */
 void fr_engine_mark_resolver_broken(fr_engine *engine);
+/** Opens the resolver, which was dropped, as of what is saved of it. thread: the writer */
+FR_MUST_USE fr_status fr_engine_reopen_resolver(fr_engine *engine, fr_error *err);
 
 /* ---- views that are behind: rebuild.c ---- */
 static inline fr_view_state fr_view_state_of(const fr_engine *engine, unsigned view)
@@ -342,6 +357,8 @@ FR_MUST_USE fr_status fr_checkpoint_has_room(const fr_engine *engine, fr_error *
 /** Begins one: everything up to engine->seq is durable, nothing beyond it folded, none under way.
  *  Without a saver it ends here too. */
 void fr_checkpoint_begin(fr_engine *engine);
+/** Waits for one that is under way, and settles it. */
+void fr_checkpoint_end(fr_engine *engine);
 /** Stepwise: the saver's work, if something is frozen. */
 void fr_checkpoint_write(fr_engine *engine);
 /** One from begin to end; its status is engine->checkpoint_status. */
@@ -367,12 +384,23 @@ void fr_engine_poison(fr_engine *engine, fr_status status, const fr_error *error
 FR_MUST_USE fr_status fr_engine_start(fr_engine *engine, fr_error *err);
 void fr_engine_stop(fr_engine *engine);
 
-/* ---- after a write or sync that failed: mend.c ---- */
+/* ---- after a write or sync that failed, or damage: mend.c ---- */
 /** Nothing is taken or finished until the log is mended. thread: the writer */
 void fr_mend_begin(fr_engine *engine, const fr_error *why);
 /** Waits up to wait_ns, then mends if it is time. True: the writer goes on; everything appended is
  *  durable, or the engine closes and is poisoned. thread: the writer */
 bool fr_mend_turn(fr_engine *engine, uint64_t wait_ns);
+/** What is saved of the resolver is damaged, `why`: nothing is taken until it is built again.
+ *  thread: the writer */
+void fr_mend_begin_resolver(fr_engine *engine, const char *why);
+static inline bool fr_resolver_is_sound(const fr_engine *engine)
+{
+    /* a hand-over to nobody: others only tell of it */
+    return __atomic_load_n(&engine->mending.resolver, __ATOMIC_RELAXED) == FR_RESOLVER_SOUND;
+}
+/** As fr_mend_turn, for the resolver. Everything appended is durable and published, and nothing
+ *  else was folded. */
+void fr_mend_resolver_turn(fr_engine *engine, uint64_t wait_ns);
 static inline bool fr_mend_waits(const fr_engine *engine)
 {
     return __atomic_load_n(&engine->mending.waits, __ATOMIC_ACQUIRE);
@@ -401,7 +429,9 @@ void fr_upkeep_stop(fr_engine *engine);
 /** Writing pauses, or has ended (poisoned), because of this; told once until it ends. thread: the
  *  writer */
 void fr_trouble_begin(fr_engine *engine, const fr_error *why);
-/** Over, unless the log is poisoned. */
+/** Writing has ended because of this, whether it was told as a pause or not. */
+void fr_trouble_is_final(fr_engine *engine, const fr_error *why);
+/** Over, unless writing has ended. */
 void fr_trouble_end(fr_engine *engine);
 /** `,"state":…` and what belongs to it, as members of /health. False: writes are refused or
  *  wait. */

@@ -292,6 +292,9 @@ int fr_engine_put_metrics(void *context, fr_buffer *out)
     put_metric(out, "counter", "freshet_log_mended_total",
                "times the log went on by itself after a write or sync that failed",
                LOAD(m->mended));
+    put_metric(out, "counter", "freshet_resolver_mended_total",
+               "times the resolver was built again after damage in what is saved of it",
+               LOAD(m->resolver_mended));
     put_metric(out, "counter", "freshet_events_appended_total", "events appended",
                LOAD(m->appended));
     put_metric(out, "counter", "freshet_events_duplicate_total", "events known already",

@@ -172,7 +172,8 @@ static fr_status open_resolver(fr_engine *engine, const char *dir, uint64_t *seq
         .cache_bytes = engine->options.memory_bytes / 16,
         .read_only = engine->options.read_only,
     };
-    FR_TRY(fr_resolver_open(&engine->resolver, &options, err));
+    FR_TRY(engine->resolver == NULL ? fr_resolver_open(&engine->resolver, &options, err)
+                                    : fr_resolver_reopen(engine->resolver, &options, err));
     *seq = fr_resolver_seq(engine->resolver);
     return FR_OK;
 }
@@ -196,9 +197,12 @@ static fr_status open_view(fr_engine *engine, unsigned i, const char *dir, uint6
     return FR_OK;
 }
 
+/** Of a resolver that others use its ids stay. */
 static void close_part(fr_engine *engine, unsigned part)
 {
-    if (part == FR_PART_RESOLVER) {
+    if (part == FR_PART_RESOLVER && !fr_resolver_is_sound(engine)) {
+        fr_resolver_drop(engine->resolver);
+    } else if (part == FR_PART_RESOLVER) {
         fr_resolver_close(engine->resolver);
         engine->resolver = NULL;
     } else if (engine->views[part] != NULL) {
@@ -209,6 +213,7 @@ static void close_part(fr_engine *engine, unsigned part)
 
 static void close_state(fr_engine *engine)
 {
+    engine->mending.resolver = FR_RESOLVER_SOUND; /* nobody uses it any more */
     for (unsigned part = FR_VIEW_COUNT; part-- > 0;) {
         close_part(engine, part);
     }
@@ -280,6 +285,11 @@ static fr_status open_part(fr_engine *engine, unsigned part, uint64_t last, fr_e
         *err = error;
     }
     return status;
+}
+
+fr_status fr_engine_reopen_resolver(fr_engine *engine, fr_error *err)
+{
+    return open_part(engine, FR_PART_RESOLVER, fr_log_last_seq(engine->log), err);
 }
 
 static fr_status open_parts(fr_engine *engine, uint64_t last, fr_error *err)

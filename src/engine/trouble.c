@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Bad days have names. Four kinds: the disk has no room, or memory is full of what no checkpoint
-// can save, which is noticed before anything of a batch is settled; a write or a sync failed, and
-// the log is to be mended (mend.c): in these writing pauses and goes on by itself. And a batch that
-// failed half-way, in the resolver or the log's index, after which only an opening knows what is
-// there: writing ends until then. In all of them what was acknowledged is kept, and reads go on.
+// Bad days have names. The disk has no room, or memory is full of what no checkpoint can save:
+// noticed before anything of a batch is settled. There was no memory in the middle of a batch: it
+// stays where it is. A write or a sync failed, or what is saved of the resolver is damaged: the log
+// or the resolver is mended (mend.c). In all of them writing pauses and goes on by itself, what was
+// acknowledged is kept, and reads go on. Writing ends only where an engine closes in one of them.
 #include "engine.h"
 
 #include <errno.h>
@@ -19,6 +19,9 @@ static fr_trouble trouble_of(const fr_error *why)
     if (why->status == FR_NOMEM || why->os == ENOMEM) {
         return FR_TROUBLE_MEMORY;
     }
+    if (why->status == FR_CORRUPT) {
+        return FR_TROUBLE_DAMAGED;
+    }
     switch (why->os) {
         case ENOSPC:
         case EDQUOT:
@@ -31,15 +34,15 @@ static fr_trouble trouble_of(const fr_error *why)
 static const char *name_of(fr_trouble trouble)
 {
     static const char *const names[] = {
-        "ok",     "disk-full",        "disk-read-only", "disk-error", "out-of-memory",
-        "failed", FR_CODE_CHECKPOINTS};
+        "ok",     "disk-full",         "disk-read-only", "disk-error", "out-of-memory",
+        "failed", FR_CODE_CHECKPOINTS, "damaged"};
     return names[trouble];
 }
 
-static void tell(const fr_engine *engine, const char *why)
+static void tell(const fr_engine *engine, const char *state, const char *why)
 {
     if (engine->options.on_trouble != NULL) {
-        engine->options.on_trouble(engine->options.trouble_context, name_of(engine->trouble), why);
+        engine->options.on_trouble(engine->options.trouble_context, state, why);
     }
 }
 
@@ -55,8 +58,14 @@ void fr_trouble_begin(fr_engine *engine, const fr_error *why)
     engine->trouble_error = *why;
     fr_mutex_unlock(&engine->request_lock);
     if (news) {
-        tell(engine, why->text);
+        tell(engine, name_of(trouble), why->text);
     }
+}
+
+void fr_trouble_is_final(fr_engine *engine, const fr_error *why)
+{
+    fr_trouble_begin(engine, why);
+    tell(engine, "ended", why->text);
 }
 
 void fr_trouble_end(fr_engine *engine)
@@ -65,7 +74,7 @@ void fr_trouble_end(fr_engine *engine)
         fr_mutex_lock(&engine->request_lock);
         engine->trouble = FR_TROUBLE_NONE;
         fr_mutex_unlock(&engine->request_lock);
-        tell(engine, NULL);
+        tell(engine, name_of(FR_TROUBLE_NONE), NULL);
     }
 }
 
@@ -94,7 +103,7 @@ bool fr_trouble_put(fr_engine *engine, fr_buffer *out)
     uint64_t since_us = engine->trouble_since_us;
     fr_mutex_unlock(&engine->request_lock);
     bool ended = __atomic_load_n(&engine->poisoned, __ATOMIC_ACQUIRE); /* pairs with poison */
-    bool mends = fr_mend_waits(engine);
+    bool mends = fr_mend_waits(engine) || !fr_resolver_is_sound(engine);
     if (trouble == FR_TROUBLE_NONE) {
         fr_buffer_text(out, disk_is_slow(engine)
                                 ? ",\"state\":\"slow-disk\",\"pauses\":[\"ingest\"]"
@@ -105,7 +114,7 @@ bool fr_trouble_put(fr_engine *engine, fr_buffer *out)
     fr_buffer_printf(out, ",\"state\":\"%s\",\"since\":", name_of(trouble));
     fr_buffer_json_string(out, fr_slice_of(time, fr_time_format((int64_t)since_us, 6, time)));
     fr_buffer_printf(out, ",\"pauses\":[\"ingest\"%s],\"resumes\":\"%s\"",
-                     ended || mends ? ",\"checkpoints\"" : "",
+                     ended || mends || trouble == FR_TROUBLE_MEMORY ? ",\"checkpoints\"" : "",
                      ended ? "when the data directory is opened again" : "by itself");
     if (mends) {
         fr_buffer_printf(out, ",\"attempts\":%u",

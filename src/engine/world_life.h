@@ -32,14 +32,15 @@ typedef struct {
 
 enum { RECEIPTS = 20, PASTS = 2 };
 
-typedef struct {
+typedef struct world {
     const history *h;
     uint64_t seed, random;
     fr_os *os;
-    bool disk_fails;   /* some operations may */
-    bool tight;        /* it may be full at times */
-    bool archives;     /* full segments are copied, and dropped here */
-    bool starves;      /* turns find no memory at times, as the test defines */
+    bool disk_fails; /* some operations may */
+    bool tight;      /* it may be full at times */
+    bool archives;   /* full segments are copied, and dropped here */
+    /* what a test of its own does before each turn, and after it; NULL: nothing */
+    void (*harm)(struct world *w, bool before);
     fr_engine *engine; /* NULL: not open */
     receipt receipts[RECEIPTS];
     past pasts[PASTS];
@@ -50,7 +51,7 @@ typedef struct {
 /** What happened, in all worlds. */
 static struct {
     uint64_t crashes, openings, refusals, mended, acknowledged, read, sealed, resets, failed,
-        paused, starved, held;
+        paused, starved, held, resolvers;
 } total;
 
 static inline fr_engine_world place_of(world *w)
@@ -117,8 +118,7 @@ static inline void listen(world *w)
             take_receipt(w, &w->receipts[i], progress.seq);
         }
     }
-    bool may_wait = w->disk_fails || w->starves; /* the simulated disk wants memory, too */
-    if (w->engine->poisoned || (progress.poisoned && !may_wait)) {
+    if (w->engine->poisoned || (progress.poisoned && !w->disk_fails)) {
         fail_msg("seed %llu: writing ended on a disk that is full at most: %s",
                  (unsigned long long)w->seed, w->engine->poison_error.text);
     }
@@ -344,20 +344,16 @@ static inline void visit_past(world *w)
 
 /* ---- what happens: the rest ------------------------------------------------------------------ */
 
-/** Some allocation of the turn, and perhaps all that follow, find nothing. */
-static inline void starve(world *w)
-{
-    if (w->starves && one_in(&w->random, 2)) {
-        fail_memory(below(&w->random, 3), one_in(&w->random, 4) ? UINT64_MAX : 1);
-    }
-}
-
 static inline void take_turn(world *w)
 {
     fr_sim_advance(w->os, below(&w->random, 4000));
-    starve(w);
+    if (w->harm != NULL) {
+        w->harm(w, true);
+    }
     (void)fr_engine_turn(w->engine, 0);
-    total.starved += mend_memory() != 0;
+    if (w->harm != NULL) {
+        w->harm(w, false);
+    }
     total.held += w->engine->settling.batch != NULL;
     listen(w);
 }
@@ -499,6 +495,7 @@ static inline void close_engine(world *w)
         close_past(&w->pasts[i]);
     }
     total.mended += w->engine->metrics.mended;
+    total.resolvers += w->engine->metrics.resolver_mended;
     if (w->engine->poisoned) {
         fail_msg("seed %llu: writing ended: %s", (unsigned long long)w->seed,
                  w->engine->poison_error.text);
@@ -518,7 +515,8 @@ static inline void end_life(world *w)
     close_engine(w);
     if (!power && one_in(&w->random, 2)) {
         fr_status status = (fr_status)freshet_close(w->engine, NULL);
-        assert_true(status == FR_OK || (status == FR_IO && (w->disk_fails || w->tight)));
+        assert_true(status == FR_OK || (status == FR_IO && (w->disk_fails || w->tight)) ||
+                    (status == FR_CORRUPT && w->harm != NULL)); /* it could not wait to be mended */
         hear_the_last(w);
     } else {
         if (power) {
@@ -569,7 +567,8 @@ static inline void close_in_order(world *w)
 static inline void complete(world *w)
 {
     uint64_t steps = 0;
-    w->disk_fails = w->tight = w->starves = false;
+    w->disk_fails = w->tight = false;
+    w->harm = NULL;
     fr_sim_set_faults(w->os, UINT64_MAX, 0);
     fr_sim_set_room(w->os, UINT64_MAX);
     assert_ok(open_engine(w));
@@ -648,12 +647,12 @@ static inline int forget_histories(void **state)
     return 0;
 }
 
-static inline void live_through(uint64_t seed, bool starves)
+static inline void live_through(uint64_t seed, void (*harm)(world *w, bool before))
 {
     enum { LIVES = 12 };
     world w;
     begin_world(&w, histories[seed % HISTORIES], seed);
-    w.starves = starves;
+    w.harm = harm;
     for (int i = 0; i < LIVES; i++) {
         live(&w, (int)below(&w.random, 60));
     }
@@ -668,4 +667,20 @@ static inline bool health_says(world *w, const char *words, int status)
     assert_int_equal(fr_engine_put_health(w->engine, &text), status);
     fr_buffer_byte(&text, 0);
     return strstr((const char *)text.data, words) != NULL;
+}
+
+/** What the engine told of its troubles, in order. */
+static inline void note_trouble(void *context, const char *state, const char *why)
+{
+    enum { TOLD_BYTES = 256 };
+    char *told = context;
+    size_t size = strlen(told);
+    assert_int_equal(strcmp(state, "ok") == 0, why == NULL);
+    snprintf(told + size, TOLD_BYTES - size, "%s ", state);
+}
+
+static inline bool ends_with(const char *told, const char *words)
+{
+    size_t size = strlen(told);
+    return size >= strlen(words) && strcmp(told + size - strlen(words), words) == 0;
 }

@@ -53,10 +53,10 @@ static void the_same_seeds_every_time(void **state)
     enum { ALL = 24 }; /* slow builds live through fewer, and may miss what is rare */
     uint64_t count = steps_of(ALL);
     for (size_t i = 0; i < FR_COUNT_OF(SEEDS); i++) {
-        live_through(SEEDS[i], false);
+        live_through(SEEDS[i], NULL);
     }
     for (uint64_t seed = 1; seed <= count; seed++) {
-        live_through(seed, false);
+        live_through(seed, NULL);
     }
     tell_total(count + FR_COUNT_OF(SEEDS));
     assert_true(total.crashes > count);
@@ -75,7 +75,7 @@ static void fresh_seeds(void **state)
     for (uint64_t i = 0; i < count; i++) {
         printf("world: seed %llu\r", (unsigned long long)(seed + i));
         fflush(stdout);
-        live_through(seed + i, false);
+        live_through(seed + i, NULL);
     }
     tell_total(count);
 }
@@ -313,12 +313,16 @@ static void what_upkeep_fails_of_is_told(void **state)
 /** A close makes the last attempt; when that fails, too, everybody is told. */
 static void a_close_on_a_bad_disk_tells_everybody(void **state)
 {
+    uint64_t ended = 0;
     (void)state;
     for (uint64_t n = 0; n < 12; n++) {
         world w;
+        char told[256] = {0};
         begin_world(&w, histories[0], 3 + n);
         w.disk_fails = true;
         assert_ok(open_engine(&w));
+        w.engine->options.on_trouble = note_trouble;
+        w.engine->options.trouble_context = told;
         deliver_until(&w, 10);
         fr_sim_set_faults(w.os, n, UINT64_MAX);
         for (int i = 0; i < 20; i++) {
@@ -326,11 +330,13 @@ static void a_close_on_a_bad_disk_tells_everybody(void **state)
             take_turn(&w);
         }
         assert_int_equal(freshet_close(w.engine, NULL), FRESHET_IO);
+        ended += ends_with(told, "disk-error ended "); /* or only the checkpoint failed */
         hear_the_last(&w);
         forget_receipts(&w);
         complete(&w);
         fr_sim_free(w.os);
     }
+    assert_true(ended > 0);
 }
 
 int main(void)

@@ -20,7 +20,7 @@ void fr_engine_poison(fr_engine *engine, fr_status status, const fr_error *error
     if (!engine->poisoned) {
         engine->poison_status = status;
         engine->poison_error = *error;
-        fr_trouble_begin(engine, error);
+        fr_trouble_is_final(engine, error);
         /* pairs with readers of the progress */
         __atomic_store_n(&engine->poisoned, true, __ATOMIC_RELEASE);
     }
@@ -224,12 +224,8 @@ static fr_status settle_input(fr_engine *engine, fr_group *group, const fr_input
     fr_resolved resolved = FR_RESOLVED_DUPLICATE;
     *event = input->event;
     event->seq = engine->next_seq;
-    fr_status status = fr_resolver_apply(engine->resolver, event, event->seq, input->from_car,
-                                         input->links, input->link_count, &resolved, fact, err);
-    if (status == FR_CORRUPT) {
-        fr_engine_mark_resolver_broken(engine);
-    }
-    FR_TRY(status);
+    FR_TRY(fr_resolver_apply(engine->resolver, event, event->seq, input->from_car, input->links,
+                             input->link_count, &resolved, fact, err));
     if (resolved == FR_RESOLVED_DUPLICATE) {
         ack->duplicate++;
         return FR_OK;
@@ -461,12 +457,26 @@ static fr_status settle_batch(fr_engine *engine, fr_group *group, fr_error *err)
     return flush_chunk(engine, group, due, err);
 }
 
-/** It waits where it stands, with a name; an engine that closes cannot. */
+/** What was resolved and is not in the log is forgotten, and will be resolved again. */
+static void throw_chunk_away(fr_engine *engine)
+{
+    fr_settling *s = &engine->settling;
+    s->steps = s->flushed_steps;
+    s->ack = s->flushed_ack;
+    engine->chunk_count = 0;
+    engine->next_seq = fr_log_last_seq(engine->log) + 1;
+}
+
+/** It waits where it stands, with a name; an engine that closes cannot. What the resolver cannot
+ *  say for damage it will when it is mended. */
 static void hold(fr_engine *engine, fr_status status, const fr_error *why)
 {
     const uint64_t retry_ns = UINT64_C(250000000);
     if (__atomic_load_n(&engine->closing, __ATOMIC_ACQUIRE)) {
         fr_engine_poison(engine, status, why);
+    } else if (status == FR_CORRUPT) {
+        throw_chunk_away(engine);
+        fr_mend_begin_resolver(engine, why->text);
     } else {
         fr_trouble_begin(engine, why);
         engine->settling.retry_ns = fr_os_monotonic_ns(engine->os) + retry_ns;
@@ -571,6 +581,8 @@ static fr_status next_batch(fr_engine *engine, uint64_t wait_ns, fr_batch **out)
     if (engine->refuses) {
         status = engine->trouble_error.status;
         error = engine->trouble_error;
+    } else if (status == FR_CORRUPT && !closing) {
+        fr_mend_begin_resolver(engine, error.text);
     } else if (status != FR_LIMIT) {
         fr_trouble_begin(engine, &error);
         engine->retry_ns = now_ns + retry_ns;
@@ -620,6 +632,9 @@ static fr_status have_batch(fr_engine *engine, uint64_t wait_ns)
 static bool fill_group(fr_engine *engine, fr_group *group, uint64_t wait_ns)
 {
     fr_settling *s = &engine->settling;
+    if (!fr_resolver_is_sound(engine) && !engine->poisoned) {
+        return true;
+    }
     fr_status status = have_batch(engine, wait_ns);
     while (status == FR_OK) {
         uint64_t start_ns = fr_os_monotonic_ns(engine->os);
@@ -696,6 +711,16 @@ static uint64_t patience_ns(const fr_engine *engine, uint64_t wait_ns)
     return FR_MIN(wait_ns, group->due_ns > now_ns ? group->due_ns - now_ns : 0);
 }
 
+/** The resolver's store may have met damage where no batch was told: in a save, or for a view. */
+static bool must_mend(fr_engine *engine)
+{
+    if (fr_resolver_is_sound(engine) && engine->chunk_count == 0 &&
+        fr_resolver_is_damaged(engine->resolver)) {
+        fr_mend_begin_resolver(engine, "damage in what is saved of it");
+    }
+    return !fr_resolver_is_sound(engine) && !engine->poisoned;
+}
+
 bool fr_engine_turn(fr_engine *engine, uint64_t wait_ns)
 {
     if (fr_mend_waits(engine)) {
@@ -709,15 +734,19 @@ bool fr_engine_turn(fr_engine *engine, uint64_t wait_ns)
     if (!finish_syncing(engine)) {
         return true;
     }
+    bool mend = must_mend(engine);
     /* what is known beyond the log, of a batch by half, must not be saved, nor be rebuilt from */
-    bool half = engine->settling.batch != NULL;
+    bool half = engine->settling.batch != NULL || mend;
     bool save = fr_checkpoint_turn(engine) && !half;
     bool rebuild = !half && fr_rebuild_is_due(engine);
     if (!open || save || rebuild || half || is_full(engine, group)) {
         end_group(engine, group);
     }
-    if ((save || rebuild) && !finish_syncing(engine)) {
+    if ((save || rebuild || mend) && !finish_syncing(engine)) {
         return true;
+    }
+    if (mend) {
+        fr_mend_resolver_turn(engine, wait_ns);
     }
     if (rebuild) {
         fr_rebuild_turn(engine);

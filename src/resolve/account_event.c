@@ -4,6 +4,7 @@
 
 #include <fr/cbor.h>
 #include <fr/codec.h>
+#include <fr/rcu.h>
 #include <stdlib.h>
 
 /* ---- status ---------------------------------------------------------------------------------- */
@@ -175,7 +176,8 @@ static void change_account(const account_change *change, uint64_t seq)
 
 uint64_t fr_resolver_floor(const fr_resolver *r, fr_slice did)
 {
-    return fr_accounts_floor(r->accounts, fr_ids_find_did(r->ids, did));
+    const fr_accounts *accounts = fr_rcu_load(&r->accounts);
+    return accounts == NULL ? 0 : fr_accounts_floor(accounts, fr_ids_find_did(r->ids, did));
 }
 
 /* ---- the events ------------------------------------------------------------------------------ */

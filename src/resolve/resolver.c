@@ -8,6 +8,7 @@
 // so that they follow from the log alone.
 #include "resolve.h"
 
+#include <fr/rcu.h>
 #include <stdlib.h>
 
 enum { OP_CREATE = 1, OP_UPDATE = 2, OP_DELETE = 4 };
@@ -30,7 +31,8 @@ uint64_t fr_resolver_links_dropped(const fr_resolver *r)
 
 uint64_t fr_resolver_recent_bytes(const fr_resolver *r)
 {
-    return r->read_only ? 0 : fr_rows_bytes(r->rows); /* a reader never saves */
+    /* a reader never saves, and what is away has none */
+    return r->read_only || r->rows == NULL ? 0 : fr_rows_bytes(r->rows);
 }
 
 void fr_resolver_begin(fr_resolver *r)
@@ -292,6 +294,7 @@ static fr_status load_ids(fr_resolver *r, fr_error *err)
         if (status != FR_OK) {
             break;
         }
+        r->saved_ids[key.data[1]]++;
     }
     fr_store_iter_free(iter);
     return status == FR_END ? FR_OK : status;
@@ -338,13 +341,31 @@ static fr_status load(fr_resolver *r, fr_error *err)
     FR_TRY(load_accounts(r, err));
     FR_TRY(fr_key_times_load(r->times, r->store, err));
     for (unsigned i = 0; i < 4; i++) {
-        r->saved_ids[i] = fr_load_u32le(meta + 12 + 4 * i);
-        if (r->saved_ids[i] != fr_dict_count(fr_resolver_dict(r->ids, i))) {
+        if (r->saved_ids[i] != fr_load_u32le(meta + 12 + 4 * i)) {
             return fr_fail(err, FR_CORRUPT, "resolver: dictionary incomplete");
         }
     }
     r->seq = r->saved_seq = fr_load_u64le(meta + 4);
     return FR_OK;
+}
+
+/** All but the ids, and what was saved of them. */
+static fr_status start(fr_resolver *r, const fr_resolver_options *options, fr_error *err)
+{
+    fr_accounts *accounts = NULL;
+    fr_store_options store = {
+        .room = options->room,
+        .os = options->os,
+        .dir = options->dir,
+        .cache_bytes = options->cache_bytes,
+        .read_only = options->read_only,
+    };
+    FR_TRY(fr_rows_new(&r->rows, err));
+    FR_TRY(fr_accounts_new(&accounts, err));
+    fr_rcu_store(&r->accounts, accounts);
+    FR_TRY(fr_key_times_new(&r->times, err));
+    FR_TRY(fr_store_open(&r->store, &store, err));
+    return load(r, err);
 }
 
 fr_status fr_resolver_open(fr_resolver **out, const fr_resolver_options *options, fr_error *err)
@@ -357,21 +378,10 @@ fr_status fr_resolver_open(fr_resolver **out, const fr_resolver_options *options
     fr_arena_init(&r->batch, SIZE_MAX, BATCH_BLOCK_BYTES);
     fr_arena_init(&r->scratch, SIZE_MAX, SCRATCH_BLOCK_BYTES);
     fr_buffer_init(&r->value, VALUE_MAX_BYTES);
-    fr_store_options store = {
-        .room = options->room,
-        .os = options->os,
-        .dir = options->dir,
-        .cache_bytes = options->cache_bytes,
-        .read_only = options->read_only,
-    };
     fr_status status = fr_ids_new(&r->ids, err);
-    status = status == FR_OK ? fr_rows_new(&r->rows, err) : status;
-    status = status == FR_OK ? fr_accounts_new(&r->accounts, err) : status;
-    status = status == FR_OK ? fr_key_times_new(&r->times, err) : status;
     status = status == FR_OK ? fr_extractor_new(&r->extractor, err) : status;
     status = status == FR_OK ? fr_json_new(&r->json, err) : status;
-    status = status == FR_OK ? fr_store_open(&r->store, &store, err) : status;
-    status = status == FR_OK ? load(r, err) : status;
+    status = status == FR_OK ? start(r, options, err) : status;
     if (status != FR_OK) {
         fr_resolver_close(r);
         return status;
@@ -380,22 +390,53 @@ fr_status fr_resolver_open(fr_resolver **out, const fr_resolver_options *options
     return FR_OK;
 }
 
+bool fr_resolver_is_damaged(const fr_resolver *r)
+{
+    return r->store != NULL && fr_store_is_damaged(r->store);
+}
+
+void fr_resolver_drop(fr_resolver *r)
+{
+    fr_accounts *accounts = r->accounts;
+    fr_rcu_store(&r->accounts, (fr_accounts *)NULL);
+    if (accounts != NULL) {
+        fr_rcu_barrier(); /* whoever asks for a floor has left */
+    }
+    fr_resolver_thaw(r); /* a load that waits belongs to the store */
+    fr_store_close(r->store);
+    fr_key_times_free(r->times);
+    fr_accounts_free(accounts);
+    fr_rows_free(r->rows);
+    free(r->keys.slots);
+    r->store = NULL;
+    r->times = NULL;
+    r->rows = NULL;
+    r->keys = (fr_event_keys){0};
+    r->seq = r->saved_seq = 0;
+    memset(r->saved_ids, 0, sizeof r->saved_ids);
+    fr_arena_reset(&r->batch);
+}
+
+fr_status fr_resolver_reopen(fr_resolver *r, const fr_resolver_options *options, fr_error *err)
+{
+    fr_status status = start(r, options, err);
+    if (status != FR_OK) {
+        fr_resolver_drop(r);
+    }
+    return status;
+}
+
 void fr_resolver_close(fr_resolver *r)
 {
     if (r == NULL) {
         return;
     }
-    fr_resolver_thaw(r); /* a load that waits belongs to the store */
-    fr_store_close(r->store);
+    fr_resolver_drop(r);
     fr_json_free(r->json);
     fr_extractor_free(r->extractor);
-    fr_key_times_free(r->times);
-    fr_accounts_free(r->accounts);
-    fr_rows_free(r->rows);
     fr_ids_free(r->ids);
     fr_arena_done(&r->batch);
     fr_arena_done(&r->scratch);
     fr_buffer_done(&r->value);
-    free(r->keys.slots);
     free(r);
 }

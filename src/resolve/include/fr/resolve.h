@@ -72,6 +72,14 @@ typedef struct {
 FR_MUST_USE fr_status fr_resolver_open(fr_resolver **out, const fr_resolver_options *options,
                                        fr_error *err);
 void fr_resolver_close(fr_resolver *resolver);
+/** Has a read or a write met damage in what is saved? thread: any */
+bool fr_resolver_is_damaged(const fr_resolver *resolver);
+/** Forgets and lets go of everything but the ids, which follow from the log and which others hold;
+ *  until fr_resolver_reopen went well nothing may be asked of it but ids, sequences (0) and floors
+ *  (0). After FR_OK it stands at the last save. Nothing is being saved. */
+void fr_resolver_drop(fr_resolver *resolver);
+FR_MUST_USE fr_status fr_resolver_reopen(fr_resolver *resolver, const fr_resolver_options *options,
+                                         fr_error *err);
 fr_ids *fr_resolver_ids(fr_resolver *resolver);
 /** Everything up to this sequence is in it. */
 uint64_t fr_resolver_seq(const fr_resolver *resolver);
