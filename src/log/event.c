@@ -105,7 +105,7 @@ fr_status fr_event_encode_at(const fr_event *event, uint64_t base_time_us, fr_bu
                              fr_error *err)
 {
     FR_TRY(check_event(event, err));
-    size_t room = 1 + 5 * FR_VARINT_MAX_BYTES + 8 + FR_CID_BYTES + event->did.size;
+    size_t room = FR_EVENT_HEAD_BYTES_MAX + event->did.size;
     room += kind_has_path(event->kind) ? event->collection.size + event->rkey.size : 0;
     room += kind_has_body(event->kind) ? event->body.size : 0;
     uint8_t *start = fr_buffer_reserve(out, room);

@@ -2,7 +2,11 @@
 /** The event codec as frames use it: times are stored as distance from the frame's base time. */
 #pragma once
 
+#include <fr/codec.h>
 #include <fr/event.h>
+
+/** All of an encoded event but its texts and its body, at most. */
+#define FR_EVENT_HEAD_BYTES_MAX (1 + 5 * FR_VARINT_MAX_BYTES + 8 + FR_CID_BYTES)
 
 FR_MUST_USE fr_status fr_event_encode_at(const fr_event *event, uint64_t base_time_us,
                                          fr_buffer *out, fr_error *err);

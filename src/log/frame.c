@@ -259,18 +259,31 @@ static bool same_commit(const fr_event *a, const fr_event *b)
     return a->rev == b->rev && is_commit(a) && is_commit(b) && fr_slice_equal(a->did, b->did);
 }
 
-size_t fr_frame_cut(const fr_event *events, size_t count)
+/* How many, and the bytes of their texts, with a CID each. */
+static size_t cut(const fr_event *events, size_t count, size_t *text_bytes)
 {
     size_t bytes = 0;
-    for (size_t i = 0; i < count; i++) {
+    size_t i = 0;
+    for (; i < count; i++) {
         const fr_event *event = &events[i];
         bool enough = i >= FR_LOG_FRAME_EVENTS_MAX || bytes >= FRAME_BYTES_SOFT;
         bool too_much = i >= FR_LOG_COMMIT_EVENTS_MAX || bytes >= FR_LOG_COMMIT_BYTES_MAX;
         if (too_much || (enough && !same_commit(&events[i - 1], event))) {
-            return i;
+            break;
         }
         bytes += event->body.size + event->did.size + event->collection.size + event->rkey.size +
                  FR_CID_BYTES;
     }
-    return count;
+    *text_bytes = bytes;
+    return i;
+}
+
+size_t fr_frame_cut(const fr_event *events, size_t count, size_t *bytes_max)
+{
+    size_t bytes = 0;
+    size_t part = cut(events, count, &bytes);
+    bytes += FR_FRAME_HEAD_BYTES + FR_FRAME_CURSORS_BYTES_MAX +
+             part * (FR_EVENT_HEAD_BYTES_MAX + sizeof(uint32_t)); /* a skip each, at most */
+    *bytes_max = FR_MIN(bytes, (size_t)FR_LOG_FRAME_BYTES_MAX);
+    return part;
 }

@@ -11,8 +11,10 @@
 #define FR_SEGMENT_VERSION 1
 #define FR_SEGMENT_HEADER_BYTES 64
 #define FR_FRAME_HEAD_BYTES 48
-#define FR_FRAME_SKIP 4                     /* events between two entries of the skip table */
-#define FR_FRAME_EVENT_BYTES_LEAST 6        /* the shortest event there is */
+#define FR_FRAME_SKIP 4              /* events between two entries of the skip table */
+#define FR_FRAME_EVENT_BYTES_LEAST 6 /* the shortest event there is */
+/* of one frame */
+#define FR_FRAME_CURSORS_BYTES_MAX (FR_LOG_CURSORS_MAX * (9 + FR_LOG_CURSOR_NAME_MAX))
 #define FR_FRAME_MAGIC UINT32_C(0x01465246) /* "FRF" and the version, 1 */
 
 enum {
@@ -84,5 +86,5 @@ FR_MUST_USE fr_status fr_frame_build(fr_frame_head *head, uint32_t salt, const f
 /** How many of events[count] (count > 0) make up the next frame: FR_LOG_FRAME_EVENTS_MAX or
  *  about 1 MiB, never cutting a run of operations of one did and rev, unless that run passes
  *  FR_LOG_COMMIT_EVENTS_MAX or FR_LOG_COMMIT_BYTES_MAX, as only the import of a whole repository
- *  does. */
-size_t fr_frame_cut(const fr_event *events, size_t count);
+ *  does. *bytes_max: the frame is not larger, whatever its cursors; 0 events make one, too. */
+size_t fr_frame_cut(const fr_event *events, size_t count, size_t *bytes_max);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* The writer. An append builds one frame at a time in memory and writes it with one pwrite;
- * fr_log_sync, in whichever thread does group commit, makes durable what was written when it
- * began. What a reader may see follows two numbers, appended_seq and durable_seq, stored after
- * the index entries they stand for.
+/* The writer. An append builds one frame at a time at the end of the tail, in memory; fr_log_sync,
+ * in whichever thread does group commit, writes what the tail had when it began and makes it
+ * durable. So the next group is encoded while the one before is copied and synced. Of a group the
+ * first few frames are written as they come, where nobody is at work: when little comes, a process
+ * that is killed loses nothing of it. What a reader may see follows two numbers, appended_seq and
+ * durable_seq, stored after the index entries they stand for.
  *
  * Invariant 1 (no acknowledged event lost, no half event seen) rests on this order:
  *   a new segment   header + cursor set written and synced under a temporary name, then renamed,
@@ -11,10 +13,10 @@
  *                   but the last are whole to their end.
  *   a frame         never overwritten, but by itself.
  *
- * What no sync has covered yet is kept in memory too, the tail:
+ * What no sync has covered yet is in the tail, whether it was written or not:
  *
  *   active segment   ====== synced ======|------ not known to be on the disk ------|
- *   tail                          tail_at ................................ used_bytes
+ *   tail                     synced_bytes ........... written_bytes ......... used_bytes
  *
  * A write or a sync that fails poisons the log: nothing more is written or called durable, for
  * nobody knows what the disk holds, and what can be read back may be the memory's alone. The tail
@@ -23,6 +25,8 @@
 #include "log_state.h"
 
 #include <stdlib.h>
+
+#define WRITTEN_AT_ONCE_BYTES (64u << 10) /* of a group; the rest is left to the syncing thread */
 
 static fr_status check_healthy(const fr_log *log, fr_error *err)
 {
@@ -82,7 +86,7 @@ static fr_status place_file(fr_log *log, fr_file **out, fr_error *err)
     FR_TRY(fr_path(temporary, sizeof temporary, err, "%s.tmp", path));
     FR_TRY(fr_file_open(&file, log->os, temporary,
                         FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE, err));
-    FR_TRY(fr_file_pwrite(file, log->tail.data, log->tail.size, 0, err));
+    FR_TRY(log_tail_write(&log->tail, file, 0, log->used_bytes, err));
     FR_TRY(fr_file_sync(file, err));
     FR_TRY(fr_os_rename(log->os, temporary, path, err));
     FR_TRY(fr_os_sync_dir(log->os, log->folder.dir, err));
@@ -91,39 +95,41 @@ static fr_status place_file(fr_log *log, fr_file **out, fr_error *err)
     return FR_OK;
 }
 
-/* All that was written is durable: there, and in what is told of it. */
-static void note_synced(fr_log *log)
+/* The active segment is durable up to there. */
+static void note_synced(fr_log *log, uint64_t bytes, uint64_t seq)
 {
-    log->allocated_bytes = FR_MAX(log->allocated_bytes, log->used_bytes);
-    log_store(log->synced_bytes, log->used_bytes);
-    log_store(log->durable_seq, log_load(log->appended_seq));
+    log->written_bytes = bytes;
+    log_store(log->synced_bytes, bytes);
+    log_store(log->durable_seq, seq);
+    log_tail_drop(&log->tail, bytes);
 }
 
-/* A segment in memory: its beginning is the tail. After a failure everything is as it was. */
+static void note_all_synced(fr_log *log)
+{
+    note_synced(log, log->used_bytes, log->appended_seq);
+}
+
+/* A segment in memory: its beginning is the tail. Nothing of the one before waits to be synced.
+ * After a failure everything is as it was. */
 static fr_status make_segment(fr_log *log, uint64_t number, fr_error *err)
 {
     fr_segment_header header = {.number = number, .first_seq = log->next_seq};
     fr_frame_head head;
     log_segment *segment;
     fr_cleanup(fr_buffer_done) fr_buffer beginning;
-    fr_buffer_init(&beginning, FR_SEGMENT_HEADER_BYTES + FR_FRAME_HEAD_BYTES +
-                                   FR_LOG_CURSORS_MAX * (9 + FR_LOG_CURSOR_NAME_MAX));
+    fr_buffer_init(&beginning,
+                   FR_SEGMENT_HEADER_BYTES + FR_FRAME_HEAD_BYTES + FR_FRAME_CURSORS_BYTES_MAX);
     memcpy(header.log_id, log->log_id, FR_LOG_ID_BYTES);
     FR_TRY(build_beginning(log, &header, &head, &beginning, err));
-    if (fr_buffer_reserve(&log->tail, beginning.size) == NULL) {
-        return fr_fail(err, FR_NOMEM, "log: no memory for a segment");
-    }
     FR_TRY(log_add_segment(log, &header, &segment, err));
-    fr_buffer_reset(&log->tail);
-    fr_buffer_slice(&log->tail, fr_buffer_view(&beginning));
-    segment->bytes = log->tail.size;
+    log_tail_begin(&log->tail, 0, fr_buffer_view(&beginning));
+    segment->bytes = beginning.size;
     segment->indexed = 1;
     log->active = segment;
     log->chain = head.crc;
-    log->tail_at = log->allocated_bytes = 0;
-    log->used_bytes = log->tail.size;
-    log_store(log->written_bytes, log->used_bytes);
+    log->allocated_bytes = log->written_bytes = 0;
     log_store(log->synced_bytes, 0);
+    log_store(log->used_bytes, beginning.size);
     return FR_OK;
 }
 
@@ -131,18 +137,25 @@ fr_status log_begin_segment(fr_log *log, uint64_t number, fr_error *err)
 {
     FR_TRY(make_segment(log, number, err));
     FR_TRY(place_file(log, &log->file, err));
-    note_synced(log);
+    note_all_synced(log);
+    return FR_OK;
+}
+
+static fr_status write_out(fr_log *log, uint64_t to, fr_error *err)
+{
+    FR_TRY(log_tail_write(&log->tail, log->file, log->written_bytes, to, err));
+    log->written_bytes = to;
     return FR_OK;
 }
 
 /* Ends the active file for good: everything in it durable, nothing behind it. */
 static fr_status finish_file(fr_log *log, fr_error *err)
 {
-    FR_TRY(fr_file_sync(log->file, err));
+    FR_TRY(write_out(log, log->used_bytes, err));
     if (log->allocated_bytes > log->used_bytes) {
         FR_TRY(fr_file_truncate(log->file, log->used_bytes, err));
-        FR_TRY(fr_file_sync(log->file, err));
     }
+    FR_TRY(fr_file_sync(log->file, err));
     fr_file *file = log->file;
     log->file = NULL;
     return fr_file_close(file, err);
@@ -159,7 +172,7 @@ static void roll_locked(fr_log *log)
     }
     fr_status status = finish_file(log, &why);
     if (status == FR_OK) {
-        note_synced(log);
+        note_all_synced(log);
         log_store(log->active->disk_bytes, log->used_bytes);
         status = log_begin_segment(log, log->active->number + 1, &why);
     }
@@ -204,38 +217,33 @@ static fr_status check_cursors(const fr_log *log, const fr_log_cursor *cursors, 
                : FR_OK;
 }
 
-/* What a sync has covered goes, once it is as much as what stays: no byte is moved twice. */
-static void trim_tail(fr_log *log)
-{
-    size_t covered = (size_t)(log_load(log->synced_bytes) - log->tail_at);
-    size_t rest = log->tail.size - covered;
-    if (covered > 0 && covered >= rest) {
-        memmove(log->tail.data, log->tail.data + covered, rest);
-        log->tail.size = rest;
-        log->tail_at += covered;
-    }
-}
-
 /* Takes back what a frame that could not be built left in the tail. */
-static void cut_tail(fr_log *log, size_t size)
+static void cut_tail(fr_buffer *tail, size_t size)
 {
-    log->tail.size = size;
-    log->tail.failed = log->tail.no_memory = false;
+    tail->size = size;
+    tail->failed = tail->no_memory = false;
 }
 
-/* The tail has the frame, so a write that fails is not the end of the append. */
-static void write_tail(fr_log *log, size_t from)
+/* Little is written at once, unless a sync is at work or has left something unwritten before it:
+ * then, and when it is more, the next one writes it all. The tail has it, so a write that fails
+ * is not the end of the append. */
+static void write_now(fr_log *log, uint64_t from)
 {
     fr_error why = {0};
-    size_t size = log->tail.size - from;
     if (log_load(log->poisoned) != 0) {
         return;
     }
     /* a hint, where nothing was reserved: without it the file just grows, or the write fails */
-    (void)!preallocate(log, log->used_bytes + size, NULL);
-    if (fr_file_pwrite(log->file, log->tail.data + from, size, log->used_bytes, &why) != FR_OK) {
+    (void)!preallocate(log, log->used_bytes, NULL);
+    if (log->used_bytes - log_load(log->synced_bytes) > WRITTEN_AT_ONCE_BYTES ||
+        !fr_mutex_try_lock(&log->sync_lock)) {
+        return;
+    }
+    if (log_load(log->poisoned) == 0 && log->written_bytes == from &&
+        write_out(log, log->used_bytes, &why) != FR_OK) {
         poison(log, &why);
     }
+    fr_mutex_unlock(&log->sync_lock);
 }
 
 static void publish_frame(fr_log *log, const fr_frame_head *head, frame_place *place)
@@ -246,40 +254,40 @@ static void publish_frame(fr_log *log, const fr_frame_head *head, frame_place *p
                                .checked = 1};
         fr_stable_publish(&log->active->frames);
     }
-    log->used_bytes += head->frame_bytes;
     log->chain = head->crc;
     log->next_seq += head->event_count;
     log->unwitnessed = (head->flags & FR_FRAME_CLOSED) == 0;
-    log_store(log->active->bytes, log->used_bytes);
-    log_store(log->appended_seq, log->next_seq - 1);
-    log_store(log->written_bytes, log->used_bytes);
+    log_store(log->active->bytes, log->used_bytes + head->frame_bytes);
+    log_store(log->used_bytes, log->used_bytes + head->frame_bytes);
+    log_store(log->appended_seq, log->next_seq - 1); /* the last: a sync reads it first */
 }
 
-static fr_status write_frame(fr_log *log, fr_event *events, size_t count,
-                             const fr_log_cursor *cursors, size_t cursor_count, uint16_t flags,
-                             fr_error *err)
+/* One frame of at most bytes_max: of events[count], or of none. */
+static fr_status append_frame(fr_log *log, fr_event *events, size_t count, size_t bytes_max,
+                              const fr_log_cursor *cursors, size_t cursor_count, uint16_t flags,
+                              fr_error *err)
 {
     fr_frame_head head = {.chain = log->chain,
                           .first_seq = log->next_seq,
                           .synced_bytes = log_load(log->synced_bytes),
                           .flags = flags};
     frame_place *place = NULL;
-    if (log->used_bytes - log_load(log->synced_bytes) >= FR_LOG_UNSYNCED_BYTES_MAX) {
+    fr_buffer *tail = NULL;
+    uint64_t from = log->used_bytes;
+    if (from - log_load(log->synced_bytes) >= FR_LOG_UNSYNCED_BYTES_MAX) {
         FR_TRY(fr_log_sync(log, err));
     }
-    trim_tail(log);
-    size_t from = log->tail.size;
-    log->tail.max_size = from + FR_LOG_FRAME_BYTES_MAX;
-    fr_status status = fr_frame_build(&head, log->active->salt, events, count, cursors,
-                                      cursor_count, &log->tail, err);
+    FR_TRY(log_tail_room(&log->tail, from, bytes_max, &tail, err));
+    size_t tail_size = tail->size;
+    fr_status status =
+        fr_frame_build(&head, log->active->salt, events, count, cursors, cursor_count, tail, err);
     if (status == FR_OK && count > 0 && (place = fr_stable_reserve(&log->active->frames)) == NULL) {
         status = fr_fail(err, FR_NOMEM, "log: no memory for the index");
     }
     if (status != FR_OK) {
-        cut_tail(log, from);
+        cut_tail(tail, tail_size);
         return status;
     }
-    write_tail(log, from);
     for (size_t i = 0; i < count; i++) {
         events[i].seq = head.first_seq + i;
     }
@@ -287,6 +295,7 @@ static fr_status write_frame(fr_log *log, fr_event *events, size_t count,
         log_merge_cursor(log, fr_slice_text(cursors[i].source), cursors[i].cursor);
     }
     publish_frame(log, &head, place);
+    write_now(log, from);
     return FR_OK;
 }
 
@@ -299,13 +308,14 @@ fr_status fr_log_append(fr_log *log, fr_event *events, size_t count, const fr_lo
     }
     size_t done = 0;
     do {
-        size_t part = count == 0 ? 0 : fr_frame_cut(events + done, count - done);
+        size_t bytes_max = 0;
+        fr_event *from = count == 0 ? NULL : events + done;
+        size_t part = fr_frame_cut(from, count - done, &bytes_max);
         bool last = done + part == count;
         if (log->used_bytes >= log->segment_bytes) {
             roll(log);
         }
-        fr_event *from = count == 0 ? NULL : events + done;
-        FR_TRY(write_frame(log, from, part, cursors, last ? cursor_count : 0, 0, err));
+        FR_TRY(append_frame(log, from, part, bytes_max, cursors, last ? cursor_count : 0, 0, err));
         done += part;
     } while (done < count);
     return FR_OK;
@@ -321,15 +331,15 @@ fr_status fr_log_roll(fr_log *log, fr_error *err)
 
 static fr_status sync_locked(fr_log *log, fr_error *err)
 {
-    uint64_t appended = log_load(log->appended_seq);
-    uint64_t written = log_load(log->written_bytes);
-    /* after the numbers: a frame that they count and that was not written has poisoned the log */
+    uint64_t appended = log_load(log->appended_seq); /* first: see publish_frame */
+    uint64_t used = log_load(log->used_bytes);
     FR_TRY(check_healthy(log, err));
-    if (written == log_load(log->synced_bytes)) {
+    if (used == log->synced_bytes) {
         return FR_OK;
     }
     fr_error why = {0};
-    fr_status status = fr_file_sync(log->file, &why);
+    fr_status status = write_out(log, used, &why);
+    status = status == FR_OK ? fr_file_sync(log->file, &why) : status;
     if (status != FR_OK) {
         if (err != NULL) {
             *err = why;
@@ -337,8 +347,7 @@ static fr_status sync_locked(fr_log *log, fr_error *err)
         poison(log, &why);
         return status == FR_NOMEM ? FR_NOMEM : FR_IO;
     }
-    log_store(log->synced_bytes, written);
-    log_store(log->durable_seq, appended);
+    note_synced(log, used, appended);
     return FR_OK;
 }
 
@@ -366,12 +375,9 @@ static fr_status check_file(fr_log *log, fr_error *err)
 
 static fr_status write_again(fr_log *log, const char *path, fr_error *err)
 {
-    uint64_t synced = log_load(log->synced_bytes);
-    size_t covered = (size_t)(synced - log->tail_at);
     FR_TRY(check_file(log, err));
     FR_TRY(fr_file_open(&log->file, log->os, path, FR_OPEN_WRITE, err));
-    FR_TRY(
-        fr_file_pwrite(log->file, log->tail.data + covered, log->tail.size - covered, synced, err));
+    FR_TRY(log_tail_write(&log->tail, log->file, log->synced_bytes, log->used_bytes, err));
     FR_TRY(fr_file_sync(log->file, err));
     FR_TRY(fr_os_sync_dir(log->os, log->folder.dir, err));
     return fr_file_size(log->file, &log->allocated_bytes, err);
@@ -386,7 +392,7 @@ static fr_status mend_locked(fr_log *log, fr_error *err)
     /* a file that was never placed; one that was, but perhaps not durably, is written again */
     bool placed = log_load(log->synced_bytes) > 0 || fr_os_exists(log->os, path);
     FR_TRY(placed ? write_again(log, path, err) : place_file(log, &log->file, err));
-    note_synced(log);
+    note_all_synced(log);
     log_store(log->poisoned, 0u);
     return FR_OK;
 }
@@ -442,8 +448,8 @@ void fr_log_stat_of(const fr_log *log, fr_log_stat *out)
                          .first_seq = last + 1 == first ? 0 : first,
                          .last_seq = last,
                          .segments = fr_stable_count(&log->segments),
-                         .bytes = log_load(log->written_bytes),
-                         .raw_bytes = log_load(log->written_bytes),
+                         .bytes = log_load(log->used_bytes),
+                         .raw_bytes = log_load(log->used_bytes),
                          .cut_bytes = log->cut_bytes};
     for (uint64_t i = 0; i < out->segments; i++) {
         const log_segment *segment = log_segment_at(log, i);
@@ -492,7 +498,7 @@ static void free_log(fr_log *log)
     }
     log_cache_done(&log->cache);
     fr_stable_done(&log->segments);
-    fr_buffer_done(&log->tail);
+    log_tail_done(&log->tail);
     if (log->file != NULL) {
         fr_file_closep(&log->file);
     }
@@ -523,11 +529,11 @@ fr_status fr_log_open(fr_log **out, fr_os *os, const char *dir, uint64_t segment
     log->segment_bytes = segment_bytes == 0 ? FR_LOG_SEGMENT_BYTES : segment_bytes;
     log->next_seq = 1;
     log->segments.element_bytes = sizeof(log_segment);
-    fr_buffer_init(&log->tail, FR_LOG_FRAME_BYTES_MAX);
     fr_mutex_init(&log->sync_lock);
     fr_mutex_init(&log->cursor_lock);
     fr_mutex_init(&log->map_lock);
     log_cache_init(&log->cache);
+    FR_TRY(log_tail_init(&log->tail, err));
     FR_TRY(fr_log_folder_init(&log->folder, os, dir, err));
     if (fr_os_is_dir(os, dir)) {
         FR_TRY(log_recover(log, err));
@@ -549,7 +555,7 @@ static fr_status close_files(fr_log *log, fr_error *err)
     FR_TRY(check_healthy(log, err));
     if (log->unwitnessed) {
         FR_TRY(fr_log_sync(log, err));
-        FR_TRY(write_frame(log, NULL, 0, NULL, 0, FR_FRAME_CLOSED, err));
+        FR_TRY(append_frame(log, NULL, 0, FR_FRAME_HEAD_BYTES, NULL, 0, FR_FRAME_CLOSED, err));
     }
     return finish_file(log, err);
 }

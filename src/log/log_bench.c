@@ -192,33 +192,77 @@ static uint64_t bare_disk(const char *path, size_t group_bytes, int flags, bool 
     return took;
 }
 
-static void *sync_group(void *context)
+typedef struct {
+    fr_log *log;
+    fr_mutex lock;
+    fr_cond changed;
+    bool wanted, done;
+} syncer;
+
+static void *sync_groups(void *context)
 {
-    must(fr_log_sync(context, NULL));
+    syncer *s = context;
+    fr_mutex_lock(&s->lock);
+    while (!s->done) {
+        if (!s->wanted) {
+            fr_cond_wait(&s->changed, &s->lock);
+            continue;
+        }
+        fr_mutex_unlock(&s->lock);
+        must(fr_log_sync(s->log, NULL));
+        fr_mutex_lock(&s->lock);
+        s->wanted = false;
+        fr_cond_broadcast(&s->changed);
+    }
+    fr_mutex_unlock(&s->lock);
     return NULL;
 }
 
-/* As the engine does it: a group is appended while the one before is synced. */
-static uint64_t append_groups(const char *dir, fr_event *events, uint64_t *bytes)
+/* Once the sync under way, if any, is through. */
+static void begin_sync(syncer *s, bool wanted, bool done)
 {
-    fr_log *log = NULL;
-    fr_log_stat stat;
-    fr_thread thread = 0;
-    must(fr_os_remove_tree(fr_os_real(), dir, NULL));
-    must(fr_log_open(&log, fr_os_real(), dir, FR_LOG_SEGMENT_BYTES_MAX, NULL));
-    uint64_t started = now_ns();
+    fr_mutex_lock(&s->lock);
+    while (s->wanted) {
+        fr_cond_wait(&s->changed, &s->lock);
+    }
+    s->wanted = wanted;
+    s->done = done;
+    fr_cond_broadcast(&s->changed);
+    fr_mutex_unlock(&s->lock);
+}
+
+static void append_and_sync(fr_log *log, fr_event *events)
+{
+    syncer s = {.log = log};
+    fr_thread thread;
+    fr_mutex_init(&s.lock);
+    fr_cond_init(&s.changed);
+    must(fr_thread_start(&thread, "sync", sync_groups, &s, NULL));
     for (int group = 0; group < GROUPS; group++) {
         for (int i = 0; i < GROUP_EVENTS / EVENTS; i++) {
             must(fr_log_append(log, events, EVENTS, NULL, 0, NULL));
         }
-        if (group > 0) {
-            fr_thread_join(thread);
-        }
-        must(fr_thread_start(&thread, "sync", sync_group, log, NULL));
+        begin_sync(&s, true, false);
     }
+    begin_sync(&s, false, true);
     fr_thread_join(thread);
-    must(fr_log_sync(log, NULL));
+    fr_cond_done(&s.changed);
+    fr_mutex_done(&s.lock);
+}
+
+/* As the engine does it: a group is appended while another thread syncs the one before. */
+static uint64_t append_groups(const char *dir, fr_event *events, uint64_t *bytes)
+{
+    fr_log *log = NULL;
+    fr_log_stat stat;
+    must(fr_os_remove_tree(fr_os_real(), dir, NULL));
+    must(fr_log_open(&log, fr_os_real(), dir, FR_LOG_SEGMENT_BYTES_MAX, NULL));
+    uint64_t started = now_ns();
+    append_and_sync(log, events);
     uint64_t took = now_ns() - started;
+    if (fr_log_durable_seq(log) != (uint64_t)GROUPS * GROUP_EVENTS) {
+        exit(1);
+    }
     fr_log_stat_of(log, &stat);
     *bytes = stat.bytes;
     must(fr_log_close(log, NULL));

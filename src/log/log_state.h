@@ -5,6 +5,7 @@
 
 #include "segment.h"
 #include "stable.h"
+#include "tail.h"
 
 #include <fr/thread.h>
 
@@ -82,10 +83,7 @@ struct fr_log {
     uint8_t log_id[FR_LOG_ID_BYTES];
 
     /* owned by the appending thread */
-    fr_buffer tail;   /* bytes [tail_at, used_bytes) of the active segment: all that is not */
-    uint64_t tail_at; /* synced, and perhaps some that is */
     log_segment *active;
-    uint64_t used_bytes;      /* of the active segment */
     uint64_t allocated_bytes; /* size of its file, as far as it is known */
     uint64_t next_seq;
     uint32_t chain;
@@ -95,13 +93,15 @@ struct fr_log {
 
     /* atomic */
     uint64_t appended_seq, durable_seq;
-    uint64_t written_bytes,
-        synced_bytes; /* of the active segment; a change of segment happens under sync_lock */
-    uint32_t poisoned; /* errno of the write or sync that failed; 0: none */
-    bool upkeep_ends; /* a step that takes long gives up */
+    uint64_t used_bytes, synced_bytes; /* of the active segment, which changes under sync_lock */
+    uint32_t poisoned; /* errno of the write or sync that failed; 0: none; set under sync_lock */
+    bool upkeep_ends;  /* a step that takes long gives up */
 
-    fr_mutex sync_lock; /* rank 1: the active file is synced, or replaced */
+    log_tail tail; /* bytes [synced_bytes, used_bytes) of the active segment, at least */
+
+    fr_mutex sync_lock; /* rank 1: the active file is written, synced, or replaced */
     fr_file *file;
+    uint64_t written_bytes; /* of the active segment */
 
     fr_mutex cursor_lock; /* rank 2 */
     fr_log_cursor cursors[FR_LOG_CURSORS_MAX];

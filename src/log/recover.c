@@ -204,7 +204,8 @@ static fr_status recover_last(fr_log *log, fr_segment_file *file, fr_error *err)
                  (unsigned long long)end);
     }
     log->active->bytes = log->used_bytes = log->allocated_bytes = log->written_bytes =
-        log->synced_bytes = log->tail_at = end;
+        log->synced_bytes = end;
+    log_tail_begin(&log->tail, end, (fr_slice){0});
     log->active->indexed = 1;
     log->active->disk_bytes = 0;
     log->appended_seq = log->durable_seq = log->next_seq - 1;

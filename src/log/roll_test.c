@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* A sync that fails while the writer waits to begin the next segment. The system tells such an
- * error once and gives the pages up, so the roll's own sync of the file would succeed: it must not
- * be asked. Real threads and a real file; fdatasync is this program's. */
+/* What the writer does while a sync is under way: it goes on, until the next segment is to begin.
+ * Real threads and a real file; fdatasync is this program's, which holds it as long as it likes. */
 #include <errno.h>
 #include <pthread.h>
 #include <sys/syscall.h>
@@ -12,37 +11,57 @@ enum { EVENTS = 300, SEGMENT_BYTES = 4096, WAIT_US = 50000 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static bool fails_once, is_in_sync, may_fail;
+static bool holds_next, is_held, is_let_go; /* the next sync, that is */
+static bool fails;                          /* once it is let go */
 
 int fdatasync(int fd)
 {
     pthread_mutex_lock(&lock);
-    bool fails = fails_once;
-    fails_once = false;
-    is_in_sync = fails;
+    bool held = holds_next;
+    holds_next = false;
+    is_held = held;
     pthread_cond_broadcast(&changed);
-    while (fails && !may_fail) {
+    while (held && !is_let_go) {
         pthread_cond_wait(&changed, &lock);
     }
     pthread_mutex_unlock(&lock);
     errno = EIO;
-    return fails ? -1 : (int)syscall(SYS_fdatasync, fd);
+    return held && fails ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
 
 static void *sync_it(void *context)
 {
-    assert_int_equal(fr_log_sync(context, NULL), FR_IO);
+    assert_int_equal(fr_log_sync(context, NULL), fails ? FR_IO : FR_OK);
     return NULL;
 }
 
-static void *let_it_fail(void *context)
+/* Returns once that thread is in fdatasync. */
+static void begin_held_sync(fr_log *log, bool to_fail, pthread_t *out)
+{
+    holds_next = true;
+    is_let_go = false;
+    fails = to_fail;
+    assert_int_equal(pthread_create(out, NULL, sync_it, log), 0);
+    pthread_mutex_lock(&lock);
+    while (!is_held) {
+        pthread_cond_wait(&changed, &lock);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+static void let_go(void)
+{
+    pthread_mutex_lock(&lock);
+    is_let_go = true;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
+}
+
+static void *let_go_soon(void *context)
 {
     (void)context;
     usleep(WAIT_US); /* the writer has come to the lock by then; if not, less is tested */
-    pthread_mutex_lock(&lock);
-    may_fail = true;
-    pthread_cond_broadcast(&changed);
-    pthread_mutex_unlock(&lock);
+    let_go();
     return NULL;
 }
 
@@ -56,28 +75,61 @@ static fr_event event_of(uint64_t i)
                       .rkey = FR_SLICE("3kaaaaaaaaaaa")};
 }
 
+static void append(fr_log *log, uint64_t count)
+{
+    fr_event events[EVENTS];
+    assert_true(count <= EVENTS);
+    for (uint64_t i = 0; i < count; i++) {
+        events[i] = event_of(fr_log_last_seq(log) + i);
+    }
+    assert_ok(fr_log_append(log, events, count, NULL, 0, NULL));
+}
+
+/* The next group grows in memory meanwhile, is not durable with it, and is with the next sync. */
+static void appends_do_not_wait_for_a_sync(void **state)
+{
+    (void)state;
+    enum { APPENDS = 200 };
+    char dir[64];
+    fr_log *log = NULL;
+    pthread_t syncer;
+    make_temporary_folder(dir, sizeof dir);
+    assert_ok(fr_log_open(&log, fr_os_real(), dir, 0, NULL));
+    append(log, 1);
+    begin_held_sync(log, false, &syncer);
+    for (int i = 0; i < APPENDS; i++) {
+        append(log, EVENTS);
+    }
+    assert_int_equal(fr_log_last_seq(log), 1 + APPENDS * EVENTS);
+    assert_int_equal(fr_log_durable_seq(log), 0);
+    let_go();
+    pthread_join(syncer, NULL);
+    assert_int_equal(fr_log_durable_seq(log), 1);
+    append(log, 1); /* behind frames that are not written */
+    assert_ok(fr_log_sync(log, NULL));
+    assert_int_equal(fr_log_durable_seq(log), 2 + APPENDS * EVENTS);
+    assert_ok(fr_log_close(log, NULL));
+    fr_log_stat stat;
+    char place[FR_PATH_MAX + 32];
+    assert_ok(fr_log_verify(fr_os_real(), dir, &stat, place, NULL));
+    assert_int_equal(stat.last_seq, 2 + APPENDS * EVENTS);
+    assert_ok(fr_os_remove_tree(fr_os_real(), dir, NULL));
+}
+
+/* The system tells an error once and gives the pages up, so the roll's own sync of the file would
+ * succeed: it must not be asked. */
 static void a_failed_sync_is_final_for_a_roll_that_waits(void **state)
 {
     (void)state;
     char dir[64];
     fr_log *log = NULL;
-    fr_event events[EVENTS + 1];
     pthread_t syncer, releaser;
     make_temporary_folder(dir, sizeof dir);
     assert_ok(fr_log_open(&log, fr_os_real(), dir, SEGMENT_BYTES, NULL));
-    for (uint64_t i = 0; i <= EVENTS; i++) {
-        events[i] = event_of(i);
-    }
-    assert_ok(fr_log_append(log, events, EVENTS, NULL, 0, NULL));
-    fails_once = true;
-    assert_int_equal(pthread_create(&syncer, NULL, sync_it, log), 0);
-    pthread_mutex_lock(&lock);
-    while (!is_in_sync) {
-        pthread_cond_wait(&changed, &lock);
-    }
-    pthread_mutex_unlock(&lock);
-    assert_int_equal(pthread_create(&releaser, NULL, let_it_fail, NULL), 0);
-    assert_ok(fr_log_append(log, &events[EVENTS], 1, NULL, 0, NULL)); /* would roll */
+    append(log, EVENTS);
+    begin_held_sync(log, true, &syncer);
+    assert_int_equal(pthread_create(&releaser, NULL, let_go_soon, NULL), 0);
+    append(log, 1); /* would roll */
     pthread_join(syncer, NULL);
     pthread_join(releaser, NULL);
     assert_int_equal(fr_log_durable_seq(log), 0);
@@ -90,6 +142,7 @@ static void a_failed_sync_is_final_for_a_roll_that_waits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(appends_do_not_wait_for_a_sync),
         cmocka_unit_test(a_failed_sync_is_final_for_a_roll_that_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -130,7 +130,7 @@ fr_status fr_log_archive_next(fr_log *log, const char *archive, fr_error *err)
 static bool is_due(fr_log *log, const log_segment *segment, uint64_t newest_us,
                    const fr_log_keep *keep)
 {
-    uint64_t bytes = log_load(log->written_bytes);
+    uint64_t bytes = log_load(log->used_bytes);
     for (uint64_t i = 0; i < fr_stable_count(&log->segments); i++) {
         const log_segment *one = log_segment_at(log, i);
         bytes += one->local ? log_load(one->disk_bytes) : 0;

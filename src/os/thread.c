@@ -85,6 +85,11 @@ void fr_mutex_lock(fr_mutex *mutex)
     pthread_mutex_lock(mutex);
 }
 
+bool fr_mutex_try_lock(fr_mutex *mutex)
+{
+    return pthread_mutex_trylock(mutex) == 0;
+}
+
 void fr_mutex_unlock(fr_mutex *mutex)
 {
     pthread_mutex_unlock(mutex);

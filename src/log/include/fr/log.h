@@ -57,21 +57,22 @@ FR_MUST_USE fr_status fr_log_open(fr_log **out, fr_os *os, const char *dir, uint
 fr_status fr_log_close(fr_log *log, fr_error *err);
 void fr_log_stat_of(const fr_log *log, fr_log_stat *out);
 
-/* A write or a sync that fails poisons the log: fr_log_reserve and fr_log_sync say FR_IO and
- * nothing more becomes durable, until fr_log_mend or an opening anew. What was appended and not
- * synced is kept in memory until then, so mending loses nothing. */
+/* What was appended is kept in memory until a sync has covered it. A write or a sync that fails
+ * poisons the log: fr_log_reserve and fr_log_sync say FR_IO and nothing more becomes durable,
+ * until fr_log_mend, which loses nothing, or an opening anew. */
 
 /** Appends events[count] (any count; frames are cut inside, never within one commit = same did
- *  and rev in a row) and sets their seq. Written, not yet durable: fr_log_sync makes it so.
+ *  and rev in a row) and sets their seq. They are in memory then, in the file perhaps, and not yet
+ *  durable: fr_log_sync makes them so.
  *  `cursors` (may be 0 of them) go into the last frame's header; count 0 with cursors writes a
  *  frame that takes no sequence.
- *  errors   FR_INVALID, FR_LIMIT an event or a cursor out of bounds: the frames before it were
- *           written (their events have a seq), nothing of the frame it is in; FR_NOMEM likewise;
+ *  errors   FR_INVALID, FR_LIMIT an event or a cursor out of bounds: the frames before it are
+ *           appended (their events have a seq), nothing of the frame it is in; FR_NOMEM likewise;
  *           FR_IO: the log is poisoned and FR_LOG_UNSYNCED_BYTES_MAX wait to be durable. A write
  *           that fails, by itself, is no error here: the sync tells it
  *  thread   the one writer; readers are never waited for
- *  cost     one pass over the events into a frame, one write a frame of up to
- *           FR_LOG_FRAME_EVENTS_MAX events */
+ *  cost     one pass over the events into a frame of up to FR_LOG_FRAME_EVENTS_MAX events; one
+ *           write where they are few and no sync is under way, else no system call */
 FR_MUST_USE fr_status fr_log_append(fr_log *log, fr_event *events, size_t count,
                                     const fr_log_cursor *cursors, size_t cursor_count,
                                     fr_error *err);
@@ -80,8 +81,8 @@ FR_MUST_USE fr_status fr_log_append(fr_log *log, fr_event *events, size_t count,
  *  is poisoned, as above). thread: the one writer. cost: one call of the system in
  *  FR_LOG_PREALLOCATE_BYTES */
 FR_MUST_USE fr_status fr_log_reserve(fr_log *log, uint64_t bytes, fr_error *err);
-/** Makes everything appended so far durable. May run in another thread than append. FR_IO:
- *  poisoned, as above. */
+/** Writes what of everything appended so far is not in the file, and makes it durable. May run in
+ *  another thread than append, which does not wait for it. FR_IO: poisoned, as above. */
 FR_MUST_USE fr_status fr_log_sync(fr_log *log, fr_error *err);
 /** Opens the newest file of a poisoned log anew, writes all that is not known to be durable once
  *  more, from memory, and syncs it: after FR_OK everything appended is durable and the log goes on.

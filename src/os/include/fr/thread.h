@@ -19,6 +19,8 @@ void fr_thread_idle(void);
 void fr_mutex_init(fr_mutex *mutex);
 void fr_mutex_done(fr_mutex *mutex);
 void fr_mutex_lock(fr_mutex *mutex);
+/** False when somebody has it. */
+FR_MUST_USE bool fr_mutex_try_lock(fr_mutex *mutex);
 void fr_mutex_unlock(fr_mutex *mutex);
 void fr_cond_init(fr_cond *cond); /* waits on the monotonic clock */
 void fr_cond_done(fr_cond *cond);
