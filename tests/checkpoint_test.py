@@ -124,6 +124,22 @@ def links_of(daemon):
     return [answer.json if answer.status == 200 else None for answer in answers], {a.status for a in answers}
 
 
+def test_nothing_new_writes_nothing():
+    """An opening and a close, and a checkpoint that is asked for, leave what is saved as it is."""
+    data = story.copy()
+    reopen(data)
+
+    def saved():
+        files = [p for part in PARTS for p in (data / part).rglob("*") if p.name in ("state", "checkpoints")]
+        return {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in files}
+    before = saved()
+    assert len(before) >= len(PARTS) + 3, before
+    reopen(data)
+    fr.ingest(data, story.path)  # repetitions alone
+    assert saved() == before
+    check(story, data, "nothing new")
+
+
 def test_damage_met_by_a_read():
     """Rows of links that rot while a daemon runs: that view alone falls back, by itself; the answers are the same."""
     global TARGETS

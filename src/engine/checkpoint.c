@@ -91,8 +91,8 @@ static fr_status freeze(fr_engine *engine, fr_error *err)
         return engine->poison_status;
     }
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-        /* beyond the sequence: a replay has not reached it yet, and what it saved stands */
-        if (fr_view_is_live(engine, i) && engine->view_seq[i] <= c->seq) {
+        /* saved as of this sequence, or, in a replay that has not reached it, beyond it: that stands */
+        if (fr_view_is_live(engine, i) && engine->view_seq[i] < c->seq) {
             FR_TRY(FR_VIEWS[i]->freeze(engine->views[i], c->seq, err));
             c->frozen[i] = true;
         }
@@ -150,6 +150,7 @@ static void settle(fr_engine *engine)
         if (c->frozen[i] && FR_VIEWS[i]->settle != NULL) {
             FR_VIEWS[i]->settle(engine->views[i], c->written[i]);
         }
+        engine->view_seq[i] = c->written[i] ? c->seq : engine->view_seq[i];
     }
     fr_resolver_settle(engine->resolver, c->resolver_written);
 }

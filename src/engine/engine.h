@@ -189,7 +189,7 @@ struct freshet {
     fr_resolver *resolver;
     void *views[FR_VIEW_COUNT];
     char view_dirs[FR_VIEW_COUNT][FR_PATH_MAX]; /* views borrow them */
-    uint64_t view_seq[FR_VIEW_COUNT];           /* watermarks found at open */
+    uint64_t view_seq[FR_VIEW_COUNT];           /* through which each is saved */
     struct freshet *home; /* this one; of a shadow (rebuild.c) the one whose views it has */
     uint32_t view_state[FR_VIEW_COUNT];     /* atomic: fr_view_state, set by the writer */
     uint64_t failed_seq[FR_VIEW_COUNT];     /* atomic: watermark of a view that is not live */

@@ -123,14 +123,14 @@ static fr_status shadow_begin(fr_engine *shadow, fr_error *err)
     return FR_OK;
 }
 
-/** Its views become the engine's again, as of `seq`. */
-static void shadow_give_back(fr_engine *shadow, uint64_t seq)
+/** Its views become the engine's again. */
+static void shadow_give_back(fr_engine *shadow)
 {
     fr_engine *home = shadow->home;
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
         if (shadow->views[i] != NULL) {
             home->views[i] = shadow->views[i];
-            home->view_seq[i] = seq;
+            home->view_seq[i] = shadow->view_seq[i];
             shadow->views[i] = NULL;
             bind(home, home->resolver, i);
         }
@@ -153,7 +153,7 @@ fr_status fr_rebuild_behind(fr_engine *engine, fr_error *err)
     fr_status status = shadow_begin(shadow, err);
     status = status == FR_OK ? fr_engine_replay(shadow, to, err) : status;
     engine->broken = shadow->broken < FR_VIEW_COUNT ? shadow->broken : engine->broken;
-    shadow_give_back(shadow, to); /* after a failure they are closed with the rest */
+    shadow_give_back(shadow); /* after a failure they are closed with the rest */
     shadow_free(shadow);
     return status;
 }
@@ -300,7 +300,7 @@ static void put_back(fr_engine *engine)
     fr_status status = r->status;
     status = status == FR_OK ? fr_engine_replay(r->shadow, engine->seq, &r->error) : status;
     if (status == FR_OK) {
-        shadow_give_back(r->shadow, engine->seq);
+        shadow_give_back(r->shadow);
         r->backoff_ns = 0;
     }
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
