@@ -14,8 +14,8 @@ enum { OPTION_AT = 256, OPTION_YES, OPTION_JSON, OPTION_LEVEL, OPTION_SINCE, OPT
 
 typedef struct {
     const char *data, *out, *archive;
-    uint64_t from, count, at, level;
-    uint64_t since_us, until_us; /* 0: not given */
+    uint64_t at, level;
+    fr_log_dumping what; /* dump, export */
     bool yes, json;
     char log[FR_PATH_MAX]; /* DATA/log */
 } arguments;
@@ -48,13 +48,13 @@ static bool parse_time(const char *text, uint64_t *out)
 static bool parse_number(arguments *args, int key, const char *value)
 {
     switch (key) {
-        case 'f': return cli_parse_u64(value, &args->from);
-        case 'n': return cli_parse_u64(value, &args->count);
+        case 'f': return cli_parse_u64(value, &args->what.from_seq);
+        case 'n': return cli_parse_u64(value, &args->what.count);
         case OPTION_AT: return cli_parse_u64(value, &args->at) && args->at > 0;
         case OPTION_LEVEL:
             return cli_parse_u64(value, &args->level) && args->level >= 1 && args->level <= 19;
-        case OPTION_SINCE: return parse_time(value, &args->since_us);
-        default: return parse_time(value, &args->until_us);
+        case OPTION_SINCE: return parse_time(value, &args->what.since_us);
+        default: return parse_time(value, &args->what.until_us);
     }
 }
 
@@ -92,81 +92,55 @@ typedef struct {
     FILE *to;
     fr_zstd_writer *zstd; /* NULL: plain */
     fr_buffer text, packed;
+    bool failed;
 } sink;
 
 enum { SINK_BYTES = 1 << 20, SINK_BYTES_MAX = 32 << 20 };
 
-static bool flush_sink(sink *s)
+static void flush_sink(sink *s)
 {
     fr_slice bytes = fr_buffer_view(&s->text);
     if (bytes.size > 0 && s->zstd != NULL) {
         fr_buffer_reset(&s->packed);
-        if (fr_zstd_compress(s->zstd, bytes, &s->packed, NULL) != FR_OK) {
-            return false;
-        }
+        s->failed = s->failed || fr_zstd_compress(s->zstd, bytes, &s->packed, NULL) != FR_OK;
         bytes = fr_buffer_view(&s->packed);
     }
-    bool ok = bytes.size == 0 || fwrite(bytes.data, 1, bytes.size, s->to) == bytes.size;
+    s->failed = s->failed || fwrite(bytes.data, 1, bytes.size, s->to) != bytes.size;
     fr_buffer_reset(&s->text);
-    return ok;
 }
 
-static fr_status put_event(sink *s, const fr_event *event, fr_error *err)
+static bool put_line(void *context, fr_slice json)
 {
-    FR_TRY(fr_event_to_json(event, &s->text, err));
+    sink *s = context;
+    fr_buffer_slice(&s->text, json);
     fr_buffer_byte(&s->text, '\n');
-    FR_TRY(fr_buffer_status(&s->text, err));
-    return s->text.size < SINK_BYTES || flush_sink(s)
-               ? FR_OK
-               : fr_fail(err, FR_IO, "the output cannot be written");
-}
-
-static fr_status write_events(const arguments *args, fr_log_reader *reader, sink *s, fr_error *err)
-{
-    fr_status status = FR_OK;
-    for (uint64_t done = 0; (args->count == 0 || done < args->count) && !cli_stop;) {
-        fr_event event;
-        status = fr_log_reader_next(reader, false, &event, err);
-        if (status != FR_OK) {
-            break;
-        }
-        bool early = event.time_us < args->since_us;
-        bool late = args->until_us != 0 && event.time_us >= args->until_us;
-        if (!early && !late) {
-            FR_TRY(put_event(s, &event, err));
-            done++;
-        }
+    s->failed = s->failed || s->text.failed;
+    if (s->text.size >= SINK_BYTES) {
+        flush_sink(s);
     }
-    return status == FR_END ? FR_OK : status;
+    return !s->failed;
 }
 
 /* What was read before damage is written before it is named. */
 static int write_to(const arguments *args, sink *s)
 {
-    fr_log_reader *reader = NULL;
+    char place[FR_PATH_MAX + 32];
     fr_error error = {0};
-    uint64_t from = args->from;
-    fr_status status = FR_OK;
-    if (args->since_us != 0 && from == 0) {
-        status = fr_log_seq_of_time(fr_os_real(), args->log, args->since_us, &from, &error);
-    }
-    status = status == FR_OK ? fr_log_reader_open(&reader, fr_os_real(), args->log, from, &error)
-                             : status;
+    fr_log_dumping what = args->what;
+    what.line = put_line;
+    what.context = s;
+    what.stop = &cli_stop;
+    fr_status status = fr_log_dump(fr_os_real(), args->log, &what, place, &error);
+    flush_sink(s);
+    s->failed = fflush(s->to) != 0 || s->failed;
     if (status != FR_OK) {
-        return cli_fail_internal(args->data, &error);
+        return cli_fail_internal(place[0] != '\0' ? place : args->data, &error);
     }
-    status = write_events(args, reader, s, &error);
-    bool written = flush_sink(s) && fflush(s->to) == 0;
-    int code = cli_stop ? EXIT_INTERRUPTED : EXIT_DONE;
-    if (status != FR_OK) {
-        bool placed = status == FR_CORRUPT && fr_log_reader_place(reader)[0] != '\0';
-        code = cli_fail_internal(placed ? fr_log_reader_place(reader) : args->data, &error);
-    } else if (!written) {
+    if (s->failed) {
         fprintf(stderr, "freshet: the output cannot be written\n");
-        code = EXIT_SYSTEM;
+        return EXIT_SYSTEM;
     }
-    fr_log_reader_close(reader);
-    return code;
+    return cli_stop ? EXIT_INTERRUPTED : EXIT_DONE;
 }
 
 static int write_log(const arguments *args)

@@ -8,36 +8,23 @@
 
 /* ---- dump and stat --------------------------------------------------------------------------- */
 
-static fr_status dump(const char *data_dir, uint64_t from, uint64_t count,
-                      bool (*line)(void *context, const char *json, size_t size), void *context,
-                      fr_error *err)
+typedef struct {
+    bool (*line)(void *context, const char *json, size_t size);
+    void *context;
+} caller;
+
+static bool hand_out(void *context, fr_slice json)
 {
-    enum { LINE_MAX_BYTES = 16 << 20 };
+    const caller *to = context;
+    return to->line(to->context, (const char *)json.data, json.size);
+}
+
+static fr_status dump(const char *data_dir, const fr_log_dumping *what, fr_error *err)
+{
     char path[FR_PATH_MAX];
-    fr_log_reader *reader = NULL;
-    fr_event event;
-    fr_buffer text;
-    fr_status status;
+    char place[FR_PATH_MAX + 32];
     FR_TRY(fr_path(path, sizeof path, err, "%s/log", data_dir));
-    FR_TRY(fr_log_reader_open(&reader, fr_os_real(), path, from, err));
-    fr_buffer_init(&text, LINE_MAX_BYTES);
-    bool more = true;
-    for (uint64_t done = 0; more && (count == 0 || done < count); done++) {
-        status = fr_log_reader_next(reader, false, &event, err);
-        if (status != FR_OK) {
-            break;
-        }
-        fr_buffer_reset(&text);
-        status = fr_event_to_json(&event, &text, err);
-        if (status != FR_OK) {
-            break;
-        }
-        more = line(context, (const char *)text.data, text.size);
-        status = FR_END;
-    }
-    fr_buffer_done(&text);
-    fr_log_reader_close(reader);
-    return status == FR_END ? FR_OK : status;
+    return fr_log_dump(fr_os_real(), path, what, place, err);
 }
 
 freshet_status freshet_log_dump(const char *data_dir, uint64_t from, uint64_t count,
@@ -45,7 +32,9 @@ freshet_status freshet_log_dump(const char *data_dir, uint64_t from, uint64_t co
                                 void *context, freshet_error *err)
 {
     fr_error error = {0};
-    return fr_status_export(dump(data_dir, from, count, line, context, &error), &error, err);
+    caller to = {.line = line, .context = context};
+    fr_log_dumping what = {.from_seq = from, .count = count, .line = hand_out, .context = &to};
+    return fr_status_export(dump(data_dir, &what, &error), &error, err);
 }
 
 static fr_status put_stat(const char *data_dir, fr_buffer *out, fr_error *err)

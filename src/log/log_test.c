@@ -399,8 +399,6 @@ static void readers_live_beside_a_writer(void **state)
     assert_ok(fr_os_remove_tree(fr_os_real(), dir, NULL));
 }
 
-/* ---- odd arguments --------------------------------------------------------------------------- */
-
 /* ---- a time ---------------------------------------------------------------------------------- */
 
 /* Appends `count` frames of 1 to 4 events whose times jump about a rising middle; newest[i] is
@@ -451,6 +449,81 @@ static void a_time_is_found(void **state)
     fr_sim_free(os);
 }
 
+/* ---- as text --------------------------------------------------------------------------------- */
+
+typedef struct {
+    fr_buffer text;
+    uint64_t lines, most; /* it has had enough then */
+} listener;
+
+static bool listen(void *context, fr_slice json)
+{
+    listener *l = context;
+    fr_buffer_slice(&l->text, json);
+    fr_buffer_byte(&l->text, '\n');
+    return ++l->lines < l->most;
+}
+
+/* The same from a reader, one event after the other. */
+static void read_text(fr_os *os, const fr_log_dumping *what, uint64_t most, fr_buffer *out)
+{
+    fr_log_reader *reader = NULL;
+    fr_event event;
+    uint64_t limit = what->count == 0 ? most : FR_MIN(what->count, most);
+    assert_ok(fr_log_reader_open(&reader, os, "log", what->from_seq, NULL));
+    while (limit > 0 && fr_log_reader_next(reader, false, &event, NULL) == FR_OK) {
+        if (event.time_us >= what->since_us &&
+            (what->until_us == 0 || event.time_us < what->until_us)) {
+            assert_ok(fr_event_to_json(&event, out, NULL));
+            fr_buffer_byte(out, '\n');
+            limit--;
+        }
+    }
+    fr_log_reader_close(reader);
+}
+
+static void a_dump_is_what_was_asked_for(void **state)
+{
+    (void)state;
+    enum { FRAMES = 200, TRIES = 300 };
+    uint64_t newest[FRAMES], first[FRAMES];
+    uint64_t seed = seed_of_run();
+    fr_os *os = new_sim(seed, false, false);
+    fr_log *log = NULL;
+    listener l;
+    fr_cleanup(fr_buffer_done) fr_buffer wanted;
+    char place[FR_PATH_MAX + 32];
+    bool stop = true;
+    fr_buffer_init(&wanted, 1u << 20);
+    fr_buffer_init(&l.text, 1u << 20);
+    assert_ok(fr_log_open(&log, os, "log", 600, NULL));
+    append_times(log, &seed, FRAMES, newest, first);
+    assert_ok(fr_log_sync(log, NULL));
+    for (int i = 0; i < TRIES; i++) {
+        fr_log_dumping what = {.line = listen, .context = &l};
+        what.from_seq = i % 2 == 0 ? 0 : 1 + below(&seed, fr_log_last_seq(log));
+        what.count = i % 3 == 0 ? 0 : below(&seed, 50);
+        what.since_us = i % 5 < 3 ? 0 : 1000 + below(&seed, FRAMES * 10);
+        what.until_us = i % 7 < 4 ? 0 : 1000 + below(&seed, FRAMES * 10);
+        fr_buffer_reset(&l.text);
+        fr_buffer_reset(&wanted);
+        l.lines = 0;
+        l.most = i % 11 == 0 ? 1 + below(&seed, 50) : UINT64_MAX;
+        read_text(os, &what, l.most, &wanted);
+        assert_ok(fr_log_dump(os, "log", &what, place, NULL));
+        assert_true(fr_slice_equal(fr_buffer_view(&l.text), fr_buffer_view(&wanted)));
+        what.stop = &stop;
+        l.lines = 0;
+        assert_ok(fr_log_dump(os, "log", &what, place, NULL));
+        assert_int_equal(l.lines, 0);
+    }
+    assert_ok(fr_log_close(log, NULL));
+    fr_buffer_done(&l.text);
+    fr_sim_free(os);
+}
+
+/* ---- odd arguments --------------------------------------------------------------------------- */
+
 static void what_is_not_there_is_said(void **state)
 {
     (void)state;
@@ -491,6 +564,7 @@ int main(void)
         cmocka_unit_test(too_many_cursors_are_refused),
         cmocka_unit_test(readers_live_beside_a_writer),
         cmocka_unit_test(a_time_is_found),
+        cmocka_unit_test(a_dump_is_what_was_asked_for),
         cmocka_unit_test(what_is_not_there_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

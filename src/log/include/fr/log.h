@@ -127,6 +127,20 @@ const char *fr_log_reader_place(const fr_log_reader *reader);
  *  cost     reads raw segments up to there in whole */
 FR_MUST_USE fr_status fr_log_seq_of_time(fr_os *os, const char *dir, uint64_t time_us,
                                          uint64_t *seq, fr_error *err);
+/** What of a log is wanted as text, and by whom. */
+typedef struct {
+    uint64_t from_seq;           /* 0: the first, or the first of that time */
+    uint64_t count;              /* 0: all */
+    uint64_t since_us, until_us; /* the events' times; 0: from the beginning, to the end */
+    bool (*line)(void *context, fr_slice json); /* no newline; false: no more */
+    void *context;
+    const bool *stop; /* atomic, may be NULL: no more once it is true */
+} fr_log_dumping;
+/** Hands out events as fr_event_to_json writes them. What is before damage comes first.
+ *  errors   as fr_log_reader_next; FR_CORRUPT: `place` is "FILE: offset N" where it is known, else
+ *           empty */
+FR_MUST_USE fr_status fr_log_dump(fr_os *os, const char *dir, const fr_log_dumping *what,
+                                  char place[FR_PATH_MAX + 32], fr_error *err);
 /** Facts of a directory without a writer: headers of all segments, the last one in full.
  *  cut_bytes and cut_place tell what an open would cut. errors: FR_NOT_FOUND no such folder,
  *  FR_CORRUPT */
