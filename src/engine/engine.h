@@ -204,7 +204,6 @@ struct freshet {
     fr_trouble trouble; /* and these two, under request_lock: why, since when */
     fr_error trouble_error;
     uint64_t trouble_since_us;
-    uint64_t sync_began_ns; /* of the sync under way; 0: none */
     fr_status poison_status;
     fr_error poison_error;
     uint64_t opened_ns;  /* of the clock that never jumps */

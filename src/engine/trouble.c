@@ -87,11 +87,11 @@ void fr_engine_put_reason(const fr_error *why, fr_buffer *out)
     fr_buffer_json_string(out, fr_slice_of(text, FR_MIN((size_t)size, sizeof text - 1)));
 }
 
-/** A sync that has been under way for so long is worth a name; writing waits for it. */
+/** What the log has been at for so long is worth a name; writing waits for it. */
 static bool disk_is_slow(const fr_engine *engine)
 {
     const uint64_t slow_ns = UINT64_C(2000000000);
-    uint64_t began_ns = __atomic_load_n(&engine->sync_began_ns, __ATOMIC_RELAXED);
+    uint64_t began_ns = engine->log == NULL ? 0 : fr_log_disk_since_ns(engine->log);
     return began_ns != 0 && fr_os_monotonic_ns(engine->os) - began_ns > slow_ns;
 }
 

@@ -94,10 +94,8 @@ static void sync_log(fr_engine *engine)
 {
     fr_error error = {0};
     uint64_t start = fr_os_monotonic_ns(engine->os);
-    __atomic_store_n(&engine->sync_began_ns, start, __ATOMIC_RELAXED); /* a figure for /health */
     fr_status status = fr_log_sync(engine->log, &error);
     uint64_t took_ns = fr_os_monotonic_ns(engine->os) - start;
-    __atomic_store_n(&engine->sync_began_ns, 0, __ATOMIC_RELAXED);
     fr_histogram_add(&engine->metrics.sync_ns, took_ns);
     fr_mutex_lock(&engine->sync_lock);
     engine->sync_took_ns = took_ns;

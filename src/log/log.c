@@ -41,6 +41,19 @@ static void poison(fr_log *log, const fr_error *why)
     log_store(log->poisoned, why->os > 0 ? (uint32_t)why->os : 5 /* EIO */);
 }
 
+/* Work on the active file, which one does at a time. */
+static void begin_work(fr_log *log)
+{
+    fr_mutex_lock(&log->sync_lock);
+    log_store(log->disk_since_ns, fr_os_monotonic_ns(log->os));
+}
+
+static void end_work(fr_log *log)
+{
+    log_store(log->disk_since_ns, 0);
+    fr_mutex_unlock(&log->sync_lock);
+}
+
 /* ---- segments -------------------------------------------------------------------------------- */
 
 static fr_status preallocate(fr_log *log, uint64_t need, fr_error *err)
@@ -183,9 +196,9 @@ static void roll_locked(fr_log *log)
 
 static void roll(fr_log *log)
 {
-    fr_mutex_lock(&log->sync_lock);
+    begin_work(log);
     roll_locked(log);
-    fr_mutex_unlock(&log->sync_lock);
+    end_work(log);
 }
 
 /* ---- appending ------------------------------------------------------------------------------- */
@@ -353,9 +366,9 @@ static fr_status sync_locked(fr_log *log, fr_error *err)
 
 fr_status fr_log_sync(fr_log *log, fr_error *err)
 {
-    fr_mutex_lock(&log->sync_lock);
+    begin_work(log);
     fr_status status = sync_locked(log, err);
-    fr_mutex_unlock(&log->sync_lock);
+    end_work(log);
     return status;
 }
 
@@ -402,9 +415,9 @@ fr_status fr_log_mend(fr_log *log, fr_error *err)
     if (log_load(log->poisoned) == 0) {
         return FR_OK;
     }
-    fr_mutex_lock(&log->sync_lock);
+    begin_work(log);
     fr_status status = mend_locked(log, err);
-    fr_mutex_unlock(&log->sync_lock);
+    end_work(log);
     return status;
 }
 
@@ -418,6 +431,11 @@ uint64_t fr_log_last_seq(const fr_log *log)
 uint64_t fr_log_durable_seq(const fr_log *log)
 {
     return log_load(log->durable_seq);
+}
+
+uint64_t fr_log_disk_since_ns(const fr_log *log)
+{
+    return log_load(log->disk_since_ns);
 }
 
 size_t fr_log_cursor_count(const fr_log *log)

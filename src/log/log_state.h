@@ -96,6 +96,7 @@ struct fr_log {
     uint64_t used_bytes, synced_bytes; /* of the active segment, which changes under sync_lock */
     uint32_t poisoned; /* errno of the write or sync that failed; 0: none; set under sync_lock */
     bool upkeep_ends;  /* a step that takes long gives up */
+    uint64_t disk_since_ns; /* when the work on the file began that is under way; 0: none is */
 
     log_tail tail; /* bytes [synced_bytes, used_bytes) of the active segment, at least */
 
