@@ -76,6 +76,14 @@ def main():
                 assert out.split(b": ", 1)[-1] == plain.split(b": ", 1)[-1], f"{verb}, {limit}M: another answer"
                 print(f"{' '.join(verb)} of a stream, {limit} MiB: {resident >> 10} KiB resident")
                 assert sanitized or resident <= (limit + 8) * MIB, f"{verb}, {limit}M: {resident} bytes resident"
+        # Written again, from either: block by block.
+        again = top / "again.car"
+        for limit in [8, 16]:
+            for word, stdin in [(car, None), ("-", car)]:
+                _, _, resident = run("pack", "--mem", f"{limit}M", "--spill-dir", spill, "--out", again, word, stdin=stdin)
+                assert again.read_bytes() == ordered.read_bytes(), f"pack, {limit}M: other bytes"
+                print(f"pack of {word}, {limit} MiB: {resident >> 10} KiB resident")
+                assert sanitized or resident <= (limit + 8) * MIB, f"pack, {limit}M: {resident} bytes resident"
         # Errors: the same line but for the name, and the exit code of limits.
         cut = top / "cut.car"
         cut.write_bytes(Path(car).read_bytes()[:size // 2])

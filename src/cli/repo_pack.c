@@ -17,13 +17,13 @@
 #include <fr/json.h>
 #include <fr/os.h>
 #include <fr/repo_write.h>
-#include <fr/stream.h>
 #include <stdlib.h>
 
 #define CHUNK_BYTES 200 /* of a name, escaped; file systems take 255 */
 #define BLOCKS_BYTES_MAX ((size_t)64 << 30)
 #define TEXT_BYTES_MAX (16u << 20)
 #define PIECE_BYTES 65536
+#define WRITING_BYTES (3u << 19)
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
@@ -465,9 +465,17 @@ static fr_status take_line(packer *p, fr_slice line, fr_error *err)
     return put_value(p, key, value, has_cid ? &cid : NULL, err);
 }
 
+/* What a CAR needs nothing of. */
+static fr_status begin_records(packer *p, fr_error *err)
+{
+    FR_TRY(fr_json_new(&p->json, err));
+    return fr_mst_new(&p->mst, err);
+}
+
 static fr_status take_lines(packer *p, fr_slice rest, fr_error *err)
 {
     uint64_t offset = 0;
+    FR_TRY(begin_records(p, err));
     while (rest.size > 0) {
         size_t end = fr_slice_find(rest, '\n');
         fr_slice line = fr_slice_sub(rest, 0, end);
@@ -551,6 +559,7 @@ static fr_status take_path(packer *p, const char *dir, todo_list *list, char *pa
 static fr_status take_folder(packer *p, const char *dir, fr_error *err)
 {
     todo_list list = {.parent = ""};
+    FR_TRY(begin_records(p, err));
     fr_status status = fr_os_list(fr_os_real(), dir, add_path, &list, err);
     while (status == FR_OK && list.count > 0) {
         char *path = list.paths[--list.count];
@@ -760,8 +769,6 @@ static fr_status take_file(packer *p, fr_load *load, fr_error *err)
 
 static fr_status make(packer *p, fr_load *load, fr_error *err)
 {
-    FR_TRY(fr_json_new(&p->json, err));
-    FR_TRY(fr_mst_new(&p->mst, err));
     bool is_dir = fr_os_is_dir(fr_os_real(), p->path);
     FR_TRY(is_dir                      ? take_folder(p, p->path, err)
            : strcmp(p->path, "-") == 0 ? take_stream(p, load, err)
@@ -799,11 +806,20 @@ static fr_status tell_pack(const packer *p, fr_error *err)
     return status;
 }
 
+/* The limit less what writing takes: a way through the tree, pieces, the library that hashes. */
+static uint64_t memory_left(const repo_args *args)
+{
+    uint64_t limit = args->load.memory_max_bytes;
+    limit = limit == 0 ? FR_LOAD_MEMORY_BYTES : limit;
+    return limit - FR_MIN((uint64_t)WRITING_BYTES, limit / 4);
+}
+
 static fr_status pack(packer *p, fr_error *err)
 {
     fr_cleanup(fr_load_freep) fr_load *load = NULL;
     fr_load_options options = p->args->load;
     options.repo = p->args->options;
+    options.memory_max_bytes = memory_left(p->args);
     p->deadline_ns = options.seconds_max == 0
                          ? UINT64_MAX
                          : fr_os_monotonic_ns(fr_os_real()) +

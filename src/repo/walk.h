@@ -123,6 +123,8 @@ static inline uint32_t repo_find(const fr_repo *repo, const uint8_t *cid)
 {
     uint64_t tag = block_tag(&repo->index, cid);
     if (FR_UNLIKELY(repo->watch != NULL) && repo->index.capacity != 0) {
+        const block_slot *home = &repo->index.slots[block_home(&repo->index, tag)];
+        repo_watch_touch(repo->watch, home, sizeof *home); /* before it is read */
         repo_touch(repo, block_index_guess(&repo->index, tag));
     }
     return block_index_find(&repo->index, tag, cid);

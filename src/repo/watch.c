@@ -6,7 +6,8 @@
 #include <fr/os.h>
 #include <fr/scratch.h>
 
-#define TABLE_LARGE 8 /* times what may be in memory */
+#define TABLE_LARGE 8  /* times what may be in memory */
+#define DROPPED_MOST 4 /* as many, until all of it is */
 
 fr_status repo_watch_range(repo_watch *watch, int which, const void *at, uint64_t size,
                            unsigned chunk_bits, fr_error *err)
@@ -106,6 +107,7 @@ static void drop_oldest(repo_watch *watch)
     from = FR_MAX(from, (uintptr_t)range->at);
     range->seen[chunk / 64] &= ~(UINT64_C(1) << (chunk % 64));
     watch->bytes -= bytes;
+    watch->dropped_bytes += bytes;
     fr_pages_give_back((const void *)from, to - from);
 }
 
@@ -137,7 +139,6 @@ static void make_room(repo_watch *watch)
         drop_table(watch);
     } else {
         drop_oldest(watch);
-        watch->dropped++;
     }
 }
 
@@ -152,10 +153,11 @@ static void note_chunk(repo_watch *watch, watch_range *range, uintptr_t at)
     while (watch->chunks != 0 && watch->bytes + bytes > watch->bytes_max) {
         make_room(watch);
     }
-    /* A probe that runs over the end of a page touches one that nobody noted. */
-    if (watch->dropped > 4 * ring_size(watch)) {
+    /* What was dropped and is read again, a node on the path for one, is noted by nobody, nor is a
+     * page that a probe runs into. */
+    if (watch->dropped_bytes > DROPPED_MOST * watch->bytes_max) {
         repo_watch_give_back(watch);
-        watch->dropped = 0;
+        watch->dropped_bytes = 0;
     }
     if (range->chunk_bits == WATCH_WRITE_BITS) {
         __atomic_fetch_or((uint8_t *)at, 0, __ATOMIC_RELAXED); /* one thread: for the write alone */
