@@ -56,13 +56,15 @@ static void end_work(fr_log *log)
 
 /* ---- segments -------------------------------------------------------------------------------- */
 
+/* In steps up to the segment's bound; the one frame that passes it gets what it needs. On a full
+ * disk a step may leave less than itself in the file, so finish_file looks at no number. */
 static fr_status preallocate(fr_log *log, uint64_t need, fr_error *err)
 {
     if (need <= log->allocated_bytes) {
         return FR_OK;
     }
     uint64_t step = FR_MIN((uint64_t)FR_LOG_PREALLOCATE_BYTES, log->segment_bytes);
-    uint64_t want = need + step - 1 - (need + step - 1) % step;
+    uint64_t want = need > log->segment_bytes ? need : need + step - 1 - (need + step - 1) % step;
     if (fr_file_preallocate(log->file, want, NULL) != FR_OK) {
         want = need; /* a full disk may still have that */
         FR_TRY(fr_file_preallocate(log->file, want, err));
@@ -165,9 +167,7 @@ static fr_status write_out(fr_log *log, uint64_t to, fr_error *err)
 static fr_status finish_file(fr_log *log, fr_error *err)
 {
     FR_TRY(write_out(log, log->used_bytes, err));
-    if (log->allocated_bytes > log->used_bytes) {
-        FR_TRY(fr_file_truncate(log->file, log->used_bytes, err));
-    }
+    FR_TRY(fr_file_truncate(log->file, log->used_bytes, err));
     FR_TRY(fr_file_sync(log->file, err));
     fr_file *file = log->file;
     log->file = NULL;

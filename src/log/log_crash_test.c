@@ -287,6 +287,37 @@ static void a_full_disk_poisons_and_a_reopen_heals(void **state)
     fr_sim_free(os);
 }
 
+/* What could be reserved before the disk was full stays in the file: zeros that nothing may take
+ * for the end of a segment with others behind it. */
+static void a_full_disk_leaves_no_zeros_between_segments(void **state)
+{
+    (void)state;
+    fr_os *os = new_sim(1, false, false);
+    fr_log *log = NULL;
+    fr_log_stat stat;
+    uint64_t count = 0;
+    uint64_t size = 0;
+    fr_file *file = NULL;
+    assert_ok(fr_log_open(&log, os, "log", 64u << 10, NULL));
+    fr_sim_set_room(os, 20000);
+    assert_ok(append_next(log, 10, NULL, 0, NULL));
+    assert_ok(fr_log_sync(log, NULL));
+    assert_ok(fr_file_open(&file, os, first_path, FR_OPEN_READ, NULL));
+    assert_ok(fr_file_size(file, &size, NULL));
+    fr_log_stat_of(log, &stat);
+    assert_true(size > stat.bytes + 10000);
+    fr_sim_set_room(os, UINT64_MAX);
+    assert_ok(fr_log_roll(log, NULL));
+    assert_ok(fr_file_size(file, &size, NULL));
+    assert_int_equal(size, stat.bytes);
+    assert_ok(append_next(log, 10, NULL, 0, NULL));
+    assert_ok(fr_log_close(log, NULL));
+    assert_int_equal(read_through(os, "log", 0, &count, NULL), FR_END);
+    assert_int_equal(count, 20);
+    assert_ok(fr_file_close(file, NULL));
+    fr_sim_free(os);
+}
+
 /* ---- every tail ------------------------------------------------------------------------------ */
 
 typedef struct {
@@ -583,6 +614,7 @@ int main(void)
         cmocka_unit_test(a_poisoned_log_is_mended),
         cmocka_unit_test(a_log_is_not_mended_in_another_file),
         cmocka_unit_test(a_full_disk_poisons_and_a_reopen_heals),
+        cmocka_unit_test(a_full_disk_leaves_no_zeros_between_segments),
         cmocka_unit_test(a_torn_tail_is_cut_wherever_it_tore),
         cmocka_unit_test(a_forged_witness_is_not_believed),
         cmocka_unit_test(damage_is_named_and_left_alone),

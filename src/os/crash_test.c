@@ -507,6 +507,11 @@ static void test_a_full_disk_says_so_and_can_be_emptied(void **state)
     assert_int_equal(err.os, ENOSPC);
     assert_int_equal(fr_file_truncate(a, 1ULL << 40, &err), FR_IO);
     assert_int_equal(err.os, EFBIG);
+    assert_ok(fr_file_truncate(b, 3500, NULL));
+    assert_int_equal(fr_file_preallocate(a, 7000, &err), FR_IO);
+    assert_int_equal(err.os, ENOSPC);
+    assert_ok(fr_file_size(a, &size, NULL));
+    assert_int_equal(size, 6500); /* all there was */
     assert_ok(fr_file_truncate(b, 1000, NULL));
     assert_ok(fr_file_preallocate(a, 7000, NULL));
     assert_ok(fr_file_close(a, NULL));

@@ -365,6 +365,9 @@ static fr_status sim_preallocate(fr_file *base, uint64_t size, fr_error *err)
     if (failed == 0 && size > node->live_size) {
         failed = resize_locked(room, node, size);
     }
+    if (failed == ENOSPC) { /* as ext4 does: the file keeps what there was */
+        sim_file_resize(&room->disk, node, node->live_size + room_to_grow(&room->disk));
+    }
     leave(room);
     return result(failed, "sim: preallocate", err);
 }

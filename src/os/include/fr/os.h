@@ -36,8 +36,8 @@ typedef struct {
  *
  *  counted  open, pwrite, truncate, preallocate, sync, mkdir (each level), rmdir, unlink, rename,
  *           sync_dir
- *  faults   a failed pwrite may leave a first part of its bytes; after a failed sync some of the
- *           unsynced sectors are lost for good, though readers see them until the crash and a later
+ *  faults   a failed pwrite may leave a first part of its bytes, a preallocate that ENOSPC ends its
+ *           first part; after a failed sync some of the unsynced sectors are lost for good, though readers see them until the crash and a later
  *           sync succeeds (as on Linux); any other failed operation has done nothing
  *  crash    unsynced sectors and a file's unsynced size are settled each on its own; of a folder's
  *           unsynced changes a first part is kept, so a rename within it is whole or has not been
@@ -91,7 +91,7 @@ FR_MUST_USE fr_status fr_file_pwrite(fr_file *file, const void *data, size_t siz
 FR_MUST_USE fr_status fr_file_sync(fr_file *file, fr_error *err);
 FR_MUST_USE fr_status fr_file_truncate(fr_file *file, uint64_t size, fr_error *err);
 /** Reserves blocks so that later writes below `size` do not change metadata; a hint, and the size
- *  becomes `size` unless it is larger. */
+ *  becomes `size` unless it is larger. On a full disk the file may have grown by what there was. */
 FR_MUST_USE fr_status fr_file_preallocate(fr_file *file, uint64_t size, fr_error *err);
 FR_MUST_USE fr_status fr_file_size(fr_file *file, uint64_t *out, fr_error *err);
 /** Read-only view of bytes [0, size), size <= the file's; FR_INVALID beyond. Writes made after the
