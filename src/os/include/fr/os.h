@@ -37,8 +37,9 @@ typedef struct {
  *  counted  open, pwrite, truncate, preallocate, sync, mkdir (each level), rmdir, unlink, rename,
  *           sync_dir
  *  faults   a failed pwrite may leave a first part of its bytes, a preallocate that ENOSPC ends its
- *           first part; after a failed sync some of the unsynced sectors are lost for good, though readers see them until the crash and a later
- *           sync succeeds (as on Linux); any other failed operation has done nothing
+ *           first part; after a failed sync some of the unsynced sectors are lost for good, though
+ *           readers see them until the crash and a later sync succeeds (as on Linux); any other
+ *           failed operation has done nothing
  *  crash    unsynced sectors and a file's unsynced size are settled each on its own; of a folder's
  *           unsynced changes a first part is kept, so a rename within it is whole or has not been
  *  limits   16 GiB a file; ".." in a path is refused with EINVAL */
