@@ -199,22 +199,26 @@ static void keep_pending(fr_connection *c, fr_slice rest)
     }
 }
 
+void fr_connection_send(fr_connection *c, fr_slice bytes)
+{
+    uv_buf_t all = uv_buf_init((char *)(uintptr_t)bytes.data, (unsigned)bytes.size);
+    int taken = uv_try_write((uv_stream_t *)&c->handle, &all, 1);
+    if (taken < 0 && taken != UV_EAGAIN) {
+        fr_connection_drop(c);
+        return;
+    }
+    taken = FR_MAX(taken, 0);
+    c->server->metrics->sent_bytes += (unsigned)taken;
+    if ((size_t)taken < bytes.size) {
+        keep_pending(c, fr_slice_from(bytes, (size_t)taken));
+    }
+}
+
 void fr_connection_flush(fr_connection *c)
 {
     fr_server *server = c->server;
-    fr_slice out = fr_buffer_view(&server->out);
-    if (out.size > 0) {
-        uv_buf_t all = uv_buf_init((char *)server->out.data, (unsigned)out.size);
-        int taken = uv_try_write((uv_stream_t *)&c->handle, &all, 1);
-        if (taken < 0 && taken != UV_EAGAIN) {
-            fr_connection_drop(c);
-        } else {
-            taken = FR_MAX(taken, 0);
-            server->metrics->sent_bytes += (unsigned)taken;
-            if ((size_t)taken < out.size) {
-                keep_pending(c, fr_slice_from(out, (size_t)taken));
-            }
-        }
+    if (server->out.size > 0) {
+        fr_connection_send(c, fr_buffer_view(&server->out));
     }
     fr_buffer_reset(&server->out);
     if (server->out.capacity > FR_SERVER_OUT_KEEP_BYTES) {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// A block goes as soon as nothing more can be read at once, so that an event waits for nobody; and
-// while the loop is busy with the block before, the next one grows, so that a thousand followers
-// cost fewer and larger writes the busier it gets.
+// A block goes as soon as nothing more can be read at once, so that an event waits for nobody; the
+// loop joins what small ones came while it was busy, so that a thousand followers cost fewer and
+// larger writes the busier it gets.
 //
 // An empty block says where the reading began: without it, one who follows from the event just
 // before would wait for a word that never comes.
-#include "tail.h"
+#include "subscriber.h"
 
 #include <stdlib.h>
 
@@ -17,7 +17,8 @@
 static void free_block(fr_tail_block *block)
 {
     fr_buffer_done(&block->items);
-    fr_buffer_done(&block->texts);
+    fr_buffer_done(&block->names);
+    fr_buffer_done(&block->frames);
     free(block);
 }
 
@@ -27,7 +28,8 @@ static fr_tail_block *new_block(uint64_t first_seq)
     if (block != NULL) {
         block->first_seq = block->end_seq = first_seq;
         fr_buffer_init(&block->items, LONGEST_BLOCK_BYTES);
-        fr_buffer_init(&block->texts, LONGEST_BLOCK_BYTES);
+        fr_buffer_init(&block->names, LONGEST_BLOCK_BYTES);
+        fr_buffer_init(&block->frames, LONGEST_BLOCK_BYTES);
     }
     return block;
 }
@@ -35,19 +37,64 @@ static fr_tail_block *new_block(uint64_t first_seq)
 static fr_status add_event(fr_tail_block *block, const freshet_event *event)
 {
     fr_tail_item item = {
-        .at = (uint32_t)block->texts.size,
+        .name_at = (uint32_t)block->names.size,
+        .frame_at = (uint32_t)block->frames.size,
         .json_size = (uint32_t)event->json.size,
         .did_size = (uint16_t)event->did.size,
         .collection_size = (uint16_t)event->collection.size,
         .kind = (uint8_t)event->kind,
     };
-    fr_buffer_append(&block->texts, event->did.data, event->did.size);
-    fr_buffer_append(&block->texts, event->collection.data, event->collection.size);
-    fr_buffer_append(&block->texts, event->json.data, event->json.size);
+    fr_buffer_append(&block->names, event->did.data, event->did.size);
+    fr_buffer_append(&block->names, event->collection.data, event->collection.size);
+    fr_put_message(&block->frames, true, NULL, event->seq,
+                   fr_slice_of(event->json.data, event->json.size));
     fr_buffer_append(&block->items, &item, sizeof item);
     block->end_seq = event->seq + 1;
-    FR_TRY(fr_buffer_status(&block->texts, NULL));
+    FR_TRY(fr_buffer_status(&block->names, NULL));
+    FR_TRY(fr_buffer_status(&block->frames, NULL));
     return fr_buffer_status(&block->items, NULL);
+}
+
+static size_t bytes_of(const fr_tail_block *block)
+{
+    return block->names.size + block->frames.size;
+}
+
+static size_t count_of(const fr_tail_block *block)
+{
+    return (size_t)(block->end_seq - block->first_seq);
+}
+
+/** The event at an index; the index at the end gives where the next one would begin. */
+static fr_tail_item item_at(const fr_tail_block *block, size_t index)
+{
+    fr_tail_item item = {.frame_at = (uint32_t)block->frames.size};
+    if (index < count_of(block)) {
+        memcpy(&item, block->items.data + index * sizeof item, sizeof item);
+    }
+    return item;
+}
+
+/** Appends what follows to a block, if there is room; else both stay as they are. */
+static bool join(fr_tail_block *block, const fr_tail_block *more)
+{
+    if (block->end_seq != more->first_seq ||
+        bytes_of(block) + bytes_of(more) > FR_TAIL_BLOCK_BYTES_MAX ||
+        fr_buffer_reserve(&block->items, more->items.size) == NULL ||
+        fr_buffer_reserve(&block->names, more->names.size) == NULL ||
+        fr_buffer_reserve(&block->frames, more->frames.size) == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < count_of(more); i++) {
+        fr_tail_item item = item_at(more, i);
+        item.name_at += (uint32_t)block->names.size;
+        item.frame_at += (uint32_t)block->frames.size;
+        fr_buffer_append(&block->items, &item, sizeof item);
+    }
+    fr_buffer_slice(&block->names, fr_buffer_view(&more->names));
+    fr_buffer_slice(&block->frames, fr_buffer_view(&more->frames));
+    block->end_seq = more->end_seq;
+    return true;
 }
 
 /* ---- the thread ------------------------------------------------------------------------------ */
@@ -85,7 +132,7 @@ static freshet_status fill_block(freshet_reader *reader, fr_tail_block *block)
         if (add_event(block, &event) != FR_OK) {
             return FRESHET_NOMEM;
         }
-        if (block->texts.size >= FR_TAIL_BLOCK_BYTES_MAX) {
+        if (bytes_of(block) >= FR_TAIL_BLOCK_BYTES_MAX) {
             return FRESHET_OK;
         }
         status = freshet_reader_next(reader, 0, &event, NULL);
@@ -182,7 +229,7 @@ static void drop_oldest(fr_tail *tail)
     fr_tail_block *block = tail->blocks[tail->oldest];
     tail->oldest = (tail->oldest + 1) % FR_TAIL_BLOCKS_MAX;
     tail->count--;
-    tail->bytes -= block->texts.size;
+    tail->bytes -= bytes_of(block);
     tail->first_seq = block->end_seq;
     free_block(block);
 }
@@ -246,7 +293,11 @@ static void keep(fr_tail *tail, fr_tail_block *block)
         tail->first_seq = block->first_seq;
     }
     tail->end_seq = block->end_seq;
-    if (block->items.size == 0) {
+    fr_tail_block *last = tail->count == 0
+                              ? NULL
+                              : tail->blocks[(tail->oldest + tail->count - 1) % FR_TAIL_BLOCKS_MAX];
+    tail->bytes += bytes_of(block);
+    if (block->items.size == 0 || (last != NULL && join(last, block))) {
         free_block(block);
         return;
     }
@@ -254,7 +305,6 @@ static void keep(fr_tail *tail, fr_tail_block *block)
         drop_oldest(tail);
     }
     tail->blocks[(tail->oldest + tail->count++) % FR_TAIL_BLOCKS_MAX] = block;
-    tail->bytes += block->texts.size;
     while (tail->bytes > FR_TAIL_BYTES_MAX && tail->count > 1) {
         drop_oldest(tail);
     }
@@ -272,7 +322,7 @@ fr_status fr_tail_take(fr_tail *tail)
     return failed ? FR_CORRUPT : FR_OK;
 }
 
-fr_tail_event fr_tail_at(const fr_tail *tail, uint64_t seq)
+static const fr_tail_block *block_of(const fr_tail *tail, uint64_t seq)
 {
     uint32_t low = 0;
     uint32_t high = tail->count;
@@ -285,14 +335,32 @@ fr_tail_event fr_tail_at(const fr_tail *tail, uint64_t seq)
             high = middle;
         }
     }
-    const fr_tail_block *block = tail->blocks[(tail->oldest + low) % FR_TAIL_BLOCKS_MAX];
-    fr_tail_item item;
-    memcpy(&item, block->items.data + (seq - block->first_seq) * sizeof item, sizeof item);
-    const char *at = (const char *)block->texts.data + item.at;
+    return tail->blocks[(tail->oldest + low) % FR_TAIL_BLOCKS_MAX];
+}
+
+fr_tail_event fr_tail_at(const fr_tail *tail, uint64_t seq)
+{
+    const fr_tail_block *block = block_of(tail, seq);
+    size_t index = (size_t)(seq - block->first_seq);
+    fr_tail_item item = item_at(block, index);
+    const char *name = (const char *)block->names.data + item.name_at;
+    const uint8_t *frame = block->frames.data + item.frame_at;
+    size_t frame_size = item_at(block, index + 1).frame_at - item.frame_at;
     return (fr_tail_event){
         .kind = (freshet_kind)item.kind,
-        .did = {at, item.did_size},
-        .collection = {at + item.did_size, item.collection_size},
-        .json = {at + item.did_size + item.collection_size, item.json_size},
+        .did = {name, item.did_size},
+        .collection = {name + item.did_size, item.collection_size},
+        .json = fr_slice_of(frame + frame_size - item.json_size, item.json_size),
+        .frame = fr_slice_of(frame, frame_size),
     };
+}
+
+fr_slice fr_tail_run(const fr_tail *tail, uint64_t seq, uint64_t most, uint64_t *count)
+{
+    const fr_tail_block *block = block_of(tail, seq);
+    size_t index = (size_t)(seq - block->first_seq);
+    uint32_t from = item_at(block, index).frame_at;
+    *count = FR_MIN(most, block->end_seq - seq);
+    return fr_slice_of(block->frames.data + from,
+                       item_at(block, index + (size_t)*count).frame_at - from);
 }

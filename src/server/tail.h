@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** The newest events, printed once for all who follow: a thread reads them as they are published
- *  and hands them to the loop in blocks, of which the last few stay.
+/** The newest events, printed and framed once for all who follow: a thread reads them as they are
+ *  published and hands them to the loop in blocks, of which the last few stay. To whoever wants all
+ *  of them over WebSocket, a block's frames are sent as they lie there.
  *
  *      fr-tail: reader --> block --push, wait when too many--> in --fr_tail_take--> blocks (ring)
  *
@@ -21,7 +22,8 @@
 #define FR_TAIL_HANDOVER_BLOCKS_MAX 32 /* handed over and not yet taken */
 
 typedef struct {
-    uint32_t at; /* in the texts: DID, collection, JSON, end to end */
+    uint32_t name_at;  /* in the names: DID, collection */
+    uint32_t frame_at; /* in the frames: a WebSocket frame, at whose end is the JSON */
     uint32_t json_size;
     uint16_t did_size, collection_size;
     uint8_t kind;
@@ -30,7 +32,7 @@ typedef struct {
 typedef struct fr_tail_block {
     uint64_t first_seq, end_seq; /* dense */
     fr_buffer items;             /* fr_tail_item[end_seq - first_seq] */
-    fr_buffer texts;
+    fr_buffer names, frames;
     struct fr_tail_block *next;
 } fr_tail_block;
 
@@ -70,7 +72,11 @@ static inline bool fr_tail_covers(const fr_tail *tail, uint64_t seq)
 }
 typedef struct {
     freshet_kind kind;
-    freshet_text did, collection, json;
+    freshet_text did, collection;
+    fr_slice json, frame;
 } fr_tail_event;
 /** The event at a sequence in [first_seq, end_seq). cost: a binary search over the blocks */
 fr_tail_event fr_tail_at(const fr_tail *tail, uint64_t seq);
+/** The frames, end to end, of the events from there on: `most` of them, or those to the end of the
+ *  block; *count says how many. Valid until the next fr_tail_take. */
+fr_slice fr_tail_run(const fr_tail *tail, uint64_t seq, uint64_t most, uint64_t *count);
