@@ -131,8 +131,8 @@ void fr_serve_refusal(fr_server *server, int status, const char *text);
 void fr_connection_accept(uv_stream_t *listener, int status);
 /** Serves whoever waits for a turn. */
 void fr_connection_turn(fr_server *server);
-/** Sends bytes that may go afterwards: what the socket does not take at once is copied. Nothing else
- *  is being sent; the connection may be gone afterwards. */
+/** Sends bytes that may go afterwards: what the socket does not take at once is copied. Nothing
+ *  else is being sent; the connection may be gone afterwards. */
 void fr_connection_send(fr_connection *connection, fr_slice bytes);
 /** Sends server->out; afterwards the connection is open and idle, writing, lingering or gone. */
 void fr_connection_flush(fr_connection *connection);

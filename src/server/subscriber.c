@@ -9,8 +9,8 @@
 //
 // News are given out in rounds over all subscribers, FR_SUBSCRIBER_FAN_NS at a time, so that
 // requests are answered meanwhile. (Rests between rounds, for fewer and larger writes, changed
-// nothing that could be measured: a loop that is busy rests enough.) A worker never touches what the loop owns: it has the reader and
-// the slice, and its next_seq counts once its slice is sent.
+// nothing that could be measured: a loop that is busy rests enough.) A worker never touches what
+// the loop owns: it has the reader and the slice, and its next_seq counts once its slice is sent.
 //
 // A peer that takes no byte for subscriber_stall_ms is told so behind what it has not taken, has as
 // long again to take it, and is dropped.
