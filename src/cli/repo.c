@@ -541,6 +541,7 @@ static int run_verb(size_t verb, int argc, char **argv)
         return EXIT_USAGE;
     }
     fr_program_pages_give_back(); /* what starting took is not what the limit is for */
+    fr_heap_keep_nothing_large();
     int code = VERBS[verb].run(&args);
     return repo_end_of_output(code);
 }

@@ -233,6 +233,13 @@ void fr_program_pages_give_back(void)
     dl_iterate_phdr(give_back_segments, NULL);
 }
 
+void fr_heap_keep_nothing_large(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 256 << 10); /* given once, it does not rise with what is freed */
+#endif
+}
+
 void fr_heap_give_back(void)
 {
 #ifdef __GLIBC__

@@ -52,3 +52,6 @@ void fr_pages_fence(const void *at, size_t size, unsigned bits);
 void fr_program_pages_give_back(void);
 /** What was freed goes back to the system, as far as the C library can. */
 void fr_heap_give_back(void);
+/** From now on what is large goes back as soon as it is freed, however often that was done: for a
+ *  process that keeps to a limit of memory. */
+void fr_heap_keep_nothing_large(void);
