@@ -45,8 +45,10 @@ typedef struct {
     fr_frame_reader *frames;
     read_ahead *ahead;
     did_prefetch *prefetch; /* NULL: there is no key to fetch */
+    /* atomic: the engine, or our own state; the end of everything. The taker sets it, in idle moments
+     * also while the reader has what follows */
+    bool engine_failed;
     /* the taker's; the reader's between read_ahead_drain and the next push */
-    bool engine_failed; /* or our own state: the end of everything */
     uint64_t read_ns;   /* when the message in hand was read */
     bool has_cursor;    /* to resume from; else from the address's own, or live */
     bool from_now;      /* the server did not know our cursor: live, without one */
@@ -54,6 +56,16 @@ typedef struct {
     uint64_t broken_at; /* `seq` + 1 when a message was no frame; 0: none was since */
     bool ended;         /* the reader's: engine_failed, as far as it knows */
 } firehose;
+
+static void fail_engine(firehose *h)
+{
+    __atomic_store_n(&h->engine_failed, true, __ATOMIC_RELEASE); /* pairs with engine_has_failed */
+}
+
+static bool engine_has_failed(const firehose *h)
+{
+    return __atomic_load_n(&h->engine_failed, __ATOMIC_ACQUIRE);
+}
 
 static uint64_t now_ns(void)
 {
@@ -350,17 +362,20 @@ static fr_status take_message(firehose *h, fr_slice message, fr_error *err)
     }
     status = fr_frame_decode(h->frames, message, &frame, NULL, &why);
     if (status == FR_NOMEM) {
-        h->engine_failed = true;
+        fail_engine(h);
         *err = why;
         return status;
     }
+    bool theirs = false; /* what goes wrong now is the server's fault */
     if (status != FR_OK) {
-        bool is_cbor = why.code == NULL || strcmp(why.code, "frame-cbor") != 0;
-        status = is_cbor ? refuse(h, &frame, 0, &why, err) : take_broken(h, &frame, &why, err);
-        h->engine_failed = status != FR_OK && is_cbor;
+        theirs = why.code != NULL && strcmp(why.code, "frame-cbor") == 0;
+        status = theirs ? take_broken(h, &frame, &why, err) : refuse(h, &frame, 0, &why, err);
     } else {
+        theirs = frame.type == FR_FRAME_ERROR;
         status = take_typed(h, &frame, err);
-        h->engine_failed = status != FR_OK && frame.type != FR_FRAME_ERROR;
+    }
+    if (status != FR_OK && !theirs) {
+        fail_engine(h);
     }
     if (status == FR_OK && frame.seq != 0) {
         h->seq = frame.seq;
@@ -403,7 +418,9 @@ static fr_status on_idle(void *context, fr_error *err)
 {
     firehose *h = context;
     fr_status status = flush(h, false, err);
-    h->engine_failed = status != FR_OK;
+    if (status != FR_OK) {
+        fail_engine(h);
+    }
     feeder_tell(h->feed);
     return status;
 }
@@ -443,7 +460,7 @@ static fr_status on_end(void *context, fr_status status, fr_error *why)
     if (taken == FR_OK) {
         return status;
     }
-    h->ended = h->engine_failed;
+    h->ended = engine_has_failed(h);
     *why = error;
     return taken;
 }
@@ -494,7 +511,7 @@ static fr_status follow(firehose *h, fr_error *err)
     fr_status status = live_follow(h->source, &protocol, err);
     read_ahead_stop(h->ahead);
     h->ahead = NULL;
-    if (status == FR_AGAIN && !h->engine_failed) { /* stopped */
+    if (status == FR_AGAIN && !engine_has_failed(h)) { /* stopped */
         fr_error late = {0};
         return flush(h, true, &late) == FR_OK ? FR_AGAIN : fr_fail(err, late.status, late.text);
     }
