@@ -71,6 +71,15 @@ static int open_flags(unsigned flags)
     return out;
 }
 
+static int open_unbroken(const char *path, int flags)
+{
+    int fd;
+    do {
+        fd = open(path, flags, 0644);
+    } while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
 /* open(2) reads folders too; here only files are files. */
 static int refuse_folder(int fd)
 {
@@ -84,10 +93,7 @@ static int refuse_folder(int fd)
 static fr_status real_open(fr_file **out, fr_os *os, const char *path, unsigned flags,
                            fr_error *err)
 {
-    int fd;
-    do {
-        fd = open(path, open_flags(flags), 0644);
-    } while (fd < 0 && errno == EINTR);
+    int fd = open_unbroken(path, open_flags(flags));
     if (fd < 0) {
         return fr_fail_errno(err, errno, "os: open");
     }
@@ -136,8 +142,9 @@ static fr_status real_pwrite(fr_file *file, const void *data, size_t size, uint6
     while (done < size) {
         ssize_t n =
             pwrite(fd_of(file), (const uint8_t *)data + done, size - done, (off_t)(offset + done));
-        if (n < 0 && errno != EINTR) {
-            return fr_fail_full(err, fr_status_of_errno(errno), errno, offset + done, NULL,
+        if (n == 0 || (n < 0 && errno != EINTR)) { /* 0: no system should, and none may hang us */
+            int number = n == 0 ? EIO : errno;
+            return fr_fail_full(err, fr_status_of_errno(number), number, offset + done, NULL,
                                 "os: write", __FILE__, __LINE__);
         }
         done += n < 0 ? 0 : (size_t)n;
@@ -248,7 +255,7 @@ static fr_status real_rename(fr_os *os, const char *from, const char *to, fr_err
 static fr_status real_sync_dir(fr_os *os, const char *path, fr_error *err)
 {
     (void)os;
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open_unbroken(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
         return fr_fail_errno(err, errno, "os: open a folder to sync");
     }
