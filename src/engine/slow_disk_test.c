@@ -3,18 +3,10 @@
 // a group, or one of those that lie between two segments. fdatasync is this program's.
 #include "engine.h"
 
-#include <setjmp.h> /* cmocka.h wants these four first */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define assert_ok(call) assert_int_equal((call), FR_OK)
+#include "seed.h"
 
 enum { SEGMENT_BYTES = 4096, EVENTS = 64, PAUSE_US = 10000 };
 
@@ -56,11 +48,11 @@ static void append(freshet *db, fr_sink *sink)
     static uint64_t rev = 1000;
     fr_batch *batch = NULL;
     assert_ok(fr_engine_batch(db, sink, NULL, &batch, NULL));
-    for (; batch->count < EVENTS; batch->count++) {
+    for (; batch->count < EVENTS; batch->count++, rev++) {
         batch->inputs[batch->count] =
             (fr_input){.event = {.kind = FR_EVENT_PUT,
                                  .time_us = UINT64_C(1700000000000000) + rev,
-                                 .rev = rev++,
+                                 .rev = rev,
                                  .did = FR_SLICE("did:web:a.test"),
                                  .collection = FR_SLICE("app.bsky.feed.generator"),
                                  .rkey = FR_SLICE("one"),
