@@ -5,6 +5,10 @@
 
 #include <fr/base.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 enum {
     CLASS_LOWER = 1,
     CLASS_UPPER = 2,
@@ -25,28 +29,62 @@ static inline bool byte_is(uint8_t byte, unsigned classes)
 {
     return (fr_atproto_class[byte] & classes) != 0;
 }
-/** Are these eight bytes letters and digits? All at once: a byte below 0x80 that is at least `a`
- * has its top bit set after 0x80 - a was added, and one above `z` after 0x7f - z. */
-static inline bool eight_are_alnum(const uint8_t *at)
+
+/* ---- many at once ---------------------------------------------------------------------------- */
+
+/** Sixteen bytes, and of comparisons of them the answers: 255 yes, 0 no. */
+typedef uint8_t char_lanes __attribute__((vector_size(16)));
+
+static inline char_lanes lanes_load(const uint8_t *at)
 {
-    const uint64_t each = UINT64_C(0x0101010101010101);
-    uint64_t bytes = fr_load_u64le(at);
-    uint64_t low = bytes & each * 0x7f;
-    uint64_t lower = low | each * 0x20;
-    uint64_t letters = (lower + each * (0x80 - 'a')) & ~(lower + each * (0x7f - 'z'));
-    uint64_t digits = (low + each * (0x80 - '0')) & ~(low + each * (0x7f - '9'));
-    return ((letters | digits) & ~bytes & each * 0x80) == each * 0x80;
+    char_lanes lanes;
+    memcpy(&lanes, at, sizeof lanes);
+    return lanes;
+}
+static inline char_lanes lanes_between(char_lanes lanes, uint8_t first, uint8_t last)
+{
+    return (char_lanes)(lanes - first <= (uint8_t)(last - first));
+}
+static inline char_lanes lanes_alnum(char_lanes lanes)
+{
+    return lanes_between(lanes | 0x20, 'a', 'z') | lanes_between(lanes, '0', '9');
+}
+/** A bit for each lane. In a word of eight answers bit 8 i goes to 56 + i. */
+static inline unsigned lanes_bits_portable(char_lanes answers)
+{
+    const uint64_t each = UINT64_C(0x0101010101010101), gather = UINT64_C(0x0102040810204080);
+    const uint8_t *at = (const uint8_t *)&answers;
+    return (unsigned)((fr_load_u64le(at) & each) * gather >> 56) |
+           (unsigned)((fr_load_u64le(at + 8) & each) * gather >> 56) << 8;
+}
+static inline unsigned lanes_bits(char_lanes answers)
+{
+#ifdef __SSE2__
+    return (unsigned)_mm_movemask_epi8((__m128i)answers);
+#else
+    return lanes_bits_portable(answers);
+#endif
 }
 /** Every byte has the class, one bit that all letters and digits have: nearly always it is only
- * them. No early exit: the loads do not wait for each other, and the callers have bounded the
- * size. */
+ * them. The last sixteen, or of fewer the last eight, may overlap those before. */
 static inline bool bytes_are(const uint8_t *at, size_t size, uint8_t class_bit)
 {
+    const uint8_t *end = at + size;
+    const unsigned all = 0xffff;
     uint8_t common = class_bit;
-    for (; size >= 8 && eight_are_alnum(at); at += 8, size -= 8) {
+    for (; end - at >= 16 && lanes_bits(lanes_alnum(lanes_load(at))) == all; at += 16) {
     }
-    for (size_t i = 0; i < size; i++) {
-        common &= fr_atproto_class[at[i]];
+    if (size >= 16 && end - at < 16 && lanes_bits(lanes_alnum(lanes_load(end - 16))) == all) {
+        return true;
+    }
+    if (size >= 8 && size < 16) {
+        uint64_t words[2] = {fr_load_u64le(at), fr_load_u64le(end - 8)};
+        if (lanes_bits(lanes_alnum(lanes_load((const uint8_t *)words))) == all) {
+            return true;
+        }
+    }
+    for (; at < end; at++) {
+        common &= fr_atproto_class[*at];
     }
     return common != 0;
 }

@@ -3,6 +3,7 @@
 
 #include <fr/atproto.h>
 
+#include "char_class.h"
 #include "seed.h"
 
 #define YES(check, text) assert_true(check(fr_slice_text(text)))
@@ -246,14 +247,59 @@ static void changed_keys_agree_with_the_grammar(void **state)
     assert_in_range(valid_count, 1000, 199000); /* both verdicts were really met */
 }
 
-/* Every byte at every place of keys around the sizes that are looked at in words of eight. */
+/* Sizes on both sides of those that are looked at as bits. */
+static void labels_of_all_sizes_agree_with_the_grammar(void **state)
+{
+    (void)state;
+    uint64_t random = seed_or(20261121);
+    static const char letters[] = "abcxyz019Z.-";
+    size_t valid_count = 0;
+    for (size_t round = 0; round < 300000; round++) {
+        uint8_t text[80];
+        size_t size = 10 + below(&random, 61);
+        for (size_t i = 0; i < size; i++) {
+            text[i] = i % 13 == 4 ? '.' : (uint8_t)letters[below(&random, 6)];
+        }
+        for (size_t changes = below(&random, 4); changes > 0; changes--) {
+            text[below(&random, size)] = (uint8_t)letters[below(&random, sizeof letters)];
+        }
+        fr_slice nsid = fr_slice_of(text, size);
+        bool expected = slow_nsid(nsid, false);
+        assert_int_equal(fr_nsid_valid(nsid), expected);
+        valid_count += expected;
+        memcpy(text + size, "/1", 2);
+        fr_slice collection, rkey;
+        assert_int_equal(fr_repo_key_valid(fr_slice_of(text, size + 2), &collection, &rkey),
+                         slow_nsid(nsid, true));
+    }
+    assert_in_range(valid_count, 10000, 290000);
+}
+
+static void lanes_are_bits(void **state)
+{
+    (void)state;
+    uint64_t random = seed_or(20261122);
+    for (size_t round = 0; round < 10000; round++) {
+        uint8_t bytes[16];
+        unsigned dashes = 0;
+        for (size_t i = 0; i < sizeof bytes; i++) {
+            bytes[i] = below(&random, 2) == 0 ? '-' : (uint8_t)below(&random, 256);
+            dashes |= (unsigned)(bytes[i] == '-') << i;
+        }
+        char_lanes answers = (char_lanes)(lanes_load(bytes) == '-');
+        assert_int_equal(lanes_bits(answers), dashes);
+        assert_int_equal(lanes_bits_portable(answers), dashes);
+    }
+}
+
+/* Every byte at every place of keys around the sizes that are looked at sixteen at a time. */
 static void every_byte_of_a_record_key(void **state)
 {
     (void)state;
-    for (size_t size = 1; size <= 24; size++) {
+    for (size_t size = 1; size <= 36; size++) {
         for (size_t at = 0; at < size; at++) {
             for (unsigned byte = 0; byte < 256; byte++) {
-                uint8_t key[24];
+                uint8_t key[36];
                 memset(key, byte % 2 == 0 ? '7' : 'Z', sizeof key);
                 key[at] = (uint8_t)byte;
                 fr_slice text = {key, size};
@@ -272,6 +318,8 @@ int main(void)
         cmocka_unit_test(repo_keys),
         cmocka_unit_test(at_uris),
         cmocka_unit_test(changed_keys_agree_with_the_grammar),
+        cmocka_unit_test(labels_of_all_sizes_agree_with_the_grammar),
+        cmocka_unit_test(lanes_are_bits),
         cmocka_unit_test(every_byte_of_a_record_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
