@@ -5,6 +5,7 @@ limit, from a file and from a pipe; the same listing and the same errors either 
 error or kill -9; two at once in one folder. FR_REPO_CAR names a larger file to do it with."""
 import hashlib
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -84,6 +85,19 @@ def main():
                 assert again.read_bytes() == ordered.read_bytes(), f"pack, {limit}M: other bytes"
                 print(f"pack of {word}, {limit} MiB: {resident >> 10} KiB resident")
                 assert sanitized or resident <= (limit + 8) * MIB, f"pack, {limit}M: {resident} bytes resident"
+        # And from its records, in any order.
+        records = top / "records.ndjson"
+        lines = run("unpack", "--ndjson", "--mem", "4G", car)[0].splitlines(keepends=True)
+        random.Random(1).shuffle(lines)
+        records.write_bytes(b"".join(lines))
+        for limit in [8, 16]:
+            for word, stdin in [(records, None), ("-", records)]:
+                _, _, resident = run("pack", "--mem", f"{limit}M", "--spill-dir", spill, "--out", again, word, stdin=stdin)
+                assert again.read_bytes() == ordered.read_bytes(), f"pack of records, {limit}M: other bytes"
+                print(f"pack of records, {limit} MiB: {resident >> 10} KiB resident")
+                assert sanitized or resident <= (limit + 8) * MIB, f"pack, {limit}M: {resident} bytes resident"
+        _, err, _ = run("pack", "--mem", "1M", "--on-limit", "refuse", records, expect=3)
+        assert b"limit-memory" in err, err
         # Errors: the same line but for the name, and the exit code of limits.
         cut = top / "cut.car"
         cut.write_bytes(Path(car).read_bytes()[:size // 2])

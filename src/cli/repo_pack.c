@@ -16,14 +16,15 @@
 #include <fr/codec.h>
 #include <fr/json.h>
 #include <fr/os.h>
+#include <fr/repo_make.h>
 #include <fr/repo_write.h>
 #include <stdlib.h>
 
 #define CHUNK_BYTES 200 /* of a name, escaped; file systems take 255 */
-#define BLOCKS_BYTES_MAX ((size_t)64 << 30)
 #define TEXT_BYTES_MAX (16u << 20)
 #define PIECE_BYTES 65536
 #define WRITING_BYTES (3u << 19)
+#define KEY_BYTES_MAX 1024 /* with any_key */
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
@@ -338,9 +339,8 @@ typedef struct {
     const char *path;     /* for messages */
     uint64_t deadline_ns; /* UINT64_MAX: none */
     repo_out out;
-    fr_mst *mst;
+    fr_repo_maker *maker; /* of records; NULL: a CAR came */
     fr_json *json;
-    fr_buffer blocks; /* a CAR: a header's place, then records */
     bool kept;        /* the commit is the one that came */
     fr_commit made;   /* what was written; in `commit` */
     fr_buffer commit; /* the block that came, empty: none */
@@ -403,15 +403,14 @@ static fr_status put_value(packer *p, fr_slice key, fr_json_value value, const f
     if (expected != NULL && !fr_cid_equal(&cid, expected)) {
         return bad_input(err, "pack: a value is not that of its cid");
     }
-    fr_car_put_block(&p->blocks, &cid, block);
-    FR_TRY(fr_buffer_status(&p->blocks, err));
-    return fr_mst_put(p->mst, key, &cid, err);
+    return fr_repo_maker_put(p->maker, key, &cid, block, err);
 }
 
 static fr_status check_key(const packer *p, fr_slice key, fr_error *err)
 {
     fr_slice collection, rkey;
-    bool valid = p->args->options.any_key || fr_repo_key_valid(key, &collection, &rkey);
+    bool valid = p->args->options.any_key ? key.size <= KEY_BYTES_MAX
+                                          : fr_repo_key_valid(key, &collection, &rkey);
     return valid ? FR_OK
                  : fr_fail_code(err, FR_MALFORMED, 0, "key-syntax",
                                 "pack: a key is not collection/rkey");
@@ -465,29 +464,53 @@ static fr_status take_line(packer *p, fr_slice line, fr_error *err)
     return put_value(p, key, value, has_cid ? &cid : NULL, err);
 }
 
+/* The limit less what writing takes: a way through the tree, pieces, the library that hashes. */
+static fr_load_options load_limits(const repo_args *args)
+{
+    fr_load_options options = args->load;
+    uint64_t limit = options.memory_max_bytes;
+    limit = limit == 0 ? FR_LOAD_MEMORY_BYTES : limit;
+    options.memory_max_bytes = limit - FR_MIN((uint64_t)WRITING_BYTES, limit / 4);
+    options.repo = args->options;
+    return options;
+}
+
 /* What a CAR needs nothing of. */
 static fr_status begin_records(packer *p, fr_error *err)
 {
+    const fr_load_options limits = load_limits(p->args);
+    const fr_repo_maker_options options = {.memory_max_bytes = limits.memory_max_bytes,
+                                           .disk_max_bytes = limits.disk_max_bytes,
+                                           .spill_dir = limits.spill_dir,
+                                           .on_limit = limits.on_limit};
     FR_TRY(fr_json_new(&p->json, err));
-    return fr_mst_new(&p->mst, err);
+    return fr_repo_maker_new(&p->maker, &options, err);
 }
 
-static fr_status take_lines(packer *p, fr_slice rest, fr_error *err)
+/* The whole lines in `text`; at the end what is left is one as well. *offset: where it lies. */
+static fr_status take_lines(packer *p, fr_buffer *text, bool last, uint64_t *offset, fr_error *err)
 {
-    uint64_t offset = 0;
-    FR_TRY(begin_records(p, err));
-    while (rest.size > 0) {
+    fr_slice rest = fr_buffer_view(text);
+    fr_status status = FR_OK;
+    while (rest.size > 0 && status == FR_OK) {
         size_t end = fr_slice_find(rest, '\n');
         fr_slice line = fr_slice_sub(rest, 0, end);
-        fr_status status = line.size == 0 ? FR_OK : take_line(p, line, err);
-        if (status != FR_OK) {
-            err->offset += offset;
-            return status;
+        if (end == rest.size && !last) {
+            break;
         }
-        offset += end + 1;
-        rest = fr_slice_from(rest, end + 1);
+        status = line.size == 0 ? FR_OK : take_line(p, line, err);
+        if (status != FR_OK) {
+            err->offset += *offset;
+        }
+        end = FR_MIN(end + 1, rest.size);
+        *offset += end;
+        rest = fr_slice_from(rest, end);
     }
-    return FR_OK;
+    if (rest.size != 0) {
+        memmove(text->data, rest.data, rest.size);
+    }
+    text->size = rest.size;
+    return status;
 }
 
 /* ---- a folder -------------------------------------------------------------------------------- */
@@ -631,12 +654,6 @@ static fr_status make_commit(packer *p, const fr_cid *root, fr_cid *cid, fr_erro
     return status;
 }
 
-static fr_status put_node(void *context, const fr_cid *cid, fr_slice block)
-{
-    fr_car_put_block(context, cid, block);
-    return fr_buffer_status(context, NULL);
-}
-
 static fr_status write_repo(packer *p, const fr_repo *repo, fr_slice commit, fr_error *err)
 {
     const fr_car_options options = {.order = p->args->order, .commit = commit};
@@ -670,31 +687,20 @@ static fr_status repack(packer *p, fr_repo *repo, fr_error *err)
 }
 
 /* All blocks in any order, then written again as they should lie. */
-static fr_status make_car(packer *p, fr_error *err)
+static fr_status make_car(packer *p, fr_load *load, fr_error *err)
 {
-    fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
-    fr_repo_options options = {.level = FR_LEVEL_TRUSTED, .any_key = p->args->options.any_key};
+    fr_load_options options = load_limits(p->args);
     fr_cid root, commit;
-    fr_buffer header;
-    FR_TRY(fr_mst_root(p->mst, &root, err));
-    options.bare = p->did[0] == 0 && p->commit.size == 0;
-    commit = root;
-    if (!options.bare) {
+    FR_TRY(fr_repo_maker_root(p->maker, &root, err));
+    options.repo = (fr_repo_options){.level = FR_LEVEL_TRUSTED,
+                                     .any_key = p->args->options.any_key,
+                                     .bare = p->did[0] == 0 && p->commit.size == 0};
+    if (!options.repo.bare) {
         FR_TRY(make_commit(p, &root, &commit, err));
-        fr_car_put_block(&p->blocks, &commit, fr_buffer_view(&p->commit));
     }
-    FR_TRY(fr_mst_blocks(p->mst, 0, NULL, 0, put_node, &p->blocks, err));
-    FR_TRY(fr_buffer_status(&p->blocks, err));
-    fr_buffer_init(&header, REPO_LINE_BYTES_MAX);
-    fr_car_put_header(&header, &commit);
-    fr_status status = fr_buffer_status(&header, err);
-    if (status == FR_OK) {
-        memcpy(p->blocks.data, header.data, header.size); /* as long as any with one root */
-    }
-    fr_buffer_done(&header);
-    FR_TRY(status);
-    FR_TRY(fr_repo_open(&repo, fr_buffer_view(&p->blocks), &options, err));
-    return write_repo(p, repo, (fr_slice){0}, err);
+    fr_load_set_options(load, &options);
+    FR_TRY(fr_repo_maker_load(p->maker, fr_buffer_view(&p->commit), load, err));
+    return write_repo(p, fr_load_repo(load), (fr_slice){0}, err);
 }
 
 /* A line begins with a brace; a CAR with the length of its header, which is not that of one (0x7b
@@ -721,24 +727,32 @@ static fr_status push_rest(const packer *p, fr_load *load, fr_stream *stream, fr
 
 static fr_status take_stream_lines(packer *p, fr_stream *stream, fr_buffer *text, fr_error *err)
 {
-    fr_status status;
-    do {
+    uint64_t offset = 0;
+    fr_status status = FR_OK;
+    FR_TRY(begin_records(p, err));
+    while (status == FR_OK) {
         size_t got = 0;
+        FR_TRY(take_lines(p, text, false, &offset, err));
         uint8_t *room = fr_buffer_reserve(text, PIECE_BYTES);
-        FR_TRY(fr_buffer_status(text, err));
+        if (room == NULL) {
+            fr_status full = fr_buffer_status(text, err);
+            return full != FR_LIMIT ? full
+                                    : fr_fail_code(err, FR_LIMIT, offset, "limit-line",
+                                                   "pack: a line is longer than 16 MiB");
+        }
         status = read_piece(p, stream, room, &got, err);
         text->size += got;
-    } while (status == FR_OK);
-    return status == FR_END ? take_lines(p, fr_buffer_view(text), err) : status;
+    }
+    return status == FR_END ? take_lines(p, text, true, &offset, err) : status;
 }
 
-/* The first bytes of standard input say what it is. */
-static fr_status take_stream(packer *p, fr_load *load, fr_error *err)
+/* The first bytes say what it is. */
+static fr_status take_stream(packer *p, fr_stream *stream, fr_load *load, fr_error *err)
 {
-    fr_cleanup(fr_stream_closep) fr_stream *stream = NULL;
+    bool is_file = fr_stream_is_regular(stream) && strcmp(p->path, "-") != 0;
+    fr_status status = FR_OK;
     fr_buffer text;
-    fr_status status = fr_stream_open(&stream, "-", err);
-    fr_buffer_init(&text, BLOCKS_BYTES_MAX);
+    fr_buffer_init(&text, TEXT_BYTES_MAX);
     while (status == FR_OK && text.size < 2) {
         size_t got = 0;
         uint8_t *room = fr_buffer_reserve(&text, PIECE_BYTES);
@@ -748,33 +762,28 @@ static fr_status take_stream(packer *p, fr_load *load, fr_error *err)
     }
     if (status == FR_OK || status == FR_END) {
         fr_slice head = fr_buffer_view(&text);
-        status = is_car(head) ? push_rest(p, load, stream, head, err)
-                              : take_stream_lines(p, stream, &text, err);
+        status = !is_car(head) ? take_stream_lines(p, stream, &text, err)
+                 : is_file     ? fr_load_path(load, p->path, err)
+                               : push_rest(p, load, stream, head, err);
     }
     fr_buffer_done(&text);
     return status;
 }
 
-static fr_status take_file(packer *p, fr_load *load, fr_error *err)
+static fr_status take_input(packer *p, fr_load *load, fr_error *err)
 {
-    cli_input input;
-    if (cli_input_open(&input, p->path, err) != FR_OK) {
+    fr_cleanup(fr_stream_closep) fr_stream *stream = NULL;
+    if (fr_stream_open(&stream, p->path, err) != FR_OK) {
         return FR_IO; /* also when there is none: exit 4 */
     }
-    bool car = is_car(input.bytes);
-    fr_status status = car ? FR_OK : take_lines(p, input.bytes, err);
-    cli_input_free(&input);
-    return car ? fr_load_path(load, p->path, err) : status;
+    return take_stream(p, stream, load, err);
 }
 
 static fr_status make(packer *p, fr_load *load, fr_error *err)
 {
     bool is_dir = fr_os_is_dir(fr_os_real(), p->path);
-    FR_TRY(is_dir                      ? take_folder(p, p->path, err)
-           : strcmp(p->path, "-") == 0 ? take_stream(p, load, err)
-                                       : take_file(p, load, err));
-    fr_repo *repo = fr_load_repo(load);
-    FR_TRY(repo != NULL ? repack(p, repo, err) : make_car(p, err));
+    FR_TRY(is_dir ? take_folder(p, p->path, err) : take_input(p, load, err));
+    FR_TRY(p->maker == NULL ? repack(p, fr_load_repo(load), err) : make_car(p, load, err));
     return p->commit.size == 0 ? FR_OK : fr_commit_parse(fr_buffer_view(&p->commit), &p->made, err);
 }
 
@@ -806,20 +815,10 @@ static fr_status tell_pack(const packer *p, fr_error *err)
     return status;
 }
 
-/* The limit less what writing takes: a way through the tree, pieces, the library that hashes. */
-static uint64_t memory_left(const repo_args *args)
-{
-    uint64_t limit = args->load.memory_max_bytes;
-    limit = limit == 0 ? FR_LOAD_MEMORY_BYTES : limit;
-    return limit - FR_MIN((uint64_t)WRITING_BYTES, limit / 4);
-}
-
 static fr_status pack(packer *p, fr_error *err)
 {
     fr_cleanup(fr_load_freep) fr_load *load = NULL;
-    fr_load_options options = p->args->load;
-    options.repo = p->args->options;
-    options.memory_max_bytes = memory_left(p->args);
+    const fr_load_options options = load_limits(p->args);
     p->deadline_ns = options.seconds_max == 0
                          ? UINT64_MAX
                          : fr_os_monotonic_ns(fr_os_real()) +
@@ -835,18 +834,14 @@ int repo_pack(const repo_args *args)
 {
     packer p = {.args = args, .path = args->words[0]};
     fr_error error = {0};
-    fr_cid none = {0};
-    fr_buffer_init(&p.blocks, BLOCKS_BYTES_MAX);
     fr_buffer_init(&p.commit, REPO_LINE_BYTES_MAX);
     fr_buffer_init(&p.block, REPO_LINE_BYTES_MAX);
     fr_buffer_init(&p.key, REPO_LINE_BYTES_MAX);
-    fr_car_put_header(&p.blocks, &none);
     snprintf(p.did, sizeof p.did, "%.*s", FR_SLICE_ARG(args->options.expect_did));
     fr_status status = pack(&p, &error);
     int code = status == FR_OK ? FR_REPO_EXIT_SOUND : repo_out_fail(&p.out, p.path, status, &error);
-    fr_mst_free(p.mst);
+    fr_repo_maker_free(p.maker);
     fr_json_free(p.json);
-    fr_buffer_done(&p.blocks);
     fr_buffer_done(&p.commit);
     fr_buffer_done(&p.block);
     fr_buffer_done(&p.key);

@@ -59,7 +59,7 @@ void fr_load_reset(fr_load *load)
     }
     (void)!repo_watch_most(&load->watch, 0, NULL);
     load->watch.deadline_ns = 0;
-    if (load->mapped) {
+    if (load->own_map) {
         fr_file_unmap(fr_os_real(), load->given);
     }
     if (load->own_stream) {
@@ -79,7 +79,7 @@ void fr_load_reset(fr_load *load)
     }
     load->store = NULL;
     load->given = (fr_slice){0};
-    load->mapped = load->own_stream = false;
+    load->mapped = load->own_map = load->own_stream = false;
     load->stream = NULL;
     load->disk = (disk_budget){0};
     load->total = load->need = load->told = load->full_at = load->forgot_at = 0;

@@ -45,7 +45,7 @@ struct fr_load {
     unsigned chunk_bits, kept_chunks; /* of the window; 0: as the limit allows */
     const fr_repo_store *store; /* where bytes go; NULL: the input is `given` */
     fr_slice given;
-    bool mapped;
+    bool mapped, own_map;
     fr_stream *stream;
     bool own_stream;
     uint64_t total; /* bytes that came, those that were not stored among them */

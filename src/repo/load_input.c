@@ -91,6 +91,14 @@ fr_status fr_load_memory(fr_load *load, fr_slice bytes, fr_error *err)
     return read_given(load, err);
 }
 
+fr_status fr_load_mapped(fr_load *load, fr_slice map, fr_error *err)
+{
+    load_begin(load);
+    load->given = map;
+    load->mapped = true;
+    return read_given(load, err);
+}
+
 fr_status fr_load_stream(fr_load *load, fr_stream *stream, fr_error *err)
 {
     load_begin(load);
@@ -120,7 +128,7 @@ static fr_status map_path(fr_load *load, const char *path, fr_error *err)
     fr_status status = fr_file_size(file, &size, err);
     if (status == FR_OK && size != 0) {
         status = fr_file_map(file, size, &load->given, err);
-        load->mapped = status == FR_OK;
+        load->mapped = load->own_map = status == FR_OK;
     }
     fr_file_closep(&file);
     return status;

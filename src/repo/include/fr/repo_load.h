@@ -125,6 +125,9 @@ FR_MUST_USE fr_status fr_load_path(fr_load *load, const char *path, fr_error *er
 FR_MUST_USE fr_status fr_load_stream(fr_load *load, fr_stream *stream, fr_error *err);
 FR_MUST_USE fr_status fr_load_fd(fr_load *load, int fd, fr_error *err); /* as a stream */
 FR_MUST_USE fr_status fr_load_memory(fr_load *load, fr_slice bytes, fr_error *err);
+/** The same for bytes that are a mapping of a file (fr_file_map, fr_scratch_map): its pages are
+ *  given back as reading goes on. */
+FR_MUST_USE fr_status fr_load_mapped(fr_load *load, fr_slice map, fr_error *err);
 
 /** The same by hand. Nothing is read or waited for in here, and nothing written before the limit is
  *  reached; so with FR_ON_LIMIT_PAUSE or _REFUSE no system call is made. After an error every
