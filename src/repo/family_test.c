@@ -25,6 +25,11 @@ static uint64_t random_below(uint64_t bound)
     return random_state % bound;
 }
 
+/* There is no room for such a key beside a node that is read ahead. */
+#define LONG_NAME                                                                                  \
+    "com.example.some.name.that.is.even.longer.than.any.that.anybody.would.ever.want.to.type."     \
+    "orRead"
+
 /* ---- files ----------------------------------------------------------------------------------- */
 
 static fr_status put_block(void *context, const fr_cid *cid, fr_slice block)
@@ -41,7 +46,7 @@ static fr_status put_block(void *context, const fr_cid *cid, fr_slice block)
 static void make_car(fr_buffer *car, size_t count, bool holes)
 {
     static const char *const collections[] = {"app.bsky.feed.like", "app.bsky.feed.post",
-                                              "com.example.some.long.name.space.thing"};
+                                              "com.example.some.long.name.space.thing", LONG_NAME};
     fr_mst *mst = NULL;
     fr_buffer records;
     fr_buffer_init(car, (1 << 24) + holes);
@@ -52,7 +57,7 @@ static void make_car(fr_buffer *car, size_t count, bool holes)
         uint8_t record[6] = {0xa1, 0x61, 'n', 0x19, (uint8_t)(1 + i / 256), (uint8_t)i};
         fr_cid cid;
         fr_cid_of_block(fr_slice_of(record, sizeof record), &cid);
-        int size = snprintf(key, sizeof key, "%s/3k%0*llx", collections[random_below(3)],
+        int size = snprintf(key, sizeof key, "%s/3k%0*llx", collections[random_below(4)],
                             (int)(4 + random_below(3)), (unsigned long long)random_below(1 << 20));
         assert_int_equal(fr_mst_put(mst, fr_slice_of(key, (size_t)size), &cid, NULL), FR_OK);
         fr_car_put_block(&records, &cid, fr_slice_of(record, sizeof record));

@@ -10,6 +10,7 @@
 // remembering all of it.
 #include "walk.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include <fr/cbor.h>
@@ -427,8 +428,6 @@ static void enter_level(fr_repo *repo, walk_level *level, block_slot *slot)
     level->next = 0;
     level->stage = STAGE_LEFT;
     level->key = level->view.count == 0 ? level->upper : level->view.first_key;
-    level->entries_end = repo->entries.count;
-    level->family_at = level->family_end = level->views_end = repo->family.count;
     repo->depth++;
 }
 
@@ -470,27 +469,34 @@ static fr_status push_node(fr_repo *repo, uint32_t slot_at, uint64_t link, int l
     level->base = block_offset(slot);
     level->lower = lower;
     level->upper = upper;
+    if (repo->depth != 0) {
+        family_drop(repo, level - 1);
+    }
     FR_TRY(read_node(repo, repo_data(repo, slot), level->base, layer, &level->view, err));
     FR_TRY(walk_check_shape(&level->view, level->base, repo->depth == 0, err));
     FR_TRY(walk_check_bounds(repo, &level->view, level->base, lower, upper, err));
     if (!repo->waits) {
         family_resolve(repo, &level->view);
     }
+    family_none(repo, level);
     enter_level(repo, level, slot);
     return FR_OK;
 }
 
 /* The same for one that was read ahead. */
-static fr_status push_member(fr_repo *repo, const node_view *view, uint32_t slot_at, uint64_t link,
-                             fr_slice lower, fr_slice upper, fr_error *err)
+static fr_status push_member(fr_repo *repo, const family_member *member, uint32_t slot_at,
+                             uint64_t link, fr_slice lower, fr_slice upper, fr_error *err)
 {
     FR_TRY(level_room(repo, link, err));
     block_slot *slot = &repo->index.slots[slot_at];
     walk_level *level = &repo->levels[repo->depth];
-    level->view = *view;
+    level->view = member->view;
+    level->view.last_key.data = member->last_key;
     level->base = block_offset(slot);
     level->lower = lower;
     level->upper = upper;
+    assert(member->view.block.data == repo_data(repo, slot).data);
+    FR_TRY(walk_check_bounds(repo, &level->view, level->base, lower, upper, err));
     enter_level(repo, level, slot);
     return FR_OK;
 }
@@ -506,7 +512,7 @@ static fr_status enter_child(fr_repo *repo, walk_level *parent, uint32_t cid_at,
     slot_at = repo_settle(repo, slot_at, parent->view.block.data + cid_at);
     if (slot_at != BLOCK_NONE) {
         if (parent->family_at == parent->family_end && !repo->one_by_one && !repo->waits) {
-            family_read(repo, parent, slot_at, lower, upper);
+            family_read(repo, slot_at);
         }
         if (FR_LIKELY(parent->family_at != parent->family_end)) {
             return push_member(repo, &repo->family.at[parent->family_at++], slot_at, link, lower,
@@ -670,8 +676,6 @@ static fr_status step(fr_repo *repo, fr_repo_item *item, bool *delivered, fr_err
                            item, delivered, err);
     }
     if (level->next == view->count) {
-        repo->entries.count = level->entries_end;
-        repo->family.count = level->views_end;
         repo->depth--;
         if (FR_UNLIKELY(repo->index.window != NULL)) {
             let_node_go(repo, level);

@@ -23,17 +23,27 @@ typedef struct {
     uint32_t next;
     uint8_t stage;
     bool again; /* it was a node before: only in trees that are not sound */
-    /* Children that were read ahead (family.c): places in fr_repo.family, next and end. */
+    /* Nodes of the level below that were read ahead (family.c): places in fr_repo.family, next and
+     * end. They outlive this node, for its siblings' children are among them. */
     size_t family_at, family_end;
-    size_t entries_end, views_end; /* how much of either stack stays while this node is open */
+    size_t entries_end, family_base; /* how much of either stack this level and those above use */
 } walk_level;
+
+#define FAMILY_KEY_BYTES_MAX 96
+_Static_assert(FAMILY_KEY_BYTES_MAX >= NODE_KEY_PIECE, "room for node_copy_key");
+
+/** A node that was read ahead, and its last key: its bounds are known when its turn comes. */
+typedef struct {
+    node_view view;
+    uint8_t last_key[FAMILY_KEY_BYTES_MAX];
+} family_member;
 
 /** Nodes that were read and have not been entered, of all levels on the path, innermost last. */
 typedef struct {
-    node_view *at;
+    family_member *at;
     size_t count;
     size_t capacity;
-} node_views;
+} family_members;
 
 struct fr_repo {
     fr_slice input;
@@ -65,18 +75,29 @@ struct fr_repo {
     size_t depth;
     uint8_t (*keys[KEY_CHUNKS_MAX])[2][NODE_KEY_ROOM];
     node_entries entries;
-    node_views family;
+    family_members family;
     node_keys later;
-    uint8_t bounds[2][NODE_KEY_ROOM]; /* keys of a parent, while its children are read ahead */
     node_scratch scratch;
     walk_level levels[NODE_LEVELS_MAX];
 };
 
-/** Reads the child of `parent` in `slot` and some of its next siblings at once, checks them whole
- *  and resolves their links; `lower` and `upper` are the first one's bounds, `upper` also the key
- *  that the parent has come to. What is sound stands in parent->family_at .. family_end then, and
- *  may be nothing: who is left out is for push_node (walk.c) to judge. */
-void family_read(fr_repo *repo, walk_level *parent, uint32_t slot, fr_slice lower, fr_slice upper);
+/** Nothing is read ahead below `level`, whose nodes are the last on both stacks. */
+static inline void family_none(const fr_repo *repo, walk_level *level)
+{
+    level->entries_end = repo->entries.count;
+    level->family_at = level->family_end = level->family_base = repo->family.count;
+}
+/** All that was read below `level` is done with. */
+static inline void family_drop(fr_repo *repo, const walk_level *level)
+{
+    repo->entries.count = level->entries_end;
+    repo->family.count = level->family_base;
+}
+/** Reads the child in `slot` of the node that the walk is in, and with it some of those that come
+ *  after it on its level: checks them, but for their bounds, and resolves their links. What is
+ *  sound stands in the level's family_at .. family_end then, in the order of the walk, and may be
+ *  nothing: who is left out is for push_node (walk.c) to judge. */
+void family_read(fr_repo *repo, uint32_t slot);
 /** Guesses the slots of all links of a node that was read into repo->entries
  *  (block_index_settle). */
 void family_resolve(fr_repo *repo, node_view *view);
