@@ -81,7 +81,8 @@ def main():
         again = top / "again.car"
         for limit in [8, 16]:
             for word, stdin in [(car, None), ("-", car)]:
-                _, _, resident = run("pack", "--mem", f"{limit}M", "--spill-dir", spill, "--out", again, word, stdin=stdin)
+                options = ["--mem", f"{limit}M", "--spill-dir", spill, "--out", again]
+                _, _, resident = run("pack", *options, word, stdin=stdin)
                 assert again.read_bytes() == ordered.read_bytes(), f"pack, {limit}M: other bytes"
                 print(f"pack of {word}, {limit} MiB: {resident >> 10} KiB resident")
                 assert sanitized or resident <= (limit + 8) * MIB, f"pack, {limit}M: {resident} bytes resident"
@@ -92,7 +93,8 @@ def main():
         records.write_bytes(b"".join(lines))
         for limit in [8, 16]:
             for word, stdin in [(records, None), ("-", records)]:
-                _, _, resident = run("pack", "--mem", f"{limit}M", "--spill-dir", spill, "--out", again, word, stdin=stdin)
+                options = ["--mem", f"{limit}M", "--spill-dir", spill, "--out", again]
+                _, _, resident = run("pack", *options, word, stdin=stdin)
                 assert again.read_bytes() == ordered.read_bytes(), f"pack of records, {limit}M: other bytes"
                 print(f"pack of records, {limit} MiB: {resident >> 10} KiB resident")
                 assert sanitized or resident <= (limit + 8) * MIB, f"pack, {limit}M: {resident} bytes resident"

@@ -461,6 +461,30 @@ def test_output_that_is_no_file():
     assert "directory" in repo("pack", "--out", pipe.parent, "-", stdin=car, expect=4).errors
 
 
+def test_what_a_careless_user_does():
+    made = records(random.Random(fr.seed()), 40)
+    path, empty = fr.scratch("in.car"), fr.scratch("empty")
+    path.write_bytes(pack(lines(made), "--sign-key", SECRET))
+    empty.mkdir()
+    key = next(iter(made))
+    # Standard output that is full is no fault of the input.
+    for words in (["ls"], ["ls", "--count"], ["check"], ["check", "--json"], ["commit"], ["get", key], ["prove", key],
+                  ["stat"], ["order"], ["explain", key], ["unpack", "--ndjson"], ["pack"], ["--help"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([fr.FRESHET, "repo", *words, str(path)], stdout=full, stderr=subprocess.PIPE)
+        assert done.returncode == 4 and b"standard output" in done.stderr, (words, done)
+        assert b"in.car" not in done.stderr, (words, done)
+    # Nothing to pack is no repository, unless that was meant.
+    assert "pack-input" in repo("pack", empty, expect=1).errors and "pack-input" in repo("pack", "-", expect=1).errors
+    assert repo("pack", "--bare", "-").out and facts(repo("pack", "--did", DID, "-").out)["records"] == 0
+    for verb in ("ls", "pack", "check"):
+        assert "No such file" in repo(verb, "/nowhere.car", expect=4).errors
+    for most in ("0", "1", "4096M", "17179869183G", str(2**64 - 1)):
+        assert repo("ls", "--count", "--mem", most, "--disk", "4096M", path).text == f"{len(made)}\n"
+    for wrong in ("-1", "1.5M", "", "M", "17179869184G", str(2**64)):
+        repo("ls", "--mem", wrong, path, expect=2)
+
+
 def test_help():
     for verb in ("explain", "refresh", "pack"):
         assert repo(verb, "--help").out

@@ -197,6 +197,9 @@ static int print_fault(const char *path, fr_status status, const fr_error *error
 
 int repo_fail(const char *path, fr_status status, const fr_error *error)
 {
+    if (status == FR_IO && ferror(stdout) != 0) {
+        return FR_REPO_EXIT_SYSTEM; /* told at the end */
+    }
     const fr_repo_fault nothing = {.key = ""};
     return print_fault(path, status, error, &nothing);
 }
@@ -204,6 +207,9 @@ int repo_fail(const char *path, fr_status status, const fr_error *error)
 int repo_fail_in(const fr_load *load, const char *path, fr_status status, const fr_error *error)
 {
     fr_repo_fault fault;
+    if (status == FR_IO && ferror(stdout) != 0) {
+        return FR_REPO_EXIT_SYSTEM; /* told at the end */
+    }
     fr_load_fault(load, error, &fault);
     return print_fault(path, status, error, &fault);
 }
@@ -269,6 +275,9 @@ static int repo_fail_load(const fr_load *load, const char *path, fr_status statu
     if (status == FR_MALFORMED || status == FR_LIMIT) {
         return repo_fail_in(load, path, status, error);
     }
+    if (ferror(stdout) != 0) {
+        return FR_REPO_EXIT_SYSTEM; /* told at the end */
+    }
     error->status = status;
     cli_fail_internal(path, error);
     return FR_REPO_EXIT_SYSTEM;
@@ -296,12 +305,6 @@ void repo_file_close(repo_file *file)
     fr_load_free(file->load);
 }
 
-int repo_end_of_output(int code)
-{
-    /* an earlier flush that failed has dropped what it had, and only this remembers */
-    return fflush(stdout) == 0 && ferror(stdout) == 0 ? code : FR_REPO_EXIT_SYSTEM;
-}
-
 int repo_each_file(const repo_args *args,
                    int (*run)(const repo_args *args, const char *path, fr_load *load))
 {
@@ -311,7 +314,7 @@ int repo_each_file(const repo_args *args,
         int code = run(args, args->words[i], load);
         first = first == FR_REPO_EXIT_SOUND ? code : first;
     }
-    return repo_end_of_output(first);
+    return first;
 }
 
 /* ---- ls -------------------------------------------------------------------------------------- */
@@ -526,6 +529,17 @@ static int print_usage(FILE *out, int code)
     return code;
 }
 
+/* The exit code, or that of the system where standard output did not take everything. */
+static int end_of_output(int code)
+{
+    /* an earlier flush that failed has dropped what it had, and only this remembers */
+    if (fflush(stdout) == 0 && ferror(stdout) == 0) {
+        return code;
+    }
+    fprintf(stderr, "freshet: standard output: not all was written\n");
+    return FR_REPO_EXIT_SYSTEM;
+}
+
 static int run_verb(size_t verb, int argc, char **argv)
 {
     repo_args args = {.options = {.level = FR_LEVEL_FULL}};
@@ -543,13 +557,13 @@ static int run_verb(size_t verb, int argc, char **argv)
     fr_program_pages_give_back(); /* what starting took is not what the limit is for */
     fr_heap_keep_nothing_large();
     int code = VERBS[verb].run(&args);
-    return repo_end_of_output(code);
+    return end_of_output(code);
 }
 
 int cli_repo(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--help") == 0) {
-        return print_usage(stdout, EXIT_DONE);
+        return end_of_output(print_usage(stdout, EXIT_DONE));
     }
     for (size_t i = 0; i < FR_COUNT_OF(VERBS) && argc > 1; i++) {
         if (strcmp(argv[1], VERBS[i].name) == 0) {

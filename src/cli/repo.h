@@ -78,8 +78,6 @@ FR_MUST_USE fr_status repo_out_close(repo_out *out, fr_status status, fr_error *
 /** Tells a failure of the output as one of the system, any other as one of the input. The exit
  *  code. */
 int repo_out_fail(const repo_out *out, const char *input, fr_status status, fr_error *error);
-/** The exit code, or that of the system where standard output did not take everything. */
-int repo_end_of_output(int code);
 
 /** Members of a JSON object, with a comma behind them. */
 void repo_put_text_member(fr_buffer *out, const char *name, fr_slice value);

@@ -123,10 +123,14 @@ fr_status repo_out_close(repo_out *out, fr_status status, fr_error *err)
 
 int repo_out_fail(const repo_out *out, const char *input, fr_status status, fr_error *error)
 {
-    if (!out->failed) {
+    bool told = status == FR_MALFORMED || status == FR_LIMIT || status == FR_INVALID;
+    if (!out->failed && (told || error->os == 0)) {
         return repo_fail(input, status, error);
     }
+    if (out->failed && out->path == NULL) {
+        return FR_REPO_EXIT_SYSTEM; /* told at the end */
+    }
     error->status = status;
-    cli_fail_internal(out->path == NULL ? "standard output" : out->path, error);
+    cli_fail_internal(out->failed ? out->path : input, error);
     return FR_REPO_EXIT_SYSTEM;
 }

@@ -341,6 +341,7 @@ typedef struct {
     repo_out out;
     fr_repo_maker *maker; /* of records; NULL: a CAR came */
     fr_json *json;
+    bool any;         /* record came */
     bool kept;        /* the commit is the one that came */
     fr_commit made;   /* what was written; in `commit` */
     fr_buffer commit; /* the block that came, empty: none */
@@ -386,6 +387,7 @@ static fr_status put_value(packer *p, fr_slice key, fr_json_value value, const f
     fr_cid cid;
     uint64_t left_ns;
     FR_TRY(time_left(p, &left_ns, err));
+    p->any = true;
     fr_buffer_reset(&p->block);
     FR_TRY(fr_json_to_cbor(value, 0, &p->block, err));
     fr_slice block = fr_buffer_view(&p->block);
@@ -691,6 +693,9 @@ static fr_status make_car(packer *p, fr_load *load, fr_error *err)
 {
     fr_load_options options = load_limits(p->args);
     fr_cid root, commit;
+    if (!p->any && p->did[0] == 0 && p->commit.size == 0 && !p->args->options.bare) {
+        return bad_input(err, "pack: there is neither a record nor a commit");
+    }
     FR_TRY(fr_repo_maker_root(p->maker, &root, err));
     options.repo = (fr_repo_options){.level = FR_LEVEL_TRUSTED,
                                      .any_key = p->args->options.any_key,

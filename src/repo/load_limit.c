@@ -5,6 +5,7 @@
 
 #define RESERVE_BYTES (1u << 20) /* of the limit, for walk, window and buffers */
 #define PAGES_BYTES_MIN (1u << 20)
+#define PAGES_BYTES_MAX (UINT64_C(1) << 34) /* to know them takes two bytes a KiB */
 #define HELD_BYTES_MIN 1024 /* an index begins with 512 */
 
 /* What the scanner may hold, after walk and mapped pages have their part. */
@@ -12,7 +13,7 @@ fr_status load_share_memory(fr_load *load, fr_error *err)
 {
     uint64_t pages = load_is_paged(load) || load->runs != NULL ? load->memory_max / 4 : 0;
     if (pages != 0) {
-        pages = FR_MAX(pages, (uint64_t)PAGES_BYTES_MIN);
+        pages = FR_MIN(FR_MAX(pages, (uint64_t)PAGES_BYTES_MIN), PAGES_BYTES_MAX);
     }
     uint64_t others = FR_MIN((uint64_t)RESERVE_BYTES, load->memory_max / 8) + pages;
     bool windowed = load->store == &load->forgetful;
