@@ -112,14 +112,21 @@ FR_MUST_USE fr_status block_index_reset(block_index *index, fr_slice input, size
 /** Notes a block. *fresh false: its CID is there already, and the first stays. */
 FR_MUST_USE fr_status block_index_add(block_index *index, block_slot slot, bool *fresh,
                                       fr_error *err);
-/** The same for most blocks, whose home is free. false: nothing was done. */
+/** The same for most blocks, which find a free slot near their home and nobody of their tag before
+ *  it. false: nothing was done. */
 static inline bool block_index_put(block_index *index, block_slot slot)
 {
-    block_slot *home = &index->slots[block_home(index, slot.tag)];
-    if (FR_UNLIKELY(home->tag != 0 || block_index_is_full(index))) {
+    enum { NEAR_PROBES = 8 };
+    uint32_t at = block_home(index, slot.tag);
+    for (int probe = 0; index->slots[at].tag != 0; probe++, at = (at + 1) & (index->capacity - 1)) {
+        if (FR_UNLIKELY(index->slots[at].tag == slot.tag || probe == NEAR_PROBES)) {
+            return false;
+        }
+    }
+    if (FR_UNLIKELY(block_index_is_full(index))) {
         return false;
     }
-    *home = slot;
+    index->slots[at] = slot;
     index->count++;
     return true;
 }

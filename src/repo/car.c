@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // One pass over the file. Sections are gathered in a window; a full window is hashed (level full)
 // and then put into the index, its slots asked for ahead, so that neither hashing nor a cache miss
-// interrupts the chain of lengths. A framing error behind the window waits until the window is
-// settled: errors come out in file order. The pass can end where the bytes that are there end, and
-// go on when there are more; a section is judged when all of it is there, or the file is at its
-// end, so that the answer does not depend on the pieces.
+// interrupts the chain of lengths: once from memory, and once more shortly before, for by then the
+// window has pushed them out of the first cache. A framing error behind the window waits until the
+// window is settled: errors come out in file order. The pass can end where the bytes that are there
+// end, and go on when there are more; a section is judged when all of it is there, or the file is
+// at its end, so that the answer does not depend on the pieces.
 #include "car.h"
 
 #include <fr/cbor.h>
@@ -13,6 +14,7 @@
 #include "hash.h"
 
 #define PREFETCH_BYTES 8192
+#define SLOTS_AHEAD 16
 
 /* ---- header ---------------------------------------------------------------------------------- */
 
@@ -286,6 +288,9 @@ static fr_status settle_window(car_scanner *s, fr_slice input, fr_error *err)
         w->hashed = true;
     }
     for (; w->settled < w->sound; w->settled++) {
+        if (s->runs == NULL && w->settled + SLOTS_AHEAD < w->sound) {
+            block_prefetch(s->index, w->blocks[w->settled + SLOTS_AHEAD].tag);
+        }
         if (FR_UNLIKELY(w->keys_drawn != s->index->keys_drawn)) {
             make_tags(s, w->settled);
         }

@@ -9,9 +9,9 @@
 //      family       [..][..][..][..][..][..]        each is read and checked, its keys' layers are
 //                                                   left for four lanes at a time
 //                    v v v v v v v v v v ...        all their links go through one queue: the slot
-//                                                   is asked for, while more is read; 16 links later
-//                                                   it is a guess, and the block that it names is
-//                                                   asked for
+//                                                   is asked for, while more is read; 16 links
+//                                                   later it is a guess, and the block that it
+//                                                   names is asked for
 //
 // A family is the next nodes of its level, in order; when all of it has been entered, the next one
 // is read in its place. A guess is settled when the walk comes to it, a comparison with the CID
