@@ -6,11 +6,17 @@
 //
 // The folder DIR/load holds the file that is being written; whatever lies there at open is left
 // from a crash and removed. DIR/previous is the store as it was before the last load.
+//
+// A load drops the state before the last one, so first all is read back that no load has read yet:
+// its own file, and what compaction has written since. File numbers only grow; DIR/checked has the
+// highest of those that were read.
 #include "room.h"
+#include "sst_check.h"
 
 #include <rocksdb/c.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 typedef struct {
@@ -21,7 +27,9 @@ typedef struct {
     rocksdb_readoptions_t *read;
     rocksdb_cache_t *cache;
     char dir[FR_PATH_MAX];
-    uint64_t loads; /* names for load files */
+    uint64_t loads;    /* names for load files */
+    uint64_t checked;  /* the highest number of a file that was read back */
+    uint64_t ingested; /* that of the last load's, read back before it got one */
     bool read_only;
 } rocks_store;
 
@@ -202,6 +210,22 @@ static fr_status open_reader(rocks_store *store, fr_error *err)
                            : failed(err, message, FR_IO, "store: cannot be opened for reading");
 }
 
+/** 0: nothing says so, and all will be read back once. */
+static uint64_t recall_checked(const rocks_store *store)
+{
+    enum { TEXT_MAX_BYTES = 32 };
+    char path[FR_PATH_MAX];
+    char text[TEXT_MAX_BYTES + 1] = {0};
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    if (fr_path(path, sizeof path, NULL, "%s/checked", store->dir) == FR_OK &&
+        fr_os_read_file(fr_os_real(), path, TEXT_MAX_BYTES, &bytes, &size, NULL) == FR_OK) {
+        memcpy(text, bytes, size);
+    }
+    free(bytes);
+    return strtoull(text, NULL, 10);
+}
+
 static fr_status open_db(rocks_store *store, fr_error *err)
 {
     char *message = NULL;
@@ -213,6 +237,7 @@ static fr_status open_db(rocks_store *store, fr_error *err)
     FR_TRY(fr_os_mkdir_synced(fr_os_real(), store->dir, err));
     FR_TRY(fr_os_remove_tree(fr_os_real(), load, err));
     FR_TRY(fr_os_mkdir(fr_os_real(), load, err));
+    store->checked = recall_checked(store);
     store->db = rocksdb_open(store->options, store->dir, &message);
     /* A removal of the folder that a crash cut short leaves a CURRENT that names what is gone. */
     bool gone = message != NULL && strstr(message, "No such file") != NULL;
@@ -326,28 +351,120 @@ static fr_status keep_previous(rocks_store *store, fr_error *err)
     return fr_os_sync_dir(os, store->dir, err);
 }
 
+/* ---- reading back ---- */
+
+/** "/000123.sst" */
+static uint64_t number_of(const char *name)
+{
+    return strtoull(name + (name[0] == '/'), NULL, 10);
+}
+
+static fr_status path_of(const rocks_store *store, const char *name, char out[FR_PATH_MAX],
+                         fr_error *err)
+{
+    return fr_path(out, FR_PATH_MAX, err, "%s/%s", store->dir, name + (name[0] == '/'));
+}
+
+/** One that is gone was compacted away meanwhile. */
+static fr_status check_live(const rocks_store *store, const char *name, fr_error *err)
+{
+    char path[FR_PATH_MAX];
+    FR_TRY(path_of(store, name, path, err));
+    fr_sst_state state = fr_sst_check(path);
+    return state == FR_SST_DAMAGED  ? fr_fail(err, FR_CORRUPT, "store: a file does not check")
+           : state == FR_SST_UNREAD ? fr_fail(err, FR_IO, "store: a file cannot be read back")
+                                    : FR_OK;
+}
+
+/** All that is to be kept as the state before. */
+static fr_status check_unread(rocks_store *store, fr_error *err)
+{
+    const rocksdb_livefiles_t *files = rocksdb_livefiles(store->db);
+    uint64_t highest = store->checked;
+    fr_status status = FR_OK;
+    for (int i = 0; i < rocksdb_livefiles_count(files) && status == FR_OK; i++) {
+        const char *name = rocksdb_livefiles_name(files, i);
+        uint64_t number = number_of(name);
+        bool read = number <= store->checked || number == store->ingested;
+        status = read ? FR_OK : check_live(store, name, err);
+        highest = FR_MAX(highest, number);
+    }
+    rocksdb_livefiles_destroy(files);
+    store->checked = status == FR_OK ? highest : store->checked;
+    return status;
+}
+
+/** It costs a reading when it is lost, so it need not be durable. */
+static void note_checked(const rocks_store *store)
+{
+    char path[FR_PATH_MAX];
+    char text[32];
+    int size = snprintf(text, sizeof text, "%llu\n", (unsigned long long)store->checked);
+    if (fr_path(path, sizeof path, NULL, "%s/checked", store->dir) == FR_OK) {
+        (void)!fr_os_write_file_atomic(fr_os_real(), path, fr_slice_of(text, (size_t)size), NULL);
+    }
+}
+
+/** Which number the loaded file got: that of the file with this inode. */
+static void note_ingested(rocks_store *store, ino_t inode)
+{
+    const rocksdb_livefiles_t *files = rocksdb_livefiles(store->db);
+    for (int i = 0; i < rocksdb_livefiles_count(files); i++) {
+        char path[FR_PATH_MAX];
+        struct stat found;
+        const char *name = rocksdb_livefiles_name(files, i);
+        if (number_of(name) > store->checked && path_of(store, name, path, NULL) == FR_OK &&
+            stat(path, &found) == 0 && found.st_ino == inode) {
+            store->ingested = number_of(name);
+        }
+    }
+    rocksdb_livefiles_destroy(files);
+}
+
+/* ---- committing ---- */
+
+static fr_status finish_file(rocks_load *load, ino_t *inode, fr_error *err)
+{
+    char *message = NULL;
+    struct stat file;
+    rocksdb_sstfilewriter_finish(load->writer, &message);
+    if (message != NULL) {
+        return failed(err, message, FR_IO, "store: a load could not be written");
+    }
+    bool sound = stat(load->path, &file) == 0 && fr_sst_check(load->path) == FR_SST_SOUND;
+    *inode = sound ? file.st_ino : 0;
+    return sound ? FR_OK : fr_fail(err, FR_IO, "store: a load cannot be read back");
+}
+
+static fr_status ingest(const rocks_store *store, const rocks_load *load, fr_error *err)
+{
+    const char *files[1] = {load->path};
+    char *message = NULL;
+    rocksdb_ingestexternalfileoptions_t *how = rocksdb_ingestexternalfileoptions_create();
+    rocksdb_ingestexternalfileoptions_set_move_files(how, 1);
+    rocksdb_ingest_external_file(store->db, files, 1, how, &message);
+    rocksdb_ingestexternalfileoptions_destroy(how);
+    return message == NULL ? FR_OK
+                           : failed(err, message, FR_IO, "store: a load could not be committed");
+}
+
+static fr_status commit(rocks_store *store, rocks_load *load, fr_error *err)
+{
+    ino_t inode = 0;
+    FR_TRY(finish_file(load, &inode, err));
+    FR_TRY(check_unread(store, err));
+    note_checked(store);
+    FR_TRY(keep_previous(store, err));
+    FR_TRY(ingest(store, load, err));
+    note_ingested(store, inode);
+    return FR_OK;
+}
+
 static fr_status rocks_load_commit(fr_store_load *base, fr_error *err)
 {
     rocks_load *load = (rocks_load *)(void *)base;
-    rocks_store *store = (rocks_store *)(void *)base->store;
-    char *message = NULL;
-    fr_status status = FR_OK;
-    if (load->rows != 0) {
-        status = keep_previous(store, err);
-        if (status == FR_OK) {
-            rocksdb_sstfilewriter_finish(load->writer, &message);
-        }
-        if (status == FR_OK && message == NULL) {
-            const char *files[1] = {load->path};
-            rocksdb_ingestexternalfileoptions_t *how = rocksdb_ingestexternalfileoptions_create();
-            rocksdb_ingestexternalfileoptions_set_move_files(how, 1);
-            rocksdb_ingest_external_file(store->db, files, 1, how, &message);
-            rocksdb_ingestexternalfileoptions_destroy(how);
-        }
-        if (message != NULL) {
-            status = failed(err, message, FR_IO, "store: a load could not be committed");
-        }
-    }
+    fr_status status =
+        load->rows == 0 ? FR_OK : commit((rocks_store *)(void *)base->store, load, err);
     rocks_load_abort(base);
     return status;
 }

@@ -46,7 +46,10 @@ FR_MUST_USE fr_status fr_store_load_delete(fr_store_load *load, fr_slice key, fr
 FR_MUST_USE fr_status fr_store_load_sum(fr_store_load *load, fr_slice key, const int64_t *values,
                                         size_t count, fr_error *err);
 /** All of it or nothing, durable on return (file and folder synced). Ends the load either way. With
- *  a folder, what was there before stays as a store in DIR/previous. */
+ *  a folder, what was there before stays as a store in DIR/previous; rocksdb reads back first what
+ *  it wrote and nobody has read yet.
+ *  errors   FR_IO it could not be written, or not be read back: the store is as it was; FR_CORRUPT
+ *           what was there before does not check, and DIR/previous stays what it was */
 FR_MUST_USE fr_status fr_store_load_commit(fr_store_load *load, fr_error *err);
 void fr_store_load_abort(fr_store_load *load); /* NULL is fine */
 
