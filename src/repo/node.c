@@ -91,10 +91,16 @@ typedef struct {
     size_t key_size;
 } node_reader;
 
+static fr_status node_fail(const node_reader *r, const uint8_t *at, fr_error *err, const char *code,
+                           const char *text)
+{
+    return fr_fail_code(err, FR_MALFORMED, r->base + (uint64_t)(at - r->start), code, text);
+}
+
 static fr_status shape_fail(const node_reader *r, const uint8_t *at, fr_error *err,
                             const char *text)
 {
-    return fr_fail_code(err, FR_MALFORMED, r->base + (uint64_t)(at - r->start), "node-shape", text);
+    return node_fail(r, at, err, "node-shape", text);
 }
 
 static inline bool left_at_least(const node_reader *r, size_t bytes)
@@ -191,8 +197,7 @@ static fr_status check_syntax(node_reader *r, const uint8_t *at, bool same, fr_e
     }
     scratch->collection_bytes = 0;
     if (FR_UNLIKELY(same || !fr_repo_key_valid(key, &collection, &rkey))) {
-        return fr_fail_code(err, FR_MALFORMED, r->base + (uint64_t)(at - r->start), "key-syntax",
-                            "node: a key is not collection/rkey");
+        return node_fail(r, at, err, "key-syntax", "node: a key is not collection/rkey");
     }
     scratch->collection_bytes = collection.size + 1;
     return FR_OK;
@@ -203,33 +208,30 @@ static fr_status check_syntax(node_reader *r, const uint8_t *at, bool same, fr_e
 static fr_status next_key(node_reader *r, const uint8_t *key_at, const uint8_t *prefix_at,
                           fr_slice suffix, uint64_t prefix, bool first, fr_error *err)
 {
-    uint64_t key_offset = r->base + (uint64_t)(key_at - r->start);
-    uint64_t prefix_offset = r->base + (uint64_t)(prefix_at - r->start);
     uint8_t *key = r->scratch->key;
     if (prefix > r->key_size) {
-        return fr_fail_code(err, FR_MALFORMED, prefix_offset, "node-prefix",
-                            "node: p reaches beyond the previous key");
+        return node_fail(r, prefix_at, err, "node-prefix",
+                         "node: p reaches beyond the previous key");
     }
     if (!first && suffix.size == 0) {
-        return fr_fail_code(err, FR_MALFORMED, key_offset, "node-order",
-                            "node: a key is not above the one before");
+        return node_fail(r, key_at, err, "node-order", "node: a key is not above the one before");
     }
     if (prefix < r->key_size && suffix.data[0] <= key[prefix]) {
         if (suffix.data[0] < key[prefix]) {
-            return fr_fail_code(err, FR_MALFORMED, key_offset, "node-order",
-                                "node: a key is not above the one before");
+            return node_fail(r, key_at, err, "node-order",
+                             "node: a key is not above the one before");
         }
-        return fr_fail_code(err, FR_MALFORMED, prefix_offset, "node-prefix",
-                            "node: p is not the longest shared prefix");
+        return node_fail(r, prefix_at, err, "node-prefix",
+                         "node: p is not the longest shared prefix");
     }
     uint64_t size = prefix + suffix.size;
     if (size > r->rules->key_bytes_max && r->rules->any_key) {
-        return fr_fail_code(err, FR_LIMIT, key_offset, "limit-key",
+        return fr_fail_code(err, FR_LIMIT, r->base + (uint64_t)(key_at - r->start), "limit-key",
                             "node: a key is over its limit");
     }
     if (size > FR_REPO_KEY_MAX_BYTES && !r->rules->any_key) {
-        return fr_fail_code(err, FR_MALFORMED, key_offset, "key-syntax",
-                            "node: a key is longer than any collection/rkey");
+        return node_fail(r, key_at, err, "key-syntax",
+                         "node: a key is longer than any collection/rkey");
     }
     bool same = r->rules->any_key || same_collection(r->scratch, (size_t)prefix, suffix);
     if (FR_LIKELY((size_t)(r->end - suffix.data) >= NODE_KEY_PIECE)) {
@@ -282,8 +284,7 @@ static fr_status check_layer(node_reader *r, const uint8_t *key_at, fr_error *er
         }
     }
     if (FR_UNLIKELY(layer != r->layer)) {
-        return fr_fail_code(err, FR_MALFORMED, r->base + (uint64_t)(key_at - r->start),
-                            "node-layer", "node: a key belongs to another layer");
+        return node_fail(r, key_at, err, "node-layer", "node: a key belongs to another layer");
     }
     return FR_OK;
 }

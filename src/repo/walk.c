@@ -663,40 +663,45 @@ static void let_node_go(const fr_repo *repo, const walk_level *level)
     }
 }
 
+static fr_status leave_node(fr_repo *repo, const walk_level *level)
+{
+    repo->depth--;
+    if (FR_UNLIKELY(repo->index.window != NULL)) {
+        let_node_go(repo, level);
+    }
+    return FR_OK;
+}
+
+/* Into the child at the place where the walk is; where there is none, to the entry behind it. */
 static fr_status step(fr_repo *repo, fr_repo_item *item, bool *delivered, fr_error *err)
 {
     walk_level *level = &repo->levels[repo->depth - 1];
     const node_view *view = &level->view;
-    if (level->stage == STAGE_LEFT) {
-        level->stage = STAGE_ENTRY;
-        if (view->left_at == 0) {
-            return FR_OK;
-        }
+    uint8_t stage = level->stage;
+    level->stage = STAGE_ENTRY;
+    if (stage == STAGE_LEFT && view->left_at != 0) {
         return enter_child(repo, level, view->left_at, view->left_slot, level->lower, level->key,
                            item, delivered, err);
     }
-    if (level->next == view->count) {
-        repo->depth--;
-        if (FR_UNLIKELY(repo->index.window != NULL)) {
-            let_node_go(repo, level);
+    if (stage == STAGE_RIGHT) {
+        const node_entry *entry = &repo->entries.at[view->first + level->next];
+        fr_slice lower = level->key;
+        level->key = key_after(repo, repo->depth - 1, level);
+        level->next++;
+        if (entry->right_at != 0) {
+            return enter_child(repo, level, entry->right_at, entry->right_slot, lower, level->key,
+                               item, delivered, err);
         }
-        return FR_OK;
     }
-    const node_entry *entry = &repo->entries.at[view->first + level->next];
-    if (level->stage == STAGE_ENTRY) {
-        level->stage = STAGE_RIGHT;
-        *delivered = true;
-        return deliver_record(repo, level, entry, item, err);
+    if (FR_UNLIKELY(repo->waits) && stage != STAGE_ENTRY) {
+        return FR_OK; /* has_needed looks no further than to the next block */
     }
-    fr_slice lower = level->key;
-    level->key = key_after(repo, repo->depth - 1, level);
-    level->next++;
-    level->stage = STAGE_ENTRY;
-    if (entry->right_at == 0) {
-        return FR_OK;
+    if (level->next == view->count) {
+        return leave_node(repo, level);
     }
-    return enter_child(repo, level, entry->right_at, entry->right_slot, lower, level->key, item,
-                       delivered, err);
+    level->stage = STAGE_RIGHT;
+    *delivered = true;
+    return deliver_record(repo, level, &repo->entries.at[view->first + level->next], item, err);
 }
 
 /* Is the block that the next step asks for there? Nothing has changed when it is not. */
