@@ -91,7 +91,7 @@ static fr_status freeze(fr_engine *engine, fr_error *err)
         return engine->poison_status;
     }
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-        /* saved as of this sequence, or, in a replay that has not reached it, beyond it: that stands */
+        /* saved as of this sequence, or (a replay has not reached it) beyond it: that stands */
         if (fr_view_is_live(engine, i) && engine->view_seq[i] < c->seq) {
             FR_TRY(FR_VIEWS[i]->freeze(engine->views[i], c->seq, err));
             c->frozen[i] = true;

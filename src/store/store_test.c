@@ -471,7 +471,7 @@ static void a_killed_owner_leaves_whole_loads(void **state)
     }
 }
 
-/* ---- files that rot --------------------------------------------------------------------------- */
+/* ---- files that rot ------------------------------------------------------------------------ */
 
 static fr_status load_number(fr_store *store, int64_t n)
 {
