@@ -26,7 +26,9 @@
 
 #include <stdlib.h>
 
-#define WRITTEN_AT_ONCE_BYTES (64u << 10) /* of a group; the rest is left to the syncing thread */
+/* Of a group, and an eighth of a segment at most: where segments are small, as simulated worlds
+ * have them, both ways are gone. The rest is left to the syncing thread. */
+#define WRITTEN_AT_ONCE_BYTES (64u << 10)
 
 static fr_status check_healthy(const fr_log *log, fr_error *err)
 {
@@ -248,7 +250,8 @@ static void write_now(fr_log *log, uint64_t from)
     }
     /* a hint, where nothing was reserved: without it the file just grows, or the write fails */
     (void)!preallocate(log, log->used_bytes, NULL);
-    if (log->used_bytes - log_load(log->synced_bytes) > WRITTEN_AT_ONCE_BYTES ||
+    uint64_t most = FR_MIN((uint64_t)WRITTEN_AT_ONCE_BYTES, log->segment_bytes / 8);
+    if (log->used_bytes - log_load(log->synced_bytes) > most ||
         !fr_mutex_try_lock(&log->sync_lock)) {
         return;
     }
