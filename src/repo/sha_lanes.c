@@ -35,7 +35,6 @@
 #define LANES 4
 #define WINDOW_JOBS 256
 #define BUCKETS 64
-#define FEW_JOBS 16
 #define TARGET __attribute__((target("sha,avx")))
 #define INLINE static inline __attribute__((always_inline, target("sha,avx")))
 #ifdef __clang__
@@ -188,7 +187,8 @@ static size_t step_count(size_t size)
 
 /* The tail: what is left of the data, 80, zeros, the length in bits. A message of 64 bytes or more
  * gives its last 64 in one piece, laid so that the wanted ones fall into place: no branch on how
- * many they are, and no byte is read outside of the message. */
+ * many they are, and no byte is read outside of the message. 64 zeros behind them reach the length
+ * also where it is in the second block. */
 INLINE uint8_t *write_tail(lane *l, const hash_job *job, size_t blocks)
 {
     uint8_t *tail = l->room + 64;
@@ -203,7 +203,7 @@ INLINE uint8_t *write_tail(lane *l, const hash_job *job, size_t blocks)
         memcpy(tail, job->data, left);
     }
     UNROLL
-    for (int i = 0; i < 128; i += 16) {
+    for (int i = 0; i < 64; i += 16) {
         store(tail + left + i, _mm_setzero_si128());
     }
     tail[left] = 0x80;
@@ -224,57 +224,46 @@ INLINE void fill(lane *l, hash_job *job)
     l->steps = whole + blocks;
 }
 
-/* By insertion: for a few jobs the buckets would be most of the work. */
-static void sort_few(const hash_job *jobs, size_t count, uint16_t *order)
+/* A window's jobs by count of compressions, most first: a list for each count, and all that have
+ * BUCKETS or more are one. */
+typedef struct {
+    uint64_t lists; /* which are not empty, the longest jobs' lowest */
+    uint16_t first[BUCKETS];
+    uint16_t next[WINDOW_JOBS];
+} job_queue;
+
+static void queue_jobs(job_queue *q, const hash_job *jobs, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        size_t at = i;
-        for (; at > 0 && jobs[order[at - 1]].size < jobs[i].size; at--) {
-            order[at] = order[at - 1];
-        }
-        order[at] = (uint16_t)i;
+    q->lists = 0;
+    memset(q->first, 0xff, sizeof q->first);
+    for (size_t i = count; i-- > 0;) {
+        size_t list = BUCKETS - FR_MIN(step_count(jobs[i].size), (size_t)BUCKETS);
+        q->next[i] = q->first[list];
+        q->first[list] = (uint16_t)i;
+        q->lists |= UINT64_C(1) << list;
     }
 }
 
-/* Order of a window: by count of compressions, most first (a counting sort; all that have BUCKETS
- * or more are one bucket). */
-static void sort_jobs(const hash_job *jobs, size_t count, uint16_t *order)
+static size_t take_job(job_queue *q)
 {
-    if (count <= LANES) {
-        for (size_t i = 0; i < count; i++) {
-            order[i] = (uint16_t)i;
-        }
-        return;
-    }
-    if (count <= FEW_JOBS) {
-        sort_few(jobs, count, order);
-        return;
-    }
-    uint8_t bucket[WINDOW_JOBS];
-    uint16_t starts[BUCKETS + 1] = {0};
-    for (size_t i = 0; i < count; i++) {
-        bucket[i] = (uint8_t)(BUCKETS - FR_MIN(step_count(jobs[i].size), (size_t)BUCKETS));
-        starts[bucket[i] + 1]++;
-    }
-    for (size_t b = 1; b < BUCKETS; b++) {
-        starts[b] = (uint16_t)(starts[b] + starts[b - 1]);
-    }
-    for (size_t i = 0; i < count; i++) {
-        order[starts[bucket[i]]++] = (uint16_t)i;
-    }
+    unsigned list = (unsigned)__builtin_ctzll(q->lists);
+    size_t job = q->first[list];
+    q->first[list] = q->next[job];
+    q->lists ^= (uint64_t)(q->next[job] == UINT16_MAX) << list;
+    return job;
 }
 
 TARGET static void run_window(hash_job *jobs, size_t count, const uint8_t **ahead,
                               const uint8_t *end)
 {
-    uint16_t order[WINDOW_JOBS];
+    job_queue queue;
     lane lanes[LANES];
     lane *on[LANES];
-    size_t next = 0, used = 0;
-    sort_jobs(jobs, count, order);
+    size_t used = 0;
+    queue_jobs(&queue, jobs, count);
     for (; used < FR_MIN(count, (size_t)LANES); used++) {
         on[used] = &lanes[used];
-        fill(on[used], &jobs[order[next++]]);
+        fill(on[used], &jobs[take_job(&queue)]);
     }
     while (used != 0) {
         size_t steps = on[0]->steps;
@@ -288,8 +277,8 @@ TARGET static void run_window(hash_job *jobs, size_t count, const uint8_t **ahea
                 continue;
             }
             store_digest(l->abef, l->cdgh, l->job->digest);
-            if (next < count) {
-                fill(l, &jobs[order[next++]]);
+            if (queue.lists != 0) {
+                fill(l, &jobs[take_job(&queue)]);
             } else {
                 on[i] = on[--used];
             }
