@@ -309,26 +309,34 @@ static bool get_link(fr_slice *in, uint64_t seq, fr_link *out)
     return source <= UINT32_MAX;
 }
 
-static bool decode_live(fr_slice in, fr_row *row, fr_arena *arena)
+static fr_status bad_value(fr_error *err)
+{
+    return fr_fail(err, FR_CORRUPT, "resolver row: bad value");
+}
+
+static fr_status decode_live(fr_slice in, fr_row *row, fr_arena *arena, fr_error *err)
 {
     uint64_t count = 0;
     if (in.size < sizeof row->cid) {
-        return false;
+        return bad_value(err);
     }
     memcpy(row->cid, in.data, sizeof row->cid);
     in = fr_slice_from(in, sizeof row->cid);
     if (!get_varint(&in, &count) || count > in.size) {
-        return false;
+        return bad_value(err);
     }
     fr_link *links = count == 0 ? NULL : fr_arena_take(arena, count * sizeof *links);
+    if (links == NULL && count != 0) {
+        return fr_fail(err, FR_NOMEM, "resolver row");
+    }
     for (uint64_t i = 0; i < count; i++) {
-        if (links == NULL || !get_link(&in, row->seq, &links[i])) {
-            return false;
+        if (!get_link(&in, row->seq, &links[i])) {
+            return bad_value(err);
         }
     }
     row->links = links;
     row->link_count = (uint32_t)count;
-    return in.size == 0;
+    return in.size == 0 ? FR_OK : bad_value(err);
 }
 
 fr_status fr_row_decode(fr_slice key, fr_slice value, fr_row *out, fr_arena *arena, fr_error *err)
@@ -345,8 +353,11 @@ fr_status fr_row_decode(fr_slice key, fr_slice value, fr_row *out, fr_arena *are
         .ops_seen = value.data[0] >> 1,
     };
     fr_slice rest = fr_slice_from(value, 9);
-    bool sound = get_varint(&rest, &out->seq);
-    sound =
-        sound && ((out->flags & FR_ROW_LIVE) != 0 ? decode_live(rest, out, arena) : rest.size == 0);
-    return sound ? FR_OK : fr_fail(err, FR_CORRUPT, "resolver row: bad value");
+    if (!get_varint(&rest, &out->seq)) {
+        return bad_value(err);
+    }
+    if ((out->flags & FR_ROW_LIVE) != 0) {
+        return decode_live(rest, out, arena, err);
+    }
+    return rest.size == 0 ? FR_OK : bad_value(err);
 }

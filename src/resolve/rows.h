@@ -47,6 +47,6 @@ uint64_t fr_rows_bytes(const fr_rows *rows);
 enum { FR_ROW_KEY_BYTES = 17 };
 void fr_row_key(fr_ref ref, uint8_t out[FR_ROW_KEY_BYTES]);
 FR_MUST_USE fr_status fr_row_encode(const fr_row *row, fr_buffer *out, fr_error *err);
-/** Links go into `arena`. errors: FR_CORRUPT */
+/** Links go into `arena`. errors: FR_CORRUPT, FR_NOMEM */
 FR_MUST_USE fr_status fr_row_decode(fr_slice key, fr_slice value, fr_row *out, fr_arena *arena,
                                     fr_error *err);
