@@ -136,6 +136,9 @@ freshet_status freshet_open(freshet **out, const freshet_options *options, fresh
 void fr_engine_abandon(fr_engine *engine)
 {
     void *item = engine->held;
+    if (engine->settling.batch != NULL) {
+        fr_engine_batch_return(engine, engine->settling.batch);
+    }
     while (item != NULL || fr_queue_pop(engine->queue, &item, 0) == FR_OK) {
         fr_engine_batch_return(engine, item); /* its sink learns nothing any more */
         item = NULL;
