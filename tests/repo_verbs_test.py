@@ -57,6 +57,24 @@ def listing(car):
 
 # ---- pack ------------------------------------------------------------------------------------------------------------
 
+def test_a_collection_is_a_slice():
+    """It lists as the whole does, its commit is the signed one, and it says nothing of other collections."""
+    made = records(random.Random(fr.seed()), 3000)
+    whole = fr.scratch("whole.car")
+    whole.write_bytes(pack(lines(made), "--did", DID, "--sign-key", SECRET))
+    part = fr.scratch("part.car")
+    repo("pack", "--collection", "app.bsky.feed.like", "--out", str(part), str(whole))
+    likes = repo("ls", "--collection", "app.bsky.feed.like", str(whole)).out
+    assert repo("ls", "--partial", "--collection", "app.bsky.feed.like", str(part)).out == likes != b""
+    assert repo("commit", str(part)).text.split() == repo("commit", str(whole)).text.split()
+    assert part.stat().st_size < whole.stat().st_size * 0.7
+    repo("check", str(part), expect=1)
+    absent = fr.scratch("absent.car")
+    repo("pack", "--collection", "app.bsky.graph.follow", "--out", str(absent), str(whole))
+    assert repo("ls", "--partial", "--collection", "app.bsky.graph.follow", str(absent)).out == b""
+    assert absent.stat().st_size < 20000
+
+
 def test_orders_and_signatures():
     dice = random.Random(fr.seed())
     made = {key: {**record, "n": n} for n, (key, record) in enumerate(records(dice, 120).items())}

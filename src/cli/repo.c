@@ -42,7 +42,7 @@ static const struct argp_option OPTIONS[] = {
     {"bare", OPTION_BARE, NULL, 0, "the root is a tree node, there is no commit", 0},
     {"any-key", OPTION_ANY_KEY, NULL, 0, "keys need not be collection/rkey", 0},
     {"json", OPTION_JSON, NULL, 0, "one JSON object for each file, record or answer", 0},
-    {"collection", 'c', "NSID", 0, "ls, unpack: only this collection", 0},
+    {"collection", 'c', "NSID", 0, "ls, unpack, pack: only this collection", 0},
     {"count", OPTION_COUNT, NULL, 0, "ls: only the number of records", 0},
     {"keys", OPTION_KEYS, NULL, 0, "ls: only keys", 0},
     {"reverse", OPTION_REVERSE, NULL, 0, "ls: last key first", 0},

@@ -656,9 +656,15 @@ static fr_status make_commit(packer *p, const fr_cid *root, fr_cid *cid, fr_erro
     return status;
 }
 
+/* The collection asked for, with the nodes that show it; without one all. */
 static fr_status write_repo(packer *p, const fr_repo *repo, fr_slice commit, fr_error *err)
 {
-    const fr_car_options options = {.order = p->args->order, .commit = commit};
+    char prefix[FR_NSID_MAX_BYTES + 2] = "";
+    if (p->args->collection != NULL) {
+        snprintf(prefix, sizeof prefix, "%s/", p->args->collection);
+    }
+    const fr_cursor_options slice = {.prefix = fr_slice_text(prefix)};
+    const fr_car_options options = {.order = p->args->order, .commit = commit, .keys = &slice};
     return fr_repo_write(repo, &options, repo_out_put, &p->out, err);
 }
 
