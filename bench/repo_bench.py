@@ -115,7 +115,7 @@ def synthetic(freshet, count, work):
         for key, value in synthetic_records(count, random.Random(1)):
             out.write(json.dumps({"uri": f"at://{account}/{key}", "value": value}) + "\n")
     subprocess.run([freshet, "repo", "pack", "--did", account, "--rev", "3mzzzzzzzzz22", "--order", "pds",
-                    "-o", str(car), str(lines)], check=True, stderr=subprocess.DEVNULL)
+                    "--mem", "2G", "-o", str(car), str(lines)], check=True, stderr=subprocess.DEVNULL)
     lines.unlink()
     return car
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""What a thousand followers of /subscribe cost: a fresh daemon reads lines from subscribe_bench, which follows it with so
-many WebSockets and says how old each message is when it is read. Prints that, and the processor's time of the daemon
-(all of it: parsing, syncing, folding, too) per million messages. Client and server share the machine.
+"""What a thousand followers of /subscribe cost: a fresh daemon reads lines from subscribe_bench, which follows it with
+so many WebSockets and says how old each message is when it is read. Prints that, and the processor's time of the
+daemon (all of it: parsing, syncing, folding, too) per million messages. Client and server share the machine.
 
     bench/subscribe_bench.py build/freshet build/bench/server_subscribe_bench [FOLLOWERS [EVENTS_A_SECOND [SECONDS]]]"""
 import os
@@ -26,10 +26,11 @@ def main():
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with tempfile.TemporaryDirectory() as data:
-        daemon = subprocess.Popen([freshet, "serve", "--data", data, "--listen", "127.0.0.1:0", "--source", "jetstream:-"],
-                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        command = [freshet, "serve", "--data", data, "--listen", "127.0.0.1:0", "--source", "jetstream:-"]
+        daemon = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         try:
-            port = next(line for line in daemon.stdout if line.startswith(b"listening on")).split()[-1].decode().rsplit(":", 1)[1]
+            address = next(line for line in daemon.stdout if line.startswith(b"listening on")).split()[-1].decode()
+            port = address.rsplit(":", 1)[1]
             before = cpu_s(daemon.pid)
             told = subprocess.run([client, port.rstrip("/"), followers, rate, seconds], stdout=daemon.stdin,
                                   stderr=subprocess.PIPE, text=True, check=True).stderr.strip()

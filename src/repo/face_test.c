@@ -445,8 +445,9 @@ static void live(const char *signer, tree_random *random)
 
     bytes again = {0}; /* from one order to the other and back: the same bytes */
     repo = open_car(&sorted, (freshet_repo_options){.key = signer});
-    assert_int_equal(freshet_repo_write(repo, FRESHET_ORDER_STREAMABLE, NULL, put_bytes, &again, NULL),
-                     FRESHET_OK);
+    assert_int_equal(
+        freshet_repo_write(repo, FRESHET_ORDER_STREAMABLE, NULL, put_bytes, &again, NULL),
+        FRESHET_OK);
     assert_int_equal(again.size, after.size);
     assert_memory_equal(again.data, after.data, after.size);
     freshet_repo_free(repo);

@@ -45,8 +45,8 @@ typedef struct {
     fr_frame_reader *frames;
     read_ahead *ahead;
     did_prefetch *prefetch; /* NULL: there is no key to fetch */
-    /* atomic: the engine, or our own state; the end of everything. The taker sets it, in idle moments
-     * also while the reader has what follows */
+    /* atomic: the engine, or our own state; the end of everything. The taker sets it, in idle
+     * moments also while the reader has what follows */
     bool engine_failed;
     /* the taker's; the reader's between read_ahead_drain and the next push */
     uint64_t read_ns;   /* when the message in hand was read */
