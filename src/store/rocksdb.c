@@ -226,6 +226,21 @@ static uint64_t recall_checked(const rocks_store *store)
     return strtoull(text, NULL, 10);
 }
 
+/** A snapshot at sequence 0, where the rows of first loads stand, is none to RocksDB's compaction:
+ *  what only it can see is dropped. So the sequence begins at 1, with a removal of what is not
+ *  there. */
+static fr_status leave_sequence_0(rocks_store *store, fr_error *err)
+{
+    if (rocksdb_get_latest_sequence_number(store->db) != 0) {
+        return FR_OK;
+    }
+    char *message = NULL;
+    rocksdb_writeoptions_t *write = rocksdb_writeoptions_create();
+    rocksdb_delete(store->db, write, "", 0, &message);
+    rocksdb_writeoptions_destroy(write);
+    return message == NULL ? FR_OK : failed(err, message, FR_IO, "store: cannot be begun");
+}
+
 static fr_status open_db(rocks_store *store, fr_error *err)
 {
     char *message = NULL;
@@ -242,7 +257,7 @@ static fr_status open_db(rocks_store *store, fr_error *err)
     /* A removal of the folder that a crash cut short leaves a CURRENT that names what is gone. */
     bool gone = message != NULL && strstr(message, "No such file") != NULL;
     return message == NULL
-               ? FR_OK
+               ? leave_sequence_0(store, err)
                : failed(err, message, gone ? FR_CORRUPT : FR_IO, "store: cannot be opened");
 }
 
