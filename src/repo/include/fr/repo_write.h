@@ -66,9 +66,9 @@ FR_MUST_USE fr_status fr_commit_frame(fr_mst *tree, const fr_commit_plan *plan, 
 
 /* ---- a repository from records --------------------------------------------------------------- */
 
-/** Records under their keys, in memory and in any order, with a tree that goes on changing; for many
- *  at once, within a limit, there is repo_make.h. What was replaced or removed is kept until the
- *  draft goes. thread: owned */
+/** Records under their keys, in memory and in any order, with a tree that goes on changing; for
+ *  many at once, within a limit, there is repo_make.h. What was replaced or removed is kept until
+ *  the draft goes. thread: owned */
 typedef struct fr_draft fr_draft;
 
 /** bytes_max: of all records. */
