@@ -255,11 +255,12 @@ static void write_now(fr_log *log, uint64_t from)
         !fr_mutex_try_lock(&log->sync_lock)) {
         return;
     }
+    log_store(log->disk_since_ns, fr_os_monotonic_ns(log->os));
     if (log_load(log->poisoned) == 0 && log->written_bytes == from &&
         write_out(log, log->used_bytes, &why) != FR_OK) {
         poison(log, &why);
     }
-    fr_mutex_unlock(&log->sync_lock);
+    end_work(log);
 }
 
 static void publish_frame(fr_log *log, const fr_frame_head *head, frame_place *place)
@@ -350,7 +351,8 @@ static fr_status sync_locked(fr_log *log, fr_error *err)
     uint64_t appended = log_load(log->appended_seq); /* first: see publish_frame */
     uint64_t used = log_load(log->used_bytes);
     FR_TRY(check_healthy(log, err));
-    if (used == log->synced_bytes) {
+    if (used == log->synced_bytes) { /* the last sync may have had the bytes without the number */
+        log_store(log->durable_seq, appended);
         return FR_OK;
     }
     fr_error why = {0};

@@ -92,7 +92,7 @@ FR_MUST_USE fr_status fr_log_sync(fr_log *log, fr_error *err);
 FR_MUST_USE fr_status fr_log_mend(fr_log *log, fr_error *err);
 uint64_t fr_log_last_seq(const fr_log *log);    /* appended */
 uint64_t fr_log_durable_seq(const fr_log *log); /* synced; readers stop here */
-/** When the sync, or the change to another segment, began that is under way, as
+/** When the write, the sync, or the change to another segment began that is under way, as
  *  fr_os_monotonic_ns; 0: none is. thread: any */
 uint64_t fr_log_disk_since_ns(const fr_log *log);
 /** Sources that have a cursor, FR_LOG_CURSORS_MAX at most. thread: the one writer */
