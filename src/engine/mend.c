@@ -109,11 +109,13 @@ static uint64_t views_saved_seq(const fr_engine *engine)
     return least;
 }
 
-/** On the way, where memory would not hold all of it. */
+/** On the way, where memory would not hold all of it. Not while a batch waits for the end: ids that
+ *  it gave do not follow from the log yet. */
 static fr_status save_some(fr_engine *engine, fr_error *err)
 {
     fr_resolver *r = engine->resolver;
-    if (fr_resolver_recent_bytes(r) <= engine->options.memory_bytes / 4 ||
+    if (engine->settling.batch != NULL ||
+        fr_resolver_recent_bytes(r) <= engine->options.memory_bytes / 4 ||
         fr_resolver_seq(r) > views_saved_seq(engine)) {
         return FR_OK;
     }

@@ -437,6 +437,10 @@ static fr_status settle_steps(fr_engine *engine, fr_group *group, fr_error *err)
 static fr_status settle_batch(fr_engine *engine, fr_group *group, fr_error *err)
 {
     fr_settling *s = &engine->settling;
+    /* a chunk that is in the log, if only by half, must be folded whatever comes next */
+    if (engine->chunk_count != 0 && fr_log_last_seq(engine->log) >= engine->chunk[0].seq) {
+        FR_TRY(flush_chunk(engine, group, false, err));
+    }
     if (s->steps == 0) {
         FR_TRY(find_key(engine, s->batch, &s->ack.key_seq, err));
         if (s->ack.key_seq != 0) {
