@@ -77,13 +77,14 @@ def settle(daemon, host):
 
 
 def later_commits(frames):
-    """Indexes of commits that another commit of the account follows."""
+    """Indexes of commits that another commit of the account follows; not its first, for what comes before an account is
+    first seen cannot be missed."""
     last, out = {}, []
     for i, frame in enumerate(frames):
         if frame.type == "#commit":
-            if frame.did in last:
+            if last.get(frame.did) is not None:
                 out.append(last[frame.did])
-            last[frame.did] = i
+            last[frame.did] = i if frame.did in last else None
     return out
 
 
