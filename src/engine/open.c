@@ -289,7 +289,11 @@ static fr_status open_part(fr_engine *engine, unsigned part, uint64_t last, fr_e
 
 fr_status fr_engine_reopen_resolver(fr_engine *engine, fr_error *err)
 {
-    return open_part(engine, FR_PART_RESOLVER, fr_log_last_seq(engine->log), err);
+    fr_status status = open_part(engine, FR_PART_RESOLVER, fr_log_last_seq(engine->log), err);
+    if (status != FR_OK) { /* all of it or nothing, for the next try */
+        fr_resolver_drop(engine->resolver);
+    }
+    return status;
 }
 
 static fr_status open_parts(fr_engine *engine, uint64_t last, fr_error *err)
