@@ -143,6 +143,7 @@ void fr_engine_abandon(fr_engine *engine)
         fr_engine_batch_return(engine, item); /* its sink learns nothing any more */
         item = NULL;
     }
+    fr_rebuild_stop(engine);
     fr_engine_close_state(engine, NULL);
     free_engine(engine);
 }
