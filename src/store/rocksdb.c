@@ -8,8 +8,8 @@
 // from a crash and removed. DIR/previous is the store as it was before the last load.
 //
 // A load drops the state before the last one, so first all is read back that no load has read yet:
-// its own file, and what compaction has written since. File numbers only grow; DIR/checked has the
-// highest of those that were read.
+// its own file, and what compaction has written since. DIR/checked has the numbers of the live
+// files that were read: a compaction's output has its number long before it goes live.
 #include "room.h"
 #include "sst_check.h"
 
@@ -28,8 +28,8 @@ typedef struct {
     rocksdb_cache_t *cache;
     char dir[FR_PATH_MAX];
     uint64_t loads;    /* names for load files */
-    uint64_t checked;  /* the highest number of a file that was read back */
-    uint64_t ingested; /* that of the last load's, read back before it got one */
+    uint64_t *checked; /* numbers of live files that were read back, ascending */
+    size_t checked_count;
     bool read_only;
 } rocks_store;
 
@@ -180,6 +180,7 @@ static void rocks_close(fr_store *base)
     if (store->cache != NULL) {
         rocksdb_cache_destroy(store->cache);
     }
+    free(store->checked);
     free(store);
 }
 
@@ -210,20 +211,54 @@ static fr_status open_reader(rocks_store *store, fr_error *err)
                            : failed(err, message, FR_IO, "store: cannot be opened for reading");
 }
 
-/** 0: nothing says so, and all will be read back once. */
-static uint64_t recall_checked(const rocks_store *store)
+/* ---- which files were read back ---- */
+
+enum { CHECKED_MAX_BYTES = 1 << 20 }; /* of the text that says so */
+
+static int by_number(const void *a, const void *b)
 {
-    enum { TEXT_MAX_BYTES = 32 };
-    char path[FR_PATH_MAX];
-    char text[TEXT_MAX_BYTES + 1] = {0};
-    uint8_t *bytes = NULL;
-    size_t size = 0;
-    if (fr_path(path, sizeof path, NULL, "%s/checked", store->dir) == FR_OK &&
-        fr_os_read_file(fr_os_real(), path, TEXT_MAX_BYTES, &bytes, &size, NULL) == FR_OK) {
-        memcpy(text, bytes, size);
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static bool is_checked(const rocks_store *store, uint64_t number)
+{
+    return store->checked_count != 0 &&
+           bsearch(&number, store->checked, store->checked_count, sizeof number, by_number) != NULL;
+}
+
+/** Takes the numbers over, in any order. */
+static void set_checked(rocks_store *store, uint64_t *numbers, size_t count)
+{
+    if (count != 0) {
+        qsort(numbers, count, sizeof *numbers, by_number);
     }
-    free(bytes);
-    return strtoull(text, NULL, 10);
+    free(store->checked);
+    store->checked = numbers;
+    store->checked_count = count;
+}
+
+/** Where nothing says so, all will be read back once. */
+static void recall_checked(rocks_store *store)
+{
+    char path[FR_PATH_MAX];
+    uint8_t *text = NULL;
+    size_t size = 0, count = 0;
+    if (fr_path(path, sizeof path, NULL, "%s/checked", store->dir) != FR_OK ||
+        fr_os_read_file(fr_os_real(), path, CHECKED_MAX_BYTES, &text, &size, NULL) != FR_OK) {
+        return;
+    }
+    uint64_t *numbers = calloc(size / 2 + 1, sizeof *numbers); /* a digit and a line's end */
+    char *at = (char *)text, *end = at;                        /* there is a NUL behind it */
+    for (; numbers != NULL && count <= size / 2; at = end) {
+        uint64_t number = strtoull(at, &end, 10);
+        if (end == at) {
+            break;
+        }
+        numbers[count++] = number;
+    }
+    free(text);
+    set_checked(store, numbers, count);
 }
 
 /** A snapshot at sequence 0, where the rows of first loads stand, is none to RocksDB's compaction:
@@ -252,7 +287,7 @@ static fr_status open_db(rocks_store *store, fr_error *err)
     FR_TRY(fr_os_mkdir_synced(fr_os_real(), store->dir, err));
     FR_TRY(fr_os_remove_tree(fr_os_real(), load, err));
     FR_TRY(fr_os_mkdir(fr_os_real(), load, err));
-    store->checked = recall_checked(store);
+    recall_checked(store);
     store->db = rocksdb_open(store->options, store->dir, &message);
     /* A removal of the folder that a crash cut short leaves a CURRENT that names what is gone. */
     bool gone = message != NULL && strstr(message, "No such file") != NULL;
@@ -395,32 +430,41 @@ static fr_status check_live(const rocks_store *store, const char *name, fr_error
 static fr_status check_unread(rocks_store *store, fr_error *err)
 {
     const rocksdb_livefiles_t *files = rocksdb_livefiles(store->db);
-    uint64_t highest = store->checked;
-    fr_status status = FR_OK;
-    for (int i = 0; i < rocksdb_livefiles_count(files) && status == FR_OK; i++) {
-        const char *name = rocksdb_livefiles_name(files, i);
-        uint64_t number = number_of(name);
-        bool read = number <= store->checked || number == store->ingested;
-        status = read ? FR_OK : check_live(store, name, err);
-        highest = FR_MAX(highest, number);
+    size_t count = (size_t)rocksdb_livefiles_count(files);
+    uint64_t *numbers = calloc(count + 1, sizeof *numbers); /* one more: note_ingested */
+    fr_status status = numbers == NULL ? fr_fail(err, FR_NOMEM, "store: files") : FR_OK;
+    for (size_t i = 0; i < count && status == FR_OK; i++) {
+        const char *name = rocksdb_livefiles_name(files, (int)i);
+        numbers[i] = number_of(name);
+        status = is_checked(store, numbers[i]) ? FR_OK : check_live(store, name, err);
     }
     rocksdb_livefiles_destroy(files);
-    store->checked = status == FR_OK ? highest : store->checked;
-    return status;
+    if (status != FR_OK) {
+        free(numbers);
+        return status;
+    }
+    set_checked(store, numbers, count);
+    return FR_OK;
 }
 
 /** It costs a reading when it is lost, so it need not be durable. */
 static void note_checked(const rocks_store *store)
 {
     char path[FR_PATH_MAX];
-    char text[32];
-    int size = snprintf(text, sizeof text, "%llu\n", (unsigned long long)store->checked);
-    if (fr_path(path, sizeof path, NULL, "%s/checked", store->dir) == FR_OK) {
-        (void)!fr_os_write_file_atomic(fr_os_real(), path, fr_slice_of(text, (size_t)size), NULL);
+    fr_buffer text;
+    fr_buffer_init(&text, CHECKED_MAX_BYTES);
+    for (size_t i = 0; i < store->checked_count; i++) {
+        fr_buffer_u64_decimal(&text, store->checked[i]);
+        fr_buffer_byte(&text, '\n');
     }
+    if (fr_buffer_status(&text, NULL) == FR_OK &&
+        fr_path(path, sizeof path, NULL, "%s/checked", store->dir) == FR_OK) {
+        (void)!fr_os_write_file_atomic(fr_os_real(), path, fr_buffer_view(&text), NULL);
+    }
+    fr_buffer_done(&text);
 }
 
-/** Which number the loaded file got: that of the file with this inode. */
+/** The loaded file has a number now, which is that of the file with this inode. */
 static void note_ingested(rocks_store *store, ino_t inode)
 {
     const rocksdb_livefiles_t *files = rocksdb_livefiles(store->db);
@@ -428,9 +472,12 @@ static void note_ingested(rocks_store *store, ino_t inode)
         char path[FR_PATH_MAX];
         struct stat found;
         const char *name = rocksdb_livefiles_name(files, i);
-        if (number_of(name) > store->checked && path_of(store, name, path, NULL) == FR_OK &&
+        uint64_t number = number_of(name);
+        if (!is_checked(store, number) && path_of(store, name, path, NULL) == FR_OK &&
             stat(path, &found) == 0 && found.st_ino == inode) {
-            store->ingested = number_of(name);
+            store->checked[store->checked_count++] = number; /* check_unread left it room */
+            qsort(store->checked, store->checked_count, sizeof number, by_number);
+            break;
         }
     }
     rocksdb_livefiles_destroy(files);
