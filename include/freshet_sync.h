@@ -139,7 +139,8 @@ typedef struct {
     size_t record_size;
 } freshet_write;
 /** The next commit, of `writes`, all of them or none: `put` gets its #commit frame, with the nodes
- *  that came and those that undoing the writes needs.
+ *  that came and those that undoing the writes needs. What `put` says is returned; the commit
+ *  stands all the same.
  *  errors  FRESHET_INVALID nothing is signed, or something is put since; rev or secret; no writes
  *          or too many, a key twice, a create of what is there, a change of what is not.
  *          FRESHET_MALFORMED, FRESHET_LIMIT as put. err->offset is the write's place. After

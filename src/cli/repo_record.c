@@ -256,11 +256,10 @@ static int tell_proof(const repo_args *args, const asked *a, fr_slice bytes)
 
 static int prove(const repo_args *args, const asked *a, const fr_repo *repo)
 {
-    enum { PROOF_BYTES_MAX = 512 << 20 };
     fr_buffer proof;
     fr_error error = {0};
     bool present = false;
-    fr_buffer_init(&proof, PROOF_BYTES_MAX);
+    fr_buffer_init(&proof, FR_PROOF_BYTES_MAX);
     fr_status status = fr_proof_make(repo, a->key, &proof, &present, &error);
     int code = status == FR_OK ? write_proof(args, a, &proof) : repo_fail(a->path, status, &error);
     if (code == FR_REPO_EXIT_SOUND && args->json) {
