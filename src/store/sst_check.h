@@ -13,8 +13,8 @@ typedef enum {
     FR_SST_UNREAD = 3, /* I/O, no memory */
 } fr_sst_state;
 
-/** Reads every block of the file, with its checksum. cost: one pass over the file, which the page
- *  cache has when it was just written: about 1 GB/s. thread: any */
+/** Reads every block of the file from the disk, with its checksum, past the page cache where the
+ *  file system can. cost: one pass over the file. thread: any */
 fr_sst_state fr_sst_check(const char *path);
 
 #ifdef __cplusplus
