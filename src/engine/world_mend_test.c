@@ -5,6 +5,7 @@
 // is opened anew.
 //
 // FR_WORLD_SEEDS=N runs N fresh seeds instead of a few; FR_SEED=S runs them from S on.
+#include "ahead.h"
 #include "failing_memory.h"
 #include "world_life.h"
 
@@ -16,7 +17,7 @@
 
 /* so many events are resolved before damage is met, and then before it is met again */
 static uint64_t rots_after = UINT64_MAX, rots_again = UINT64_MAX;
-static bool falling_back_fails;
+static bool falling_back_fails, log_is_damaged;
 
 // NOLINTBEGIN(bugprone-reserved-identifier): the linker's names
 fr_status __real_fr_resolver_apply(fr_resolver *resolver, const fr_event *event, uint64_t seq,
@@ -27,6 +28,8 @@ fr_status __wrap_fr_resolver_apply(fr_resolver *resolver, const fr_event *event,
                                    fr_resolved *resolved, fr_fact *fact, fr_error *err);
 fr_status __real_fr_engine_fold(fr_engine *engine, fr_error *err);
 fr_status __wrap_fr_engine_fold(fr_engine *engine, fr_error *err);
+fr_status __real_fr_ahead_next(fr_ahead *ahead, const fr_batch **out, fr_error *err);
+fr_status __wrap_fr_ahead_next(fr_ahead *ahead, const fr_batch **out, fr_error *err);
 fr_status __real_fr_engine_fall_back(fr_engine *engine, unsigned part, const char *why,
                                      fr_error *err);
 fr_status __wrap_fr_engine_fall_back(fr_engine *engine, unsigned part, const char *why,
@@ -63,6 +66,12 @@ fr_status __wrap_fr_engine_fall_back(fr_engine *engine, unsigned part, const cha
     return falling_back_fails
                ? fr_fail_full(err, FR_IO, EIO, 0, NULL, "the test", __FILE__, __LINE__)
                : __real_fr_engine_fall_back(engine, part, why, err);
+}
+
+fr_status __wrap_fr_ahead_next(fr_ahead *ahead, const fr_batch **out, fr_error *err)
+{
+    return log_is_damaged ? fr_fail(err, FR_CORRUPT, "the test")
+                          : __real_fr_ahead_next(ahead, out, err);
 }
 // NOLINTEND(bugprone-reserved-identifier)
 
@@ -217,6 +226,13 @@ static void damage_is_told_and_mended(void **state)
         assert_true(health_says(&w, "\"pauses\":[\"ingest\",\"checkpoints\"]", 503));
         assert_true(health_says(&w, "\"resumes\":\"by itself\",\"attempts\":", 503));
         falling_back_fails = false;
+        log_is_damaged = true; /* which is no reason to throw away another resolver */
+        for (int t = 0; t < 3; t++) {
+            fr_sim_advance(w.os, 30000000);
+            take_turn(&w);
+            assert_int_equal(w.engine->mending.resolver, FR_RESOLVER_BEHIND);
+        }
+        log_is_damaged = false;
         fr_sim_advance(w.os, 30000000);
         deliver_all(&w);
         assert_int_equal(w.engine->metrics.resolver_mended, 1);
