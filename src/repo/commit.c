@@ -283,15 +283,23 @@ fr_status fr_commit_build(fr_buffer *out, fr_slice did, const fr_cid *data, uint
     return FR_OK;
 }
 
+/* Its length, then {"roots": [CID], "version": 1} as DAG-CBOR. */
+void fr_car_header(const fr_cid *root, uint8_t out[FR_CAR_HEADER_BYTES])
+{
+    static const char before[] = "\x3a\xa2\x65roots\x81\xd8\x2a\x58\x25\x00";
+    static const char after[] = "\x67version\x01";
+    enum { ROOT_AT = sizeof before - 1, AFTER_AT = ROOT_AT + FR_CID_BYTES };
+    _Static_assert(AFTER_AT + sizeof after - 1 == FR_CAR_HEADER_BYTES, "a header's length");
+    memcpy(out, before, ROOT_AT);
+    memcpy(out + ROOT_AT, root->bytes, FR_CID_BYTES);
+    memcpy(out + AFTER_AT, after, sizeof after - 1);
+}
+
 void fr_car_put_header(fr_buffer *out, const fr_cid *root)
 {
-    fr_buffer_byte(out, 58);
-    fr_cbor_put_map(out, 2);
-    fr_cbor_put_key(out, "roots");
-    fr_cbor_put_array(out, 1);
-    fr_cbor_put_link(out, fr_slice_of(root->bytes, FR_CID_BYTES));
-    fr_cbor_put_key(out, "version");
-    fr_cbor_put_int(out, 1);
+    uint8_t header[FR_CAR_HEADER_BYTES];
+    fr_car_header(root, header);
+    fr_buffer_append(out, header, sizeof header);
 }
 
 void fr_car_put_block(fr_buffer *out, const fr_cid *cid, fr_slice block)

@@ -192,15 +192,17 @@ static fr_status frame(framing *f, fr_buffer *out, fr_error *err)
     return fr_buffer_status(out, err);
 }
 
-fr_status fr_commit_frame(fr_mst *tree, const fr_commit_plan *plan, fr_buffer *out, fr_cid *commit,
-                          fr_cid *data, fr_error *err)
+fr_status fr_commit_frame(fr_mst *tree, const fr_commit_plan *plan, fr_buffer *out,
+                          fr_buffer *commit, fr_cid *data, fr_error *err)
 {
     framing f = {.plan = plan, .tree = tree};
     fr_buffer_init(&f.block, COMMIT_MAX_BYTES);
     fr_buffer_init(&f.blocks, FR_FRAME_BYTES_MAX);
     fr_status status = frame(&f, out, err);
     if (status == FR_OK && commit != NULL) {
-        *commit = f.commit;
+        fr_buffer_reset(commit);
+        fr_buffer_slice(commit, fr_buffer_view(&f.block));
+        status = fr_buffer_status(commit, err);
     }
     if (status == FR_OK && data != NULL) {
         *data = f.data;

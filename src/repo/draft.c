@@ -73,20 +73,6 @@ static fr_status put_node(void *context, const fr_cid *cid, fr_slice block)
     return fr_buffer_status(context, NULL);
 }
 
-/* Every header with one root is as long as another: it goes where the place for one is. */
-static fr_status put_root(fr_buffer *sections, const fr_cid *root, fr_error *err)
-{
-    fr_buffer header;
-    fr_buffer_init(&header, 256);
-    fr_car_put_header(&header, root);
-    fr_status status = fr_buffer_status(&header, err);
-    if (status == FR_OK) {
-        memcpy(sections->data, header.data, header.size);
-    }
-    fr_buffer_done(&header);
-    return status;
-}
-
 static fr_status put_rest(fr_draft *draft, fr_slice commit, fr_error *err)
 {
     fr_cid root;
@@ -96,8 +82,8 @@ static fr_status put_rest(fr_draft *draft, fr_slice commit, fr_error *err)
         fr_cid_of_block(commit, &root);
         fr_car_put_block(&draft->sections, &root, commit);
     }
-    FR_TRY(fr_buffer_status(&draft->sections, err));
-    return put_root(&draft->sections, &root, err);
+    fr_car_header(&root, draft->sections.data);
+    return fr_buffer_status(&draft->sections, err);
 }
 
 fr_status fr_draft_write(fr_draft *draft, fr_slice commit, fr_car_order order,

@@ -323,8 +323,10 @@ static fr_status make_frame(freshet_draft *draft, const freshet_sign *sign, cons
                                  .secret = s->has_secret ? &s->secret : NULL,
                                  .writes = ours,
                                  .write_count = count};
-    FR_TRY(fr_commit_frame(fr_draft_tree(draft->draft), &plan, frame, NULL, NULL, err));
-    return sign_draft(draft, s, err); /* deterministic: the commit of the frame */
+    fr_status status =
+        fr_commit_frame(fr_draft_tree(draft->draft), &plan, frame, &draft->commit, NULL, err);
+    draft->rev = status == FR_OK ? s->rev : draft->rev;
+    return status;
 }
 
 freshet_status freshet_draft_commit(freshet_draft *draft, const freshet_sign *sign,

@@ -161,17 +161,13 @@ fr_status fr_repo_maker_root(fr_repo_maker *m, fr_cid *root, fr_error *err)
 
 static fr_status write_header(fr_repo_maker *m, const fr_cid *root, fr_error *err)
 {
-    fr_buffer header;
-    fr_buffer_init(&header, 4096);
-    fr_car_put_header(&header, root);
-    fr_status status = fr_buffer_status(&header, err);
-    if (status == FR_OK && m->file != NULL) {
-        status = fr_scratch_write(m->file, header.data, header.size, 0, err);
-    } else if (status == FR_OK) {
-        memcpy(m->bytes.data, header.data, header.size);
+    uint8_t header[FR_CAR_HEADER_BYTES];
+    fr_car_header(root, header);
+    if (m->file != NULL) {
+        return fr_scratch_write(m->file, header, sizeof header, 0, err);
     }
-    fr_buffer_done(&header);
-    return status;
+    memcpy(m->bytes.data, header, sizeof header);
+    return FR_OK;
 }
 
 fr_status fr_repo_maker_load(fr_repo_maker *m, fr_slice commit, fr_load *load, fr_error *err)

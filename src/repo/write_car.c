@@ -47,15 +47,11 @@ static fr_status put_slot(const writer *w, uint32_t slot)
     return put_section(w, cid_of(w->repo, slot), repo_data(w->repo, &w->repo->index.slots[slot]));
 }
 
-static fr_status put_header(const writer *w, const fr_cid *root, fr_error *err)
+static fr_status put_header(const writer *w, const fr_cid *root)
 {
-    fr_buffer header;
-    fr_buffer_init(&header, 128);
-    fr_car_put_header(&header, root);
-    fr_status status = fr_buffer_status(&header, err);
-    status = status == FR_OK ? w->put(w->context, fr_buffer_view(&header)) : status;
-    fr_buffer_done(&header);
-    return status;
+    uint8_t header[FR_CAR_HEADER_BYTES];
+    fr_car_header(root, header);
+    return w->put(w->context, fr_slice_of(header, sizeof header));
 }
 
 /* ---- the walk -------------------------------------------------------------------------------- */
@@ -185,7 +181,7 @@ static fr_status write_all(writer *w, fr_error *err)
         fr_cid_of_block(commit, &root);
         w->seen[slot / 8] |= (uint8_t)(1u << (slot % 8));
     }
-    FR_TRY(put_header(w, &root, err));
+    FR_TRY(put_header(w, &root));
     if (!sorted && commit.size != 0) {
         FR_TRY(put_section(w, root.bytes, commit));
     }

@@ -220,6 +220,10 @@ FR_MUST_USE fr_status fr_mst_each(fr_mst *mst,
                                   fr_status (*each)(void *context, fr_slice key, const fr_cid *cid),
                                   void *context);
 
+/** The header of a CAR with one root: always as long, so it may be written over the place kept for
+ *  it. */
+enum { FR_CAR_HEADER_BYTES = 59 };
+void fr_car_header(const fr_cid *root, uint8_t out[FR_CAR_HEADER_BYTES]);
 /** Appends header / one section of a CAR. */
 void fr_car_put_header(fr_buffer *out, const fr_cid *root);
 void fr_car_put_block(fr_buffer *out, const fr_cid *cid, fr_slice block);

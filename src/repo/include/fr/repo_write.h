@@ -54,15 +54,15 @@ typedef struct {
 
 /** Applies the operations to `tree` and appends the `#commit` frame (header and body) to `out`. Its
  *  blocks are the commit, the nodes that the commit made, the nodes that undoing it needs, and its
- *  records; prevData is the root before (of the empty tree for a first commit). *commit and *data
- *  (may be NULL) are the CIDs of the commit and of the new root.
+ *  records; prevData is the root before (of the empty tree for a first commit). `commit`
+ *  then holds the commit's block and *data the new root's CID; either may be NULL.
  *
  *  errors   FR_INVALID before anything changed: a path twice, a create of what is there, an update
  *           or delete of what is not, no operation or too many; FR_LIMIT `out` or
  *           FR_FRAME_BYTES_MAX of blocks; FR_NOMEM. After the latter two the tree may have changed
  *  cost     the paths of the keys, hashed again; a signature */
 FR_MUST_USE fr_status fr_commit_frame(fr_mst *tree, const fr_commit_plan *plan, fr_buffer *out,
-                                      fr_cid *commit, fr_cid *data, fr_error *err);
+                                      fr_buffer *commit, fr_cid *data, fr_error *err);
 
 /* ---- a repository from records --------------------------------------------------------------- */
 
