@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /** A sealed segment: the bytes of a raw one, cut into blocks of whole frames, each compressed on
- *  its own. Offsets: docs/format.md section 2.6.
+ *  its own. Offsets: docs/format.md section 2.7.
  *
  *      | header 64 | dictionary | block | block | … | index: 32 a block | footer 64 |
  *

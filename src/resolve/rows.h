@@ -28,9 +28,9 @@ typedef struct {
 typedef struct fr_rows fr_rows;
 FR_MUST_USE fr_status fr_rows_new(fr_rows **out, fr_error *err);
 void fr_rows_free(fr_rows *rows);
-/** NULL when the Ref is not recent. The pointer is valid as long as the rows. */
-/** Brings what fr_rows_find and fr_rows_add will touch nearer. */
+/** Brings nearer what fr_rows_find and fr_rows_add will touch. */
 void fr_rows_prefetch(const fr_rows *rows, fr_ref ref);
+/** NULL when the Ref is not recent. The pointer is valid as long as the rows. */
 fr_row *fr_rows_find(const fr_rows *rows, fr_ref ref);
 /** A fresh row for a Ref that is not there yet. */
 FR_MUST_USE fr_status fr_rows_add(fr_rows *rows, fr_ref ref, fr_row **out, fr_error *err);
