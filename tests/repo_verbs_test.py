@@ -250,6 +250,29 @@ def test_nothing_raw_reaches_a_terminal():
     assert all(byte in b"\t\n" or 32 <= byte < 127 for byte in refused.out + refused.err), refused.out
 
 
+def test_a_fault_names_its_key():
+    """The key that is wrong, made safe, and the block it is in: by every verb alike, of a pipe and of a file."""
+    bad = "app.bsky.feed.post/b\x1b[2J\\"
+    keys = ["app.bsky.feed.post/a", bad, "app.bsky.feed.post/c"]
+    path = fr.scratch("bad.car")
+    path.write_bytes(pack(b"".join(line(key, {"n": n}) for n, key in enumerate(keys)), "--any-key", "--did", DID))
+    node = json.loads(repo("explain", "--json", "--any-key", bad, str(path)).text)["path"][-1]
+    end = f"(app.bsky.feed.post/b\\x1b[2J\\x5c, {node['cid']})"
+    for words in (["ls"], ["ls", "--reverse"], ["check"], ["check", "--all"], ["stat"]):
+        for name in (str(path), "-"):
+            result = repo(*words, name, stdin=path.read_bytes(), expect=1)
+            told = (result.out + result.err).decode().splitlines()[-1]
+            assert ": key-syntax: " in told and told.endswith(end), (words, told)
+    # Of a record, the same: absent, and of no use.
+    record = next(row for row in listing(pack(line(keys[0], {"n": 1}))) if row[0] == keys[0])
+    car = pack(line(keys[0], {"n": 1}))
+    without = b"".join(part for cid, part in sections(car).items() if cid != record[1])
+    told = repo("check", "-", stdin=car[:59] + without, expect=1).text
+    assert ": tree-missing-record: " in told and f"({keys[0]}, " in told, told
+    told = repo("check", "-", stdin=pack(line(keys[0], {"$bytes": "AA"})), expect=5).text
+    assert ": record-" in told and f"({keys[0]}, bafyrei" in told, told
+
+
 # ---- refresh ---------------------------------------------------------------------------------------------------------
 
 def sections(car):

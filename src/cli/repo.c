@@ -180,18 +180,15 @@ int repo_exit(fr_status status)
 static int print_fault(const char *path, fr_status status, const fr_error *error,
                        const fr_repo_fault *fault)
 {
-    char cid[FR_CID_TEXT_BYTES + 1] = "";
-    if (fault->has_cid) {
-        fr_cid_format(&fault->cid, cid);
-    }
-    const char *between = fault->key[0] != '\0' && cid[0] != '\0' ? ", " : "";
-    bool known = fault->key[0] != '\0' || cid[0] != '\0';
+    fr_buffer place;
+    fr_buffer_init(&place, REPO_LINE_BYTES_MAX);
+    fr_repo_fault_put(fault, &place);
     cli_progress_end();
     fflush(stdout);
-    fprintf(stderr, "%s: offset %llu: %s: %s%s%s%s%s%s\n", path, (unsigned long long)error->offset,
+    fprintf(stderr, "%s: offset %llu: %s: %s%.*s\n", path, (unsigned long long)error->offset,
             error->code == NULL ? fr_status_name(status) : error->code,
-            error->text == NULL ? "" : error->text, known ? " (" : "", fault->key, between, cid,
-            known ? ")" : "");
+            error->text == NULL ? "" : error->text, (int)place.size, (const char *)place.data);
+    fr_buffer_done(&place);
     return repo_exit(status);
 }
 
@@ -217,7 +214,7 @@ int repo_fail_in(const fr_load *load, const char *path, fr_status status, const 
 void repo_put_key(fr_buffer *out, fr_slice key)
 {
     for (size_t i = 0; i < key.size; i++) {
-        if (key.data[i] < 0x20 || key.data[i] >= 0x7f) {
+        if (key.data[i] < 0x20 || key.data[i] >= 0x7f || key.data[i] == '\\') {
             fr_buffer_printf(out, "\\x%02x", key.data[i]);
         } else {
             fr_buffer_byte(out, key.data[i]);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // What can be told about an error besides itself is looked up afterwards: the section by its
-// offset, the key from where the walk stands. So nothing is noted while things go well.
+// offset, the key from where the walk stands, or in the node that is wrong. So nothing is noted
+// while things go well.
 #include <fr/repo_load.h>
 
 #include <stdio.h>
@@ -28,24 +29,25 @@ size_t fr_repo_key_escape(fr_slice key, char *out, size_t room)
     return size;
 }
 
-static void find_section(const fr_repo *repo, fr_slice input, fault_start from, uint64_t offset,
-                         fr_repo_fault *out)
+/* Returns the block that the offset is in; empty: in none that is there. */
+static fr_slice find_section(const fr_repo *repo, fr_slice input, fault_start from, uint64_t offset,
+                             fr_repo_fault *out)
 {
     const repo_window *window = repo->index.window;
     uint64_t at = from.offset;
     car_section section;
     if (at == 0 || offset < at) {
-        return;
+        return (fr_slice){0};
     }
     for (uint64_t i = from.section; at < input.size; i++) {
         if (car_section_read(input, at, UINT32_MAX, &section, NULL) != FR_OK) {
             /* Only the one that is wrong itself can be where the error is. */
             out->has_section = from.counted && at == offset;
             out->section = i;
-            return;
+            break;
         }
         if (window != NULL && !repo_window_holds(window, at, section.data_offset - at)) {
-            return; /* zeros, in a part at least */
+            break; /* zeros, in a part at least */
         }
         repo_watch_touch(repo->watch, input.data + at, (size_t)(section.data_offset - at));
         at = section.data_offset + section.data_size;
@@ -54,16 +56,26 @@ static void find_section(const fr_repo *repo, fr_slice input, fault_start from, 
             out->has_cid = true;
             out->section = i;
             memcpy(out->cid.bytes, input.data + section.data_offset - FR_CID_BYTES, FR_CID_BYTES);
-            return;
+            return fr_slice_sub(input, section.data_offset, section.data_size);
         }
     }
+    return (fr_slice){0};
 }
 
-static void find_key(const fr_repo *repo, const fr_error *error, fr_repo_fault *out)
+/* Of a node: the key that is wrong. Of what a walk was looking for: the one it had come to. */
+static void find_key(const fr_repo *repo, fr_slice input, fr_slice block, const fr_error *error,
+                     fr_repo_fault *out)
 {
+    const char *code = error->code == NULL ? "" : error->code;
+    bool in_node = strncmp(code, "node-", 5) == 0 || strcmp(code, "key-syntax") == 0;
     bool walking = repo->opened && repo->depth != 0 && repo->status != FR_OK &&
                    repo->status != FR_END && repo->fault.offset == error->offset;
-    if (walking && error->code != NULL && strncmp(error->code, "node-", 5) != 0) {
+    if (in_node && block.size != 0) {
+        uint8_t room[NODE_KEY_BYTES_MAX];
+        uint64_t base = (uint64_t)(block.data - input.data);
+        fr_slice key = node_key_at(block, error->offset - base, room);
+        fr_repo_key_escape(key, out->key, sizeof out->key);
+    } else if (!in_node && walking && code[0] != '\0') {
         const walk_level *level = &repo->levels[repo->depth - 1];
         fr_repo_key_escape(level->key, out->key, sizeof out->key);
     }
@@ -73,12 +85,24 @@ void repo_fault_in(const fr_repo *repo, fr_slice input, fault_start from, const 
                    fr_repo_fault *out)
 {
     *out = (fr_repo_fault){0};
-    find_section(repo, input, from, error->offset, out);
-    find_key(repo, error, out);
+    fr_slice block = find_section(repo, input, from, error->offset, out);
+    find_key(repo, input, block, error, out);
 }
 
 void fr_repo_fault_of(const fr_repo *repo, const fr_error *error, fr_repo_fault *out)
 {
     fault_start start = {.offset = repo->header.sections_offset, .counted = true};
     repo_fault_in(repo, repo->input, start, error, out);
+}
+
+void fr_repo_fault_put(const fr_repo_fault *fault, fr_buffer *out)
+{
+    char cid[FR_CID_TEXT_BYTES + 1] = "";
+    bool has_key = fault->key[0] != '\0';
+    if (fault->has_cid) {
+        fr_cid_format(&fault->cid, cid);
+    }
+    if (has_key || fault->has_cid) {
+        fr_buffer_printf(out, " (%s%s%s)", fault->key, has_key && fault->has_cid ? ", " : "", cid);
+    }
 }

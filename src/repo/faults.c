@@ -179,6 +179,18 @@ static bool pass_node(finder *f, fr_cursor *c)
     return true;
 }
 
+static fr_status tell_node(finder *f, const fr_cid *cid, const fr_error *fault)
+{
+    uint8_t room[NODE_KEY_BYTES_MAX];
+    fr_slice key = {0};
+    uint32_t slot = repo_find(f->repo, cid->bytes);
+    if (slot != BLOCK_NONE) {
+        const block_slot *at = &f->repo->index.slots[slot];
+        key = node_key_at(repo_data(f->repo, at), fault->offset - block_offset(at), room);
+    }
+    return tell(f, fault, cid, key, false);
+}
+
 static fr_status read_tree(finder *f, bool missing_is_fault, fr_error *err)
 {
     fr_cleanup(fr_cursor_closep) fr_cursor *c = NULL;
@@ -194,7 +206,7 @@ static fr_status read_tree(finder *f, bool missing_is_fault, fr_error *err)
         if (status != FR_MALFORMED && status != FR_LIMIT) {
             return status == FR_END ? FR_OK : status;
         }
-        FR_TRY(tell(f, &fault, &c->child, (fr_slice){0}, false));
+        FR_TRY(tell_node(f, &c->child, &fault));
         if (!pass_node(f, c)) {
             return FR_OK;
         }

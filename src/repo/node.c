@@ -487,6 +487,35 @@ fr_status node_read(fr_slice block, uint64_t base, const node_rules *rules, int 
     return FR_OK;
 }
 
+fr_slice node_key_at(fr_slice block, uint64_t at, uint8_t room[NODE_KEY_BYTES_MAX])
+{
+    const node_rules rules = {.entries_max = UINT32_MAX, .bytes_max = UINT32_MAX};
+    node_reader r = {.start = block.data, .at = block.data, .end = block.data + block.size};
+    uint64_t count = 0;
+    size_t size = 0;
+    node_entry entry;
+    entry_parts parts;
+    r.rules = &rules;
+    if (read_count(&r, &count, NULL) != FR_OK) {
+        return (fr_slice){0};
+    }
+    for (uint64_t i = 0; i < count; i++) {
+        if (read_key_part(&r, &parts, NULL) != FR_OK || parts.prefix > size) {
+            break;
+        }
+        fr_slice suffix = fr_slice_sub(parts.suffix, 0, NODE_KEY_BYTES_MAX - (size_t)parts.prefix);
+        memcpy(room + parts.prefix, suffix.data, suffix.size);
+        size = (size_t)parts.prefix + suffix.size;
+        if (block.data + at == parts.key_at || block.data + at == parts.prefix_at) {
+            return fr_slice_of(room, size);
+        }
+        if (read_link_part(&r, &entry, NULL) != FR_OK) {
+            break;
+        }
+    }
+    return (fr_slice){0};
+}
+
 /* ---- writing --------------------------------------------------------------------------------- */
 
 void node_put_head(fr_buffer *out, uint64_t entry_count)

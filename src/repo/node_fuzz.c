@@ -52,7 +52,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fr_error err = {0};
         entries.count = 0;
         if (node_read(block, 0, &rules, -1, &scratch, &entries, &view, &err) != FR_OK) {
-            if (err.code == NULL || err.offset > size || entries.count != 0) {
+            uint8_t room[NODE_KEY_BYTES_MAX];
+            fr_slice key = node_key_at(block, err.offset, room);
+            if (err.code == NULL || err.offset > size || entries.count != 0 ||
+                key.size > sizeof room) {
                 abort();
             }
             continue;

@@ -24,6 +24,7 @@ struct fr_repo_judge {
     fr_repo *repo;
     fr_status status;
     fr_error fault;
+    fr_repo_fault place; /* of the fault, or of the first bad record */
     fr_repo_facts facts;
     /* gathered in the walk */
     EVP_MD_CTX *hash;
@@ -87,6 +88,8 @@ static void note_bad_record(judgement *j, const fr_repo_item *item)
     if (j->first_bad_code == NULL) {
         j->first_bad_code = item->record_code;
         j->first_bad_offset = item->record_offset;
+        j->place = (fr_repo_fault){.has_cid = true, .cid = item->cid};
+        fr_repo_key_escape(item->key, j->place.key, sizeof j->place.key);
     }
     for (size_t i = 0; i < FR_COUNT_OF(RECORD_CODES); i++) {
         j->bad_by_code[i] += strcmp(item->record_code, RECORD_CODES[i]) == 0;
@@ -409,8 +412,10 @@ static void put_line(judgement *j, const char *file, fr_buffer *out, int *exit_c
     if (code != NULL) {
         const char *text =
             j->status == FR_OK ? "a record's body breaks the data model" : j->fault.text;
-        fr_buffer_printf(out, "%s: offset %llu: %s: %s\n", file, (unsigned long long)offset, code,
+        fr_buffer_printf(out, "%s: offset %llu: %s: %s", file, (unsigned long long)offset, code,
                          text);
+        fr_repo_fault_put(&j->place, out);
+        fr_buffer_byte(out, '\n');
         return;
     }
     bool checked = j->options->key != NULL && !j->options->bare;
@@ -433,6 +438,9 @@ static fr_status report_slice(put_judgement put, fr_slice input, const char *fil
     fr_status status = fr_repo_open(&repo, input, options, &fault);
     if (status == FR_OK) {
         status = fr_repo_walk(repo, fr_repo_judge_item, judge, &fault);
+    }
+    if (status != FR_OK && repo != NULL) {
+        fr_repo_fault_of(repo, &fault, &judge->place);
     }
     FR_TRY(conclude(judge, input, repo, status, &fault));
     put(judge, file, out, exit_code);
@@ -464,6 +472,9 @@ fr_status fr_repo_judge_line(fr_repo_judge *judge, const fr_load *load, const ch
                              fr_status status, const fr_error *fault, fr_buffer *text_out,
                              int *exit_code)
 {
+    if (status != FR_OK) {
+        fr_load_fault(load, fault, &judge->place);
+    }
     FR_TRY(conclude(judge, load_input(load), fr_load_repo(load), status, fault));
     put_line(judge, file, text_out, exit_code);
     return fr_buffer_status(text_out, NULL);

@@ -2,10 +2,10 @@
 /** A repository from anything, within a limit of memory: a file (mapped), a pipe or socket (read
  *  once, never sought), a range of memory (borrowed), or bytes pushed in pieces of any size.
  *
- *      fr_load_new ──> open PATH | STREAM | MEMORY ─┬─> FR_OK: fr_load_repo, walk, cursors, …
- *                 └──> begin, push …, finish ───────┼─> FR_AGAIN: paused at the limit; raise it, or
- *                                                   │   use the disk, and go on; or reset
- *                                                   └─> an error
+ *      fr_load_new ──> open PATH | FD | MEMORY ─┬─> FR_OK: fr_load_repo, walk, cursors, …
+ *                 └──> begin, push …, finish ───┼─> FR_AGAIN: paused at the limit; raise it, or
+ *                                               │   use the disk, and go on; or reset
+ *                                               └─> an error
  *      fr_load_reset: ready for the next file, memory kept
  *
  *  All four give the same items, errors and offsets, whatever the pieces and whether the limit was
@@ -38,7 +38,6 @@
 #pragma once
 
 #include <fr/repo.h>
-#include <fr/stream.h>
 
 #define FR_LOAD_MEMORY_BYTES (UINT64_C(16) << 20) /* default limit */
 #define FR_LOAD_DISK_BYTES (UINT64_C(10) << 30)   /* default limit */
@@ -117,13 +116,12 @@ void fr_load_freep(fr_load **load);
 void fr_load_set_options(fr_load *load, const fr_load_options *options);
 
 /** Each loads a whole file; on FR_OK the repository is open. A path is mapped; where it is no
- *  regular file, or "-" for standard input, it is read as a stream. A stream is read to its end,
- *  and stays the caller's, who keeps it while the load is paused.
+ *  regular file, or "-" for standard input, it is read as a stream, to its end; so is a descriptor,
+ *  which stays the caller's, who keeps it open while the load is paused.
  *  errors   as fr_repo_open; FR_AGAIN limit-memory paused; FR_LIMIT limit-memory, limit-disk,
  *           limit-time; FR_IO, FR_NOT_FOUND, FR_NOMEM */
 FR_MUST_USE fr_status fr_load_path(fr_load *load, const char *path, fr_error *err);
-FR_MUST_USE fr_status fr_load_stream(fr_load *load, fr_stream *stream, fr_error *err);
-FR_MUST_USE fr_status fr_load_fd(fr_load *load, int fd, fr_error *err); /* as a stream */
+FR_MUST_USE fr_status fr_load_fd(fr_load *load, int fd, fr_error *err);
 FR_MUST_USE fr_status fr_load_memory(fr_load *load, fr_slice bytes, fr_error *err);
 /** The same for bytes that are a mapping of a file (fr_file_map, fr_scratch_map): its pages are
  *  given back as reading goes on. */
@@ -146,8 +144,8 @@ const fr_commit *fr_load_commit(const fr_load *load);
 /** There is no more. FR_OK: the repository is open. */
 FR_MUST_USE fr_status fr_load_finish(fr_load *load, fr_error *err);
 
-/** Paused: goes on with the same call (push of the rest, finish) or, for path, stream and memory,
- *  with fr_load_resume; nothing that was read is read again. */
+/** Paused: goes on with the same call (push of the rest, finish) or, for path, descriptor and
+ *  memory, with fr_load_resume; nothing that was read is read again. */
 FR_MUST_USE fr_status fr_load_raise(fr_load *load, uint64_t memory_max_bytes, fr_error *err);
 void fr_load_use_disk(fr_load *load);
 FR_MUST_USE fr_status fr_load_resume(fr_load *load, fr_error *err);
@@ -186,5 +184,7 @@ typedef struct {
 void fr_load_fault(const fr_load *load, const fr_error *error, fr_repo_fault *out);
 /** The same for a repository that was opened otherwise. */
 void fr_repo_fault_of(const fr_repo *repo, const fr_error *error, fr_repo_fault *out);
+/** Appends " (key, cid)", as far as they are known. */
+void fr_repo_fault_put(const fr_repo_fault *fault, fr_buffer *out);
 /** A key as `key` above: fits whole when room is 4 * size + 1. Returns how many characters. */
 size_t fr_repo_key_escape(fr_slice key, char *out, size_t room);

@@ -30,7 +30,7 @@ FR_MUST_USE fr_status fr_repo_report(fr_slice input, const char *file,
                                      int *exit_code);
 
 /** The same in one line for people, with its line end: what is wrong as `FILE: offset N: code:
- *  text`, else the verdict and the main facts. */
+ *  text (key, cid)`, else the verdict and the main facts. */
 FR_MUST_USE fr_status fr_repo_report_line(fr_slice input, const char *file,
                                           const fr_repo_options *options, fr_buffer *text_out,
                                           int *exit_code);
