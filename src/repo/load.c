@@ -62,9 +62,7 @@ void fr_load_reset(fr_load *load)
     if (load->own_map) {
         fr_file_unmap(fr_os_real(), load->given);
     }
-    if (load->own_stream) {
-        fr_stream_close(load->stream);
-    }
+    fr_stream_close(load->stream);
     /* A store that cannot be emptied is of no use for the next file. */
     if (load->file.context != NULL && load->file.reset(load->file.context, NULL) != FR_OK) {
         load->file.close(load->file.context);
@@ -79,7 +77,7 @@ void fr_load_reset(fr_load *load)
     }
     load->store = NULL;
     load->given = (fr_slice){0};
-    load->mapped = load->own_map = load->own_stream = false;
+    load->mapped = load->own_map = false;
     load->stream = NULL;
     load->disk = (disk_budget){0};
     load->total = load->need = load->told = load->full_at = load->forgot_at = 0;

@@ -7,6 +7,7 @@
 
 #include <fr/os.h>
 #include <fr/scratch.h>
+#include <fr/stream.h>
 
 #include "walk.h"
 
@@ -47,7 +48,6 @@ struct fr_load {
     fr_slice given;
     bool mapped, own_map;
     fr_stream *stream;
-    bool own_stream;
     uint64_t total; /* bytes that came, those that were not stored among them */
     uint64_t need;  /* bytes from which on it is worth looking */
     bool header_read, dropping;

@@ -99,14 +99,6 @@ fr_status fr_load_mapped(fr_load *load, fr_slice map, fr_error *err)
     return read_given(load, err);
 }
 
-fr_status fr_load_stream(fr_load *load, fr_stream *stream, fr_error *err)
-{
-    load_begin(load);
-    load_keep_bytes(load);
-    load->stream = stream;
-    return read_stream(load, err);
-}
-
 fr_status fr_load_fd(fr_load *load, int fd, fr_error *err)
 {
     fr_error fault = {0};
@@ -116,7 +108,6 @@ fr_status fr_load_fd(fr_load *load, int fd, fr_error *err)
         return load_fail(load, status, &fault, err);
     }
     load_keep_bytes(load);
-    load->own_stream = true;
     return read_stream(load, err);
 }
 
@@ -146,7 +137,6 @@ fr_status fr_load_path(fr_load *load, const char *path, fr_error *err)
     if (!fr_stream_is_regular(stream) || strcmp(path, "-") == 0) {
         load_keep_bytes(load);
         load->stream = stream;
-        load->own_stream = true;
         return read_stream(load, err);
     }
     fr_stream_close(stream);
