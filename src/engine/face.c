@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// freshet.h: the embedded face. (Reading sources, which lie above the engine, is in source/face.c.)
+// freshet.h, as far as it needs no source: opening, answers, progress. Its other functions are in
+// offline.c, reader.c, filter.c and rebuild.c, and in src/source, which lies above the engine.
 #include "engine.h"
 
 #include <stdlib.h>
@@ -307,11 +308,6 @@ freshet_status freshet_checkpoint(freshet *engine, freshet_error *err)
 fr_status fr_engine_cursor(fr_engine *engine, const char *source, uint64_t *out)
 {
     return engine->log == NULL ? FR_NOT_FOUND : fr_log_cursor_get(engine->log, source, out);
-}
-
-fr_os *fr_engine_os(fr_engine *engine)
-{
-    return engine->os;
 }
 
 void fr_engine_source_add(fr_engine *engine, fr_source_state *state)

@@ -43,11 +43,6 @@ static const route *route_of(fr_slice path)
     return NULL;
 }
 
-bool fr_query_knows(fr_slice path)
-{
-    return route_of(path) != NULL;
-}
-
 /* ---- refusing -------------------------------------------------------------------------------- */
 
 void fr_refuse(fr_request *request, int status, const char *error, const char *message)
@@ -189,7 +184,6 @@ fr_status fr_query_answer(const fr_query_context *context, fr_slice target,
     request.param_count = 0;
     request.arena = &answer->arena;
     request.seq = context->seq;
-    request.err = NULL;
     fr_buffer_reset(&answer->body);
     fr_buffer_reset(&answer->headers);
     fr_arena_reset(&answer->arena);

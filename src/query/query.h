@@ -19,7 +19,6 @@ typedef struct {
     size_t param_count;
     fr_arena *arena; /* of the request */
     uint64_t seq;    /* pinned: what this answer includes */
-    fr_error *err;
 } fr_request;
 
 typedef void (*fr_route_fn)(fr_request *request);

@@ -6,12 +6,7 @@
 #include <fr/extract.h>
 #include <stdlib.h>
 
-enum {
-    LIMIT_DEFAULT = 100,
-    LIMIT_MAX = 1000,
-    DIDS_MAX = FR_QUERY_PARAMS_MAX,
-    TEXT_MAX_BYTES = 1 << 16
-};
+enum { LIMIT_DEFAULT = 100, LIMIT_MAX = 1000, TEXT_MAX_BYTES = 1 << 16 };
 
 /** The list a request is about. */
 typedef struct {

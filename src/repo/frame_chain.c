@@ -48,12 +48,6 @@ void fr_frame_chain_free(fr_frame_chain *chain)
     }
 }
 
-void fr_frame_chain_freep(fr_frame_chain **chain)
-{
-    fr_frame_chain_free(*chain);
-    *chain = NULL;
-}
-
 static account *slot_of(const fr_frame_chain *chain, fr_slice did)
 {
     for (size_t at = (size_t)fr_xxh3_64(did);; at++) {

@@ -84,7 +84,7 @@ typedef struct {
     uint8_t did_size;
     uint8_t language;
     uint8_t status; /* fr_story_status */
-    bool has_profile, has_status, has_listening;
+    bool has_profile, has_listening;
     uint16_t clock_id, handle_version;
     uint32_t last_post;     /* id, 0: none */
     uint32_t last_follower; /* FR_GEN_NO_ACCOUNT: none */

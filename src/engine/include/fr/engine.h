@@ -106,7 +106,6 @@ FR_MUST_USE fr_status fr_batch_extract(fr_batch *batch, fr_extractor *extractor,
 
 /** The cursor saved last for a source. FR_NOT_FOUND */
 FR_MUST_USE fr_status fr_engine_cursor(fr_engine *engine, const char *source, uint64_t *out);
-fr_os *fr_engine_os(fr_engine *engine);
 const char *fr_engine_dir(const fr_engine *engine);
 /** fr_resolver_floor from any thread: is a repository at this rev known already? */
 uint64_t fr_engine_floor(fr_engine *engine, fr_slice did);

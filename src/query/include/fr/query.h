@@ -50,5 +50,3 @@ void fr_query_buffers_done(fr_query_answer_buffers *buffers);
 #define FR_QUERY_BODY_MAX (16u << 20)
 FR_MUST_USE fr_status fr_query_answer(const fr_query_context *context, fr_slice target,
                                       fr_query_answer_buffers *answer, fr_error *err);
-/** Is this path one that some route answers? (405 or 404 for other methods.) */
-bool fr_query_knows(fr_slice path);

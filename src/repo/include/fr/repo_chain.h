@@ -17,7 +17,6 @@ typedef struct fr_frame_chain fr_frame_chain;
 
 FR_MUST_USE fr_status fr_frame_chain_new(fr_frame_chain **out, fr_error *err);
 void fr_frame_chain_free(fr_frame_chain *chain); /* NULL is fine */
-void fr_frame_chain_freep(fr_frame_chain **chain);
 /** What a `#commit` or `#sync` is, one that was found sound or has no blocks. A newer one is what
  *  the next is held against, also where it breaks the chain; one without blocks is not.
  *  errors   FR_NOMEM
