@@ -153,7 +153,7 @@ static bool read_key(fr_slice text, fr_post_key *key)
                               read_hex16(fr_slice_from(rest, 2), &key->tie));
 }
 
-/** A cursor of a kind that the reference gave out long ago: it answers an empty page (T72). */
+/** A cursor of a kind that the reference gave out long ago: it answers an empty page. */
 static bool is_of_old(fr_slice text)
 {
     for (size_t i = 1; i < text.size; i++) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The routes of the links specification, sections 1 to 3: counts, lists, all counts.
+// Who links to what: counts, lists, counts by source, the most linked.
 #include "query.h"
 
 #include <fr/codec.h>

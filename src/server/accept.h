@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** Which of our two representations an Accept line asks for (links specification L3).
+/** Which of our two representations an Accept line asks for.
  *
  *  source  RFC 9110 section 12.5.1; media type parameters other than q do not narrow a match */
 #pragma once

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** A JSON answer as a page, for whoever asks for text/html (links specification L3): the path as
- *  its title, the answer as text. Nothing of either is taken for markup. */
+/** A JSON answer as a page, for whoever asks for text/html: the path as its title, the answer as
+ *  text. Nothing of either is taken for markup. */
 #pragma once
 
 #include <fr/buffer.h>

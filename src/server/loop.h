@@ -21,7 +21,7 @@
 #include <fr/server.h>
 #include <uv.h>
 
-/* Bounds; all of them are in docs/bounds.md. */
+/* Bounds (invariant 6); docs/bounds.md says what happens at each. */
 #define FR_SERVER_IN_BYTES (2 * FR_HTTP_HEAD_MAX_BYTES) /* read buffer of each */
 #define FR_SERVER_OUT_SOFT_BYTES (256u << 10) /* answers are sent once so many bytes wait */
 #define FR_SERVER_OUT_MAX_BYTES (64u << 20)   /* of all answers of a turn */

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** One answer as HTTP/1.1 bytes, with the headers that every answer of ours carries (links
- *  specification L2). */
+/** One answer as HTTP/1.1 bytes, with the headers that every answer of ours carries: CORS, Vary. */
 #pragma once
 
 #include <fr/buffer.h>

@@ -316,13 +316,13 @@ static const own_route *find_own(fr_slice path)
     return NULL;
 }
 
-/** The routes of the links specification have an HTML form; its list of what is linked most is
- *  ours, and the page for a person names it as JSON. */
+/** Routes that other link indexes have, too, answer in HTML as they do. /links/top is ours alone,
+ *  and the page for a person reads it as JSON. */
 static bool has_html_form(fr_slice path)
 {
-    bool theirs = fr_slice_starts_with(path, FR_SLICE("/links")) ||
+    bool shared = fr_slice_starts_with(path, FR_SLICE("/links")) ||
                   fr_slice_starts_with(path, FR_SLICE("/xrpc/"));
-    return theirs && !fr_slice_equal(path, FR_SLICE("/links/top"));
+    return shared && !fr_slice_equal(path, FR_SLICE("/links/top"));
 }
 
 static void answer_as_html(exchange *x)
@@ -337,15 +337,14 @@ static void answer_as_html(exchange *x)
     x->reply.body = fr_buffer_view(&x->text);
 }
 
-/** What the engine answered, in the representation that Accept asks for (L3): /health and the DID
- *  document, texts and errors have only one. */
+/** What the engine answered, in the representation that Accept asks for: /health, texts and errors
+ *  have only one. */
 static void represent(exchange *x)
 {
     bool judged = x->reply.status == 200 && x->request->accept.size > 0 &&
                   x->reply.content_type != NULL &&
                   strcmp(x->reply.content_type, "application/json") == 0 &&
-                  !fr_slice_equal(x->path, FR_SLICE("/health")) &&
-                  !fr_slice_equal(x->path, FR_SLICE("/.well-known/did.json"));
+                  !fr_slice_equal(x->path, FR_SLICE("/health"));
     fr_accept_choice choice = judged ? fr_accept_choose(x->request->accept) : FR_ACCEPT_JSON;
     if (choice == FR_ACCEPT_MALFORMED) {
         free_answer(x);

@@ -39,7 +39,7 @@ typedef struct {
     fr_cid cid;          /* puts: the CID the source named (none when it named none) */
 } fr_event;
 
-/** Key that says whether two events are the same one (design: duplicates): for account and
+/** Key that says whether two events are the same one (invariant 3): for account and
  *  identity events a hash of (did, kind, inner seq, inner time), without inner seq of (did,
  *  kind, time_us, body). Commits are compared by the resolver: FR_INVALID for them. */
 fr_status fr_event_identity_key(const fr_event *event, uint8_t out[16]);

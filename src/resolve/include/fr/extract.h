@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /** Every link in a record of any lexicon: each string that is, as a whole, an at-uri, DID or URI.
  *
- *  Pure functions; judged by the tables of the links specification. Iterative, bounded:
+ *  Pure functions; the tables in extract_test.c say what is a link. Iterative, bounded:
  *  nesting 256 levels (deeper parts ignored), FR_LINKS_MAX links a record, targets of
  *  FR_LINK_TARGET_MAX bytes and paths of FR_LINK_PATH_MAX bytes after normalising; each excess is
  *  counted, never fatal.

@@ -8,7 +8,7 @@
  *  it deletes, and hands every view ready-made ids. Recent rows are in memory, the rest in the
  *  sorted runs of a store behind its Bloom filters.
  *
- *  Versions (design section 9): a commit event older than the record's known rev, or equal and of
+ *  Versions (invariant 3): a commit event older than the record's known rev, or equal and of
  *  an operation seen at that rev, or not after the account's sync rev, is a duplicate; a put from a
  *  CAR with the live record's CID is one too.
  *
@@ -29,9 +29,10 @@ typedef struct {
     uint16_t arrival_ordinal;
 } fr_link;
 
-/** Values reach the disk. Status rules: links specification L45-L49; account events are ordered by
- *  their inner `time` (without a readable one: the event's), ties by arrival: a late older one
- *  changes nothing. A put by a deleted account brings it back, empty and active. */
+/** Values reach the disk. Records of an account that is not active are kept and not shown; those of
+ *  a deleted one are gone. Account events are ordered by their inner `time` (without a readable
+ *  one: the event's), ties by arrival: a late older one changes nothing. A put by a deleted account
+ *  brings it back, empty and active. */
 typedef enum {
     FR_ACCOUNT_ACTIVE = 0,
     FR_ACCOUNT_DEACTIVATED = 1, /* inactive without a known status too */

@@ -4,8 +4,7 @@
  *
  *  Recent links are in memory, in chains by list; a checkpoint writes them as one sorted run into
  *  the store and starts anew. Counters are kept apart for active and inactive accounts. Nothing
- *  here reads a whole list to count it. Links specification sections 1-5 for the routes of
- *  today. */
+ *  here reads a whole list to count it. */
 #pragma once
 
 #include <fr/identity.h>

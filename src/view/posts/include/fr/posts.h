@@ -5,9 +5,8 @@
  *  post). sortAt = the lesser of createdAt (cut to ms; unreadable: the event's time) and the
  *  event's time, in ms. Order everywhere: descending by (sortAt, CID bytes, tie), tie = first 8
  *  bytes of SHA-256 of the AT URI. An update makes a new version with its own key; deletes,
- *  deactivation and deletion of the account take effect at the next read. Records themselves stay
- *  in the log: an item knows the sequence of its event. Timeline specification T4-T8, T41-T47,
- *  T69-T75.
+ *  deactivation and deletion of the account take effect at the next read (invariant 8). Records
+ *  themselves stay in the log: an item knows the sequence of its event.
  *
  *  Reads as of S are exact for every S not before the sequence at which the view was opened.
  *  Retention: with context.retention_s the floor under sortAt is the newest time of any event so
