@@ -245,7 +245,7 @@ static fr_status apply_status(fr_links *links, const fr_fact *fact, fr_error *er
     return change.deleted ? note_linked(links, fact->uid, false, err) : FR_OK;
 }
 
-/* ---- the four verbs -------------------------------------------------------------------------- */
+/* ---- folding --------------------------------------------------------------------------------- */
 
 static fr_status apply_commit(fr_links *links, const fr_fact *fact, fr_error *err)
 {

@@ -4,7 +4,7 @@
  *  Accepted: integers within int64, byte strings, UTF-8 text, arrays, maps with unique text keys
  *  ordered by length then bytes, tag 42 links (version 1, raw or dag-cbor, SHA-256 or BLAKE3: 36
  *  bytes), false, true, null; definite lengths in shortest form only. No recursion anywhere; a
- *  count must not exceed the bytes left before anything is done with it. Source: docs/format.md;
+ *  count must not exceed the bytes left before anything is done with it (invariant 5). Source:
  *  RFC 8949; DASL DRISL. */
 #pragma once
 

@@ -167,7 +167,6 @@ const char *fr_backfill_phase_name(uint32_t phase);
 void fr_engine_backfill_add(fr_engine *engine, fr_backfill_note *note);
 void fr_engine_backfill_phase(fr_engine *engine, fr_backfill_note *note, uint32_t phase);
 /** Registers what stops and joins a source's thread; called by freshet_close before anything is
- *  torn down. */
-/* FR_LIMIT: too many */
+ *  torn down. errors: FR_LIMIT too many */
 FR_MUST_USE fr_status fr_engine_on_close(fr_engine *engine, void (*stop)(void *source),
                                          void *source);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** The only door to the system: clock and randomness, files, in one real and one simulated room.
+/** The only door to the system (invariant 9): clock and randomness, files, in one real and one
+ *  simulated room.
  *
  *  Everything above names an `fr_os *` and never the system, so a whole engine can run on a disk
  *  and a clock that one seed decides. Threads are in <fr/thread.h>, grace periods in <fr/rcu.h>,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /** Grace periods: one writer publishes, any number of readers look, memory is freed when the last
- *  look is over.
+ *  look is over. So readers and the writer do not wait for each other (invariant 4).
  *
  *  liburcu (memb) behind one header; under ThreadSanitizer, which cannot see into it, a slower one
  *  of our own. Rules: a thread that reads registers once; between lock and unlock it never waits

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /** Repositories: a CAR file walked as a Merkle search tree, its commit, and the frames of
- *  subscribeRepos.  Input is borrowed memory (a mapped file, a frame's blocks). Everything is
+ *  subscribeRepos. Input is borrowed memory (a mapped file, a frame's blocks). Everything is
  *  checked before it is handed out, by one of three levels; errors carry a stable detail code
- *  (err->code) and a byte offset in the input. */
+ *  (err->code) and a byte offset in the input (invariant 5). */
 #pragma once
 
 #include <fr/atproto.h>
@@ -37,7 +37,12 @@ FR_MUST_USE fr_status fr_commit_digest(const fr_commit *commit, uint8_t digest[3
 
 /* ---- walking a CAR --------------------------------------------------------------------------- */
 
-typedef enum { FR_LEVEL_TRUSTED = 0, FR_LEVEL_LAZY = 1, FR_LEVEL_FULL = 2 } fr_level;
+/** What is checked. All levels: framing, the shape of the tree and the order of its keys. */
+typedef enum {
+    FR_LEVEL_TRUSTED = 0,
+    FR_LEVEL_LAZY = 1, /* and the hashes of blocks that are read, and the layers of keys */
+    FR_LEVEL_FULL = 2, /* and the hash of every block in the file, reached or not */
+} fr_level;
 
 typedef struct {
     fr_level level;

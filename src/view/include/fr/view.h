@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /** What a view is: state folded from facts in log order, which can be thrown away.
  *
- *  Four verbs: apply, checkpoint, restore, digest. A view remembers the last sequence it applied,
- *  saved in the same atomic step as its state; facts at or below it are skipped, so replay has the
- *  effect of once. Rows carry the sequence of their birth and death: a reader who pins sequence S
- *  sees exactly the rows with birth <= S < death, while the writer is already further on. Nothing
- *  that a reader may hold is freed before a grace period.
+ *  What it can do is fr_view_ops: open with what was saved, apply facts, publish a sequence to
+ *  readers, save a checkpoint, give a digest. It remembers the last sequence it applied, saved in
+ *  the same atomic step as its state; facts at or below it are skipped, so replay has the effect of
+ *  once (invariants 2 and 3). Rows carry the sequence of their birth and death: a reader who pins
+ *  sequence S sees exactly the rows with birth <= S < death, while the writer is already further
+ *  on. Nothing that a reader may hold is freed before a grace period (invariant 4).
  *
  *  A checkpoint is three steps, so that the writer goes on while it is written: `freeze` notes what
  *  the state at this moment is, in next to no time; `write` saves it, reading rows as of that
  *  sequence like any reader; `settle` takes over what was written.
  *
- *  thread   apply, freeze, settle, restore, digest: the one writer. write: any one registered RCU
- *           reader, between freeze and settle, beside the writer. Reads: any thread, inside an RCU
- *           read section */
+ *  thread   write: any one registered RCU reader, between freeze and settle, beside the writer.
+ *           bytes and damaged: any. All other operations: the one writer. Reads of a view's rows:
+ *           any thread, inside an RCU read section */
 #pragma once
 
 #include <fr/os.h>
