@@ -24,7 +24,7 @@ typedef struct fr_did_resolver fr_did_resolver;
 #define FR_DID_READS_BURST 4
 #define FR_DID_READ_EVERY_NS UINT64_C(30000000000)
 #define FR_DID_UNKNOWN_KEPT_NS UINT64_C(60000000000)
-#define FR_DID_KEPT_NS UINT64_C(86400000000000) /* a day: a key that turns is noticed at once */
+#define FR_DID_KEPT_NS UINT64_C(86400000000000) /* a day; a rotated key is noticed at once */
 #define FR_DID_PAUSE_NS UINT64_C(1000000000)
 #define FR_DID_PAUSE_MOST_NS UINT64_C(60000000000)
 #define FR_DID_RETRY_MOST_NS UINT64_C(3600000000000)
@@ -56,8 +56,8 @@ FR_MUST_USE fr_status fr_did_resolve(fr_did_resolver *resolver, fr_slice did, fr
 FR_MUST_USE fr_status fr_did_resolve_patiently(fr_did_resolver *resolver, fr_slice did,
                                                uint64_t web_until_ns, fr_did_doc *out,
                                                fr_error *err);
-/** The same, read anew: a signature failed, so the key may have turned. FR_END: nothing newer can
- *  be had now (there is only the file, or it was read too often lately); *out untouched. */
+/** The same, read anew: a signature failed, so the key may have been rotated. FR_END: nothing newer
+ *  can be had now (there is only the file, or it was read too often lately); *out untouched. */
 FR_MUST_USE fr_status fr_did_resolve_again(fr_did_resolver *resolver, fr_slice did,
                                            uint64_t web_until_ns, fr_did_doc *out, fr_error *err);
 /** Nothing would be gained by fr_did_fetch: it is kept, being asked for, or nobody knows it. */
