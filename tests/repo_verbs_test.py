@@ -232,6 +232,58 @@ def test_every_fault():
     assert found["fault_count"] == 1501 and len(found["faults"]) == 1000
 
 
+# ---- parts -----------------------------------------------------------------------------------------------------------
+
+def test_what_a_part_leaves_open():
+    """With --partial what is absent is no fault, but not nothing either: it is listed as far as it is known, and the
+    exit code says that it is missing."""
+    dice = random.Random(fr.seed())
+    car = pack(lines({key: {**record, "n": n} for n, (key, record) in enumerate(records(dice, 200).items())}))
+    rows, parts = listing(car), sections(car)
+    key, cid, _ = dice.choice(rows)
+    node = json.loads(repo("explain", "--json", key, "-", stdin=car).text)["path"][-1]["cid"]
+
+    def without(gone):
+        path = fr.scratch("part.car")
+        path.write_bytes(car[:59] + b"".join(part for name, part in parts.items() if name != gone))
+        return path
+
+    def at(path, *words, expect=6):
+        """The same of a file and of a stream."""
+        found = repo(*words, str(path), expect=expect)
+        assert repo(*words, "-", stdin=path.read_bytes(), expect=expect).out == found.out, words
+        return found.text
+
+    lacks = without(cid)
+    shown = [[k, c, "-" if k == key else size] for k, c, size in rows]
+    assert [row.split("\t") for row in at(lacks, "ls", "--partial").splitlines()] == shown
+    assert [row.split("\t") for row in at(lacks, "ls", "--partial", "--reverse").splitlines()] == shown[::-1]
+    objects = [json.loads(row) for row in at(lacks, "ls", "--partial", "--json").splitlines()]
+    assert [row["bytes"] for row in objects if row["key"] == key] == [None]
+    for options in ([], ["--reverse"], ["--collection", key.split("/")[0]]):
+        count = sum(k.startswith(options[1]) for k, *_ in rows) if len(options) == 2 else len(rows)
+        assert at(lacks, "ls", "--partial", "--count", *options) == f"{count}\n"
+        assert len(at(lacks, "ls", "--partial", "--keys", *options).splitlines()) == count
+    other = next(name for name in ("app.bsky.feed.post", "app.bsky.feed.like") if not key.startswith(name + "/"))
+    whole = repo("ls", "--collection", other, str(lacks)).text  # of a file, which is judged no further
+    assert at(lacks, "ls", "--partial", "--collection", other, expect=0) == whole
+    assert len(at(lacks, "unpack", "--partial", "--ndjson").splitlines()) == len(rows) - 1
+    assert at(lacks, "get", "--partial", key) == "" and at(lacks, "get", key, expect=1) == ""
+    assert facts(lacks.read_bytes(), "--partial", expect=6)["records"] == len(rows)
+    # What a node shows is open without it, and is neither there nor not there.
+    lacks = without(node)
+    for verb in ("get", "prove", "explain"):
+        assert at(lacks, verb, "--partial", key) == "" and at(lacks, verb, key, expect=1) == ""
+        told = repo(verb, "--partial", key, str(lacks), expect=6).err.decode()
+        assert ": tree-missing-node: " in told, told
+    assert len(at(lacks, "ls", "--partial").splitlines()) < len(rows)
+    assert len(at(lacks, "unpack", "--partial", "--ndjson").splitlines()) < len(rows)
+    empty = fr.scratch("empty.car")
+    empty.write_bytes(pack(b"", "--did", DID))
+    repo("diff", "--partial", str(empty), str(lacks), expect=6)
+    repo("diff", str(empty), str(lacks), expect=1)
+
+
 # ---- what reaches a terminal -----------------------------------------------------------------------------------------
 
 def test_nothing_raw_reaches_a_terminal():

@@ -211,6 +211,14 @@ int repo_fail_in(const fr_load *load, const char *path, fr_status status, const 
     return print_fault(path, status, error, &fault);
 }
 
+int repo_fail_open(const repo_args *args, const fr_load *load, const char *path, fr_status status,
+                   const fr_error *error)
+{
+    int code = repo_fail_in(load, path, status, error);
+    bool absent = error->code != NULL && strncmp(error->code, "tree-missing-", 13) == 0;
+    return absent && args->options.partial ? FR_REPO_EXIT_INCOMPLETE : code;
+}
+
 void repo_put_key(fr_buffer *out, fr_slice key)
 {
     for (size_t i = 0; i < key.size; i++) {
@@ -321,7 +329,13 @@ typedef struct {
     char prefix[FR_NSID_MAX_BYTES + 2]; /* of the keys that are wanted; "": all */
     fr_buffer line;
     uint64_t count;
+    bool incomplete; /* with --partial: something that may be wanted is absent */
 } listing;
+
+static bool is_there(const fr_repo_item *item)
+{
+    return item->kind == FR_ITEM_RECORD;
+}
 
 static void put_row(const repo_args *args, const fr_repo_item *item, fr_buffer *line)
 {
@@ -329,7 +343,7 @@ static void put_row(const repo_args *args, const fr_repo_item *item, fr_buffer *
     if (!args->keys_only) {
         fr_buffer_byte(line, '\t');
         repo_put_cid(line, &item->cid);
-        fr_buffer_printf(line, "\t%zu", item->value.size);
+        fr_buffer_printf(line, is_there(item) ? "\t%zu" : "\t-", item->value.size);
     }
 }
 
@@ -340,7 +354,8 @@ static void put_row_json(const repo_args *args, const fr_repo_item *item, fr_buf
     if (!args->keys_only) {
         fr_buffer_text(line, ",\"cid\":\"");
         repo_put_cid(line, &item->cid);
-        fr_buffer_printf(line, "\",\"bytes\":%zu", item->value.size);
+        fr_buffer_printf(line, is_there(item) ? "\",\"bytes\":%zu" : "\",\"bytes\":null",
+                         item->value.size);
     }
     fr_buffer_byte(line, '}');
 }
@@ -363,10 +378,14 @@ static fr_status list_item(void *context, const fr_repo_item *item)
 {
     listing *list = context;
     fr_buffer *line = &list->line;
-    if (item->kind != FR_ITEM_RECORD ||
-        !fr_slice_starts_with(item->key, fr_slice_text(list->prefix))) {
+    if (item->kind == FR_ITEM_MISSING_SUBTREE) {
+        list->incomplete = true;
         return FR_OK;
     }
+    if (!fr_slice_starts_with(item->key, fr_slice_text(list->prefix))) {
+        return FR_OK;
+    }
+    list->incomplete |= !is_there(item);
     list->count++;
     if (list->args->count_only) {
         return FR_OK;
@@ -381,9 +400,9 @@ static fr_status list_item(void *context, const fr_repo_item *item)
 static fr_status list_part(listing *list, const fr_repo *repo, fr_error *err)
 {
     const repo_args *args = list->args;
-    fr_cursor_options options = {.reverse = args->reverse,
-                                 .keys_only = args->keys_only || args->count_only,
-                                 .prefix = fr_slice_text(list->prefix)};
+    bool keys_suffice = (args->keys_only || args->count_only) && !args->options.partial;
+    fr_cursor_options options = {
+        .reverse = args->reverse, .keys_only = keys_suffice, .prefix = fr_slice_text(list->prefix)};
     fr_cleanup(fr_cursor_closep) fr_cursor *cursor = NULL;
     fr_repo_item item;
     fr_status status;
@@ -426,8 +445,9 @@ static int ls_file(const repo_args *args, const char *path, fr_load *load)
     if (args->collection != NULL) {
         snprintf(list.prefix, sizeof list.prefix, "%s/", args->collection);
     }
-    bool is_stream = strcmp(path, "-") == 0;
-    if (args->reverse || (args->collection != NULL && !is_stream)) {
+    /* What a part lacks is known by the keys on both sides, which a stream has yet to give. */
+    bool as_it_comes = strcmp(path, "-") == 0 && !args->options.partial;
+    if (args->reverse || (args->collection != NULL && !as_it_comes)) {
         int code = repo_open(args, path, load, &repo);
         if (repo == NULL) {
             return code;
@@ -440,7 +460,9 @@ static int ls_file(const repo_args *args, const char *path, fr_load *load)
     if (status == FR_OK && args->count_only) {
         print_count(&list, path);
     }
-    return status == FR_OK ? FR_REPO_EXIT_SOUND : repo_fail_load(load, path, status, &error);
+    return status != FR_OK   ? repo_fail_load(load, path, status, &error)
+           : list.incomplete ? FR_REPO_EXIT_INCOMPLETE
+                             : FR_REPO_EXIT_SOUND;
 }
 
 int repo_ls(const repo_args *args)

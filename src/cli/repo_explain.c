@@ -118,7 +118,8 @@ static void put_key_answer(const explanation *e, const repo_file *file, fr_slice
     fr_buffer_text(out, "]}\n");
 }
 
-static int explain_key(explanation *e, const repo_file *file, fr_slice key, fr_buffer *out)
+static int explain_key(explanation *e, const repo_args *args, const repo_file *file, fr_slice key,
+                       fr_buffer *out)
 {
     fr_path_visitor visitor = {on_node, e};
     fr_error error = {0};
@@ -126,7 +127,7 @@ static int explain_key(explanation *e, const repo_file *file, fr_slice key, fr_b
     bool present = false;
     fr_status status = fr_repo_explain_key(file->repo, key, &visitor, &present, &value, &error);
     if (status != FR_OK) {
-        return repo_fail(file->path, status, &error);
+        return repo_fail_open(args, file->load, file->path, status, &error);
     }
     put_key_answer(e, file, key, &value, out);
     return present ? FR_REPO_EXIT_SOUND : FR_REPO_EXIT_MALFORMED;
@@ -219,7 +220,7 @@ static int explain_block(explanation *e, const repo_file *file, const fr_cid *ci
     fr_error error = {0};
     fr_status status = fr_repo_explain_block(file->repo, cid, &visitor, &error);
     if (status != FR_OK) {
-        return repo_fail(file->path, status, &error);
+        return repo_fail_in(file->load, file->path, status, &error);
     }
     put_block_answer(e, file, cid, out);
     return e->section_count != 0 ? FR_REPO_EXIT_SOUND : FR_REPO_EXIT_MALFORMED;
@@ -238,7 +239,7 @@ int repo_explain(const repo_args *args)
     int code = repo_file_open(&file, args, args->words[1]);
     if (code == FR_REPO_EXIT_SOUND) {
         code = fr_cid_parse(what, &cid) ? explain_block(&e, &file, &cid, &out)
-                                        : explain_key(&e, &file, what, &out);
+                                        : explain_key(&e, args, &file, what, &out);
         code = repo_print(&out) ? code : FR_REPO_EXIT_SYSTEM;
     }
     fr_buffer_done(&e.sections);

@@ -298,7 +298,7 @@ static int diff(const repo_args *args, const repo_file *before, const repo_file 
     int code = FR_REPO_EXIT_SOUND;
     if (status != FR_OK) {
         const repo_file *at = facts.fault_in_after ? after : before;
-        code = repo_fail_in(at->load, at->path, status, &error);
+        code = repo_fail_open(args, at->load, at->path, status, &error);
     } else if (args->json && !print_diff(&parts)) {
         code = FR_REPO_EXIT_SYSTEM;
     }

@@ -110,6 +110,7 @@ typedef struct {
     fr_json *json;
     fr_buffer value, again, line, path, parent;
     uint64_t count;
+    bool incomplete; /* with --partial: records are absent, or what leads to them */
 } unpacker;
 
 static fr_status put_bytes(fr_buffer *out, fr_slice block)
@@ -230,6 +231,7 @@ static fr_status unpack_records(unpacker *u, fr_error *err)
     FR_TRY(fr_cursor_open(&cursor, u->repo, &options, err));
     while ((status = fr_cursor_next(cursor, &item, err)) == FR_OK) {
         if (item.kind != FR_ITEM_RECORD) {
+            u->incomplete = true;
             continue;
         }
         u->count++;
@@ -304,9 +306,14 @@ static int unpack_file(const repo_args *args, const char *path, const char *dir)
         u.repo = file.repo;
         fr_status status = unpack(&u, &error);
         cli_progress_end();
-        code = status == FR_OK        ? FR_REPO_EXIT_SOUND
-               : status == FR_INVALID ? (fprintf(stderr, "%s: %s\n", dir, error.text), EXIT_USAGE)
-                                      : repo_fail(path, status, &error);
+        if (status == FR_OK) {
+            code = u.incomplete ? FR_REPO_EXIT_INCOMPLETE : FR_REPO_EXIT_SOUND;
+        } else if (status == FR_INVALID) {
+            fprintf(stderr, "%s: %s\n", dir, error.text);
+            code = EXIT_USAGE;
+        } else {
+            code = repo_fail_in(file.load, path, status, &error);
+        }
     }
     for (size_t i = 0; i < FR_COUNT_OF(buffers); i++) {
         fr_buffer_done(buffers[i]);

@@ -153,22 +153,21 @@ static fr_status put_record(const repo_args *args, fr_slice value, fr_buffer *ou
     return fr_buffer_status(out, err);
 }
 
-static int get(const repo_args *args, const asked *a, const fr_repo *repo)
+static int get(const repo_args *args, const asked *a, const repo_file *file)
 {
     fr_repo_item item;
     fr_error error = {0};
     fr_buffer out;
-    fr_status status = fr_repo_get(repo, a->key, &item, &error);
+    fr_status status = fr_repo_get(file->repo, a->key, &item, &error);
     if (status == FR_NOT_FOUND) {
         return not_there(a);
     }
-    if (status != FR_OK) {
-        return repo_fail(a->path, status, &error);
+    if (status == FR_OK && item.kind == FR_ITEM_MISSING_RECORD) {
+        status = fr_fail_code(&error, FR_MALFORMED, item.offset, "tree-missing-record",
+                              "repo: a record's block is absent");
     }
-    if (item.kind == FR_ITEM_MISSING_RECORD) {
-        fprintf(stderr, "%s: offset %llu: tree-missing-record: the record's block is absent\n",
-                a->path, (unsigned long long)item.offset);
-        return FR_REPO_EXIT_INCOMPLETE;
+    if (status != FR_OK) {
+        return repo_fail_open(args, file->load, a->path, status, &error);
     }
     fr_buffer_init(&out, REPO_LINE_BYTES_MAX);
     status = put_record(args, item.value, &out, &error);
@@ -177,7 +176,7 @@ static int get(const repo_args *args, const asked *a, const fr_repo *repo)
                                   : FR_REPO_EXIT_SYSTEM;
     if (status != FR_OK) {
         error.offset += item.offset;
-        repo_fail(a->path, status, &error);
+        repo_fail_in(file->load, a->path, status, &error);
     }
     fr_buffer_done(&out);
     return code;
@@ -188,7 +187,7 @@ int repo_get(const repo_args *args)
     asked a = words_of(args);
     repo_file file;
     int code = repo_file_open(&file, args, a.path);
-    code = code == FR_REPO_EXIT_SOUND ? get(args, &a, file.repo) : code;
+    code = code == FR_REPO_EXIT_SOUND ? get(args, &a, &file) : code;
     repo_file_close(&file);
     return code;
 }
@@ -254,14 +253,15 @@ static int tell_proof(const repo_args *args, const asked *a, fr_slice bytes)
     return status == FR_OK ? FR_REPO_EXIT_SOUND : repo_fail(a->path, status, &error);
 }
 
-static int prove(const repo_args *args, const asked *a, const fr_repo *repo)
+static int prove(const repo_args *args, const asked *a, const repo_file *file)
 {
     fr_buffer proof;
     fr_error error = {0};
     bool present = false;
     fr_buffer_init(&proof, FR_PROOF_BYTES_MAX);
-    fr_status status = fr_proof_make(repo, a->key, &proof, &present, &error);
-    int code = status == FR_OK ? write_proof(args, a, &proof) : repo_fail(a->path, status, &error);
+    fr_status status = fr_proof_make(file->repo, a->key, &proof, &present, &error);
+    int code = status == FR_OK ? write_proof(args, a, &proof)
+                               : repo_fail_open(args, file->load, a->path, status, &error);
     if (code == FR_REPO_EXIT_SOUND && args->json) {
         code = tell_proof(args, a, fr_buffer_view(&proof));
     } else if (code == FR_REPO_EXIT_SOUND) {
@@ -276,7 +276,7 @@ int repo_prove(const repo_args *args)
     asked a = words_of(args);
     repo_file file;
     int code = repo_file_open(&file, args, a.path);
-    code = code == FR_REPO_EXIT_SOUND ? prove(args, &a, file.repo) : code;
+    code = code == FR_REPO_EXIT_SOUND ? prove(args, &a, &file) : code;
     repo_file_close(&file);
     return code;
 }
