@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fr/buffer.h>
+#include <fr/export.h>
 #include <fr/os.h>
 #include <signal.h>
 #include <stdio.h>
@@ -45,13 +46,8 @@ int cli_fail(const char *what, const freshet_error *err)
 
 int cli_fail_internal(const char *what, const fr_error *err)
 {
-    freshet_error error = {(freshet_status)err->status,
-                           err->os,
-                           err->offset,
-                           err->code,
-                           err->text,
-                           err->file,
-                           err->line};
+    freshet_error error;
+    fr_error_export(err, &error);
     return cli_fail(what, &error);
 }
 
@@ -119,6 +115,28 @@ bool cli_parse_keep(const char *text, freshet_options *out)
     }
     out->log_keep_s = value * unit_s;
     return true;
+}
+
+void cli_take_bytes(struct argp_state *state, const char *value, uint64_t *out)
+{
+    if (!cli_parse_bytes(value, out)) {
+        argp_error(state, "not a number of bytes: %s", value);
+    }
+}
+
+void cli_take_count(struct argp_state *state, const char *value, const char *what, uint64_t *out)
+{
+    if (!cli_parse_u64(value, out)) {
+        argp_error(state, "not a number of %s: %s", what, value);
+    }
+}
+
+void cli_take_keep(struct argp_state *state, const char *value, freshet_options *out)
+{
+    if (!cli_parse_keep(value, out)) {
+        argp_error(state, "--log-keep takes a size such as 10G or an age such as 30d, not %s",
+                   value);
+    }
 }
 
 void cli_parse(const struct argp *argp, int argc, char **argv, const char *name, void *input)

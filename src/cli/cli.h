@@ -41,6 +41,11 @@ bool cli_parse_bytes(const char *text, uint64_t *out);
 bool cli_parse_u64(const char *text, uint64_t *out);
 /** "10G" and the like: what stays of the log by size; "30d" or "12h": by age. */
 bool cli_parse_keep(const char *text, freshet_options *out);
+/** The same for the value of an option: what is not such ends the process with a usage error.
+ *  `what`: "events", "seconds", … */
+void cli_take_bytes(struct argp_state *state, const char *value, uint64_t *out);
+void cli_take_count(struct argp_state *state, const char *value, const char *what, uint64_t *out);
+void cli_take_keep(struct argp_state *state, const char *value, freshet_options *out);
 /** The path from the root of a folder that is remembered for later runs, which may start
  *  elsewhere. One a process: the text lies in static memory. */
 const char *cli_absolute(const char *path);

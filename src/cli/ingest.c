@@ -85,23 +85,11 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         case 'f': args->from = value; return 0;
         case 'k': args->did_docs = value; return 0;
         case OPTION_PLC: args->plc_url = value; return 0;
-        case 'm':
-            if (!cli_parse_bytes(value, &args->memory_bytes)) {
-                argp_error(state, "not a number of bytes: %s", value);
-            }
-            return 0;
+        case 'm': cli_take_bytes(state, value, &args->memory_bytes); return 0;
         case OPTION_ARCHIVE: args->keep.archive_dir = cli_absolute(value); return 0;
-        case OPTION_LOG_KEEP:
-            if (!cli_parse_keep(value, &args->keep)) {
-                argp_error(state,
-                           "--log-keep takes a size such as 10G or an age such as 30d, not %s",
-                           value);
-            }
-            return 0;
+        case OPTION_LOG_KEEP: cli_take_keep(state, value, &args->keep); return 0;
         case OPTION_CHECKPOINT:
-            if (!cli_parse_u64(value, &args->checkpoint_events)) {
-                argp_error(state, "not a number of events: %s", value);
-            }
+            cli_take_count(state, value, "events", &args->checkpoint_events);
             return 0;
         case OPTION_DURABILITY:
             if (!parse_durability(value, &args->durability)) {

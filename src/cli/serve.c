@@ -317,29 +317,15 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         case 'k': daemon->did_docs = value; return 0;
         case OPTION_PLC: daemon->plc_url = value; return 0;
         case OPTION_DICTIONARY: daemon->zstd_dictionary = value; return 0;
-        case 'm':
-            if (!cli_parse_bytes(value, &daemon->db.memory_bytes)) {
-                argp_error(state, "not a number of bytes: %s", value);
-            }
-            return 0;
+        case 'm': cli_take_bytes(state, value, &daemon->db.memory_bytes); return 0;
         case OPTION_CHECKPOINT:
-            if (!cli_parse_u64(value, &daemon->db.checkpoint_events)) {
-                argp_error(state, "not a number of events: %s", value);
-            }
+            cli_take_count(state, value, "events", &daemon->db.checkpoint_events);
             return 0;
         case OPTION_RETENTION:
-            if (!cli_parse_u64(value, &daemon->db.retention_s)) {
-                argp_error(state, "not a number of seconds: %s", value);
-            }
+            cli_take_count(state, value, "seconds", &daemon->db.retention_s);
             return 0;
         case OPTION_ARCHIVE: daemon->db.archive_dir = cli_absolute(value); return 0;
-        case OPTION_LOG_KEEP:
-            if (!cli_parse_keep(value, &daemon->db)) {
-                argp_error(state,
-                           "--log-keep takes a size such as 10G or an age such as 30d, not %s",
-                           value);
-            }
-            return 0;
+        case OPTION_LOG_KEEP: cli_take_keep(state, value, &daemon->db); return 0;
         case OPTION_ADMIN_TOKEN:
             daemon->server.admin_token = cli_read_token(value); /* as long as the process */
             if (daemon->server.admin_token == NULL) {

@@ -20,11 +20,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     arguments *args = state->input;
     switch (key) {
         case 'd': args->data = value; return 0;
-        case 'm':
-            if (!cli_parse_bytes(value, &args->memory_bytes)) {
-                argp_error(state, "not a number of bytes: %s", value);
-            }
-            return 0;
+        case 'm': cli_take_bytes(state, value, &args->memory_bytes); return 0;
         case ARGP_KEY_END:
             if (args->data == NULL) {
                 argp_error(state, "--data is needed");
