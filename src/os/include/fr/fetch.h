@@ -60,8 +60,8 @@ FR_MUST_USE fr_status fr_fetch(fr_fetcher *fetcher, const char *url,
                                fr_status (*piece)(void *context, fr_slice bytes, fr_error *err),
                                void *context, fr_fetch_answer *answer, fr_error *err);
 
-/** Does a URL name this machine or a private network: localhost, or a literal address of such? Where
- *  the operator's own URL does, URLs that strangers name may do so too. */
+/** Does a URL name this machine or a private network: localhost, or a literal address of such?
+ *  Where the operator's own URL does, URLs that strangers name may do so too. */
 bool fr_url_is_local(const char *url);
 /** Appends text to a URL's query as a value: everything but A-Z a-z 0-9 - . _ ~ : as %XX. *at is
  *  the length so far. False when it does not fit. */
