@@ -21,6 +21,7 @@ typedef struct {
 typedef struct segment_map {
     struct segment_map *before;
     fr_slice bytes;
+    const uint32_t *lost; /* of fr_map_lost */
 } segment_map;
 
 /** A block of a sealed segment in memory. */

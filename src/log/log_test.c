@@ -3,9 +3,11 @@
 #include "segment.h"
 #include "testing.h"
 
+#include <fr/map_guard.h>
 #include <fr/thread.h>
 
 #include <sys/wait.h>
+#include <unistd.h>
 
 /* ---- appended, read back --------------------------------------------------------------------- */
 
@@ -552,6 +554,35 @@ static void what_is_not_there_is_said(void **state)
     fr_sim_free(os);
 }
 
+/** Of a segment whose file became shorter an event is an error, also one that was read before; the
+ *  others go on. */
+static void a_segment_loses_pages(void **state)
+{
+    (void)state;
+    fr_os *os = fr_os_real();
+    char dir[FR_PATH_MAX], path[FR_PATH_MAX];
+    fr_log *log = NULL;
+    fr_event event;
+    fr_error err = {0};
+    uint64_t seed = seed_of_run();
+    fr_cleanup(fr_buffer_done) fr_buffer scratch;
+    fr_buffer_init(&scratch, FR_EVENT_MAX_BYTES);
+    make_temporary_folder(dir, sizeof dir);
+    fr_maps_guard(); /* cmocka has taken the signal when the test began */
+    assert_ok(fr_log_open(&log, os, dir, 1 << 16, NULL));
+    work(log, &seed, 60);
+    assert_ok(fr_log_sync(log, NULL));
+    uint64_t last = fr_log_last_seq(log);
+    check_reads(log, &seed, 200);
+    assert_ok(fr_path(path, sizeof path, NULL, "%s/%010d.frlog", dir, 1));
+    assert_int_equal(truncate(path, 0), 0);
+    assert_int_equal(fr_log_read(log, 1, &scratch, &event, &err), FR_IO);
+    assert_int_equal(fr_log_read(log, 1, &scratch, &event, &err), FR_IO);
+    assert_ok(fr_log_read(log, last, &scratch, &event, NULL));
+    (void)!fr_log_close(log, NULL);
+    assert_ok(fr_os_remove_tree(os, dir, NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -566,6 +597,7 @@ int main(void)
         cmocka_unit_test(a_time_is_found),
         cmocka_unit_test(a_dump_is_what_was_asked_for),
         cmocka_unit_test(what_is_not_there_is_said),
+        cmocka_unit_test(a_segment_loses_pages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

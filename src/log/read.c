@@ -5,10 +5,12 @@
  *
  * Real maps follow later writes, so the open segment is mapped as far as its file reaches and
  * once more for each step that it grows by. A simulated map is a copy of its moment: there each
- * frame that is read is copied once instead. */
+ * frame that is read is copied once instead. A map that has lost pages (map_guard.h) answers
+ * nothing until the log is opened again: its index and checks were of what is gone. */
 #include "event_codec.h"
 #include "log_state.h"
 
+#include <fr/map_guard.h>
 #include <stdlib.h>
 
 static bool maps_follow_writes(const fr_log *log)
@@ -53,6 +55,7 @@ static fr_status add_map(fr_log *log, log_segment *segment, fr_error *err)
         free(map);
         return status;
     }
+    map->lost = fr_map_lost(map->bytes);
     map->before = segment->map;
     log_store(segment->map, map);
     return FR_OK;
@@ -297,11 +300,10 @@ static fr_status copy_event(fr_slice bytes, uint64_t seq, fr_buffer *scratch, fr
     return FR_OK;
 }
 
-static fr_status read_raw(fr_log *log, uint64_t segment_index, log_segment *segment, uint64_t seq,
-                          fr_buffer *scratch, fr_event *out, fr_error *err)
+static fr_status read_frame(fr_log *log, log_segment *segment, uint64_t seq, fr_buffer *scratch,
+                            fr_event *out, fr_error *err)
 {
     fr_slice bytes = {0};
-    FR_TRY(index_segment(log, segment_index, segment, err));
     frame_place *place = find_frame(segment, seq);
     if (place == NULL) {
         return fr_fail(err, FR_CORRUPT, "log: a segment without the events it stands for");
@@ -309,6 +311,24 @@ static fr_status read_raw(fr_log *log, uint64_t segment_index, log_segment *segm
     FR_TRY(frame_bytes(log, segment, place, &bytes, err));
     FR_TRY(check_frame(segment, place, bytes, err));
     return copy_event(bytes, seq, scratch, out, err);
+}
+
+static bool has_lost_pages(const log_segment *segment)
+{
+    bool lost = false;
+    for (const segment_map *map = log_load(segment->map); map != NULL && !lost; map = map->before) {
+        lost = fr_is_lost(map->lost);
+    }
+    return lost;
+}
+
+static fr_status read_raw(fr_log *log, uint64_t segment_index, log_segment *segment, uint64_t seq,
+                          fr_buffer *scratch, fr_event *out, fr_error *err)
+{
+    FR_TRY(index_segment(log, segment_index, segment, err));
+    fr_status status = read_frame(log, segment, seq, scratch, out, err);
+    return has_lost_pages(segment) ? fr_fail(err, FR_IO, "log: a page of a segment is unreadable")
+                                   : status;
 }
 
 /* The frames of a block were checked when it was read. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /* The real room: one system call behind each verb, EINTR retried, short transfers finished. */
+#include "map_guard.h"
 #include "room.h"
 
 #include <dirent.h>
@@ -204,12 +205,14 @@ static fr_status real_map(fr_file *file, uint64_t size, fr_slice *out, fr_error 
         return fr_fail_errno(err, errno, "os: map");
     }
     *out = fr_slice_of(map, (size_t)size);
+    map_guard_add(*out);
     return FR_OK;
 }
 
 static void real_unmap(fr_os *os, fr_slice map)
 {
     (void)os;
+    map_guard_remove(map);
     munmap((void *)(uintptr_t)map.data, map.size);
 }
 

@@ -220,6 +220,7 @@ static fr_status see_input(fr_load *load, fr_error *err)
     }
     load->lay = repo->input;
     repo->index.input = repo->input.data;
+    repo->lost = fr_map_lost(load->given);
     bool watched = load->watch.bytes_max != 0 || load->watch.deadline_ns != 0;
     repo->watch = watched ? &load->watch : NULL;
     return FR_OK;

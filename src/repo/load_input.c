@@ -73,6 +73,9 @@ static fr_status read_given(fr_load *load, fr_error *err)
         load->total = load->given.size;
         status = load_finish(load, &fault);
     }
+    if (FR_UNLIKELY(fr_is_lost(fr_map_lost(load->given)))) {
+        status = fr_fail(&fault, FR_IO, REPO_LOST_TEXT);
+    }
     return status == FR_OK ? FR_OK : load_fail(load, status, &fault, err);
 }
 

@@ -145,6 +145,7 @@ void repo_prepare(fr_repo *repo, const fr_repo_options *options)
     repo->rules = node_rules_of(options);
     repo->counts = (car_counts){0};
     repo->watch = NULL;
+    repo->lost = NULL;
     repo->opened = repo->waits = false;
     repo->index.capacity = 0;
     repo->started = repo->one_by_one = false;
@@ -737,7 +738,7 @@ static fr_status fail_walk(fr_repo *repo, fr_status status, const fr_error *faul
     return status;
 }
 
-fr_status fr_repo_next(fr_repo *repo, fr_repo_item *item, fr_error *err)
+static fr_status next_item(fr_repo *repo, fr_repo_item *item, fr_error *err)
 {
     if (FR_UNLIKELY(repo->status != FR_OK)) {
         if (repo->status != FR_END && err != NULL) {
@@ -780,6 +781,16 @@ fr_status fr_repo_next(fr_repo *repo, fr_repo_item *item, fr_error *err)
         }
     }
     return FR_OK;
+}
+
+fr_status fr_repo_next(fr_repo *repo, fr_repo_item *item, fr_error *err)
+{
+    fr_status status = next_item(repo, item, err);
+    if (FR_UNLIKELY(fr_is_lost(repo->lost))) {
+        const fr_error lost = {.status = FR_IO, .text = REPO_LOST_TEXT};
+        return fail_walk(repo, FR_IO, &lost, err);
+    }
+    return status;
 }
 
 fr_status fr_repo_walk(fr_repo *repo, fr_status (*visit)(void *context, const fr_repo_item *item),

@@ -7,6 +7,7 @@
 #include "car.h"
 #include "node.h"
 #include "window.h"
+#include <fr/map_guard.h>
 #include <fr/repo_load.h>
 
 #define KEY_CHUNK_LEVELS 8
@@ -53,7 +54,8 @@ struct fr_repo {
     car_header header;
     car_counts counts;
     fr_commit commit;
-    repo_watch *watch; /* of its loader: mapped pages and time; NULL: nothing to watch */
+    const uint32_t *lost; /* of the input's map (fr_map_lost); NULL: none */
+    repo_watch *watch;    /* of its loader: mapped pages and time; NULL: nothing to watch */
     bool opened;
     bool started;
     /* the walk */
@@ -70,7 +72,7 @@ struct fr_repo {
      * meanwhile, so they are never remembered and no node is read ahead. */
     bool waits;
     uint64_t reached_bytes; /* of the blocks in `reached` */
-    car_section passed; /* with a window: the record handed out last; data_offset 0: none */
+    car_section passed;     /* with a window: the record handed out last; data_offset 0: none */
     fr_slice top_key;
     size_t depth;
     uint8_t (*keys[KEY_CHUNKS_MAX])[2][NODE_KEY_ROOM];
@@ -80,6 +82,8 @@ struct fr_repo {
     node_scratch scratch;
     walk_level levels[NODE_LEVELS_MAX];
 };
+
+#define REPO_LOST_TEXT "repo: the file became shorter meanwhile, or cannot be read"
 
 /** Nothing is read ahead below `level`, whose nodes are the last on both stacks. */
 static inline void family_none(const fr_repo *repo, walk_level *level)
