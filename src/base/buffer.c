@@ -188,7 +188,13 @@ static size_t utf8_length(const uint8_t *data, size_t size, size_t *bad)
 
 static bool is_plain(uint8_t byte)
 {
-    return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+    return byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\';
+}
+
+/* U+0080 .. U+009F: to a terminal each is ESC and a letter. */
+static bool is_upper_control(const uint8_t *sequence, size_t length)
+{
+    return length == 2 && sequence[0] == 0xc2 && sequence[1] < 0xa0;
 }
 
 static void append_escape(fr_buffer *buffer, uint8_t byte)
@@ -214,24 +220,24 @@ void fr_buffer_json_string(fr_buffer *buffer, fr_slice text)
     size_t at = 0;
     fr_buffer_byte(buffer, '"');
     while (at < text.size) {
-        size_t bad = 0;
+        size_t bad;
         if (FR_LIKELY(is_plain(text.data[at]))) {
             at++;
             continue;
         }
-        size_t length =
-            text.data[at] < 0x80 ? 0 : utf8_length(text.data + at, text.size - at, &bad);
-        if (length > 0) {
+        size_t length = utf8_length(text.data + at, text.size - at, &bad);
+        if (length > 1 && !is_upper_control(text.data + at, length)) {
             at += length;
             continue;
         }
         fr_buffer_slice(buffer, fr_slice_sub(text, from, at - from));
-        if (bad > 0) {
+        if (length == 0) {
             fr_buffer_text(buffer, "\xef\xbf\xbd");
+            at += bad;
         } else {
-            append_escape(buffer, text.data[at]);
+            append_escape(buffer, text.data[at + length - 1]);
+            at += length;
         }
-        at += FR_MAX(bad, (size_t)1);
         from = at;
     }
     fr_buffer_slice(buffer, fr_slice_from(text, from));

@@ -125,7 +125,8 @@ static const struct {
     {"plain", 0, "\"plain\""},
     {"a\"b\\c/", 0, "\"a\\\"b\\\\c/\""},
     {"\b\f\n\r\t", 0, "\"\\b\\f\\n\\r\\t\""},
-    {"\0\x01\x1f\x7f", 4, "\"\\u0000\\u0001\\u001f\x7f\""},
+    {"\0\x01\x1f\x7f", 4, "\"\\u0000\\u0001\\u001f\\u007f\""},
+    {"a\xc2\x80\xc2\x9f\xc2\xa0z", 0, "\"a\\u0080\\u009f\xc2\xa0z\""}, /* ESC [ is U+009B */
     {"\xc3\xa4\xe6\xbc\xa2\xf0\x9f\x98\x80z", 0, "\"\xc3\xa4\xe6\xbc\xa2\xf0\x9f\x98\x80z\""},
     {"a\xff\x80z", 0, "\"a\xef\xbf\xbd\xef\xbf\xbdz\""},
     {"\xc0\xaf", 0, "\"\xef\xbf\xbd\xef\xbf\xbd\""},                 /* overlong / */

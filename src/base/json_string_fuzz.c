@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* Any bytes become one JSON string: quoted, without raw control bytes, its escapes whole, its UTF-8
- * well-formed; and what needed no replacement reads back as it was. */
+/* Any bytes become one JSON string: quoted, without raw control characters, its escapes whole, its
+ * UTF-8 well-formed; and what needed no replacement reads back as it was. */
 #include <fr/buffer.h>
 
 #include <stdlib.h>
@@ -35,7 +35,7 @@ static int hex_value(uint8_t digit)
     return (int)(found - digits);
 }
 
-/* The byte behind an escape; *size gets its length. */
+/* The character behind an escape; *size gets its length. */
 static uint8_t unescape(const uint8_t *at, size_t left, size_t *size)
 {
     static const char from[] = "\"\\bfnrt";
@@ -57,9 +57,12 @@ static void read_back(fr_slice json, fr_buffer *out)
     size_t end = json.size - 1;
     for (size_t at = 1; at < end;) {
         size_t size = 0;
-        require(json.data[at] >= 0x20 && json.data[at] != '"');
+        require(json.data[at] >= 0x20 && json.data[at] != '"' && json.data[at] != 0x7f);
+        require(json.data[at] != 0xc2 || json.data[at + 1] >= 0xa0);
         if (json.data[at] == '\\') {
-            fr_buffer_byte(out, unescape(json.data + at, end - at, &size));
+            uint8_t character = unescape(json.data + at, end - at, &size);
+            fr_buffer_text(out, character < 0x80 ? "" : "\xc2");
+            fr_buffer_byte(out, character);
         } else {
             size = sequence_length(json.data + at, end - at);
             fr_buffer_append(out, json.data + at, size);
