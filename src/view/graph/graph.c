@@ -34,12 +34,6 @@ struct fr_graph {
 
 /* ---- digest ---------------------------------------------------------------------------------- */
 
-static void put_field(fr_buffer *out, fr_slice text)
-{
-    fr_buffer_slice(out, text);
-    fr_buffer_byte(out, 0x1f);
-}
-
 static fr_slice digest_row(fr_graph *graph, const fr_edge_row *row)
 {
     const fr_ids *ids = graph->context.ids;
@@ -47,10 +41,10 @@ static fr_slice digest_row(fr_graph *graph, const fr_edge_row *row)
     char did[FR_DID_PLC_BYTES];
     char rkey[FR_TID_BYTES];
     fr_buffer_reset(&graph->row);
-    put_field(&graph->row, fr_slice_text(COLLECTIONS[fr_edge_row_kind(row)]));
-    put_field(&graph->row, fr_ids_did(ids, row->from, did));
-    put_field(&graph->row, fr_ids_rkey(ids, row->rkey, rkey));
-    put_field(&graph->row, fr_ids_did(ids, row->to, did));
+    fr_digest_row_field(&graph->row, fr_slice_text(COLLECTIONS[fr_edge_row_kind(row)]));
+    fr_digest_row_field(&graph->row, fr_ids_did(ids, row->from, did));
+    fr_digest_row_field(&graph->row, fr_ids_rkey(ids, row->rkey, rkey));
+    fr_digest_row_field(&graph->row, fr_ids_did(ids, row->to, did));
     if (list != NULL) {
         fr_ids_put_target(ids, fr_target_of_ref(*list), &graph->row);
     }

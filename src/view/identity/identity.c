@@ -188,10 +188,8 @@ static void put_row(fr_identity *identity, uint32_t uid, const char *what, fr_sl
 {
     char room[FR_DID_PLC_BYTES];
     fr_buffer_reset(&identity->row);
-    fr_buffer_slice(&identity->row, fr_ids_did(identity->context.ids, uid, room));
-    fr_buffer_byte(&identity->row, 0x1f);
-    fr_buffer_text(&identity->row, what);
-    fr_buffer_byte(&identity->row, 0x1f);
+    fr_digest_row_field(&identity->row, fr_ids_did(identity->context.ids, uid, room));
+    fr_digest_row_field(&identity->row, fr_slice_text(what));
     fr_buffer_slice(&identity->row, value);
 }
 

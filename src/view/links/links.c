@@ -12,12 +12,6 @@ enum { ROW_MAX_BYTES = 1 << 16 };
 
 /* ---- digest rows ----------------------------------------------------------------------------- */
 
-static void put_field(fr_buffer *out, fr_slice text)
-{
-    fr_buffer_slice(out, text);
-    fr_buffer_byte(out, 0x1f);
-}
-
 typedef struct {
     fr_slice did, collection, rkey, path, target;
 } row_texts;
@@ -31,11 +25,12 @@ static void put_row(const row_texts *texts, fr_target target, uint64_t seq, uint
     fr_store_u64be(hash, target.hi);
     fr_store_u64be(hash + 8, target.lo);
     fr_buffer_reset(out);
-    put_field(out, texts->did);
-    put_field(out, texts->collection);
-    put_field(out, texts->rkey);
-    put_field(out, texts->path);
-    put_field(out, fr_target_is_text(target) ? fr_slice_of(hash, sizeof hash) : texts->target);
+    fr_digest_row_field(out, texts->did);
+    fr_digest_row_field(out, texts->collection);
+    fr_digest_row_field(out, texts->rkey);
+    fr_digest_row_field(out, texts->path);
+    fr_digest_row_field(out,
+                        fr_target_is_text(target) ? fr_slice_of(hash, sizeof hash) : texts->target);
     fr_store_u64le(place, seq);
     place[8] = (uint8_t)ordinal;
     place[9] = (uint8_t)(ordinal >> 8);

@@ -53,15 +53,11 @@ void fr_posts_sum(fr_posts *posts, uint32_t row, bool more, fr_digest *digest)
     fr_cid cid;
     fr_post_cid(&posts->rows, row, &cid);
     fr_buffer_reset(out);
-    fr_buffer_slice(out, fr_ids_did(ids, r->uid, did_room));
-    fr_buffer_text(out, repost ? "\x1f"
-                                 "app.bsky.feed.repost\x1f"
-                               : "\x1f"
-                                 "app.bsky.feed.post\x1f");
-    fr_buffer_slice(out, fr_ids_rkey(ids, r->rkey, rkey_room));
-    fr_buffer_byte(out, 0x1f);
-    fr_buffer_append(out, cid.bytes, sizeof cid.bytes);
-    fr_buffer_byte(out, 0x1f);
+    fr_digest_row_field(out, fr_ids_did(ids, r->uid, did_room));
+    fr_digest_row_field(out,
+                        repost ? FR_SLICE("app.bsky.feed.repost") : FR_SLICE("app.bsky.feed.post"));
+    fr_digest_row_field(out, fr_ids_rkey(ids, r->rkey, rkey_room));
+    fr_digest_row_field(out, fr_slice_of(cid.bytes, sizeof cid.bytes));
     fr_buffer_u64_decimal(out, fr_post_ms(r));
     fr_buffer_byte(out, 0x1f);
     if (repost && note != NULL) {

@@ -24,13 +24,19 @@ typedef struct {
     uint64_t lo, hi;
 } fr_digest;
 #define FR_DIGEST_VERSION 1
+#define FR_DIGEST_TEXT_BYTES 34 /* version byte and 128 bits in hex */
+
 /** A buffer for one row, with all its room from the beginning: a row that found no memory would be
  *  a wrong digest, and nobody would ever be told. */
 FR_MUST_USE fr_status fr_digest_row_init(fr_buffer *row, size_t max_size, fr_error *err);
-#define FR_DIGEST_TEXT_BYTES 34 /* version byte and 128 bits in hex */
-
-/** Adds one logical row, written as texts, to an order-independent sum. `row`: 0x1f-separated
- *  fields. */
+/** Appends a field of a row and what parts it from the next one. */
+static inline void fr_digest_row_field(fr_buffer *row, fr_slice text)
+{
+    fr_buffer_slice(row, text);
+    fr_buffer_byte(row, 0x1f);
+}
+/** Adds one logical row to a sum that does not depend on their order. Its fields are texts and
+ *  never ids: docs/format.md section 3.5. */
 void fr_digest_add(fr_digest *digest, fr_slice row);
 void fr_digest_subtract(fr_digest *digest, fr_slice row);
 void fr_digest_format(const fr_digest *digest, char out[FR_DIGEST_TEXT_BYTES + 1]);
