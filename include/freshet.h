@@ -11,7 +11,9 @@
  *             texts are static
  *  threads    every function may be called from any thread, unless it says otherwise; readers never
  *             wait for writers
- *  limits     docs/bounds.md */
+ *  limits     docs/bounds.md
+ *  signals    none is touched. Files are mapped: a page that the disk cannot give is SIGBUS, as for
+ *             any map (freshet itself goes on: docs/decisions/0023-maps-may-lose-pages.md) */
 #ifndef FRESHET_H
 #define FRESHET_H
 
@@ -118,6 +120,15 @@ FRESHET_API FRESHET_MUST_USE freshet_status freshet_open(freshet **out,
  *  errors  FRESHET_INVALID it is of a newer format; FRESHET_CORRUPT its VERSION names none */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_data_check(const char *data_dir,
                                                                freshet_error *err);
+/** DIR/LOCK, as freshet_open takes it, without opening: for whoever changes files of a directory by
+ *  hand, or wants a copy of DIR/log while nothing writes. A directory of an earlier format becomes
+ *  one of this program's first. Any thread.
+ *  errors  FRESHET_NOT_FOUND; FRESHET_AGAIN, FRESHET_INVALID, FRESHET_CORRUPT as freshet_open */
+typedef struct freshet_lock freshet_lock;
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_data_lock(freshet_lock **out,
+                                                              const char *data_dir,
+                                                              freshet_error *err);
+FRESHET_API void freshet_data_unlock(freshet_lock *lock); /* NULL is fine */
 /** Saves a checkpoint and closes. NULL is fine. The handle is gone either way. */
 FRESHET_API freshet_status freshet_close(freshet *db, freshet_error *err);
 
@@ -453,7 +464,7 @@ FRESHET_API FRESHET_MUST_USE freshet_status freshet_view_reset(freshet *db, cons
                                                                freshet_error *err);
 
 /** The same of a directory that no process has open: the view is built again at the next open.
- *  errors  FRESHET_NOT_FOUND; FRESHET_AGAIN another process holds DIR/LOCK (err->os is its pid) */
+ *  errors  those of freshet_data_lock; FRESHET_NOT_FOUND with err->code "view": no such view */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_view_drop(const char *data_dir,
                                                               const char *name,
                                                               freshet_error *err);
@@ -466,7 +477,8 @@ typedef struct {
     uint64_t bytes;
     char digest[35]; /* as verify prints it; empty unless saved */
 } freshet_view;
-/** Calls `each` for every view; works beside a daemon. */
+/** Calls `each` for every view; works beside a daemon.
+ *  errors  FRESHET_NOT_FOUND no such directory; those of freshet_data_check */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_view_list(
     const char *data_dir, void (*each)(void *context, const freshet_view *view), void *context,
     freshet_error *err);

@@ -224,6 +224,10 @@ def test_list_and_reset():
         assert listed(data)[name]["state"] == "absent"
         check(story, data, reopen(data))
     assert fr.run("view", "reset", "nonsense", "--data", data, expect=None).code == 2
+    nowhere = fr.scratch("nowhere")
+    for words in (["reset", "posts"], ["list"]):
+        result = fr.run("view", *words, "--data", nowhere, expect=4)
+        assert str(nowhere) in result.errors and not result.out, result
     after = listed(data)
     assert {name: row["digest"] for name, row in after.items()} == {name: row["digest"] for name, row in before.items()}
 

@@ -24,9 +24,9 @@ static const struct argp_option OPTIONS[] = {
     {"data", 'd', "DIR", 0, "data directory", 0},
     {"from", 'f', "SEQ", 0, "dump, export: first sequence (default: the first there is)", 0},
     {"count", 'n', "N", 0, "dump, export: at most so many events", 0},
-    {"since", OPTION_SINCE, "TIME", 0, "export: events of that time (RFC 3339) and later", 0},
-    {"until", OPTION_UNTIL, "TIME", 0, "export: events before that time", 0},
-    {"out", 'o', "FILE", 0, "export: where to (default -); FILE.zst is compressed", 0},
+    {"since", OPTION_SINCE, "TIME", 0, "dump, export: events of that time (RFC 3339) and later", 0},
+    {"until", OPTION_UNTIL, "TIME", 0, "dump, export: events before that time", 0},
+    {"out", 'o', "FILE", 0, "dump, export: where to (default -); FILE.zst is compressed", 0},
     {"at", OPTION_AT, "SEQ", 0, "cut: in front of the frame of that event, not of damage", 0},
     {"yes", OPTION_YES, 0, 0, "cut: do it, not only say what it would do", 0},
     {"level", OPTION_LEVEL, "1..19", 0, "compact: level of zstd (default 12)", 0},
@@ -49,7 +49,7 @@ static bool parse_number(arguments *args, int key, const char *value)
 {
     switch (key) {
         case 'f': return cli_parse_u64(value, &args->what.from_seq);
-        case 'n': return cli_parse_u64(value, &args->what.count);
+        case 'n': return cli_parse_u64(value, &args->what.count) && args->what.count > 0;
         case OPTION_AT: return cli_parse_u64(value, &args->at) && args->at > 0;
         case OPTION_LEVEL:
             return cli_parse_u64(value, &args->level) && args->level >= 1 && args->level <= 19;
@@ -197,7 +197,7 @@ static int verify_log(const arguments *args)
     fr_log_stat stat;
     fr_error error = {0};
     fr_status status = fr_log_verify(fr_os_real(), args->log, &stat, place, &error);
-    if (status == FR_CORRUPT && args->json) {
+    if ((status == FR_CORRUPT || status == FR_NOT_FOUND) && args->json) {
         print_bad(place, error.text);
     }
     if (status != FR_OK) {
@@ -234,6 +234,13 @@ static int stat_log(const arguments *args)
 }
 
 /* ---- changes: under the lock ----------------------------------------------------------------- */
+
+static int fail_not_found(const char *what, const char *why)
+{
+    fr_error error = {0};
+    (void)!fr_fail(&error, FR_NOT_FOUND, why);
+    return cli_fail_internal(what, &error);
+}
 
 static int cut_log(const arguments *args)
 {
@@ -284,8 +291,9 @@ static int print_done(const arguments *args, fr_status status, const char *what,
     if (status != FR_OK) {
         return cli_fail_internal(args->data, error);
     }
-    if (fr_log_stat_dir(fr_os_real(), args->log, &stat, NULL) != FR_OK) {
-        return EXIT_SYSTEM;
+    fr_error bad = {0};
+    if (fr_log_stat_dir(fr_os_real(), args->log, &stat, &bad) != FR_OK) {
+        return cli_fail_internal(args->data, &bad);
     }
     if (args->json) {
         char before[64];
@@ -333,40 +341,43 @@ static int restore_log(const arguments *args)
 {
     uint64_t restored = 0;
     fr_error error = {0};
-    if (args->archive == NULL) {
-        fprintf(stderr, "freshet: restore needs --archive DIR\n");
-        return EXIT_USAGE;
-    }
     fr_status status = fr_log_restore(fr_os_real(), args->log, args->archive, &restored, &error);
     return print_done(args, status, "restored", restored, &error);
 }
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
-/* DIR/LOCK, as the engine takes it; the pid in it is the owner's to write. */
+/* What a verb needs before the directory is locked: a log, or where one is to come from. */
+static int prepare(const arguments *args, bool restores)
+{
+    fr_error error = {0};
+    if (!restores) {
+        return fr_os_is_dir(fr_os_real(), args->log) ? EXIT_DONE
+                                                     : fail_not_found(args->data, "no log there");
+    }
+    if (args->archive == NULL) {
+        fprintf(stderr, "freshet: restore needs --archive DIR\n");
+        return EXIT_USAGE;
+    }
+    if (!fr_os_is_dir(fr_os_real(), args->archive)) {
+        return fail_not_found(args->archive, "no such folder");
+    }
+    return fr_os_mkdir_synced(fr_os_real(), args->data, &error) == FR_OK
+               ? EXIT_DONE
+               : cli_fail_internal(args->data, &error);
+}
+
 static int locked(const arguments *args, int (*run)(const arguments *))
 {
-    char path[FR_PATH_MAX];
-    fr_file *lock = NULL;
-    fr_error error = {0};
-    bool fresh = run == restore_log;
-    fr_status status = fr_path(path, sizeof path, &error, "%s/LOCK", args->data);
-    if (status == FR_OK && fresh) {
-        status = fr_os_mkdir_synced(fr_os_real(), args->data, &error);
-    } else if (status == FR_OK && !fr_os_is_dir(fr_os_real(), args->log)) {
-        status = fr_fail(&error, FR_NOT_FOUND, "no log there");
+    freshet_lock *lock = NULL;
+    freshet_error error = {0};
+    int code = prepare(args, run == restore_log);
+    if (code == EXIT_DONE) {
+        code = freshet_data_lock(&lock, args->data, &error) == FRESHET_OK
+                   ? run(args)
+                   : cli_fail(args->data, &error);
     }
-    status = status == FR_OK
-                 ? fr_file_open(&lock, fr_os_real(), path, FR_OPEN_WRITE | FR_OPEN_CREATE, &error)
-                 : status;
-    status = status == FR_OK ? fr_file_lock(lock, &error) : status;
-    if (status == FR_AGAIN) {
-        fprintf(stderr, "freshet: %s: another process is writing there\n", args->data);
-    }
-    int code = status == FR_AGAIN ? EXIT_SYSTEM
-               : status != FR_OK  ? cli_fail_internal(args->data, &error)
-                                  : run(args);
-    fr_file_closep(&lock);
+    freshet_data_unlock(lock);
     return code;
 }
 

@@ -60,7 +60,11 @@ static void print_json(void *context, const freshet_view *view)
 
 static void print_line(void *context, const freshet_view *view)
 {
-    (void)context;
+    bool *headed = context;
+    if (!*headed) {
+        printf("%-10s %-8s %12s %14s  %s\n", "VIEW", "STATE", "SEQ", "BYTES", "DIGEST");
+        *headed = true;
+    }
     printf("%-10s %-8s %12llu %14llu  %s\n", view->name, view->state, (unsigned long long)view->seq,
            (unsigned long long)view->bytes, view->digest);
 }
@@ -68,10 +72,8 @@ static void print_line(void *context, const freshet_view *view)
 static int list(const arguments *args)
 {
     freshet_error error = {0};
-    if (!args->json) {
-        printf("%-10s %-8s %12s %14s  %s\n", "VIEW", "STATE", "SEQ", "BYTES", "DIGEST");
-    }
-    return freshet_view_list(args->data, args->json ? print_json : print_line, NULL, &error) ==
+    bool headed = false;
+    return freshet_view_list(args->data, args->json ? print_json : print_line, &headed, &error) ==
                    FRESHET_OK
                ? EXIT_DONE
                : cli_fail(args->data, &error);
@@ -187,8 +189,9 @@ static int reset(const arguments *args)
         free(token);
         return code;
     }
-    int code = cli_fail(status == FRESHET_NOT_FOUND ? args->name : args->data, &error);
-    return status == FRESHET_NOT_FOUND ? EXIT_USAGE : code;
+    bool unknown = error.code != NULL && strcmp(error.code, "view") == 0;
+    int code = cli_fail(unknown ? args->name : args->data, &error);
+    return unknown ? EXIT_USAGE : code;
 }
 
 int cli_view(int argc, char **argv)

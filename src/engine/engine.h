@@ -279,8 +279,10 @@ extern const fr_view_ops *const FR_VIEWS[FR_VIEW_COUNT];
 
 /* ---- opening: open.c ---- */
 FR_MUST_USE fr_status fr_engine_open(fr_engine *engine, fr_error *err);
-/** DIR/LOCK, held until engine->lock is closed. FR_AGAIN: err->os is the pid of who holds it. */
-FR_MUST_USE fr_status fr_engine_take_lock(fr_engine *engine, fr_error *err);
+/** Takes DIR/LOCK, held until *lock (NULL before) is closed, as it is to be after a failure too;
+ *  then DIR/VERSION is ours. FR_AGAIN: err->os is the pid of who holds it. */
+FR_MUST_USE fr_status fr_data_claim(fr_os *os, const char *dir, fr_file **lock,
+                                    uint64_t *started_us, fr_error *err);
 void fr_engine_close_state(fr_engine *engine, fr_error *err);
 /** Empty views in memory, over no saved state. */
 FR_MUST_USE fr_status fr_engine_open_scratch(fr_engine *engine, fr_error *err);

@@ -287,8 +287,9 @@ freshet_status freshet_view_list(const char *data_dir,
         return fr_status_export(fr_fail(&error, FR_NOT_FOUND, "no such data directory"), &error,
                                 err);
     }
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    freshet_status status = freshet_data_check(data_dir, err);
+    for (unsigned i = 0; status == FRESHET_OK && i < FR_VIEW_COUNT; i++) {
         list_view(data_dir, i, each, context);
     }
-    return FRESHET_OK;
+    return status;
 }

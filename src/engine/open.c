@@ -11,32 +11,32 @@
 
 /* ---- lock and version ------------------------------------------------------------------------ */
 
-fr_status fr_engine_take_lock(fr_engine *engine, fr_error *err)
+static fr_status take_lock(fr_os *os, const char *dir, fr_file **lock, fr_error *err)
 {
     char path[FR_PATH_MAX];
     char pid[32] = {0};
     size_t got = 0;
-    FR_TRY(fr_path(path, sizeof path, err, "%s/LOCK", engine->dir));
-    FR_TRY(fr_file_open(&engine->lock, engine->os, path, FR_OPEN_WRITE | FR_OPEN_CREATE, err));
-    fr_status status = fr_file_lock(engine->lock, NULL);
+    FR_TRY(fr_path(path, sizeof path, err, "%s/LOCK", dir));
+    FR_TRY(fr_file_open(lock, os, path, FR_OPEN_WRITE | FR_OPEN_CREATE, err));
+    fr_status status = fr_file_lock(*lock, NULL);
     if (status == FR_AGAIN) {
-        (void)!fr_file_pread(engine->lock, pid, sizeof pid - 1, 0, &got, NULL);
+        (void)!fr_file_pread(*lock, pid, sizeof pid - 1, 0, &got, NULL);
         fr_error_reset(err);
         return fr_fail_full(err, FR_AGAIN, atoi(pid), 0, "lock",
                             "another process owns the data directory", __FILE__, __LINE__);
     }
     FR_TRY(status);
     int size = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
-    FR_TRY(fr_file_truncate(engine->lock, 0, err));
-    return fr_file_pwrite(engine->lock, pid, (size_t)size, 0, err);
+    FR_TRY(fr_file_truncate(*lock, 0, err));
+    return fr_file_pwrite(*lock, pid, (size_t)size, 0, err);
 }
 
-static fr_status write_version(fr_engine *engine, const char *path, fr_error *err)
+static fr_status write_version(fr_os *os, const char *path, uint64_t started_us, fr_error *err)
 {
     char text[128];
     int size = snprintf(text, sizeof text, "freshet %d\nstarted_us %llu\n", FR_FORMAT_VERSION,
-                        (unsigned long long)engine->started_us);
-    return fr_os_write_file_atomic(engine->os, path, fr_slice_of(text, (size_t)size), err);
+                        (unsigned long long)started_us);
+    return fr_os_write_file_atomic(os, path, fr_slice_of(text, (size_t)size), err);
 }
 
 /** FR_NOT_FOUND: it says nothing. */
@@ -64,35 +64,65 @@ static fr_status read_version(fr_os *os, const char *path, int *version, uint64_
 
 /** A directory of an earlier format becomes one of ours before anything in it does: what an older
  *  program does not know (sealed segments, an archive) it must not read past. */
-static fr_status check_version(fr_engine *engine, fr_error *err)
+static fr_status check_version(fr_os *os, const char *dir, bool read_only, uint64_t *started_us,
+                               fr_error *err)
 {
     char path[FR_PATH_MAX];
     int version = 0;
-    FR_TRY(fr_path(path, sizeof path, err, "%s/VERSION", engine->dir));
-    if (!fr_os_exists(engine->os, path)) {
-        if (engine->options.read_only) {
-            return FR_OK;
-        }
-        engine->started_us = fr_os_wall_us(engine->os);
-        return write_version(engine, path, err);
+    FR_TRY(fr_path(path, sizeof path, err, "%s/VERSION", dir));
+    if (fr_os_exists(os, path)) {
+        FR_TRY(read_version(os, path, &version, started_us, err));
+    } else if (!read_only) {
+        *started_us = fr_os_wall_us(os);
     }
-    FR_TRY(read_version(engine->os, path, &version, &engine->started_us, err));
-    return version < FR_FORMAT_VERSION && !engine->options.read_only
-               ? write_version(engine, path, err)
-               : FR_OK;
+    return version < FR_FORMAT_VERSION && !read_only ? write_version(os, path, *started_us, err)
+                                                     : FR_OK;
+}
+
+fr_status fr_data_claim(fr_os *os, const char *dir, fr_file **lock, uint64_t *started_us,
+                        fr_error *err)
+{
+    if (!fr_os_is_dir(os, dir)) {
+        return fr_fail(err, FR_NOT_FOUND, "no such data directory");
+    }
+    FR_TRY(take_lock(os, dir, lock, err));
+    return check_version(os, dir, false, started_us, err);
 }
 
 freshet_status freshet_data_check(const char *data_dir, freshet_error *err)
 {
-    char path[FR_PATH_MAX];
     fr_error error = {0};
-    int version = 0;
     uint64_t started_us = 0;
-    fr_os *os = fr_os_real();
-    fr_status status = fr_path(path, sizeof path, &error, "%s/VERSION", data_dir);
-    bool says = status == FR_OK && fr_os_exists(os, path);
-    status = says ? read_version(os, path, &version, &started_us, &error) : status;
+    fr_status status = check_version(fr_os_real(), data_dir, true, &started_us, &error);
     return fr_status_export(status, &error, err);
+}
+
+struct freshet_lock {
+    fr_file *file;
+};
+
+freshet_status freshet_data_lock(freshet_lock **out, const char *data_dir, freshet_error *err)
+{
+    fr_error error = {0};
+    uint64_t started_us = 0;
+    freshet_lock *lock = calloc(1, sizeof *lock);
+    fr_status status =
+        lock == NULL ? fr_fail(&error, FR_NOMEM, "engine")
+                     : fr_data_claim(fr_os_real(), data_dir, &lock->file, &started_us, &error);
+    if (status != FR_OK) {
+        freshet_data_unlock(lock);
+        lock = NULL;
+    }
+    *out = lock;
+    return fr_status_export(status, &error, err);
+}
+
+void freshet_data_unlock(freshet_lock *lock)
+{
+    if (lock != NULL) {
+        fr_file_closep(&lock->file);
+        free(lock);
+    }
 }
 
 /* ---- state ----------------------------------------------------------------------------------- */
@@ -441,8 +471,9 @@ fr_status fr_engine_open(fr_engine *engine, fr_error *err)
     } else if (!fr_os_is_dir(engine->os, engine->dir)) {
         return fr_fail(err, FR_NOT_FOUND, "no such data directory");
     }
-    FR_TRY(engine->options.read_only ? FR_OK : fr_engine_take_lock(engine, err));
-    FR_TRY(check_version(engine, err));
+    FR_TRY(engine->options.read_only
+               ? check_version(engine->os, engine->dir, true, &engine->started_us, err)
+               : fr_data_claim(engine->os, engine->dir, &engine->lock, &engine->started_us, err));
     FR_TRY(fr_path(path, sizeof path, err, "%s/log", engine->dir));
     if (!engine->options.read_only) {
         FR_TRY(fr_log_open(&engine->log, engine->os, path, engine->world.segment_bytes, err));

@@ -423,31 +423,26 @@ freshet_status freshet_view_reset(freshet *engine, const char *name, freshet_err
 
 /* ---- without an engine ----------------------------------------------------------------------- */
 
-static fr_status drop_view(fr_engine *engine, const char *name, fr_error *err)
+/* What a fall-back was about to put in its place goes first: see restore in open.c. */
+static fr_status drop_view(fr_os *os, const char *dir, const char *name, fr_error *err)
 {
     char path[FR_PATH_MAX];
-    unsigned view = 0;
-    FR_TRY(fr_path(engine->dir, sizeof engine->dir, err, "%s", engine->options.data_dir));
-    FR_TRY(find_view(name, &view) ? FR_OK : fr_fail(err, FR_NOT_FOUND, "no such view"));
-    FR_TRY(fr_os_is_dir(engine->os, engine->dir)
-               ? FR_OK
-               : fr_fail(err, FR_NOT_FOUND, "no such data directory"));
-    FR_TRY(fr_engine_take_lock(engine, err));
-    FR_TRY(fr_path(path, sizeof path, err, "%s/views/%s", engine->dir, name));
-    return fr_os_remove_tree(engine->os, path, err);
+    FR_TRY(fr_path(path, sizeof path, err, "%s/views/%s.restore", dir, name));
+    FR_TRY(fr_os_remove_tree(os, path, err));
+    FR_TRY(fr_path(path, sizeof path, err, "%s/views/%s", dir, name));
+    return fr_os_remove_tree(os, path, err);
 }
 
 freshet_status freshet_view_drop(const char *data_dir, const char *name, freshet_error *err)
 {
     fr_error error = {0};
-    fr_engine *engine = calloc(1, sizeof *engine);
-    if (engine == NULL) {
-        return fr_status_export(fr_fail(&error, FR_NOMEM, "engine"), &error, err);
-    }
-    engine->options.data_dir = data_dir;
-    engine->os = fr_os_real();
-    fr_status status = drop_view(engine, name, &error);
-    (void)!fr_file_close(engine->lock, NULL);
-    free(engine);
+    fr_file *lock = NULL;
+    uint64_t started_us = 0;
+    unsigned view = 0;
+    fr_status status = find_view(name, &view)
+                           ? fr_data_claim(fr_os_real(), data_dir, &lock, &started_us, &error)
+                           : fr_fail_code(&error, FR_NOT_FOUND, 0, "view", "no such view");
+    status = status == FR_OK ? drop_view(fr_os_real(), data_dir, name, &error) : status;
+    fr_file_closep(&lock);
     return fr_status_export(status, &error, err);
 }
