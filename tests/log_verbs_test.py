@@ -98,6 +98,47 @@ def test_damage_is_named_and_cut():
     assert revs(text_of(data)) == revs(whole)
 
 
+def test_what_was_cut_is_kept():
+    data = filled()
+    whole = text_of(data)
+    kept = []
+    for _ in range(2):
+        told = json.loads(log("cut", data, "--at", EVENTS, "--json", expect=1).out)
+        first = told["first_seq"]
+        assert first <= EVENTS and told == {"cut": False, "first_seq": first, "events": EVENTS - first + 1,
+                                            "segments": 1}, told
+        before = (data / "log" / "0000000001.frlog").read_bytes()
+        assert json.loads(log("cut", data, "--at", EVENTS, "--json", "--yes").out) == {**told, "cut": True}
+        kept.append(before)
+        fr.ingest(data, fr.simulate(50, EVENTS, 7))
+    assert revs(text_of(data)) == revs(whole)
+    folders = [data / "log" / name for name in (f"cut-{first}", f"cut-{first}.2")]
+    assert [(folder / "0000000001.frlog").read_bytes() for folder in folders] == kept
+
+
+def test_a_beginning_that_is_away_is_told():
+    """The log goes on without its archive, and says that it is not all there is."""
+    data, archive = filled(), fr.scratch("archive")
+    first = fr.stat(data)["last_seq"] + 1
+    log("seal", data, "--archive", archive)
+    fr.ingest(data, fr.simulate(50, EVENTS + 500, 8))
+    whole = text_of(data)
+    (data / "log" / "0000000001.frseal").unlink()
+    rest = whole[whole.index(b'"seq":%d}' % (first - 1)):].split(b"\n", 1)[1]
+    for verb in ("dump", "export"):
+        result = log(verb, data, expect=4)
+        assert result.out == rest and b"its beginning is not here" in result.err, result.err
+    assert text_of(data, "--from", first) == rest, "what was asked for is there"
+    assert not log("dump", data, "--from", 1, expect=4).out
+    assert json.loads(log("verify", data, "--json", expect=4).out)["ok"] is False
+    flip(data / "log" / "0000000002.frlog", 200)
+    assert b": offset " in log("verify", data, expect=1).err, "damage goes first"
+    flip(data / "log" / "0000000002.frlog", 200)
+    (data / "log" / "ARCHIVE").write_text(f"{archive}\n")
+    assert text_of(data) == whole
+    log("verify", data)
+
+
 def test_an_archive_brings_a_log_back():
     data, archive = filled(), fr.scratch("archive")
     whole, digests = text_of(data), fr.digests(data)
@@ -109,20 +150,36 @@ def test_an_archive_brings_a_log_back():
     fr.ingest(data, "-", stdin=b"")
     assert fr.digests(data) == digests
     log("restore", fr.scratch(), expect=2)
-    log("restore", fr.scratch(), "--archive", fr.scratch(), expect=4)
+    nothing, nowhere = fr.scratch(), fr.scratch("nowhere")
+    assert str(nowhere).encode() in log("restore", nothing, "--archive", nowhere, expect=4).err
+    assert not nothing.exists()
+    nowhere.mkdir()
+    assert b"holds no segment" in log("restore", nothing, "--archive", nowhere, expect=4).err
 
 
 def test_verbs_that_change_wait_for_nobody():
     data = filled()
-    with fr.Daemon(data):
-        for verb in ("seal", "compact", "cut"):
-            assert b"another process" in log(verb, data, expect=4).err
+    with fr.Daemon(data) as daemon:
+        owner = b"(pid %d)" % daemon.process.pid
+        for verb in (["seal"], ["compact"], ["cut"], ["restore", "--archive", data / "log"]):
+            assert owner in log(verb[0], data, *verb[1:], expect=4).err
         log("verify", data)
+
+
+def test_an_older_directory_becomes_ours_before_it_is_changed():
+    """The program of the format before would read past what it does not know: sealed segments."""
+    data = filled()
+    (data / "VERSION").write_text("freshet 1\nstarted_us 5\n")
+    log("verify", data)
+    assert (data / "VERSION").read_text() == "freshet 1\nstarted_us 5\n"
+    log("seal", data)
+    assert (data / "VERSION").read_text() == "freshet 2\nstarted_us 5\n"
 
 
 def test_words_that_do_not_fit():
     data = filled()
-    for words in (["compact", "--level", "20"], ["cut", "--at", "0"], ["export", "--since", "yesterday"], ["burn"]):
+    for words in (["compact", "--level", "20"], ["cut", "--at", "0"], ["export", "--since", "yesterday"], ["burn"],
+                  ["dump", "--count", "0"]):
         log(words[0], data, *words[1:], expect=2)
     for keep in ("0", "30x", "d", "-1"):
         fr.run("serve", "--data", data, "--log-keep", keep, expect=2)

@@ -115,6 +115,23 @@ static fr_status check_left(const cutting *c, fr_error *err)
 
 /* ---- the report ------------------------------------------------------------------------------ */
 
+/* The sequence behind the last event of a segment that can be read. */
+static uint64_t next_seq(fr_segment_file *segment)
+{
+    fr_frame_expected expected;
+    fr_frame frame;
+    if (segment->is_sealed) {
+        return segment->sealed.next_seq;
+    }
+    if (fr_segment_seek(segment, 0, &expected, NULL) != FR_OK) {
+        return segment->header.first_seq;
+    }
+    while (fr_segment_frame(segment, &expected, &frame, NULL) == FR_OK) {
+        fr_frame_step_over(&expected, &frame);
+    }
+    return expected.seq;
+}
+
 static void tell(cutting *c, fr_log_cut_report *out)
 {
     fr_segment_file last = {0};
@@ -124,7 +141,7 @@ static void tell(cutting *c, fr_log_cut_report *out)
              (unsigned long long)fr_segment_place(&c->segment, c->expected.offset));
     snprintf(out->why, sizeof out->why, "%s", c->why == NULL ? "" : c->why);
     if (fr_segment_open(&last, &c->folder, c->range.last, NULL) == FR_OK) {
-        uint64_t next = last.is_sealed ? last.sealed.next_seq : last.header.first_seq;
+        uint64_t next = next_seq(&last);
         out->events = next > c->expected.seq ? next - c->expected.seq : 0;
     }
     fr_segment_close(&last);
@@ -202,6 +219,20 @@ static fr_status cut(cutting *c, const char *kept, fr_error *err)
     return whole ? FR_OK : shorten(c, kept, err);
 }
 
+/* What an earlier cut took at this place stays as it is. */
+static fr_status name_kept(const cutting *c, fr_log_cut_report *out, fr_error *err)
+{
+    unsigned long long seq = out->first_seq;
+    FR_TRY(fr_path(out->kept, sizeof out->kept, err, "%s/cut-%llu", c->folder.dir, seq));
+    for (unsigned i = 2; fr_os_exists(c->folder.os, out->kept); i++) {
+        if (i > FR_LOG_CUTS_MAX) {
+            return fr_fail(err, FR_LIMIT, "log: too many cuts at one sequence");
+        }
+        FR_TRY(fr_path(out->kept, sizeof out->kept, err, "%s/cut-%llu.%u", c->folder.dir, seq, i));
+    }
+    return FR_OK;
+}
+
 fr_status fr_log_cut(fr_os *os, const char *dir, uint64_t seq, bool dry_run, fr_log_cut_report *out,
                      fr_error *err)
 {
@@ -215,8 +246,7 @@ fr_status fr_log_cut(fr_os *os, const char *dir, uint64_t seq, bool dry_run, fr_
     status = status == FR_OK ? check_left(c, err) : status;
     if (status == FR_OK) {
         tell(c, out);
-        status = fr_path(out->kept, sizeof out->kept, err, "%s/cut-%llu", dir,
-                         (unsigned long long)out->first_seq);
+        status = name_kept(c, out, err);
     }
     if (status == FR_OK && !dry_run) {
         status = cut(c, out->kept, err);

@@ -51,6 +51,9 @@ fr_status fr_log_dump(fr_os *os, const char *dir, const fr_log_dumping *what,
     }
     FR_TRY(fr_log_reader_open(&reader, os, dir, from_seq, err));
     fr_status status = put_lines(reader, what, &text, err);
+    if (status == FR_OK && what->from_seq == 0) {
+        status = fr_log_reader_check_beginning(reader, err);
+    }
     if (status == FR_CORRUPT) {
         snprintf(place, FR_PATH_MAX + 32, "%s", fr_log_reader_place(reader));
     }

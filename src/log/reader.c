@@ -20,6 +20,7 @@ struct fr_log_reader {
     fr_frame_expected expected;
     uint64_t from_seq;
     uint64_t last_number; /* of the segments there were when reading began */
+    bool headless;        /* it began with the first event there is, and that is not the log's */
     uint64_t torn_end;
     fr_error stuck; /* damage that was met: it is the answer from then on */
     fr_frame frame; /* the one being handed out */
@@ -103,6 +104,12 @@ static fr_status find_segment(fr_log_reader *reader, fr_segment_range range, uin
     return FR_OK;
 }
 
+static fr_status no_beginning(fr_error *err)
+{
+    return fr_fail(err, FR_NOT_FOUND,
+                   "log: its beginning is not here, and not in an archive that can be read");
+}
+
 static fr_status seek_first(fr_log_reader *reader, fr_error *err)
 {
     fr_segment_range range = {0};
@@ -120,9 +127,10 @@ static fr_status seek_first(fr_log_reader *reader, fr_error *err)
     FR_TRY(find_segment(reader, range, &number, err));
     FR_TRY(open_segment(reader, &reader->segment, number, err));
     if (reader->from_seq > 0 && reader->segment.header.first_seq > reader->from_seq) {
-        return fr_fail(err, FR_NOT_FOUND,
-                       "log: its beginning is not here, and not in an archive that can be read");
+        return no_beginning(err);
     }
+    reader->headless = range.first > 1 && number == range.first &&
+                       reader->segment.header.first_seq >= reader->from_seq;
     return seek_in(reader, reader->from_seq, err);
 }
 
@@ -166,6 +174,11 @@ void fr_log_reader_close(fr_log_reader *reader)
 void fr_log_reader_id(const fr_log_reader *reader, uint8_t out[FR_LOG_ID_BYTES])
 {
     memcpy(out, reader->segment.header.log_id, FR_LOG_ID_BYTES);
+}
+
+fr_status fr_log_reader_check_beginning(const fr_log_reader *reader, fr_error *err)
+{
+    return reader->headless ? no_beginning(err) : FR_OK;
 }
 
 const char *fr_log_reader_place(const fr_log_reader *reader)
@@ -518,6 +531,7 @@ fr_status fr_log_verify(fr_os *os, const char *dir, fr_log_stat *out, char place
     if (status == FR_CORRUPT) {
         memcpy(place, reader->place, sizeof reader->place);
     }
+    status = status == FR_END ? fr_log_reader_check_beginning(reader, err) : status;
     fr_log_reader_close(reader);
-    return status == FR_END ? fr_log_stat_dir(os, dir, out, err) : status;
+    return status == FR_OK ? fr_log_stat_dir(os, dir, out, err) : status;
 }

@@ -241,6 +241,9 @@ static fr_status restore_all(const fr_log_folder *folder, const fr_log_folder *a
         FR_TRY(fr_segment_list_local(folder, &here, err));
     }
     FR_TRY(fr_segment_list_local(archive, &there, err));
+    if (here.last == 0 && there.last == 0) {
+        return fr_fail(err, FR_NOT_FOUND, "log: the archive holds no segment");
+    }
     uint64_t last = here.last == 0 ? there.last : 0;
     uint64_t number = here.last == 0 ? last : here.first - 1;
     for (; number > 0 && number >= there.first && number <= there.last; number--) {

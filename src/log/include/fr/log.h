@@ -23,6 +23,7 @@
 #define FR_LOG_CACHE_BYTES (64u << 20)         /* unsealed blocks kept for random reads */
 #define FR_LOG_CURSOR_NAME_MAX 256
 #define FR_LOG_CURSORS_MAX 64
+#define FR_LOG_CUTS_MAX 100 /* folders of what was cut at one sequence */
 
 /** How far a source was when the events of a frame were taken. */
 typedef struct {
@@ -121,6 +122,9 @@ FR_MUST_USE fr_status fr_log_reader_next(fr_log_reader *reader, bool lazy_cid, f
  *  read. */
 #define FR_LOG_ID_BYTES 16
 void fr_log_reader_id(const fr_log_reader *reader, uint8_t out[FR_LOG_ID_BYTES]);
+/** Of a reader that began with the first event there is: FR_NOT_FOUND when events before it are
+ *  neither here nor in an archive that can be read. After the first fr_log_reader_next. */
+FR_MUST_USE fr_status fr_log_reader_check_beginning(const fr_log_reader *reader, fr_error *err);
 /** "FILE: offset N" of the frame read last, or that is damaged. */
 const char *fr_log_reader_place(const fr_log_reader *reader);
 /** Where to begin to read in order to miss nothing from a time on: the first sequence of the first
@@ -141,7 +145,8 @@ typedef struct {
 } fr_log_dumping;
 /** Hands out events as fr_event_to_json writes them. What is before damage comes first.
  *  errors   as fr_log_reader_next; FR_CORRUPT: `place` is "FILE: offset N" where it is known, else
- *           empty */
+ *           empty; FR_NOT_FOUND no such folder, an event that is gone, or without from_seq, after
+ *           all there is: the log does not begin with it */
 FR_MUST_USE fr_status fr_log_dump(fr_os *os, const char *dir, const fr_log_dumping *what,
                                   char place[FR_PATH_MAX + 32], fr_error *err);
 /** Facts of a directory without a writer: headers of all segments, the last one in full.
@@ -152,7 +157,8 @@ FR_MUST_USE fr_status fr_log_stat_dir(fr_os *os, const char *dir, fr_log_stat *o
  *  segments, sealed, bytes, raw_bytes, torn_bytes. */
 void fr_log_stat_put(const fr_log_stat *stat, fr_buffer *out);
 /** Reads every byte there is, changes nothing: FR_CORRUPT with the first bad place ("FILE:
- *  offset N", empty when it is a file that is missing), else FR_OK and the facts. */
+ *  offset N", empty when it is a file that is missing); FR_NOT_FOUND no such folder, or what there
+ *  is is sound and the log's beginning is not among it; else FR_OK and the facts. */
 FR_MUST_USE fr_status fr_log_verify(fr_os *os, const char *dir, fr_log_stat *out,
                                     char place[FR_PATH_MAX + 32], fr_error *err);
 
@@ -224,16 +230,18 @@ FR_MUST_USE fr_status fr_log_recompress(fr_os *os, const char *dir, int level, c
 /** What a cut takes away: all from one frame on. */
 typedef struct {
     uint64_t first_seq;           /* the first sequence that goes */
-    uint64_t events;              /* that go, as far as headers tell: 0 when there may be none */
+    uint64_t events;              /* that go, up to the first damage in the last segment */
     uint64_t segments;            /* files that go or become shorter */
     char place[FR_PATH_MAX + 32]; /* where it begins */
     char why[96];                 /* what is wrong there; empty: a sequence was asked for */
     char kept[FR_PATH_MAX];       /* the folder that keeps what was taken */
 } fr_log_cut_report;
 /** Ends a log in front of the frame with event `seq`; 0: in front of the first damage. The files
- *  that change are kept whole in DIR/cut-SEQ. With dry_run nothing is done but the report. No
- *  writer may be there. After a crash the same call finishes the work.
+ *  that change are kept whole in DIR/cut-SEQ, or where that is there already in cut-SEQ.2 and so
+ *  on. With dry_run nothing is done but the report. No writer may be there. After a crash the same
+ *  call finishes the work.
  *  errors   FR_END nothing to cut: no damage, or no such event (a torn tail is for the opener);
- *           FR_INVALID nothing would be left of a log whose beginning lies in an archive */
+ *           FR_INVALID nothing would be left of a log whose beginning lies in an archive; FR_LIMIT
+ *           FR_LOG_CUTS_MAX folders of that sequence */
 FR_MUST_USE fr_status fr_log_cut(fr_os *os, const char *dir, uint64_t seq, bool dry_run,
                                  fr_log_cut_report *out, fr_error *err);
