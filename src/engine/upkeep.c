@@ -144,13 +144,17 @@ fr_status fr_upkeep_step(fr_engine *engine, fr_error *err)
     for (size_t i = 0; i < FR_COUNT_OF(steps); i++) {
         fr_error why = {0};
         fr_status status = steps[i](engine, &why);
+        bool fails = status != FR_OK && status != FR_END && status != FR_AGAIN;
+        if (fails && failed == FR_END) { /* before it is told: whoever sees that, sees this */
+            __atomic_add_fetch(&engine->metrics.upkeep_failures, 1, __ATOMIC_RELAXED);
+        }
         if (status != FR_AGAIN) {
-            note(engine, names[i], status == FR_OK || status == FR_END ? NULL : &why);
+            note(engine, names[i], fails ? &why : NULL);
         }
         if (status == FR_OK || status == FR_AGAIN) {
             return status;
         }
-        if (status != FR_END && failed == FR_END) {
+        if (fails && failed == FR_END) {
             failed = status;
             if (err != NULL) {
                 *err = why;
@@ -190,9 +194,6 @@ static void *run(void *context)
         look_at_writer(upkeep);
         fr_status status = fr_upkeep_step(upkeep->engine, NULL);
         wait_ns = status == FR_OK ? 0 : status == FR_END ? FR_UPKEEP_LOOK_NS : FR_UPKEEP_RETRY_NS;
-        if (status != FR_OK && status != FR_END && status != FR_AGAIN) {
-            __atomic_add_fetch(&upkeep->engine->metrics.upkeep_failures, 1, __ATOMIC_RELAXED);
-        }
     }
     return NULL;
 }
