@@ -109,7 +109,7 @@ static fr_status each_row(fr_resolver *r, uint32_t uid,
     uint8_t prefix[5] = {'r'};
     fr_store_u32be(prefix + 1, uid);
     fr_slice all = fr_slice_of(prefix, sizeof prefix);
-    fr_store_iter *iter = NULL;
+    fr_cleanup(fr_store_iter_freep) fr_store_iter *iter = NULL;
     FR_TRY(fr_store_iter_new(&iter, r->store, NULL, all, all, err));
     fr_slice key;
     fr_slice value;
@@ -117,15 +117,9 @@ static fr_status each_row(fr_resolver *r, uint32_t uid,
     while ((status = fr_store_iter_next(iter, &key, &value, err)) == FR_OK) {
         fr_row row;
         fr_arena_reset(&r->scratch);
-        status = fr_row_decode(key, value, &row, &r->scratch, err);
-        if (status == FR_OK && !is_newer_known(r, NULL, row.ref)) {
-            status = each(context, &row);
-        }
-        if (status != FR_OK) {
-            break;
-        }
+        FR_TRY(fr_row_decode(key, value, &row, &r->scratch, err));
+        FR_TRY(is_newer_known(r, NULL, row.ref) ? FR_OK : each(context, &row));
     }
-    fr_store_iter_free(iter);
     return status == FR_END ? FR_OK : status;
 }
 

@@ -85,7 +85,7 @@ void fr_key_times_saved(fr_key_times *times)
 
 fr_status fr_key_times_load(fr_key_times *times, fr_store *store, fr_error *err)
 {
-    fr_store_iter *iter = NULL;
+    fr_cleanup(fr_store_iter_freep) fr_store_iter *iter = NULL;
     fr_slice key;
     fr_slice value;
     fr_status status;
@@ -93,13 +93,11 @@ fr_status fr_key_times_load(fr_key_times *times, fr_store *store, fr_error *err)
     while ((status = fr_store_iter_next(iter, &key, &value, err)) == FR_OK) {
         uint32_t page = key.size == PAGE_KEY_BYTES ? fr_load_u32be(key.data + 1) : PAGES;
         if (page >= PAGES || value.size != PAGE_BYTES) {
-            status = fr_fail(err, FR_CORRUPT, "resolver: times of keys");
-            break;
+            return fr_fail(err, FR_CORRUPT, "resolver: times of keys");
         }
         for (size_t i = 0; i < PAGE_WORDS; i++) {
             times->words[page * PAGE_WORDS + i] = fr_load_u64le(value.data + 8 * i);
         }
     }
-    fr_store_iter_free(iter);
     return status == FR_END ? FR_OK : status;
 }

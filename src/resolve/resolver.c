@@ -276,7 +276,7 @@ fr_dict *fr_resolver_dict(const fr_ids *ids, unsigned which)
 
 static fr_status load_ids(fr_resolver *r, fr_error *err)
 {
-    fr_store_iter *iter = NULL;
+    fr_cleanup(fr_store_iter_freep) fr_store_iter *iter = NULL;
     FR_TRY(fr_store_iter_new(&iter, r->store, NULL, FR_SLICE("D"), FR_SLICE("D"), err));
     fr_slice key;
     fr_slice value;
@@ -284,25 +284,20 @@ static fr_status load_ids(fr_resolver *r, fr_error *err)
     while ((status = fr_store_iter_next(iter, &key, &value, err)) == FR_OK) {
         uint32_t id = 0;
         if (key.size != 6 || key.data[1] > 3) {
-            status = fr_fail(err, FR_CORRUPT, "resolver: dictionary row");
-            break;
+            return fr_fail(err, FR_CORRUPT, "resolver: dictionary row");
         }
-        status = fr_dict_intern(fr_resolver_dict(r->ids, key.data[1]), value, &id, err);
-        if (status == FR_OK && id != fr_load_u32be(key.data + 2)) {
-            status = fr_fail(err, FR_CORRUPT, "resolver: dictionary out of order");
-        }
-        if (status != FR_OK) {
-            break;
+        FR_TRY(fr_dict_intern(fr_resolver_dict(r->ids, key.data[1]), value, &id, err));
+        if (id != fr_load_u32be(key.data + 2)) {
+            return fr_fail(err, FR_CORRUPT, "resolver: dictionary out of order");
         }
         r->saved_ids[key.data[1]]++;
     }
-    fr_store_iter_free(iter);
     return status == FR_END ? FR_OK : status;
 }
 
 static fr_status load_accounts(fr_resolver *r, fr_error *err)
 {
-    fr_store_iter *iter = NULL;
+    fr_cleanup(fr_store_iter_freep) fr_store_iter *iter = NULL;
     FR_TRY(fr_store_iter_new(&iter, r->store, NULL, FR_SLICE("a"), FR_SLICE("a"), err));
     fr_slice key;
     fr_slice value;
@@ -310,16 +305,11 @@ static fr_status load_accounts(fr_resolver *r, fr_error *err)
     while ((status = fr_store_iter_next(iter, &key, &value, err)) == FR_OK) {
         fr_account *account = NULL;
         if (key.size != 5) {
-            status = fr_fail(err, FR_CORRUPT, "resolver: account row");
-            break;
+            return fr_fail(err, FR_CORRUPT, "resolver: account row");
         }
-        status = fr_accounts_touch(r->accounts, fr_load_u32be(key.data + 1), &account, err);
-        status = status == FR_OK ? fr_account_decode(value, account, err) : status;
-        if (status != FR_OK) {
-            break;
-        }
+        FR_TRY(fr_accounts_touch(r->accounts, fr_load_u32be(key.data + 1), &account, err));
+        FR_TRY(fr_account_decode(value, account, err));
     }
-    fr_store_iter_free(iter);
     fr_accounts_saved(r->accounts);
     return status == FR_END ? FR_OK : status;
 }

@@ -224,25 +224,26 @@ fr_status held_forgive(held *h, fr_slice did, fr_error *err)
 /** Accounts that were out of step when they were saved. */
 static fr_status load_desynced(held *h, fr_error *err)
 {
-    fr_store_iter *iter = NULL;
+    fr_cleanup(fr_store_iter_freep) fr_store_iter *iter = NULL;
     fr_slice key, value;
-    fr_status status = FR_OK;
+    fr_status status;
     h->more_desynced = false;
     FR_TRY(fr_store_iter_new(&iter, h->store, NULL, FR_SLICE("d"), FR_SLICE("d"), err));
-    while (status == FR_OK && (status = fr_store_iter_next(iter, &key, &value, err)) == FR_OK) {
+    while ((status = fr_store_iter_next(iter, &key, &value, err)) == FR_OK) {
         row *r = NULL;
         if (h->desynced_count == FR_HELD_DESYNCED_MAX) {
             h->more_desynced = true;
             break;
         }
-        status = value.size == 8 ? row_of(h, fr_slice_from(key, 1), &r, err)
-                                 : fr_fail(err, FR_CORRUPT, "firehose: a mark of another size");
-        if (status == FR_OK && !r->desynced && !r->mark_dirty) {
+        if (value.size != 8) {
+            return fr_fail(err, FR_CORRUPT, "firehose: a mark of another size");
+        }
+        FR_TRY(row_of(h, fr_slice_from(key, 1), &r, err));
+        if (!r->desynced && !r->mark_dirty) {
             r->wanted_rev = fr_load_u64le(value.data);
             mark(h, r);
         }
     }
-    fr_store_iter_free(iter);
     return status == FR_END ? FR_OK : status;
 }
 

@@ -105,6 +105,12 @@ void fr_store_iter_free(fr_store_iter *iter)
     }
 }
 
+void fr_store_iter_freep(fr_store_iter **iter)
+{
+    fr_store_iter_free(*iter);
+    *iter = NULL;
+}
+
 uint64_t fr_store_bytes(fr_store *store)
 {
     return store->ops->bytes(store);

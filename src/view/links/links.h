@@ -74,6 +74,16 @@ enum {
 void fr_links_list_key(char kind, fr_target target, uint32_t source, uint8_t *out);
 void fr_links_entry_key(fr_target target, uint32_t source, uint64_t seq, uint16_t ordinal,
                         uint8_t *out);
+/** What a stored link says besides its list: who links (the collection is the source's), and when
+ *  it arrived. */
+typedef struct {
+    fr_ref record;
+    uint64_t seq;
+    uint16_t ordinal;
+} fr_links_entry;
+/** errors: FR_CORRUPT no such row */
+FR_MUST_USE fr_status fr_links_entry_decode(fr_slice key, fr_slice value, fr_links_entry *out,
+                                            fr_error *err);
 
 /** Writer: sets the figure that fr_links_ops.bytes gives. */
 void fr_links_note_bytes(fr_links *links);

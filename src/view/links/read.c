@@ -120,7 +120,7 @@ static fr_status each_stored_source(fr_links_pin *pin, fr_target target, const s
                                     fr_error *err)
 {
     uint8_t key[FR_LINK_HEAD_KEY_BYTES];
-    fr_store_iter *iter = NULL;
+    fr_cleanup(fr_store_iter_freep) fr_store_iter *iter = NULL;
     fr_slice row;
     fr_slice value;
     fr_links_list_key('h', target, 0, key);
@@ -137,7 +137,6 @@ static fr_status each_stored_source(fr_links_pin *pin, fr_target target, const s
         }
         walk->each(walk->context, source, count);
     }
-    fr_store_iter_free(iter);
     return status == FR_END ? FR_OK : status;
 }
 
@@ -294,7 +293,7 @@ static fr_status walk_stored(page_walk *walk, fr_error *err)
 {
     const fr_links_page *page = walk->page;
     uint8_t from[FR_LINK_ENTRY_KEY_BYTES];
-    fr_store_iter *iter = NULL;
+    fr_cleanup(fr_store_iter_freep) fr_store_iter *iter = NULL;
     bool below = page->has_before && !page->oldest_first;
     fr_links_entry_key(page->target, page->source, below ? page->before.seq : UINT64_MAX,
                        below ? page->before.ordinal : UINT16_MAX, from);
@@ -305,22 +304,18 @@ static fr_status walk_stored(page_walk *walk, fr_error *err)
     fr_slice value;
     fr_status status;
     while ((status = fr_store_iter_next(iter, &key, &value, err)) == FR_OK) {
-        if (key.size != FR_LINK_ENTRY_KEY_BYTES || value.size != FR_LINK_ENTRY_BYTES) {
-            status = fr_fail(err, FR_CORRUPT, "links: entry row");
-            break;
-        }
-        uint64_t seq = ~fr_load_u64be(key.data + FR_LINK_HEAD_KEY_BYTES);
-        uint16_t ordinal = (uint16_t) ~(key.data[29] << 8 | key.data[30]);
-        if (page->oldest_first && !is_before(page, seq, ordinal)) {
+        fr_links_entry entry;
+        FR_TRY(fr_links_entry_decode(key, value, &entry, err));
+        if (page->oldest_first && !is_before(page, entry.seq, entry.ordinal)) {
             break; /* only older ones follow */
         }
-        if (is_before(page, seq, ordinal) && !is_killed(walk, seq, ordinal) &&
-            !take(walk, fr_load_u32le(value.data), fr_load_u64le(value.data + 4), seq, ordinal,
+        if (is_before(page, entry.seq, entry.ordinal) &&
+            !is_killed(walk, entry.seq, entry.ordinal) &&
+            !take(walk, entry.record.uid, entry.record.rkey, entry.seq, entry.ordinal,
                   FR_RECENT_NONE)) {
             break;
         }
     }
-    fr_store_iter_free(iter);
     return status == FR_END ? FR_OK : status;
 }
 

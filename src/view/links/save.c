@@ -29,6 +29,18 @@ void fr_links_entry_key(fr_target target, uint32_t source, uint64_t seq, uint16_
     out[FR_LINK_HEAD_KEY_BYTES + 9] = (uint8_t)~ordinal;
 }
 
+fr_status fr_links_entry_decode(fr_slice key, fr_slice value, fr_links_entry *out, fr_error *err)
+{
+    if (key.size != FR_LINK_ENTRY_KEY_BYTES || value.size != FR_LINK_ENTRY_BYTES) {
+        return fr_fail(err, FR_CORRUPT, "links: entry row");
+    }
+    const uint8_t *arrival = key.data + FR_LINK_HEAD_KEY_BYTES;
+    out->seq = ~fr_load_u64be(arrival);
+    out->ordinal = (uint16_t) ~(arrival[8] << 8 | arrival[9]);
+    out->record = (fr_ref){.uid = fr_load_u32le(value.data), .rkey = fr_load_u64le(value.data + 4)};
+    return FR_OK;
+}
+
 /* ---- the lists in key order ------------------------------------------------------------------ */
 
 static int by_source(const void *a, const void *b)
@@ -414,7 +426,7 @@ fr_status fr_links_meta(fr_store *store, uint64_t *seq, fr_digest *digest, fr_li
 
 static fr_status load_linked(fr_links *links, fr_error *err)
 {
-    fr_store_iter *iter = NULL;
+    fr_cleanup(fr_store_iter_freep) fr_store_iter *iter = NULL;
     FR_TRY(fr_store_iter_new(&iter, links->store, NULL, FR_SLICE("u"), FR_SLICE("u"), err));
     fr_slice key;
     fr_slice value;
@@ -424,8 +436,7 @@ static fr_status load_linked(fr_links *links, fr_error *err)
         size_t words = (page + 1) * FR_LINKED_PAGE_WORDS;
         if (page > UINT32_MAX / FR_LINKED_PAGE_WORDS ||
             value.size != FR_LINKED_PAGE_WORDS * sizeof *links->linked) {
-            status = fr_fail(err, FR_CORRUPT, "links: account bits");
-            break;
+            return fr_fail(err, FR_CORRUPT, "links: account bits");
         }
         if (words > links->linked_words) {
             uint64_t *bits = realloc(links->linked, words * sizeof *bits);
@@ -433,8 +444,7 @@ static fr_status load_linked(fr_links *links, fr_error *err)
             uint8_t *touched = realloc(links->linked_touched, words / FR_LINKED_PAGE_WORDS);
             links->linked_touched = touched == NULL ? links->linked_touched : touched;
             if (bits == NULL || touched == NULL) {
-                status = fr_fail(err, FR_NOMEM, "links: account bits");
-                break;
+                return fr_fail(err, FR_NOMEM, "links: account bits");
             }
             memset(bits + links->linked_words, 0, (words - links->linked_words) * sizeof *bits);
             memset(touched, 0, words / FR_LINKED_PAGE_WORDS);
@@ -442,7 +452,6 @@ static fr_status load_linked(fr_links *links, fr_error *err)
         }
         memcpy(links->linked + page * FR_LINKED_PAGE_WORDS, value.data, value.size);
     }
-    fr_store_iter_free(iter);
     return status == FR_END ? FR_OK : status;
 }
 
@@ -461,25 +470,20 @@ fr_status fr_links_load(fr_links *links, fr_error *err)
 
 static fr_status digest_stored(fr_links *links, fr_digest *out, fr_error *err)
 {
-    fr_store_iter *iter = NULL;
+    fr_cleanup(fr_store_iter_freep) fr_store_iter *iter = NULL;
     FR_TRY(fr_store_iter_new(&iter, links->store, links->current->snapshot, FR_SLICE("e"),
                              FR_SLICE("e"), err));
     fr_slice key;
     fr_slice value;
     fr_status status;
     while ((status = fr_store_iter_next(iter, &key, &value, err)) == FR_OK) {
-        if (key.size != FR_LINK_ENTRY_KEY_BYTES || value.size != FR_LINK_ENTRY_BYTES) {
-            status = fr_fail(err, FR_CORRUPT, "links: entry row");
-            break;
-        }
+        fr_links_entry entry;
+        FR_TRY(fr_links_entry_decode(key, value, &entry, err));
         fr_target target = {fr_load_u64be(key.data + 1), fr_load_u64be(key.data + 9)};
-        uint16_t ordinal = (uint16_t) ~(key.data[29] << 8 | key.data[30]);
-        fr_ref record = {.uid = fr_load_u32le(value.data), .rkey = fr_load_u64le(value.data + 4)};
-        fr_links_row(links, record, target, fr_load_u32be(key.data + 17),
-                     ~fr_load_u64be(key.data + 21), ordinal, &links->row);
+        fr_links_row(links, entry.record, target, fr_load_u32be(key.data + 17), entry.seq,
+                     entry.ordinal, &links->row);
         fr_digest_add(out, fr_buffer_view(&links->row));
     }
-    fr_store_iter_free(iter);
     return status == FR_END ? FR_OK : status;
 }
 

@@ -69,7 +69,8 @@ FR_MUST_USE fr_status fr_store_iter_new(fr_store_iter **out, fr_store *store,
 /** FR_END after the last. */
 FR_MUST_USE fr_status fr_store_iter_next(fr_store_iter *iter, fr_slice *key, fr_slice *value,
                                          fr_error *err);
-void fr_store_iter_free(fr_store_iter *iter);
+void fr_store_iter_free(fr_store_iter *iter); /* NULL is fine */
+void fr_store_iter_freep(fr_store_iter **iter);
 /** Bytes on disk (rocksdb) or in memory, for metrics. */
 uint64_t fr_store_bytes(fr_store *store);
 /** Merges all runs into one (benches measure bytes after it). */
