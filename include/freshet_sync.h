@@ -125,7 +125,7 @@ typedef struct {
     const char *rev; /* a TID after the last; NULL: one of now */
     /* 64 hexadecimal digits, "k256:" (the default) or "p256:" in front; NULL: signed with zeros */
     const char *secret;
-    uint64_t seq; /* of the frame */
+    uint64_t seq; /* of the frame: 1 .. 2^53-1. Not of freshet_draft_sign */
 } freshet_sign;
 /** The commit of what is there, with no frame. errors: FRESHET_INVALID rev or secret */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_draft_sign(freshet_draft *draft,
@@ -141,8 +141,8 @@ typedef struct {
 /** The next commit, of `writes`, all of them or none: `put` gets its #commit frame, with the nodes
  *  that came and those that undoing the writes needs. What `put` says is returned; the commit
  *  stands all the same.
- *  errors  FRESHET_INVALID nothing is signed, or something is put since; rev or secret; no writes
- *          or too many, a key twice, a create of what is there, a change of what is not.
+ *  errors  FRESHET_INVALID nothing is signed, or something is put since; rev, secret or seq; no
+ *          writes or too many, a key twice, a create of what is there, a change of what is not.
  *          FRESHET_MALFORMED, FRESHET_LIMIT as put. err->offset is the write's place. After
  *          FRESHET_NOMEM and a frame over its limit the draft may only be freed */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_draft_commit(freshet_draft *draft,

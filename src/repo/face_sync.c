@@ -213,6 +213,9 @@ static fr_status judge(fr_slice key, fr_slice record, fr_error *err)
     if (!fr_repo_key_valid(key, &collection, &rkey)) {
         return fr_fail_code(err, FR_MALFORMED, 0, "key-syntax", "draft: not collection/rkey");
     }
+    if (record.size > FR_RECORD_BYTES_MAX) {
+        return fr_fail_code(err, FR_LIMIT, 0, "record-size", "draft: a record over 1 MiB");
+    }
     return fr_cbor_check(record, &check, err);
 }
 
@@ -290,6 +293,9 @@ static fr_status write_of(freshet_draft *draft, const freshet_write *from, fr_wr
         to->record = (fr_slice){0};
         return FR_OK;
     }
+    if (from->action != FRESHET_CREATE && from->action != FRESHET_UPDATE) {
+        return fr_fail(err, FR_INVALID, "draft: a write is neither create, update nor remove");
+    }
     FR_TRY(judge(to->path, to->record, err));
     fr_cid_of_block(to->record, &to->cid);
     return fr_draft_keep(draft->draft, &to->cid, to->record, err);
@@ -307,6 +313,9 @@ static fr_status make_frame(freshet_draft *draft, const freshet_sign *sign, cons
     if (count > FR_FRAME_OPS_MAX) {
         return fr_fail(err, FR_INVALID, "draft: more writes than a commit takes");
     }
+    if (sign == NULL || sign->seq < 1 || sign->seq > FR_FRAME_SEQ_MAX) {
+        return fr_fail(err, FR_INVALID, "draft: seq is not in 1 .. 2^53-1");
+    }
     for (size_t i = 0; i < count; i++) {
         fr_status status = write_of(draft, &writes[i], &ours[i], err);
         if (status != FR_OK) {
@@ -318,7 +327,7 @@ static fr_status make_frame(freshet_draft *draft, const freshet_sign *sign, cons
     const fr_commit_plan plan = {.did = fr_slice_text(draft->did),
                                  .rev = s->rev,
                                  .since = draft->rev,
-                                 .seq = sign == NULL ? 0 : sign->seq,
+                                 .seq = sign->seq,
                                  .time_text = fr_slice_of(time, time_size),
                                  .secret = s->has_secret ? &s->secret : NULL,
                                  .writes = ours,

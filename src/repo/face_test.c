@@ -493,6 +493,15 @@ static void test_what_is_refused(void **state)
     assert_int_equal(freshet_draft_put(draft, "app.example.post/a", "\x01", 1, &err),
                      FRESHET_MALFORMED);
     assert_string_equal(err.code, "record-not-map");
+    uint8_t *large = calloc(1, (1u << 20) + 1);
+    memcpy(large, "\xa1\x61x\x5a\x00\x0f\xff\xf9", 8); /* one byte more than it may have */
+    assert_int_equal(freshet_draft_put(draft, "app.example.post/l", large, (1u << 20) + 1, &err),
+                     FRESHET_LIMIT);
+    assert_string_equal(err.code, "record-size");
+    large[7]--;
+    assert_int_equal(freshet_draft_put(draft, "app.example.post/l", large, 1u << 20, &err),
+                     FRESHET_OK);
+    free(large);
 
     const freshet_write write = {FRESHET_CREATE, "app.example.post/b", record, size};
     const freshet_write bad = {FRESHET_CREATE, "app.example.post", record, size};
@@ -501,21 +510,31 @@ static void test_what_is_refused(void **state)
                      FRESHET_INVALID); /* nothing is signed */
     assert_int_equal(freshet_draft_put(draft, "app.example.post/a", record, size, &err),
                      FRESHET_OK);
-    freshet_sign sign = {.rev = "3jzfcijpj2z2a"};
+    freshet_sign sign = {.rev = "3jzfcijpj2z2a", .seq = 1};
     assert_int_equal(freshet_draft_sign(draft, &sign, NULL), FRESHET_OK);
     assert_int_equal(freshet_draft_sign(draft, &sign, NULL), FRESHET_INVALID); /* rev again */
     sign.rev = "now";
     assert_int_equal(freshet_draft_sign(draft, &sign, NULL), FRESHET_INVALID);
-    assert_int_equal(freshet_draft_commit(draft, NULL, many, 2, put_bytes, &out, &err),
+    sign.rev = NULL;
+    assert_int_equal(freshet_draft_commit(draft, &sign, many, 2, put_bytes, &out, &err),
                      FRESHET_MALFORMED);
     assert_int_equal(err.offset, 1);
-    assert_int_equal(freshet_draft_commit(draft, NULL, &write, 0, put_bytes, &out, NULL),
+    assert_int_equal(freshet_draft_commit(draft, &sign, &write, 0, put_bytes, &out, NULL),
                      FRESHET_INVALID);
     assert_int_equal(
-        freshet_draft_commit(draft, NULL, many, FRESHET_WRITES_MAX + 1, put_bytes, &out, NULL),
+        freshet_draft_commit(draft, &sign, many, FRESHET_WRITES_MAX + 1, put_bytes, &out, NULL),
         FRESHET_INVALID);
-    assert_int_equal(out.size, 0);
+    const freshet_write strange = {(freshet_action)9, "app.example.post/a", record, size};
+    assert_int_equal(freshet_draft_commit(draft, &sign, &strange, 1, put_bytes, &out, NULL),
+                     FRESHET_INVALID);
     assert_int_equal(freshet_draft_commit(draft, NULL, &write, 1, put_bytes, &out, NULL),
+                     FRESHET_INVALID); /* a frame has a seq */
+    sign.seq = UINT64_C(1) << 53;
+    assert_int_equal(freshet_draft_commit(draft, &sign, &write, 1, put_bytes, &out, NULL),
+                     FRESHET_INVALID);
+    sign.seq--;
+    assert_int_equal(out.size, 0);
+    assert_int_equal(freshet_draft_commit(draft, &sign, &write, 1, put_bytes, &out, NULL),
                      FRESHET_OK);
     free(out.data);
     freshet_draft_free(draft);

@@ -11,8 +11,6 @@
 
 #include "mst.h"
 
-#define SEQ_MAX ((UINT64_C(1) << 53) - 1)
-
 fr_status fr_frame_reader_new(fr_frame_reader **out, fr_error *err)
 {
     fr_frame_reader *reader = calloc(1, sizeof *reader);
@@ -255,7 +253,7 @@ static fr_status read_seq_and_time(const body_reader *b, fr_frame *out)
     fr_cbor_item item;
     uint64_t offset = place(b, b->body.data);
     if (find_member(b, "seq", &item, &offset) != FR_OK || item.type != FR_CBOR_INT ||
-        item.integer < 1 || (uint64_t)item.integer > SEQ_MAX) {
+        item.integer < 1 || (uint64_t)item.integer > FR_FRAME_SEQ_MAX) {
         return member_fail(b, offset, "frame: seq is absent or not in 1 .. 2^53-1");
     }
     out->seq = (uint64_t)item.integer;

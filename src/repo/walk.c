@@ -19,7 +19,6 @@
 #include "hash.h"
 
 #define REV_AHEAD_US_MAX (UINT64_C(300) * 1000000)
-#define RECORD_BYTES_MAX (1u << 20)
 
 enum { STAGE_LEFT, STAGE_ENTRY, STAGE_RIGHT };
 
@@ -237,7 +236,7 @@ const char *repo_record_fault(fr_repo *repo, uint32_t slot_at, uint64_t *offset)
     fr_cbor_check_options check = {.must_be_map = true};
     fr_error fault = {0};
     uint64_t which = 0;
-    if (body.size > RECORD_BYTES_MAX) {
+    if (body.size > FR_RECORD_BYTES_MAX) {
         which = 3;
     } else if (block_is_gone(&repo->index, slot)) {
         which = 0; /* it was read as a node, which is sound as a record */

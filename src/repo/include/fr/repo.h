@@ -35,6 +35,8 @@ FR_MUST_USE fr_status fr_commit_verify(const fr_commit *commit, const fr_public_
  *  errors: FR_NOMEM, of blocks over 512 bytes */
 FR_MUST_USE fr_status fr_commit_digest(const fr_commit *commit, uint8_t digest[32], fr_error *err);
 
+#define FR_RECORD_BYTES_MAX (1u << 20) /* more is record-size */
+
 /* ---- walking a CAR --------------------------------------------------------------------------- */
 
 /** What is checked. All levels: framing, the shape of the tree and the order of its keys. */
@@ -137,6 +139,7 @@ typedef enum { FR_OP_CREATE = 1, FR_OP_UPDATE = 2, FR_OP_DELETE = 3 } fr_op_acti
 
 #define FR_FRAME_BYTES_MAX (5u << 20)
 #define FR_FRAME_OPS_MAX 200
+#define FR_FRAME_SEQ_MAX ((UINT64_C(1) << 53) - 1) /* the first is 1 */
 
 typedef struct {
     fr_op_action action;
