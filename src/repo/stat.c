@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // Counting what a file is made of. Keys of one collection lie side by side in the tree, since '/'
-// ends its name; so collections are counted as they pass and nothing is kept for them.
+// ends its name; so collections are counted as they pass and nothing is kept for them. Keys without
+// one, which any_key allows, may lie anywhere between, and are told together at the end.
 #include <fr/repo_stat.h>
 
 #include <stdlib.h>
@@ -8,14 +9,17 @@
 #include "cursor.h"
 
 typedef struct {
+    uint64_t records, bytes;
+} tally;
+
+typedef struct {
     const fr_repo *repo;
     const fr_stat_visitor *visitor;
     fr_repo_stat stat;
-    uint8_t *reached; /* a bit for each slot */
-    size_t collection_size;
+    uint8_t *reached;       /* a bit for each slot */
+    size_t collection_size; /* 0: none is passing */
     uint8_t collection[NODE_KEY_BYTES_MAX];
-    bool any;
-    uint64_t records, record_bytes; /* of the collection that is passing */
+    tally passing, without; /* of the collection that is passing, of keys without one */
 } counter;
 
 static void reach(counter *n, uint32_t slot)
@@ -49,31 +53,33 @@ static void count_node(void *context, const fr_cursor *c)
     reach(n, level->slot);
 }
 
-static fr_status end_collection(counter *n)
+static fr_status tell_collection(const counter *n, fr_slice name, const tally *found)
 {
-    if (!n->any || n->visitor == NULL || n->visitor->on_collection == NULL) {
+    if (found->records == 0 || n->visitor == NULL || n->visitor->on_collection == NULL) {
         return FR_OK;
     }
-    return n->visitor->on_collection(n->visitor->context,
-                                     fr_slice_of(n->collection, n->collection_size), n->records,
-                                     n->record_bytes);
+    return n->visitor->on_collection(n->visitor->context, name, found->records, found->bytes);
+}
+
+static fr_status end_collection(counter *n)
+{
+    tally ended = n->passing;
+    n->passing = (tally){0};
+    return tell_collection(n, fr_slice_of(n->collection, n->collection_size), &ended);
 }
 
 static fr_status count_record(counter *n, const fr_repo_item *item)
 {
     size_t slash = fr_slice_find(item->key, '/');
     fr_slice name = fr_slice_sub(item->key, 0, slash == item->key.size ? 0 : slash);
-    if (!n->any || !fr_slice_equal(name, fr_slice_of(n->collection, n->collection_size))) {
+    if (name.size != 0 && !fr_slice_equal(name, fr_slice_of(n->collection, n->collection_size))) {
         FR_TRY(end_collection(n));
-        n->any = true;
-        n->records = n->record_bytes = 0;
         n->collection_size = name.size;
-        if (name.size != 0) {
-            memcpy(n->collection, name.data, name.size);
-        }
+        memcpy(n->collection, name.data, name.size);
     }
-    n->records++;
-    n->record_bytes += item->value.size;
+    tally *of = name.size == 0 ? &n->without : &n->passing;
+    of->records++;
+    of->bytes += item->value.size;
     if (item->kind == FR_ITEM_MISSING_RECORD) {
         n->stat.missing_records++;
         return FR_OK;
@@ -100,7 +106,11 @@ static fr_status count_items(counter *n, fr_cursor *c, fr_error *err)
             FR_TRY(n->visitor->on_gap(n->visitor->context, after, before, &item.cid));
         }
     }
-    return status == FR_END ? end_collection(n) : status;
+    if (status != FR_END) {
+        return status;
+    }
+    FR_TRY(end_collection(n));
+    return tell_collection(n, (fr_slice){0}, &n->without);
 }
 
 static fr_status count_sections(counter *n, fr_error *err)

@@ -18,7 +18,7 @@ typedef struct {
 } fr_repo_stat;
 
 typedef struct {
-    /** Collections in order of their keys; keys without a slash are of the collection "". */
+    /** Each collection once, in order; at the end "", of the keys without one. */
     fr_status (*on_collection)(void *context, fr_slice collection, uint64_t records,
                                uint64_t record_bytes);
     /** In a partial repository: keys above `after` and below `before` are unknown; empty: no
