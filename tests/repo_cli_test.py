@@ -140,6 +140,11 @@ def test_stat():
     for collection, found in stat["collections"].items():
         inside = [int(row[2]) for row in listed if row[0].startswith(collection + "/")]
         assert found == {"records": len(inside), "bytes": sum(inside)}, collection
+    keys = ("a", "b/x", "c", "d/x", "d/y", "e")
+    loose = pack("".join(json.dumps({"uri": key, "value": {}}) + "\n" for key in keys).encode(), "--any-key")
+    pairs = json.loads(repo("stat", "--json", "--any-key", "--bare", "-", stdin=loose).text, object_pairs_hook=list)
+    found = [(name, dict(counts)["records"]) for name, counts in dict(pairs)["collections"]]
+    assert found == [("b", 1), ("d", 2), ("", 3)], found
     waste = json.loads(repo("stat", "--json", hostile("ok-unreachable")).text)
     assert waste["unreachable_blocks"] > 0 and waste["unreachable_bytes"] > 0, waste
     data = path.read_bytes()
@@ -219,7 +224,8 @@ def rows_of(packed):
 def test_files_stay_in_their_folder():
     """Keys that would be paths, and keys longer than a file name."""
     keys = ["../../x", "..", ".", "/", "a//b", "a/../../b", "~/%2e", "é/ü\n", "-rf", ".commit", "a" * 700,
-            "b/" + "." * 600, "." * 450 + "/x", "c/" + "%" * 300, "plain"]
+            "b/" + "." * 600, "." * 450 + "/x", "c/" + "%" * 300, "plain",
+            "plain.json/x", "a" * 700 + ".json/x", ".json/x", ""]
     lines = "".join(json.dumps({"uri": key, "value": {"n": i}}, ensure_ascii=False) + "\n"
                     for i, key in enumerate(keys)).encode()
     packed = pack(lines, "--any-key")

@@ -52,16 +52,18 @@ static void put_name(fr_buffer *out, fr_slice part)
     }
 }
 
-/* DIR/collection/rkey.json; a key that does not begin with a collection is one name. */
-static void put_path(fr_buffer *out, const char *dir, fr_slice key)
+/* DIR/collection/rkey.json; a key that does not begin with a collection, which any_key allows, is
+ * one name, and then no folder may have the name of such a file. */
+static void put_path(fr_buffer *out, const char *dir, fr_slice key, bool any_key)
 {
     size_t slash = fr_slice_find(key, '/');
     fr_buffer_reset(out);
     fr_buffer_text(out, dir);
     fr_buffer_byte(out, '/');
     if (slash > 0 && slash < key.size) {
-        put_name(out, fr_slice_sub(key, 0, slash));
-        fr_buffer_byte(out, '/');
+        bool like_a_file = any_key && slash >= 5 && memcmp(key.data + slash - 5, ".json", 5) == 0;
+        put_name(out, fr_slice_sub(key, 0, like_a_file ? slash - 5 : slash));
+        fr_buffer_text(out, like_a_file ? "%2Ejson/" : "/");
         key = fr_slice_from(key, slash + 1);
     }
     put_name(out, key);
@@ -158,7 +160,7 @@ static fr_status write_file(const char *path, fr_slice bytes, fr_error *err)
 /* Folders are made when they change: keys of one collection come together. */
 static fr_status write_record(unpacker *u, fr_slice key, fr_error *err)
 {
-    put_path(&u->path, u->dir, key);
+    put_path(&u->path, u->dir, key, u->args->options.any_key);
     FR_TRY(fr_buffer_status(&u->path, err));
     const char *path = (const char *)u->path.data;
     fr_slice parent = fr_slice_of(path, (size_t)(strrchr(path, '/') - path));
