@@ -249,6 +249,6 @@ fr_status fr_buffer_status(const fr_buffer *buffer, fr_error *err)
     if (!buffer->failed) {
         return FR_OK;
     }
-    return buffer->no_memory ? fr_fail(err, FR_NOMEM, "buffer: out of memory")
+    return buffer->no_memory ? fr_fail(err, FR_NOMEM, "buffer: no memory")
                              : fr_fail(err, FR_LIMIT, "buffer: maximum size reached");
 }

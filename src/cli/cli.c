@@ -267,7 +267,7 @@ static fr_status read_stdin(cli_input *out, fr_error *err)
         }
         if (got < 0) {
             fr_buffer_done(&buffer);
-            return room == NULL ? fr_fail(err, FR_NOMEM, "standard input")
+            return room == NULL ? fr_fail(err, FR_NOMEM, "standard input: no memory")
                                 : fr_fail_os(err, errno, "standard input");
         }
         buffer.size += (size_t)got;

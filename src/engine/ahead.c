@@ -157,7 +157,7 @@ fr_status fr_ahead_open(fr_ahead **out, fr_engine *engine, uint64_t from_seq, ui
     FR_TRY(fr_path(path, sizeof path, err, "%s/log", engine->dir));
     fr_ahead *ahead = calloc(1, sizeof *ahead);
     if (ahead == NULL) {
-        return fr_fail(err, FR_NOMEM, "replay");
+        return fr_fail(err, FR_NOMEM, "replay: no memory");
     }
     ahead->seq = from_seq - 1;
     ahead->to_seq = to_seq;

@@ -114,7 +114,7 @@ static fr_status copy_links(fr_arena *arena, const fr_link_text *links, size_t c
 {
     fr_link_text *copy = fr_arena_take(arena, (count + 1) * sizeof *copy);
     if (copy == NULL) {
-        return fr_fail(err, FR_NOMEM, "batch: links");
+        return fr_fail(err, FR_NOMEM, "batch: no memory for links");
     }
     for (size_t i = 0; i < count; i++) {
         copy[i] = links[i];
@@ -179,7 +179,7 @@ static fr_status grow_keys(fr_key_set *set, fr_error *err)
     fr_key_set bigger = {.mask = set->slots == NULL ? 255 : set->mask * 2 + 1, .count = set->count};
     bigger.slots = calloc(bigger.mask + 1, sizeof *bigger.slots);
     if (bigger.slots == NULL) {
-        return fr_fail(err, FR_NOMEM, "keys of a CAR");
+        return fr_fail(err, FR_NOMEM, "batch: no memory for the keys of a CAR");
     }
     for (size_t i = 0; set->slots != NULL && i <= set->mask; i++) {
         if (set->slots[i].lo != 0) {

@@ -50,7 +50,7 @@ static fr_status make_batches(fr_engine *engine, fr_error *err)
     for (unsigned i = 0; i < FR_BATCHES; i++) {
         fr_batch *batch = calloc(1, sizeof *batch);
         if (batch == NULL) {
-            return fr_fail(err, FR_NOMEM, "batches");
+            return fr_fail(err, FR_NOMEM, "engine: no memory for batches");
         }
         fr_buffer_init(&batch->scratch, FR_BATCH_SCRATCH_BYTES);
         fr_arena_init(&batch->links, FR_BATCH_LINKS_BUDGET_BYTES, 1 << 20);
@@ -108,7 +108,7 @@ fr_status fr_engine_open_in(fr_engine **out, const freshet_options *options,
 {
     freshet *engine = calloc(1, sizeof *engine);
     if (engine == NULL) {
-        return fr_fail(err, FR_NOMEM, "engine");
+        return fr_fail(err, FR_NOMEM, "engine: no memory");
     }
     set_options(engine, options, world);
     fr_status status = open_engine(engine, err);
@@ -245,7 +245,8 @@ freshet_status freshet_query(freshet *engine, const char *target, size_t target_
     if (buffers == NULL) {
         buffers = calloc(1, sizeof *buffers);
         if (buffers == NULL) {
-            return fr_status_export(fr_fail(&error, FR_NOMEM, "answer"), &error, err);
+            return fr_status_export(fr_fail(&error, FR_NOMEM, "engine: no memory for an answer"),
+                                    &error, err);
         }
         fr_query_buffers_init(buffers);
         answer->memory = buffers;

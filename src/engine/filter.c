@@ -106,7 +106,7 @@ static fr_status add_patterns(freshet_filter *filter, const freshet_filter_optio
     }
     filter->patterns = calloc(options->collection_count + 1, sizeof *filter->patterns);
     if (filter->patterns == NULL) {
-        return fr_fail(err, FR_NOMEM, "filter");
+        return fr_fail(err, FR_NOMEM, "filter: no memory");
     }
     for (size_t i = 0; i < options->collection_count; i++) {
         FR_TRY(add_pattern(filter, fr_slice_text(options->collections[i]), err));
@@ -163,7 +163,7 @@ static fr_status add_dids(freshet_filter *filter, fr_engine *engine,
     filter->did_mask = slots - 1;
     filter->dids = calloc(slots, sizeof *filter->dids);
     if (filter->dids == NULL) {
-        return fr_fail(err, FR_NOMEM, "filter");
+        return fr_fail(err, FR_NOMEM, "filter: no memory");
     }
     for (size_t i = 0; i < options->did_count; i++) {
         fr_slice did;
@@ -180,7 +180,7 @@ freshet_status freshet_filter_new(freshet_filter **out, freshet *db,
     fr_error error = {0};
     freshet_filter *filter = calloc(1, sizeof *filter);
     if (filter == NULL) {
-        return fr_status_export(fr_fail(&error, FR_NOMEM, "filter"), &error, err);
+        return fr_status_export(fr_fail(&error, FR_NOMEM, "filter: no memory"), &error, err);
     }
     fr_arena_init(&filter->texts, TEXTS_BUDGET_BYTES, TEXTS_BLOCK_BYTES);
     filter->kinds = options->kinds == 0 ? SET_OF_ALL_KINDS : options->kinds;

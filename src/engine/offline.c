@@ -203,7 +203,7 @@ freshet_status freshet_verify(const freshet_options *options,
     fr_error error = {0};
     fr_engine *engine = calloc(1, sizeof *engine);
     if (engine == NULL) {
-        return fr_status_export(fr_fail(&error, FR_NOMEM, "verify"), &error, err);
+        return fr_status_export(fr_fail(&error, FR_NOMEM, "verify: no memory"), &error, err);
     }
     engine->options = *options;
     engine->options.read_only = true; /* nothing is saved, whatever memory it takes */

@@ -107,7 +107,7 @@ freshet_status freshet_data_lock(freshet_lock **out, const char *data_dir, fresh
     uint64_t started_us = 0;
     freshet_lock *lock = calloc(1, sizeof *lock);
     fr_status status =
-        lock == NULL ? fr_fail(&error, FR_NOMEM, "engine")
+        lock == NULL ? fr_fail(&error, FR_NOMEM, "engine: no memory")
                      : fr_data_claim(fr_os_real(), data_dir, &lock->file, &started_us, &error);
     if (status != FR_OK) {
         freshet_data_unlock(lock);

@@ -86,7 +86,7 @@ freshet_status freshet_reader_open(freshet_reader **out, const freshet_reader_op
     fr_error error = {0};
     freshet_reader *reader = calloc(1, sizeof *reader);
     if (reader == NULL) {
-        return fr_status_export(fr_fail(&error, FR_NOMEM, "reader"), &error, err);
+        return fr_status_export(fr_fail(&error, FR_NOMEM, "reader: no memory"), &error, err);
     }
     fr_buffer_init(&reader->json, FR_READER_LINE_MAX_BYTES);
     fr_status status = open_reader(reader, options, &error);

@@ -205,7 +205,7 @@ fr_status fr_upkeep_start(fr_engine *engine, fr_error *err)
     }
     struct fr_upkeep *upkeep = calloc(1, sizeof *upkeep);
     if (upkeep == NULL) {
-        return fr_fail(err, FR_NOMEM, "upkeep");
+        return fr_fail(err, FR_NOMEM, "upkeep: no memory");
     }
     upkeep->engine = engine;
     tell_outside(engine, &engine->upkeep_trouble); /* that of another process is over */

@@ -388,10 +388,23 @@ static inline void keep_up(world *w)
     }
 }
 
+/** status 0: whichever. */
+static inline bool health_says(world *w, const char *words, int status)
+{
+    fr_cleanup(fr_buffer_done) fr_buffer text;
+    fr_buffer_init(&text, 1 << 20);
+    int given = fr_engine_put_health(w->engine, &text);
+    assert_int_equal(given, status == 0 ? given : status);
+    fr_buffer_byte(&text, 0);
+    return strstr((const char *)text.data, words) != NULL;
+}
+
 static inline void reset_a_view(world *w)
 {
     unsigned view = (unsigned)below(&w->random, FR_VIEW_COUNT);
+    bool live = fr_view_is_live(w->engine, view);
     assert_int_equal(freshet_view_reset(w->engine, FR_VIEWS[view]->name, NULL), FRESHET_OK);
+    assert_true(!live || health_says(w, "\"state\":\"rebuilding\"", 0)); /* before it begins, too */
     total.resets++;
     take_turn(w);
 }
@@ -658,15 +671,6 @@ static inline void live_through(uint64_t seed, void (*harm)(world *w, bool befor
     }
     complete(&w);
     fr_sim_free(w.os);
-}
-
-static inline bool health_says(world *w, const char *words, int status)
-{
-    fr_cleanup(fr_buffer_done) fr_buffer text;
-    fr_buffer_init(&text, 1 << 20);
-    assert_int_equal(fr_engine_put_health(w->engine, &text), status);
-    fr_buffer_byte(&text, 0);
-    return strstr((const char *)text.data, words) != NULL;
 }
 
 /** What the engine told of its troubles, in order. */

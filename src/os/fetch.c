@@ -185,7 +185,7 @@ fr_status fr_fetcher_open(fr_fetcher **out, fr_error *err)
     }
     if (f == NULL || f->multi == NULL || f->easy == NULL) {
         fr_fetcher_close(f);
-        return fr_fail(err, FR_NOMEM, "fetch");
+        return fr_fail(err, FR_NOMEM, "fetch: no memory");
     }
     (void)f->curl->multi_setopt(f->multi, CURLMOPT_MAXCONNECTS, (long)FR_FETCH_CONNECTIONS_MAX);
     *out = f;
@@ -229,7 +229,7 @@ static fr_status add_header(fr_fetcher *f, const char *accept, fr_error *err)
         return fr_fail(err, FR_INVALID, "fetch: the media type is too long");
     }
     f->headers = f->curl->slist_append(NULL, line);
-    return f->headers == NULL ? fr_fail(err, FR_NOMEM, "fetch") : FR_OK;
+    return f->headers == NULL ? fr_fail(err, FR_NOMEM, "fetch: no memory") : FR_OK;
 }
 
 static fr_status prepare(fr_fetcher *f, const char *url, transfer *t, fr_error *err)
@@ -272,7 +272,7 @@ static fr_status fail_of(const transfer *t, CURLcode code, fr_error *err)
     }
     switch (code) {
         case CURLE_OK: return FR_OK;
-        case CURLE_OUT_OF_MEMORY: return fr_fail(err, FR_NOMEM, "fetch");
+        case CURLE_OUT_OF_MEMORY: return fr_fail(err, FR_NOMEM, "fetch: no memory");
         case CURLE_UNSUPPORTED_PROTOCOL: /* of a redirect, or what was answered is no HTTP/1 */
         case CURLE_URL_MALFORMAT:
             if (t->answer->status == 0) {
@@ -332,7 +332,7 @@ static fr_status drive(fr_fetcher *f, transfer *t, CURLcode *code, fr_error *err
     for (;;) {
         int running = 0;
         if (f->curl->multi_perform(f->multi, &running) != CURLM_OK) {
-            return fr_fail(err, FR_NOMEM, "fetch: libcurl");
+            return fr_fail(err, FR_NOMEM, "fetch: no memory in libcurl");
         }
         if (finished(f, code)) {
             return FR_OK;
@@ -398,7 +398,7 @@ fr_status fr_fetch(fr_fetcher *f, const char *url, const fr_fetch_options *optio
     }
     FR_TRY(prepare(f, url, &t, err));
     if (f->curl->multi_add_handle(f->multi, f->easy) != CURLM_OK) {
-        return fr_fail(err, FR_NOMEM, "fetch: libcurl");
+        return fr_fail(err, FR_NOMEM, "fetch: no memory in libcurl");
     }
     fr_status status = drive(f, &t, &code, err);
     read_head(f, answer);

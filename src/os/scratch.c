@@ -190,7 +190,7 @@ fr_status fr_pages_reserve(uint8_t **out, uint64_t size, fr_error *err)
     void *at = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "os: addresses for pages");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "os: no addresses for pages");
     }
     madvise(at, (size_t)size, MADV_NOHUGEPAGE);
     *out = at;

@@ -23,7 +23,7 @@ struct fr_accounts {
 fr_status fr_accounts_new(fr_accounts **out, fr_error *err)
 {
     *out = calloc(1, sizeof **out);
-    return *out == NULL ? fr_fail(err, FR_NOMEM, "accounts") : FR_OK;
+    return *out == NULL ? fr_fail(err, FR_NOMEM, "resolver: no memory for accounts") : FR_OK;
 }
 
 void fr_accounts_free(fr_accounts *accounts)
@@ -55,7 +55,7 @@ static fr_status make_page(fr_accounts *accounts, size_t page, fr_error *err)
         size_t old = list == NULL ? 0 : list->room, room = FR_MAX(page + 1, old * 2);
         page_list *bigger = calloc(1, sizeof *bigger + room * sizeof(fr_account *));
         if (bigger == NULL) {
-            return fr_fail(err, FR_NOMEM, "accounts");
+            return fr_fail(err, FR_NOMEM, "resolver: no memory for accounts");
         }
         bigger->room = room;
         memcpy(bigger->pages, list == NULL ? bigger->pages : list->pages,
@@ -69,7 +69,7 @@ static fr_status make_page(fr_accounts *accounts, size_t page, fr_error *err)
     if (list->pages[page] == NULL) {
         fr_account *made = calloc(PAGE_ACCOUNTS, sizeof(fr_account));
         if (made == NULL) {
-            return fr_fail(err, FR_NOMEM, "accounts");
+            return fr_fail(err, FR_NOMEM, "resolver: no memory for accounts");
         }
         fr_rcu_store(&list->pages[page], made);
     }
@@ -85,7 +85,7 @@ fr_status fr_accounts_touch(fr_accounts *accounts, uint32_t uid, fr_account **ou
             size_t room = FR_MAX((size_t)64, accounts->touched_room * 2);
             uint32_t *bigger = realloc(accounts->touched, room * sizeof *bigger);
             if (bigger == NULL) {
-                return fr_fail(err, FR_NOMEM, "accounts");
+                return fr_fail(err, FR_NOMEM, "resolver: no memory for accounts");
             }
             accounts->touched = bigger;
             accounts->touched_room = room;

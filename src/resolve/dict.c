@@ -64,13 +64,13 @@ fr_status fr_dict_new(fr_dict **out, fr_error *err)
 {
     fr_dict *dict = calloc(1, sizeof *dict);
     if (dict == NULL) {
-        return fr_fail(err, FR_NOMEM, "dictionary");
+        return fr_fail(err, FR_NOMEM, "ids: no memory for a dictionary");
     }
     dict->table = table_new(SLOTS_FIRST);
     dict->pages = calloc(PAGES_MAX, sizeof *dict->pages); /* untouched pages of it cost nothing */
     if (dict->table == NULL || dict->pages == NULL) {
         fr_dict_free(dict);
-        return fr_fail(err, FR_NOMEM, "dictionary");
+        return fr_fail(err, FR_NOMEM, "ids: no memory for a dictionary");
     }
     dict->bytes = sizeof *dict + SLOTS_FIRST * sizeof(uint64_t);
     *out = dict;
@@ -148,7 +148,7 @@ static fr_status grow(fr_dict *dict, fr_error *err)
     uint64_t slots = (old->mask + 1) * 2;
     table *bigger = table_new(slots);
     if (bigger == NULL) {
-        return fr_fail(err, FR_NOMEM, "dictionary table");
+        return fr_fail(err, FR_NOMEM, "ids: no memory for a dictionary");
     }
     for (uint64_t i = 0; i <= old->mask; i++) {
         if (old->slots[i] != 0) {
@@ -189,7 +189,7 @@ static fr_status page_of(fr_dict *dict, uint32_t id, entry ***page, fr_error *er
     if (*page == NULL) {
         *page = calloc(PAGE_ENTRIES, sizeof **page);
         if (*page == NULL) {
-            return fr_fail(err, FR_NOMEM, "dictionary page");
+            return fr_fail(err, FR_NOMEM, "ids: no memory for a dictionary");
         }
         /* pairs with fr_dict_text */
         __atomic_store_n(&dict->pages[id / PAGE_ENTRIES], *page, __ATOMIC_RELEASE);
@@ -217,7 +217,7 @@ fr_status fr_dict_intern(fr_dict *dict, fr_slice text, uint32_t *id, fr_error *e
     FR_TRY(page_of(dict, fresh_id, &page, err));
     entry *e = take(dict, sizeof *e + text.size);
     if (e == NULL) {
-        return fr_fail(err, FR_NOMEM, "dictionary text");
+        return fr_fail(err, FR_NOMEM, "ids: no memory for a text");
     }
     e->id = fresh_id;
     e->size = (uint32_t)text.size;

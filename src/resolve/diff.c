@@ -83,7 +83,7 @@ static fr_status split(fr_resolver *r, fr_link *all, const fr_link_text *texts, 
                   old * (sizeof(void *) + 1);
     uint8_t *memory = fr_arena_take(&r->batch, room + 64);
     if (memory == NULL) {
-        return fr_fail(err, FR_NOMEM, "resolver: links");
+        return fr_fail(err, FR_NOMEM, "resolver: no memory for links");
     }
     fr_link *fresh = (fr_link *)(void *)memory;
     fr_link *kept = fresh + count;
@@ -128,7 +128,7 @@ static fr_status all_fresh(fr_resolver *r, const fr_link *all, const fr_link_tex
 {
     fr_slice *fresh_texts = fr_arena_take(&r->batch, count * sizeof *fresh_texts);
     if (fresh_texts == NULL) {
-        return fr_fail(err, FR_NOMEM, "resolver: links");
+        return fr_fail(err, FR_NOMEM, "resolver: no memory for links");
     }
     for (size_t i = 0; i < count; i++) {
         FR_TRY(fr_arena_copy(&r->batch, texts[i].target, &fresh_texts[i], err));
@@ -150,7 +150,7 @@ fr_status fr_resolver_diff_links(fr_resolver *r, uint32_t collection, const fr_l
     }
     fr_link *all = fr_arena_take(&r->batch, (count + 1) * sizeof *all);
     if (all == NULL) {
-        return fr_fail(err, FR_NOMEM, "resolver: links");
+        return fr_fail(err, FR_NOMEM, "resolver: no memory for links");
     }
     FR_TRY(intern(r, collection, texts, count, seq, all, err));
     *all_out = all;

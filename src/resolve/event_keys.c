@@ -57,7 +57,7 @@ static fr_status grow(fr_event_keys *keys, fr_error *err)
     size_t room = keys->slots == NULL ? KEYS_FIRST : (keys->mask + 1) * 2;
     fr_event_key *bigger = fr_large_zeroed(room * sizeof *bigger);
     if (bigger == NULL) {
-        return fr_fail(err, FR_NOMEM, "resolver: event keys");
+        return fr_fail(err, FR_NOMEM, "resolver: no memory for event keys");
     }
     for (size_t i = 0; keys->slots != NULL && i <= keys->mask; i++) {
         if (fr_load_u32be(keys->slots[i].key) != 0) {

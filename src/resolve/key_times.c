@@ -22,7 +22,7 @@ struct fr_key_times {
 fr_status fr_key_times_new(fr_key_times **out, fr_error *err)
 {
     *out = calloc(1, sizeof **out);
-    return *out == NULL ? fr_fail(err, FR_NOMEM, "resolver: times of keys") : FR_OK;
+    return *out == NULL ? fr_fail(err, FR_NOMEM, "resolver: no memory for times of keys") : FR_OK;
 }
 
 void fr_key_times_free(fr_key_times *times)

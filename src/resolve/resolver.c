@@ -62,7 +62,7 @@ fr_status fr_resolver_row(fr_resolver *r, fr_ref ref, fr_row **out, bool *recent
     fr_arena_reset(&r->scratch);
     *out = fr_arena_take(&r->scratch, sizeof **out);
     if (*out == NULL) {
-        return fr_fail(err, FR_NOMEM, "resolver");
+        return fr_fail(err, FR_NOMEM, "resolver: no memory");
     }
     return fr_row_decode(fr_slice_of(key, sizeof key), fr_buffer_view(&r->value), *out, &r->scratch,
                          err);
@@ -362,7 +362,7 @@ fr_status fr_resolver_open(fr_resolver **out, const fr_resolver_options *options
 {
     fr_resolver *r = calloc(1, sizeof *r);
     if (r == NULL) {
-        return fr_fail(err, FR_NOMEM, "resolver");
+        return fr_fail(err, FR_NOMEM, "resolver: no memory");
     }
     r->read_only = options->read_only;
     fr_arena_init(&r->batch, SIZE_MAX, BATCH_BLOCK_BYTES);

@@ -48,7 +48,7 @@ static fr_status start(fr_rows *rows, fr_error *err)
     rows->slots = fr_large_zeroed(SLOTS_FIRST * sizeof *rows->slots);
     rows->heads = fr_large_zeroed(SLOTS_FIRST * sizeof *rows->heads);
     if (rows->slots == NULL || rows->heads == NULL) {
-        return fr_fail(err, FR_NOMEM, "recent rows");
+        return fr_fail(err, FR_NOMEM, "resolver: no memory for rows");
     }
     rows->mask = SLOTS_FIRST - 1;
     rows->head_mask = SLOTS_FIRST - 1;
@@ -60,7 +60,7 @@ fr_status fr_rows_new(fr_rows **out, fr_error *err)
 {
     fr_rows *rows = calloc(1, sizeof *rows);
     if (rows == NULL) {
-        return fr_fail(err, FR_NOMEM, "recent rows");
+        return fr_fail(err, FR_NOMEM, "resolver: no memory for rows");
     }
     fr_arena_init(&rows->memory, SIZE_MAX, BLOCK_BYTES);
     fr_status status = start(rows, err);
@@ -138,7 +138,7 @@ static fr_status grow_slots(fr_rows *rows, fr_error *err)
     uint64_t slots = (rows->mask + 1) * 2;
     uint64_t *bigger = fr_large_zeroed(slots * sizeof *bigger);
     if (bigger == NULL) {
-        return fr_fail(err, FR_NOMEM, "recent rows: table");
+        return fr_fail(err, FR_NOMEM, "resolver: no memory for rows");
     }
     for (uint64_t i = 0; i <= rows->mask; i++) {
         if (rows->slots[i] != 0) {
@@ -166,7 +166,7 @@ static fr_status grow_heads(fr_rows *rows, fr_error *err)
     uint64_t slots = (rows->head_mask + 1) * 2;
     head *bigger = fr_large_zeroed(slots * sizeof *bigger);
     if (bigger == NULL) {
-        return fr_fail(err, FR_NOMEM, "recent rows: accounts");
+        return fr_fail(err, FR_NOMEM, "resolver: no memory for rows");
     }
     for (uint64_t i = 0; i <= rows->head_mask; i++) {
         if (rows->heads[i].uid != 0) {
@@ -187,13 +187,14 @@ static fr_status grow_pages(fr_rows *rows, fr_error *err)
         uint32_t room = FR_MAX(64u, rows->page_room * 2);
         fr_row **bigger = realloc(rows->pages, room * sizeof *bigger);
         if (bigger == NULL) {
-            return fr_fail(err, FR_NOMEM, "recent rows: pages");
+            return fr_fail(err, FR_NOMEM, "resolver: no memory for rows");
         }
         rows->pages = bigger;
         rows->page_room = room;
     }
     rows->pages[page] = fr_arena_take(&rows->memory, PAGE_ROWS * sizeof **rows->pages);
-    return rows->pages[page] == NULL ? fr_fail(err, FR_NOMEM, "recent rows: page") : FR_OK;
+    return rows->pages[page] == NULL ? fr_fail(err, FR_NOMEM, "resolver: no memory for rows")
+                                     : FR_OK;
 }
 
 fr_status fr_rows_add(fr_rows *rows, fr_ref ref, fr_row **out, fr_error *err)
@@ -236,7 +237,7 @@ fr_status fr_rows_keep_links(fr_rows *rows, const fr_link *links, size_t count, 
     }
     fr_link *copy = fr_arena_take(&rows->memory, count * sizeof *copy);
     if (copy == NULL) {
-        return fr_fail(err, FR_NOMEM, "recent rows: links");
+        return fr_fail(err, FR_NOMEM, "resolver: no memory for links");
     }
     memcpy(copy, links, count * sizeof *copy);
     *out = copy;
@@ -327,7 +328,7 @@ static fr_status decode_live(fr_slice in, fr_row *row, fr_arena *arena, fr_error
     }
     fr_link *links = count == 0 ? NULL : fr_arena_take(arena, count * sizeof *links);
     if (links == NULL && count != 0) {
-        return fr_fail(err, FR_NOMEM, "resolver row");
+        return fr_fail(err, FR_NOMEM, "resolver: no memory for a row");
     }
     for (uint64_t i = 0; i < count; i++) {
         if (!get_link(&in, row->seq, &links[i])) {

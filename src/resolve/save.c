@@ -19,7 +19,7 @@ static fr_status freeze_accounts(fr_resolver *r, fr_error *err)
     r->frozen.uids = malloc((count + 1) * sizeof *r->frozen.uids);
     r->frozen.accounts = malloc((count + 1) * sizeof *r->frozen.accounts);
     if (r->frozen.uids == NULL || r->frozen.accounts == NULL) {
-        return fr_fail(err, FR_NOMEM, "resolver: save");
+        return fr_fail(err, FR_NOMEM, "resolver: no memory to save");
     }
     for (size_t i = 0; i < count; i++) {
         r->frozen.uids[i] = touched[i];
@@ -123,7 +123,7 @@ static fr_status save_keys(const fr_resolver *r, fr_store_load *load, fr_error *
     const fr_event_keys *keys = &r->frozen.keys;
     fr_event_key *sorted = malloc((keys->count + 1) * sizeof *sorted);
     if (sorted == NULL) {
-        return fr_fail(err, FR_NOMEM, "resolver: save");
+        return fr_fail(err, FR_NOMEM, "resolver: no memory to save");
     }
     size_t count = 0;
     for (size_t i = 0; keys->slots != NULL && i <= keys->mask; i++) {
@@ -182,7 +182,7 @@ static fr_status save_rows(const fr_resolver *r, fr_store_load *load, fr_error *
     fr_sort_key *keys = fr_large_alloc((2 * count + 1) * sizeof *keys);
     fr_buffer encode;
     if (keys == NULL) {
-        return fr_fail(err, FR_NOMEM, "resolver: save");
+        return fr_fail(err, FR_NOMEM, "resolver: no memory to save");
     }
     for (size_t i = 0; i < count; i++) {
         const fr_row *row = fr_rows_at(rows, (uint32_t)i);

@@ -256,7 +256,7 @@ static fr_status run_lister(backfill *b, bool *again, fr_error *err)
 {
     lister *l = calloc(1, sizeof *l);
     if (l == NULL) {
-        return fr_fail(err, FR_NOMEM, "backfill: listing");
+        return fr_fail(err, FR_NOMEM, "backfill: no memory for a listing");
     }
     l->b = b;
     fr_buffer_init(&l->body, FR_BACKFILL_LIST_BYTES_MAX);

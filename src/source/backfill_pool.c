@@ -32,7 +32,7 @@ fr_status backfill_pool_new(backfill_pool **out, const backfill_pool_options *op
 {
     *out = calloc(1, sizeof **out);
     if (*out == NULL) {
-        return fr_fail(err, FR_NOMEM, "backfill: hosts");
+        return fr_fail(err, FR_NOMEM, "backfill: no memory for hosts");
     }
     (*out)->options = *options;
     return FR_OK;
@@ -53,7 +53,7 @@ static fr_status make_room(backfill_pool *pool, uint16_t host, uint32_t ordinal,
         size_t room = FR_MAX((size_t)ordinal + 1, pool->next_room + pool->next_room / 2);
         uint32_t *bigger = realloc(pool->next, room * sizeof *bigger);
         if (bigger == NULL) {
-            return fr_fail(err, FR_NOMEM, "backfill: rows of accounts");
+            return fr_fail(err, FR_NOMEM, "backfill: no memory for rows of accounts");
         }
         pool->next = bigger;
         pool->next_room = room;
@@ -61,7 +61,7 @@ static fr_status make_room(backfill_pool *pool, uint16_t host, uint32_t ordinal,
     if (host >= pool->host_count) {
         host_row *bigger = realloc(pool->hosts, ((size_t)host + 1) * sizeof *bigger);
         if (bigger == NULL) {
-            return fr_fail(err, FR_NOMEM, "backfill: hosts");
+            return fr_fail(err, FR_NOMEM, "backfill: no memory for hosts");
         }
         pool->hosts = bigger;
         for (; pool->host_count <= host; pool->host_count++) {

@@ -107,7 +107,7 @@ static fr_status start(fr_engine *engine, const freshet_backfill_options *option
 {
     backfill *b = calloc(1, sizeof *b);
     if (b == NULL) {
-        return fr_fail(err, FR_NOMEM, "backfill");
+        return fr_fail(err, FR_NOMEM, "backfill: no memory");
     }
     b->engine = engine;
     fr_mutex_init(&b->lock);

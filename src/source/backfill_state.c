@@ -138,7 +138,7 @@ static fr_status grow(void **array, size_t *room, size_t wanted, size_t each, fr
     size_t more = FR_MAX(wanted, *room + *room / 2);
     void *bigger = realloc(*array, more * each);
     if (bigger == NULL) {
-        return fr_fail(err, FR_NOMEM, "backfill: state");
+        return fr_fail(err, FR_NOMEM, "backfill: no memory for its state");
     }
     *array = bigger;
     *room = more;
@@ -284,7 +284,7 @@ static fr_status take_host(backfill_state *state, take *t, bool *good, fr_error 
     FR_TRY(grow((void **)&state->hosts, &state->host_room, number + 1, sizeof *state->hosts, err));
     char *url = strndup((const char *)t->left.data, t->left.size);
     if (url == NULL) {
-        return fr_fail(err, FR_NOMEM, "backfill: a host");
+        return fr_fail(err, FR_NOMEM, "backfill: no memory for a host");
     }
     state->hosts[number] = (host_entry){.url = url};
     state->figures.hosts = (uint32_t)number;
@@ -577,7 +577,7 @@ static fr_status compact(backfill_state *state, fr_slice bytes, fr_error *err)
     fr_buffer out;
     uint8_t *seen = calloc(1, state->figures.listed / 8 + 1);
     if (seen == NULL) {
-        return fr_fail(err, FR_NOMEM, "backfill: state");
+        return fr_fail(err, FR_NOMEM, "backfill: no memory for its state");
     }
     fr_buffer_init(&out, SIZE_MAX / 2);
     for (uint64_t at = 0; at < state->size;) {
@@ -646,7 +646,7 @@ fr_status backfill_state_open(backfill_state **out, fr_os *os, const char *path,
 {
     backfill_state *state = calloc(1, sizeof *state);
     if (state == NULL) {
-        return fr_fail(err, FR_NOMEM, "backfill: state");
+        return fr_fail(err, FR_NOMEM, "backfill: no memory for its state");
     }
     state->os = os;
     fr_buffer_init(&state->record, HEAD_BYTES + RECORD_BYTES_MAX);
@@ -741,7 +741,7 @@ fr_status backfill_state_account(backfill_state *state, uint32_t ordinal,
     fr_buffer_reset(&state->record);
     uint8_t *bytes = fr_buffer_reserve(&state->record, wanted);
     if (bytes == NULL) {
-        return fr_fail(err, FR_NOMEM, "backfill: rows");
+        return fr_fail(err, FR_NOMEM, "backfill: no memory for rows");
     }
     FR_TRY(fr_file_pread(state->file, bytes, wanted, group->at, &got, err));
     take t = {.left = fr_slice_of(bytes, got)};

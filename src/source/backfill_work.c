@@ -290,7 +290,7 @@ void *backfill_work(void *context)
     fr_error error = {0};
     fr_status status = FR_OK;
     if (w == NULL) {
-        status = fr_fail(&error, FR_NOMEM, "backfill: worker");
+        status = fr_fail(&error, FR_NOMEM, "backfill: no memory for a worker");
     } else {
         w->b = b;
         status = open_worker(w, &error);

@@ -174,7 +174,7 @@ fr_status did_keys_open(did_keys **out, const char *path, fr_error *err)
 {
     did_keys *keys = calloc(1, sizeof *keys);
     if (keys == NULL) {
-        return fr_fail(err, FR_NOMEM, "did-docs");
+        return fr_fail(err, FR_NOMEM, "did-docs: no memory");
     }
     fr_status status = map_file(keys, path, err);
     if (status == FR_OK) {
@@ -182,7 +182,7 @@ fr_status did_keys_open(did_keys **out, const char *path, fr_error *err)
     }
     if (status != FR_OK) {
         did_keys_close(keys);
-        return status == FR_NOMEM ? fr_fail(err, FR_NOMEM, "did-docs") : status;
+        return status == FR_NOMEM ? fr_fail(err, FR_NOMEM, "did-docs: no memory") : status;
     }
     *out = keys;
     return FR_OK;

@@ -62,7 +62,7 @@ fr_status did_prefetch_start(did_prefetch **out, fr_did_resolver *resolver, fr_e
 {
     did_prefetch *p = calloc(1, sizeof *p);
     if (p == NULL) {
-        return fr_fail(err, FR_NOMEM, "source: prefetch");
+        return fr_fail(err, FR_NOMEM, "source: no memory to fetch documents ahead");
     }
     p->resolver = resolver;
     fr_status status = start_lane(p, &p->plc, FR_PREFETCH_PLC_THREADS, err);

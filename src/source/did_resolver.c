@@ -200,7 +200,7 @@ static fr_status get(fr_did_resolver *r, const char *url, bool trusted, const ma
     give_fetcher(r, fetcher);
     *retry_s = answer.retry_after_s;
     if (status == FR_NOMEM) {
-        return fr_fail(err, FR_NOMEM, "did: document");
+        return fr_fail(err, FR_NOMEM, "did: no memory for a document");
     }
     bool failed = status == FR_AGAIN || status == FR_IO || status == FR_NOT_FOUND ||
                   (status == FR_OK && (answer.status == 429 || answer.status >= 500));
@@ -225,7 +225,7 @@ static fr_status ask(fr_did_resolver *r, fr_slice did, const manner *how, fr_did
         status = fr_did_doc_parse(fr_buffer_view(&body), out, NULL);
         bool ours = status == FR_OK && fr_slice_equal(fr_slice_text(out->did), did);
         if (status == FR_NOMEM) {
-            status = fr_fail(err, FR_NOMEM, "did: document");
+            status = fr_fail(err, FR_NOMEM, "did: no memory for a document");
         } else if (ours) {
             out->handle[0] = '\0'; /* nobody verified it, and it is not kept */
         } else {
@@ -350,7 +350,7 @@ static fr_status fail_kept(fr_status status, fr_error *err)
         case FR_OK: return FR_OK;
         case FR_NOT_FOUND:
             return fr_fail_code(err, FR_NOT_FOUND, 0, "did-unknown", "did: there is no document");
-        case FR_NOMEM: return fr_fail(err, FR_NOMEM, "did");
+        case FR_NOMEM: return fr_fail(err, FR_NOMEM, "did: no memory");
         default:
             return fr_fail_code(err, FR_AGAIN, 0, "did-unreachable",
                                 "did: its document cannot be had now");
@@ -543,13 +543,14 @@ fr_status fr_did_resolver_open(fr_did_resolver **out, const fr_did_resolver_opti
 {
     fr_did_resolver *r = calloc(1, sizeof *r);
     if (r == NULL) {
-        return fr_fail(err, FR_NOMEM, "did: resolver");
+        return fr_fail(err, FR_NOMEM, "did: no memory for a resolver");
     }
     r->stop = options->stop;
     fr_mutex_init(&r->lock);
     fr_cond_init(&r->answered);
     r->cache = did_cache_new(FR_DID_CACHE_ACCOUNTS_MAX, FR_DID_CACHE_HOST_BYTES_MAX);
-    fr_status status = r->cache != NULL ? FR_OK : fr_fail(err, FR_NOMEM, "did: resolver");
+    fr_status status =
+        r->cache != NULL ? FR_OK : fr_fail(err, FR_NOMEM, "did: no memory for a resolver");
     if (status == FR_OK && options->plc_url != NULL) {
         status = take_plc_url(r, options->plc_url, err);
     }

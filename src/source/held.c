@@ -89,7 +89,7 @@ static fr_status make_row(held *h, fr_slice did, row **slot, row **out, fr_error
 {
     row *r = calloc(1, sizeof *r + did.size);
     if (r == NULL) {
-        return fr_fail(err, FR_NOMEM, "firehose: accounts");
+        return fr_fail(err, FR_NOMEM, "firehose: no memory for accounts");
     }
     r->did_size = did.size;
     memcpy(r->did, did.data, did.size);
@@ -419,7 +419,7 @@ static fr_status save(held *h, fr_error *err)
     fr_store_load *load = NULL;
     row **rows = sorted_dirty(h, &count);
     if (rows == NULL) {
-        return fr_fail(err, FR_NOMEM, "firehose: accounts");
+        return fr_fail(err, FR_NOMEM, "firehose: no memory for accounts");
     }
     fr_status status = count == 0 ? FR_OK : fr_store_load_begin(&load, h->store, err);
     if (status == FR_OK && count != 0) {
@@ -454,7 +454,7 @@ fr_status held_open(held **out, const char *dir, fr_error *err)
         .room = FR_STORE_ROCKSDB, .dir = dir, .cache_bytes = CACHE_BYTES};
     held *h = calloc(1, sizeof *h);
     if (h == NULL) {
-        return fr_fail(err, FR_NOMEM, "firehose: accounts");
+        return fr_fail(err, FR_NOMEM, "firehose: no memory for accounts");
     }
     fr_mutex_init(&h->lock);
     fr_buffer_init(&h->value, 4096);

@@ -167,7 +167,7 @@ static fr_status append(freshet *db, fr_slice lines, const freshet_append_option
     fr_error late = {0};
     freshet_ticket *ticket = calloc(1, sizeof *ticket);
     if (ticket == NULL) {
-        return fr_fail(err, FR_NOMEM, "append");
+        return fr_fail(err, FR_NOMEM, "append: no memory");
     }
     fr_status status = feeder_init(&ticket->feed, feeder_door_of(db), err);
     if (status != FR_OK) {

@@ -227,7 +227,7 @@ fr_status load_repo_open(load_repo **out, const load_repo_options *options, fr_e
 {
     load_repo *l = calloc(1, sizeof *l);
     if (l == NULL) {
-        return fr_fail(err, FR_NOMEM, "repository: loader");
+        return fr_fail(err, FR_NOMEM, "source: no memory to load repositories");
     }
     l->options = *options;
     fr_buffer_init(&l->bytes, FR_LOAD_REPO_MEMORY_BYTES_MAX);

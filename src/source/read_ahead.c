@@ -231,7 +231,7 @@ fr_status read_ahead_start(read_ahead **out, const read_ahead_options *options, 
 {
     read_ahead *a = calloc(1, sizeof *a);
     if (a == NULL) {
-        return fr_fail(err, FR_NOMEM, "source: read ahead");
+        return fr_fail(err, FR_NOMEM, "source: no memory to read ahead");
     }
     a->options = *options;
     a->end = &a->first;

@@ -147,14 +147,14 @@ static fr_status path_list_add(path_list *list, const char *folder, const char *
         size_t room = FR_MAX((size_t)64, list->room * 2);
         char **paths = realloc(list->paths, room * sizeof *paths);
         if (paths == NULL) {
-            return fr_fail(err, FR_NOMEM, "source: names of CARs");
+            return fr_fail(err, FR_NOMEM, "source: no memory for names of CARs");
         }
         list->paths = paths;
         list->room = room;
     }
     list->paths[list->count] = strdup(path);
     if (list->paths[list->count] == NULL) {
-        return fr_fail(err, FR_NOMEM, "source: names of CARs");
+        return fr_fail(err, FR_NOMEM, "source: no memory for names of CARs");
     }
     list->count++;
     return FR_OK;

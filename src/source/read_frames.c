@@ -319,7 +319,7 @@ fr_status read_frames(feeder *f, fr_did_resolver *resolver, fr_stream *stream, c
     fr_status status = FR_OK;
     err = err != NULL ? err : &unused;
     if (file == NULL) {
-        return fr_fail(err, FR_NOMEM, "source: reader");
+        return fr_fail(err, FR_NOMEM, "source: no memory for a reader");
     }
     file->feed = f;
     file->resolver = resolver;

@@ -98,7 +98,7 @@ fr_status read_lines(feeder *f, fr_stream *stream, reader_input *input, fr_error
     fr_error packed = {0};
     fr_status status = FR_OK;
     if (reader == NULL) {
-        return fr_fail(err, FR_NOMEM, "source: reader");
+        return fr_fail(err, FR_NOMEM, "source: no memory for a reader");
     }
     byte_reader_init(&reader->bytes, stream, true);
     line_buffer_init(&reader->lines, FR_SOURCE_LINE_BYTES_MAX);

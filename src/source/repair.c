@@ -155,7 +155,7 @@ fr_status repair_start(repair **out, running_source *source, held *h, fr_error *
 {
     repair *r = calloc(1, sizeof *r);
     if (r == NULL) {
-        return fr_fail(err, FR_NOMEM, "source: repairs");
+        return fr_fail(err, FR_NOMEM, "source: no memory for repairs");
     }
     r->source = source;
     r->held = h;

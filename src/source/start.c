@@ -147,7 +147,7 @@ static fr_status prepare(running_source *source, const freshet_source_options *o
     }
     source->state = calloc(1, sizeof *source->state);
     if (source->state == NULL) {
-        return fr_fail(err, FR_NOMEM, "source: state");
+        return fr_fail(err, FR_NOMEM, "source: no memory");
     }
     FR_TRY(feeder_init(&source->feed, feeder_door_of(source->engine), err));
     source->feed.stop = &source->stop;
@@ -178,7 +178,7 @@ static fr_status start(fr_engine *engine, const freshet_source_options *options,
 {
     running_source *source = calloc(1, sizeof *source);
     if (source == NULL) {
-        return fr_fail(err, FR_NOMEM, "source");
+        return fr_fail(err, FR_NOMEM, "source: no memory");
     }
     source->engine = engine;
     fr_mutex_init(&source->lock);

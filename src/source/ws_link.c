@@ -63,7 +63,7 @@ fr_status ws_link_open(ws_link **out, const char *host, uint16_t port, bool tls,
 {
     ws_link *link = calloc(1, sizeof *link);
     if (link == NULL) {
-        return fr_fail(err, FR_NOMEM, "source: connection");
+        return fr_fail(err, FR_NOMEM, "source: no memory for a connection");
     }
     fr_status status =
         fr_net_connect_unless(&link->net, host, port, FR_SOURCE_CONNECT_TIMEOUT_NS, stop, err);

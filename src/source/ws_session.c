@@ -259,7 +259,7 @@ fr_status ws_session_run(const ws_session_options *options, fr_slice early, uint
     session *s = malloc(sizeof *s);
     if (s == NULL || wslay_event_context_client_init(&s->wslay, &callbacks, s) != 0) {
         free(s);
-        return fr_fail(err, FR_NOMEM, "source: websocket");
+        return fr_fail(err, FR_NOMEM, "source: no memory for a WebSocket");
     }
     s->options = options;
     fr_buffer_init(&s->message, FR_SOURCE_MESSAGE_BYTES_MAX + FR_JSON_PADDING);

@@ -155,7 +155,7 @@ static fr_status read_rows(state *s, fr_slice bytes, fr_error *err)
 {
     s->rows = malloc((bytes.size / ROW_HEAD_BYTES + 1) * sizeof *s->rows);
     if (s->rows == NULL) {
-        return fr_fail(err, FR_NOMEM, "store");
+        return fr_fail(err, FR_NOMEM, "store: no memory");
     }
     while (bytes.size != 0) {
         row next;
@@ -190,7 +190,7 @@ fr_status fr_store_memory_open(fr_store **out, const fr_store_options *options, 
     if (store == NULL || empty == NULL) {
         free(store);
         state_unref(empty);
-        return fr_fail(err, FR_NOMEM, "store");
+        return fr_fail(err, FR_NOMEM, "store: no memory");
     }
     store->base.ops = &MEMORY_OPS;
     store->os = options->os;
@@ -222,7 +222,7 @@ static fr_status memory_load_begin(fr_store_load **out, fr_store *store, fr_erro
 {
     memory_load *load = calloc(1, sizeof *load);
     if (load == NULL) {
-        return fr_fail(err, FR_NOMEM, "store load");
+        return fr_fail(err, FR_NOMEM, "store: no memory for a load");
     }
     load->base.store = store;
     fr_arena_init(&load->bytes, SIZE_MAX, ARENA_BLOCK_BYTES);
@@ -241,7 +241,7 @@ static fr_status memory_load_row(fr_store_load *base, int kind, fr_slice key, fr
         size_t room = FR_MAX((size_t)256, load->room * 2);
         load_row *bigger = realloc(load->rows, room * sizeof *bigger);
         if (bigger == NULL) {
-            return fr_fail(err, FR_NOMEM, "store load");
+            return fr_fail(err, FR_NOMEM, "store: no memory for a load");
         }
         load->rows = bigger;
         load->room = room;
@@ -297,10 +297,11 @@ static fr_status memory_load_commit(fr_store_load *base, fr_error *err)
     memory_store *store = (memory_store *)(void *)base->store;
     state *old = store->now;
     state *fresh = state_new();
-    fr_status status = fresh == NULL ? fr_fail(err, FR_NOMEM, "store load") : FR_OK;
+    fr_status status =
+        fresh == NULL ? fr_fail(err, FR_NOMEM, "store: no memory for a load") : FR_OK;
     if (status == FR_OK) {
         fresh->rows = malloc((old->count + load->count + 1) * sizeof *fresh->rows);
-        status = fresh->rows == NULL ? fr_fail(err, FR_NOMEM, "store load")
+        status = fresh->rows == NULL ? fr_fail(err, FR_NOMEM, "store: no memory for a load")
                                      : merge(old, load, fresh, err);
     }
     if (status == FR_OK && old->count != 0) {
@@ -325,7 +326,7 @@ static fr_status memory_snapshot_new(fr_store_snapshot **out, fr_store *store, f
 {
     memory_snapshot *snapshot = calloc(1, sizeof *snapshot);
     if (snapshot == NULL) {
-        return fr_fail(err, FR_NOMEM, "store snapshot");
+        return fr_fail(err, FR_NOMEM, "store: no memory for a snapshot");
     }
     snapshot->base.store = store;
     snapshot->state = state_ref((memory_store *)(void *)store, NULL);
@@ -376,7 +377,7 @@ static fr_status memory_iter_new(fr_store_iter **out, fr_store *base,
     memory_iter *iter = calloc(1, sizeof *iter);
     if (iter == NULL || prefix.size > sizeof iter->prefix) {
         free(iter);
-        return fr_fail(err, FR_NOMEM, "store iterator");
+        return fr_fail(err, FR_NOMEM, "store: no memory for an iterator");
     }
     if (prefix.size != 0) {
         memcpy(iter->prefix, prefix.data, prefix.size);

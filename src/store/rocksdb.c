@@ -300,7 +300,7 @@ fr_status fr_store_rocksdb_open(fr_store **out, const fr_store_options *options,
 {
     rocks_store *store = calloc(1, sizeof *store);
     if (store == NULL) {
-        return fr_fail(err, FR_NOMEM, "store");
+        return fr_fail(err, FR_NOMEM, "store: no memory");
     }
     store->base.ops = &ROCKS_OPS;
     store->read_only = options->read_only;
@@ -338,7 +338,7 @@ static fr_status rocks_load_begin(fr_store_load **out, fr_store *base, fr_error 
     }
     rocks_load *load = calloc(1, sizeof *load);
     if (load == NULL) {
-        return fr_fail(err, FR_NOMEM, "store load");
+        return fr_fail(err, FR_NOMEM, "store: no memory for a load");
     }
     load->base.store = base;
     load->env = rocksdb_envoptions_create();
@@ -432,7 +432,8 @@ static fr_status check_unread(rocks_store *store, fr_error *err)
     const rocksdb_livefiles_t *files = rocksdb_livefiles(store->db);
     size_t count = (size_t)rocksdb_livefiles_count(files);
     uint64_t *numbers = calloc(count + 1, sizeof *numbers); /* one more: note_ingested */
-    fr_status status = numbers == NULL ? fr_fail(err, FR_NOMEM, "store: files") : FR_OK;
+    fr_status status =
+        numbers == NULL ? fr_fail(err, FR_NOMEM, "store: no memory for the list of files") : FR_OK;
     for (size_t i = 0; i < count && status == FR_OK; i++) {
         const char *name = rocksdb_livefiles_name(files, (int)i);
         numbers[i] = number_of(name);
@@ -537,7 +538,7 @@ static fr_status rocks_snapshot_new(fr_store_snapshot **out, fr_store *base, fr_
 {
     rocks_snapshot *snapshot = calloc(1, sizeof *snapshot);
     if (snapshot == NULL) {
-        return fr_fail(err, FR_NOMEM, "store snapshot");
+        return fr_fail(err, FR_NOMEM, "store: no memory for a snapshot");
     }
     snapshot->base.store = base;
     snapshot->snapshot = rocksdb_create_snapshot(((rocks_store *)(void *)base)->db);
@@ -601,7 +602,7 @@ static fr_status rocks_iter_new(fr_store_iter **out, fr_store *base,
     rocks_iter *iter = calloc(1, sizeof *iter);
     if (iter == NULL || prefix.size > sizeof iter->prefix) {
         free(iter);
-        return fr_fail(err, FR_NOMEM, "store iterator");
+        return fr_fail(err, FR_NOMEM, "store: no memory for an iterator");
     }
     if (prefix.size != 0) {
         memcpy(iter->prefix, prefix.data, prefix.size);

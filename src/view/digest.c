@@ -14,8 +14,9 @@ static void add(fr_digest *digest, uint64_t lo, uint64_t hi)
 fr_status fr_digest_row_init(fr_buffer *row, size_t max_size, fr_error *err)
 {
     fr_buffer_init(row, max_size);
-    return fr_buffer_reserve(row, max_size) == NULL ? fr_fail(err, FR_NOMEM, "row of a view")
-                                                    : FR_OK;
+    return fr_buffer_reserve(row, max_size) == NULL
+               ? fr_fail(err, FR_NOMEM, "view: no memory for a row")
+               : FR_OK;
 }
 
 void fr_digest_add(fr_digest *digest, fr_slice row)

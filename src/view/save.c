@@ -119,7 +119,7 @@ fr_status fr_saver_begin(fr_saver **out, fr_os *os, const char *dir, const char 
 {
     fr_saver *saver = calloc(1, sizeof *saver);
     if (saver == NULL) {
-        return fr_fail(err, FR_NOMEM, "checkpoint");
+        return fr_fail(err, FR_NOMEM, "checkpoint: no memory");
     }
     saver->os = os;
     fr_status status = begin(saver, dir, name, seq, digest, err);
@@ -255,7 +255,7 @@ static fr_status load(fr_loader *loader, const char *path, uint64_t *seq, fr_dig
     FR_TRY(check_header(loader->map, err));
     loader->plain = malloc(size);
     if (loader->plain == NULL) {
-        return fr_fail(err, FR_NOMEM, "checkpoint");
+        return fr_fail(err, FR_NOMEM, "checkpoint: no memory");
     }
     FR_TRY(check_blocks(loader->map, loader->plain, &plain_size, err));
     const uint8_t *header = loader->map.data;
@@ -278,7 +278,7 @@ fr_status fr_loader_open(fr_loader **out, fr_os *os, const char *dir, const char
     }
     fr_loader *loader = calloc(1, sizeof *loader);
     if (loader == NULL) {
-        return fr_fail(err, FR_NOMEM, "checkpoint");
+        return fr_fail(err, FR_NOMEM, "checkpoint: no memory");
     }
     loader->os = os;
     fr_status status = load(loader, path, seq, digest, err);

@@ -422,7 +422,7 @@ static fr_status graph_open(void **view, const fr_view_context *context, uint64_
 {
     fr_graph *graph = calloc(1, sizeof *graph);
     if (graph == NULL) {
-        return fr_fail(err, FR_NOMEM, "graph");
+        return fr_fail(err, FR_NOMEM, "graph: no memory");
     }
     graph->context = *context;
     fr_status status = fr_digest_row_init(&graph->row, ROW_MAX_BYTES, err);

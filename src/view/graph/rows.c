@@ -158,7 +158,7 @@ static fr_status grow(fr_edges *edges, table **place, fr_error *err)
     table *old = *place;
     table *bigger = table_new(edges, (old->mask + 1) * 2);
     if (bigger == NULL) {
-        return fr_fail(err, FR_NOMEM, "graph: table");
+        return fr_fail(err, FR_NOMEM, "graph: no memory for a table");
     }
     for (uint64_t i = 0; i <= old->mask; i++) {
         if (old->slots[i] != 0) {
@@ -255,7 +255,7 @@ static fr_status own_list(fr_edges *edges, fr_ref list, uint32_t *out, fr_error 
     }
     fr_edge_list *fresh = own(edges, (void **)edges->lists, edges->list_count, sizeof *fresh);
     if (fresh == NULL) {
-        return fr_fail(err, FR_NOMEM, "graph: lists");
+        return fr_fail(err, FR_NOMEM, "graph: no memory for lists");
     }
     *fresh = (fr_edge_list){.list = list};
     *out = edges->list_count++;
@@ -275,7 +275,7 @@ static fr_status own_item(fr_edges *edges, const fr_ref *list, fr_edge_list **of
     FR_TRY(own_list(edges, *list, &index, err));
     fr_edge_item *fresh = own(edges, (void **)edges->items, edges->item_count, sizeof *fresh);
     if (fresh == NULL) {
-        return fr_fail(err, FR_NOMEM, "graph: list items");
+        return fr_fail(err, FR_NOMEM, "graph: no memory for list items");
     }
     *of = own(edges, (void **)edges->lists, index, sizeof **of);
     *fresh = (fr_edge_item){index, head_of(&(*of)->head)};
@@ -317,7 +317,7 @@ fr_status fr_edges_add(fr_edges *edges, fr_edge_kind kind, uint32_t from, uint32
     heads *in = own(edges, (void **)edges->accounts, to, sizeof *in);
     fr_edge_row *row = own(edges, (void **)edges->rows, index, sizeof *row);
     if (out == NULL || in == NULL || row == NULL) {
-        return fr_fail(err, FR_NOMEM, "graph: edges");
+        return fr_fail(err, FR_NOMEM, "graph: no memory for edges");
     }
     *row = (fr_edge_row){
         .rkey = rkey,
@@ -373,7 +373,7 @@ fr_status fr_edges_new(fr_edges **out, fr_error *err)
 {
     fr_edges *edges = calloc(1, sizeof *edges);
     if (edges == NULL) {
-        return fr_fail(err, FR_NOMEM, "graph");
+        return fr_fail(err, FR_NOMEM, "graph: no memory");
     }
     edges->rows = calloc(PAGES_MAX, sizeof *edges->rows);
     edges->items = calloc(PAGES_MAX, sizeof *edges->items);
@@ -384,7 +384,7 @@ fr_status fr_edges_new(fr_edges **out, fr_error *err)
     if (edges->rows == NULL || edges->items == NULL || edges->lists == NULL ||
         edges->accounts == NULL || edges->pairs == NULL || edges->list_table == NULL) {
         fr_edges_free(edges);
-        return fr_fail(err, FR_NOMEM, "graph");
+        return fr_fail(err, FR_NOMEM, "graph: no memory");
     }
     *out = edges;
     return FR_OK;

@@ -160,7 +160,7 @@ static fr_status push(fr_identity *identity, uint32_t *head, version fresh, fr_e
     }
     version *page = page_of((void **)identity->versions, index, sizeof *page, &identity->bytes);
     if (page == NULL) {
-        return fr_fail(err, FR_NOMEM, "identity");
+        return fr_fail(err, FR_NOMEM, "identity: no memory");
     }
     fresh.prev = *head;
     page[index & (PAGE_SIZE - 1)] = fresh;
@@ -173,7 +173,7 @@ static fr_status own_cell(fr_identity *identity, uint32_t uid, cell **out, fr_er
 {
     cell *page = page_of((void **)identity->cells, uid, sizeof *page, &identity->bytes);
     if (page == NULL) {
-        return fr_fail(err, FR_NOMEM, "identity");
+        return fr_fail(err, FR_NOMEM, "identity: no memory");
     }
     *out = &page[uid & (PAGE_SIZE - 1)];
     identity->uid_end = FR_MAX(identity->uid_end, uid + 1);
@@ -231,7 +231,7 @@ static fr_status set_handle(fr_identity *identity, uint32_t uid, uint64_t seq, u
     FR_TRY(fr_dict_intern(identity->handles, handle, &id, err));
     uint32_t *claims = page_of((void **)identity->claims, id, sizeof *claims, &identity->bytes);
     if (claims == NULL) {
-        return fr_fail(err, FR_NOMEM, "identity");
+        return fr_fail(err, FR_NOMEM, "identity: no memory");
     }
     const version *was = c->handle == 0 ? NULL : version_at(identity, c->handle);
     if (was != NULL) {
@@ -391,7 +391,7 @@ static fr_status load_account(fr_identity *identity, fr_loader *loader, claim_ro
         size_t room = FR_MAX((size_t)1024, claims->room * 2);
         claim_row *bigger = realloc(claims->rows, room * sizeof *bigger);
         if (bigger == NULL) {
-            return fr_fail(err, FR_NOMEM, "identity");
+            return fr_fail(err, FR_NOMEM, "identity: no memory");
         }
         claims->rows = bigger;
         claims->room = room;
@@ -494,7 +494,7 @@ static fr_status identity_open(void **view, const fr_view_context *context, uint
 {
     fr_identity *identity = calloc(1, sizeof *identity);
     if (identity == NULL) {
-        return fr_fail(err, FR_NOMEM, "identity");
+        return fr_fail(err, FR_NOMEM, "identity: no memory");
     }
     identity->context = *context;
     identity->cells = calloc(CELL_PAGES, sizeof *identity->cells);
@@ -502,7 +502,7 @@ static fr_status identity_open(void **view, const fr_view_context *context, uint
     identity->versions = calloc(VERSION_PAGES, sizeof *identity->versions);
     bool room = identity->cells != NULL && identity->claims != NULL && identity->versions != NULL;
     fr_status status =
-        room ? fr_dict_new(&identity->handles, err) : fr_fail(err, FR_NOMEM, "identity");
+        room ? fr_dict_new(&identity->handles, err) : fr_fail(err, FR_NOMEM, "identity: no memory");
     status = status == FR_OK ? fr_digest_row_init(&identity->row, ROW_MAX_BYTES, err) : status;
     status = status == FR_OK ? restore(identity, err) : status;
     if (status != FR_OK) {

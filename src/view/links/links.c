@@ -165,12 +165,12 @@ static fr_status note_linked(fr_links *links, uint32_t uid, bool linked, fr_erro
                    links->linked_words * 2);
         uint64_t *bits = realloc(links->linked, words * sizeof *bits);
         if (bits == NULL) {
-            return fr_fail(err, FR_NOMEM, "links: accounts");
+            return fr_fail(err, FR_NOMEM, "links: no memory for accounts");
         }
         links->linked = bits;
         uint8_t *touched = realloc(links->linked_touched, words / FR_LINKED_PAGE_WORDS);
         if (touched == NULL) {
-            return fr_fail(err, FR_NOMEM, "links: accounts");
+            return fr_fail(err, FR_NOMEM, "links: no memory for accounts");
         }
         links->linked_touched = touched;
         memset(bits + links->linked_words, 0, (words - links->linked_words) * sizeof *bits);
@@ -338,7 +338,7 @@ fr_status fr_links_version_new(fr_links_version **out, fr_links *links, uint64_t
 {
     fr_links_version *version = calloc(1, sizeof *version);
     if (version == NULL) {
-        return fr_fail(err, FR_NOMEM, "links");
+        return fr_fail(err, FR_NOMEM, "links: no memory");
     }
     version->store = links->store;
     version->links = links;
@@ -407,7 +407,7 @@ static fr_status links_open(void **view, const fr_view_context *context, uint64_
 {
     fr_links *links = calloc(1, sizeof *links);
     if (links == NULL) {
-        return fr_fail(err, FR_NOMEM, "links");
+        return fr_fail(err, FR_NOMEM, "links: no memory");
     }
     links->context = *context;
     links->identity = context->views[FR_VIEW_IDENTITY];

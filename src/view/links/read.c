@@ -269,7 +269,7 @@ static fr_status gather_kills(page_walk *walk, const fr_link_list *list, fr_erro
     }
     walk->kills = malloc(room * sizeof *walk->kills);
     if (walk->kills == NULL) {
-        return fr_fail(err, FR_NOMEM, "links: page");
+        return fr_fail(err, FR_NOMEM, "links: no memory for a page");
     }
     for (uint32_t i = fr_recent_head(list); i != FR_RECENT_NONE && walk->kill_count < room;) {
         const fr_link_op *op = fr_recent_op_at(recent, i);

@@ -75,7 +75,7 @@ fr_status fr_recent_new(fr_recent **out, fr_error *err)
 {
     fr_recent *recent = calloc(1, sizeof *recent);
     if (recent == NULL) {
-        return fr_fail(err, FR_NOMEM, "recent links");
+        return fr_fail(err, FR_NOMEM, "links: no memory for recent links");
     }
     fr_arena_init(&recent->memory, SIZE_MAX, BLOCK_BYTES);
     recent->op_pages = calloc(PAGES_MAX, sizeof *recent->op_pages);
@@ -83,7 +83,7 @@ fr_status fr_recent_new(fr_recent **out, fr_error *err)
     recent->table = table_new(SLOTS_FIRST);
     if (recent->op_pages == NULL || recent->list_pages == NULL || recent->table == NULL) {
         fr_recent_free(recent);
-        return fr_fail(err, FR_NOMEM, "recent links");
+        return fr_fail(err, FR_NOMEM, "links: no memory for recent links");
     }
     *out = recent;
     return FR_OK;
@@ -231,7 +231,7 @@ static fr_status grow(table **place, fr_error *err)
     uint64_t room = old == NULL ? 0 : old->mask + 1;
     table *bigger = table_new(room == 0 ? SLOTS_FIRST : room * 2);
     if (bigger == NULL) {
-        return fr_fail(err, FR_NOMEM, "recent links: table");
+        return fr_fail(err, FR_NOMEM, "links: no memory for recent links");
     }
     for (uint64_t i = 0; i < room; i++) {
         if (old->slots[i] != 0) {
@@ -289,7 +289,7 @@ static fr_status list_page(fr_recent *recent, uint32_t list, fr_link_list **out,
     if (*page == NULL) {
         fr_link_list *fresh = fr_arena_take(&recent->memory, PAGE_SIZE * sizeof *fresh);
         if (fresh == NULL) {
-            return fr_fail(err, FR_NOMEM, "recent links: lists");
+            return fr_fail(err, FR_NOMEM, "links: no memory for recent links");
         }
         __atomic_store_n(page, fresh, __ATOMIC_RELEASE); /* pairs with fr_recent_list_at */
     }
@@ -303,7 +303,7 @@ static fr_status op_page(fr_recent *recent, uint32_t op, fr_link_op **out, fr_er
     if (*page == NULL) {
         fr_link_op *fresh = fr_arena_take(&recent->memory, PAGE_SIZE * sizeof *fresh);
         if (fresh == NULL) {
-            return fr_fail(err, FR_NOMEM, "recent links: steps");
+            return fr_fail(err, FR_NOMEM, "links: no memory for recent links");
         }
         __atomic_store_n(page, fresh, __ATOMIC_RELEASE); /* pairs with fr_recent_op_at */
     }

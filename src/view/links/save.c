@@ -56,7 +56,7 @@ static fr_status sorted_lists(const fr_recent *recent, size_t count, fr_sort_key
 {
     fr_sort_key *keys = fr_large_alloc((2 * count + 1) * sizeof *keys);
     if (keys == NULL) {
-        return fr_fail(err, FR_NOMEM, "links: save");
+        return fr_fail(err, FR_NOMEM, "links: no memory to save");
     }
     for (size_t i = 0; i < count; i++) {
         const fr_link_list *list = fr_recent_list_at(recent, (uint32_t)i);
@@ -119,7 +119,7 @@ static fr_status save_kills(const run *r, const fr_link_list *list, uint32_t new
 {
     arrival *kills = malloc(count * sizeof *kills);
     if (kills == NULL) {
-        return fr_fail(err, FR_NOMEM, "links: save");
+        return fr_fail(err, FR_NOMEM, "links: no memory to save");
     }
     size_t at = 0;
     for (uint32_t i = newest; i != FR_RECENT_NONE; i = fr_recent_op_at(r->recent, i)->prev) {
@@ -309,7 +309,7 @@ static fr_status freeze_linked(fr_links *links, fr_error *err)
     frozen->pages = malloc((count + 1) * sizeof *frozen->pages);
     frozen->words = malloc((count + 1) * FR_LINKED_PAGE_WORDS * sizeof *frozen->words);
     if (frozen->pages == NULL || frozen->words == NULL) {
-        return fr_fail(err, FR_NOMEM, "links: save");
+        return fr_fail(err, FR_NOMEM, "links: no memory to save");
     }
     for (size_t page = 0; page < pages; page++) {
         if (links->linked_touched[page]) {
@@ -444,7 +444,7 @@ static fr_status load_linked(fr_links *links, fr_error *err)
             uint8_t *touched = realloc(links->linked_touched, words / FR_LINKED_PAGE_WORDS);
             links->linked_touched = touched == NULL ? links->linked_touched : touched;
             if (bits == NULL || touched == NULL) {
-                return fr_fail(err, FR_NOMEM, "links: account bits");
+                return fr_fail(err, FR_NOMEM, "links: no memory for accounts");
             }
             memset(bits + links->linked_words, 0, (words - links->linked_words) * sizeof *bits);
             memset(touched, 0, words / FR_LINKED_PAGE_WORDS);

@@ -21,7 +21,7 @@ struct fr_stored_counts {
 fr_status fr_stored_counts_new(fr_stored_counts **out, fr_error *err)
 {
     *out = calloc(1, sizeof **out);
-    return *out == NULL ? fr_fail(err, FR_NOMEM, "links: counts") : FR_OK;
+    return *out == NULL ? fr_fail(err, FR_NOMEM, "links: no memory for counts") : FR_OK;
 }
 
 void fr_stored_counts_free(fr_stored_counts *counts)

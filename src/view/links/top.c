@@ -24,7 +24,7 @@ struct fr_top {
 fr_status fr_top_new(fr_top **out, fr_error *err)
 {
     *out = calloc(1, sizeof **out);
-    return *out == NULL ? fr_fail(err, FR_NOMEM, "top links") : FR_OK;
+    return *out == NULL ? fr_fail(err, FR_NOMEM, "links: no memory for the most linked") : FR_OK;
 }
 
 void fr_top_free(fr_top *top)

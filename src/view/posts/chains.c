@@ -136,7 +136,7 @@ static fr_status resize(fr_chains *chains, uint64_t slots, fr_error *err)
     fr_chain_table *old = chains->table;
     fr_chain_table *bigger = fr_large_zeroed(table_bytes(slots));
     if (bigger == NULL) {
-        return fr_fail(err, FR_NOMEM, "posts: authors");
+        return fr_fail(err, FR_NOMEM, "posts: no memory for authors");
     }
     bigger->slots = slots;
     for (uint64_t i = 0; old != NULL && i < old->slots; i++) {
@@ -207,7 +207,7 @@ static fr_status copy_marks(fr_chains *chains, fr_chain *chain, uint32_t index, 
     uint32_t room = count == 0 ? MARKS_FIRST : count + count / 2 + 1;
     fr_chain_marks *fresh = malloc(sizeof *fresh + room * sizeof fresh->at[0]);
     if (fresh == NULL) {
-        return fr_fail(err, FR_NOMEM, "posts: marks");
+        return fr_fail(err, FR_NOMEM, "posts: no memory for marks");
     }
     fresh->count = count + 1;
     fresh->room = room;
@@ -355,7 +355,7 @@ static fr_status note_mark(lane *l, fr_error *err)
         size_t room = FR_MAX((size_t)LANE_ROOM_FIRST, l->mark_room * 2);
         uint32_t *bigger = realloc(l->marks, room * sizeof *bigger);
         if (bigger == NULL) {
-            return fr_fail(err, FR_NOMEM, "posts: marks");
+            return fr_fail(err, FR_NOMEM, "posts: no memory for marks");
         }
         l->marks = bigger;
         l->mark_room = room;
@@ -374,7 +374,7 @@ static fr_status set_marks(fr_chains *chains, fr_chain *chain, const lane *l, fr
     uint32_t count = (uint32_t)l->mark_count;
     fr_chain_marks *marks = malloc(sizeof *marks + count * sizeof marks->at[0]);
     if (marks == NULL) {
-        return fr_fail(err, FR_NOMEM, "posts: marks");
+        return fr_fail(err, FR_NOMEM, "posts: no memory for marks");
     }
     marks->count = marks->room = count;
     for (uint32_t i = 0; i < count; i++) {

@@ -133,7 +133,7 @@ fr_status fr_posts_set_floor(fr_posts *posts, uint64_t seq, uint64_t ms, fr_erro
         uint32_t room = floors == NULL ? ROOM_FIRST : floors->room * 2;
         fr_posts_floors *bigger = calloc(1, sizeof *bigger + room * sizeof bigger->at[0]);
         if (bigger == NULL) {
-            return fr_fail(err, FR_NOMEM, "posts");
+            return fr_fail(err, FR_NOMEM, "posts: no memory");
         }
         bigger->room = room;
         if (floors != NULL) {
@@ -487,7 +487,7 @@ static fr_status posts_open(void **view, const fr_view_context *context, uint64_
 {
     fr_posts *posts = calloc(1, sizeof *posts);
     if (posts == NULL) {
-        return fr_fail(err, FR_NOMEM, "posts");
+        return fr_fail(err, FR_NOMEM, "posts: no memory");
     }
     posts->context = *context;
     posts->context.views = NULL; /* valid during open only */

@@ -291,7 +291,7 @@ fr_status fr_posts_merge(const fr_posts *posts, const fr_posts_request *request,
     }
     m.heap = malloc((request->author_count + 1) * sizeof *m.heap);
     if (m.heap == NULL) {
-        return fr_fail(err, FR_NOMEM, "posts: merge");
+        return fr_fail(err, FR_NOMEM, "posts: no memory for a page");
     }
     gather(&m);
     run(&m, limit, out, count, more);
@@ -416,7 +416,7 @@ fr_status fr_posts_newest(const fr_posts *posts, uint64_t as_of_seq, bool has_be
     *more = false;
     b.rows = limit >= UINT32_MAX ? NULL : malloc(b.room * sizeof *b.rows);
     if (b.rows == NULL) {
-        return fr_fail(err, FR_NOMEM, "posts: newest");
+        return fr_fail(err, FR_NOMEM, "posts: no memory for a page");
     }
     for (uint32_t end = fr_post_end(&posts->rows); end > 1;) {
         uint32_t first = (end - 1) & ~(uint32_t)(FR_POSTS_PAGE_ROWS - 1);

@@ -134,7 +134,7 @@ static fr_status resize(fr_post_rows *rows, uint64_t slots, fr_error *err)
     fr_posts_index *old = rows->index;
     fr_posts_index *bigger = index_new(slots);
     if (bigger == NULL) {
-        return fr_fail(err, FR_NOMEM, "posts: index");
+        return fr_fail(err, FR_NOMEM, "posts: no memory for an index");
     }
     rows->index_used = enter_all(rows, bigger);
     fr_rcu_store(&rows->index, bigger);
@@ -182,7 +182,7 @@ fr_status fr_post_rows_init(fr_post_rows *rows, const uint64_t seeds[2], fr_erro
     rows->pages = calloc(FR_POSTS_PAGES, sizeof *rows->pages);
     rows->notes = calloc(FR_POSTS_NOTE_PAGES, sizeof *rows->notes);
     if (rows->pages == NULL || rows->notes == NULL) {
-        return fr_fail(err, FR_NOMEM, "posts");
+        return fr_fail(err, FR_NOMEM, "posts: no memory");
     }
     return resize(rows, INDEX_FIRST, err);
 }
@@ -216,7 +216,7 @@ static fr_status new_page(fr_post_rows *rows, uint32_t row, uint64_t seq, fr_err
 {
     fr_posts_page *page = calloc(1, sizeof *page);
     if (page == NULL) {
-        return fr_fail(err, FR_NOMEM, "posts: rows");
+        return fr_fail(err, FR_NOMEM, "posts: no memory for rows");
     }
     page->birth = seq;
     page->whole.min_ms = UINT64_MAX;
@@ -279,7 +279,7 @@ fr_status fr_post_set_note(fr_post_rows *rows, uint32_t row, fr_post_note note, 
     if (*page == NULL) {
         fr_post_note *fresh = calloc((size_t)1 << FR_POSTS_NOTE_PAGE_BITS, sizeof *fresh);
         if (fresh == NULL) {
-            return fr_fail(err, FR_NOMEM, "posts: notes");
+            return fr_fail(err, FR_NOMEM, "posts: no memory for notes");
         }
         __atomic_store_n(page, fresh, __ATOMIC_RELEASE); /* pairs with fr_post_note_at */
         __atomic_add_fetch(&rows->bytes, sizeof *fresh << FR_POSTS_NOTE_PAGE_BITS,

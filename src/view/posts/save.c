@@ -204,7 +204,7 @@ static fr_status gather_chains(save *s, fr_error *err)
         }
     }
     fr_rcu_read_unlock();
-    return s->chains == NULL ? fr_fail(err, FR_NOMEM, "posts: checkpoint") : FR_OK;
+    return s->chains == NULL ? fr_fail(err, FR_NOMEM, "posts: no memory for a checkpoint") : FR_OK;
 }
 
 static fr_status put_all(void *context, fr_saver *saver, fr_error *err)
@@ -224,7 +224,7 @@ static fr_status put_all(void *context, fr_saver *saver, fr_error *err)
     FR_TRY(fr_saver_put(saver, &s->head, sizeof s->head, err));
     saved_row *piece = malloc(ROWS_A_PIECE * sizeof *piece);
     if (piece == NULL) {
-        return fr_fail(err, FR_NOMEM, "posts: checkpoint");
+        return fr_fail(err, FR_NOMEM, "posts: no memory for a checkpoint");
     }
     fr_status status = save_rows(s, piece, err);
     free(piece);
@@ -258,7 +258,7 @@ fr_status fr_posts_write(void *view, fr_error *err)
               .frozen = &posts->frozen,
               .numbers = calloc(posts->frozen.end, sizeof(uint32_t))};
     fr_status status = s.numbers == NULL
-                           ? fr_fail(err, FR_NOMEM, "posts: checkpoint")
+                           ? fr_fail(err, FR_NOMEM, "posts: no memory for a checkpoint")
                            : fr_state_save(&posts->context, &s.frozen->at, put_all, &s, err);
     free(s.chains);
     free(s.numbers);
@@ -340,7 +340,7 @@ static fr_status load_chains(restore *r, fr_loader *loader, const uint32_t *numb
     FR_TRY(fr_loader_view(loader, count * sizeof(fr_chain_start), &saved, err));
     fr_chain_start *starts = malloc(saved.size + 1);
     if (starts == NULL) {
-        return fr_fail(err, FR_NOMEM, "posts: restore");
+        return fr_fail(err, FR_NOMEM, "posts: no memory to restore");
     }
     fr_status status = fr_loader_at_end(loader) ? FR_OK : corrupt(err);
     memcpy(starts, saved.data, saved.size);
@@ -368,7 +368,7 @@ static fr_status load_all(restore *r, fr_loader *loader, fr_error *err)
     r->rows = (const saved_row *)(const void *)rows.data;
     uint32_t *numbers = malloc(((size_t)r->head.row_count + 1) * sizeof *numbers);
     if (numbers == NULL) {
-        return fr_fail(err, FR_NOMEM, "posts: restore");
+        return fr_fail(err, FR_NOMEM, "posts: no memory to restore");
     }
     fr_status status = load_rows(r, numbers, err);
     status = status == FR_OK ? link_rows(r, numbers, err) : status;
