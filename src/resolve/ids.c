@@ -2,6 +2,7 @@
 // Texts to small numbers and back. A did:plc is 24 base32 letters, 120 bits: it is kept as a zero
 // byte and 15 bytes, which no other DID can look like (they begin with 'd').
 #include <fr/codec.h>
+#include <fr/extract.h>
 #include <fr/ids.h>
 #include <stdlib.h>
 
@@ -12,7 +13,7 @@ fr_status fr_ids_new(fr_ids **out, fr_error *err)
 {
     fr_ids *ids = calloc(1, sizeof *ids);
     if (ids == NULL) {
-        return fr_fail(err, FR_NOMEM, "ids");
+        return fr_fail(err, FR_NOMEM, "ids: no memory");
     }
     fr_status status = fr_dict_new(&ids->dids, err);
     status = status == FR_OK ? fr_dict_new(&ids->collections, err) : status;
@@ -290,7 +291,7 @@ void fr_ids_put_target(const fr_ids *ids, fr_target target, fr_buffer *out)
 
 /* ---- sources --------------------------------------------------------------------------------- */
 
-enum { SOURCE_ROOM_BYTES = 4 + 4096 };
+enum { SOURCE_ROOM_BYTES = 4 + FR_LINK_PATH_MAX };
 
 static bool source_key(uint32_t collection, fr_slice path, uint8_t room[SOURCE_ROOM_BYTES],
                        fr_slice *out)
@@ -312,7 +313,7 @@ fr_status fr_ids_intern_source(fr_ids *ids, uint32_t collection, fr_slice path, 
     uint8_t room[SOURCE_ROOM_BYTES];
     fr_slice key;
     if (!source_key(collection, path, room, &key)) {
-        return fr_fail(err, FR_LIMIT, "link path too long");
+        return fr_fail(err, FR_LIMIT, "ids: a link's path is too long");
     }
     return fr_dict_intern(ids->sources, key, out, err);
 }
