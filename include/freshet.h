@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/** Freshet embedded: one log, the views over it, and answers, inside any C program. Beside it
- *  lies freshet_repo.h, repositories by themselves.
+/** Freshet embedded: one log, the views over it, and answers, inside any C program. Beside it lie
+ *  freshet_repo.h, repositories by themselves, and freshet_sync.h, proofs, frames of the firehose
+ *  and repositories that one makes.
  *
  *  Open a data directory, append events or read whole sources into it, ask for answers by the same
- *  paths that the daemon serves. The daemon and the command line use nothing else.
+ *  paths that the daemon serves: the daemon is a program over these calls.
  *
  *  ownership  what a function hands out is freed by the function named beside it; slices given in
  *             are borrowed until return
@@ -54,7 +55,7 @@ typedef struct {
 
 typedef struct freshet freshet;
 
-/** The formats this version reads and writes, for people: "data 1, log 1, digest 1". Static. */
+/** The formats this version reads and writes, for people: "data 2, log 1, digest 1". Static. */
 FRESHET_API const char *freshet_formats(void);
 
 /* ---- opening --------------------------------------------------------------------------------- */

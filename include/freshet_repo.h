@@ -11,9 +11,9 @@
  *
  *  ownership  what a repository hands out is its own, and valid until the next call that the text
  *             names, else until another open, reset or free; slices given in are borrowed as long
- *  errors     FRESHET_MALFORMED the bytes are wrong: err->code says how (docs: car-hash,
+ *  errors     FRESHET_MALFORMED the bytes are wrong: err->code says how (car-hash,
  *             node-order, …), err->offset where; FRESHET_LIMIT a limit was reached (limit-memory,
- *             limit-disk, limit-time, …); freshet_repo_fault tells block and key
+ *             limit-disk, limit-time, …); freshet_repo_fault_of tells block and key
  *  threads    a repository is owned by one thread at a time; any number may be read at once */
 #ifndef FRESHET_REPO_H
 #define FRESHET_REPO_H
@@ -28,12 +28,11 @@ extern "C" {
 
 typedef struct freshet_repo freshet_repo;
 
-/** What is checked: framing, tree shape and order always; hashes of what is used, and layers
- *  (lazy); hashes of every block (full). */
+/** What is checked. All levels: framing, the shape of the tree and the order of its keys. */
 typedef enum {
-    FRESHET_LEVEL_FULL = 0,
-    FRESHET_LEVEL_LAZY = 1,
-    FRESHET_LEVEL_TRUSTED = 2
+    FRESHET_LEVEL_FULL = 0,   /* and the hash of every block, and the layers of keys */
+    FRESHET_LEVEL_LAZY = 1,   /* and the hashes of blocks that are read, and the layers of keys */
+    FRESHET_LEVEL_TRUSTED = 2 /* and no more */
 } freshet_level;
 
 typedef enum {
