@@ -76,6 +76,17 @@ def test_a_collection_is_a_slice():
     assert absent.stat().st_size < 20000
 
 
+def test_a_collection_of_any_length():
+    keys = ["c" * 400 + "/a", "c" * 401 + "/b", "d" * 1022 + "/c"]
+    car = pack(b"".join(json.dumps({"uri": key, "value": {}}).encode() + b"\n" for key in keys), "--any-key")
+    for key in keys:
+        options = ["--any-key", "--bare", "--collection", key[:-2]]
+        assert repo("ls", "--keys", *options, "-", stdin=car).text == key + "\n"
+        assert json.loads(repo("unpack", "--ndjson", *options, "-", stdin=car).text)["uri"] == key
+    for name in ("c" * 399, "d" * 1023, "d" * 2000, ""):
+        assert repo("ls", "--any-key", "--bare", "--collection", name, "-", stdin=car).out == b""
+
+
 def test_orders_and_signatures():
     dice = random.Random(fr.seed())
     made = {key: {**record, "n": n} for n, (key, record) in enumerate(records(dice, 120).items())}

@@ -136,7 +136,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         case OPTION_BARE: args->options.bare = true; return 0;
         case OPTION_ANY_KEY: args->options.any_key = true; return 0;
         case OPTION_JSON: args->json = true; return 0;
-        case 'c': args->collection = value; return 0;
+        case 'c': snprintf(args->prefix, sizeof args->prefix, "%s/", value); return 0;
         case OPTION_COUNT: args->count_only = true; return 0;
         case OPTION_KEYS: args->keys_only = true; return 0;
         case OPTION_REVERSE: args->reverse = true; return 0;
@@ -326,7 +326,6 @@ int repo_each_file(const repo_args *args,
 
 typedef struct {
     const repo_args *args;
-    char prefix[FR_NSID_MAX_BYTES + 2]; /* of the keys that are wanted; "": all */
     fr_buffer line;
     uint64_t count;
     bool incomplete; /* with --partial: something that may be wanted is absent */
@@ -382,7 +381,7 @@ static fr_status list_item(void *context, const fr_repo_item *item)
         list->incomplete = true;
         return FR_OK;
     }
-    if (!fr_slice_starts_with(item->key, fr_slice_text(list->prefix))) {
+    if (!fr_slice_starts_with(item->key, fr_slice_text(list->args->prefix))) {
         return FR_OK;
     }
     list->incomplete |= !is_there(item);
@@ -402,7 +401,7 @@ static fr_status list_part(listing *list, const fr_repo *repo, fr_error *err)
     const repo_args *args = list->args;
     bool keys_suffice = (args->keys_only || args->count_only) && !args->options.partial;
     fr_cursor_options options = {
-        .reverse = args->reverse, .keys_only = keys_suffice, .prefix = fr_slice_text(list->prefix)};
+        .reverse = args->reverse, .keys_only = keys_suffice, .prefix = fr_slice_text(args->prefix)};
     fr_cleanup(fr_cursor_closep) fr_cursor *cursor = NULL;
     fr_repo_item item;
     fr_status status;
@@ -442,12 +441,9 @@ static int ls_file(const repo_args *args, const char *path, fr_load *load)
     fr_repo *repo = NULL;
     fr_status status;
     fr_buffer_init(&list.line, LINE_MAX_BYTES);
-    if (args->collection != NULL) {
-        snprintf(list.prefix, sizeof list.prefix, "%s/", args->collection);
-    }
     /* What a part lacks is known by the keys on both sides, which a stream has yet to give. */
     bool as_it_comes = strcmp(path, "-") == 0 && !args->options.partial;
-    if (args->reverse || (args->collection != NULL && !as_it_comes)) {
+    if (args->reverse || (args->prefix[0] != 0 && !as_it_comes)) {
         int code = repo_open(args, path, load, &repo);
         if (repo == NULL) {
             return code;

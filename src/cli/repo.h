@@ -13,20 +13,21 @@
 #include <fr/stream.h>
 #include <stdio.h>
 
+#define REPO_KEY_BYTES_MAX 1024         /* with any_key */
 #define REPO_LINE_BYTES_MAX (16u << 20) /* of one printed line: a record of 1 MiB as JSON */
 
 typedef struct {
     fr_repo_options options;
     fr_load_options load; /* but for its .repo, which is `options` */
     fr_public_key key;
-    const char *collection;
-    const char *out;      /* --out */
-    const char *did_docs; /* --did-docs */
-    const char *rev;      /* pack */
-    const char *sign_key; /* pack: 64 hexadecimal digits or a file */
-    fr_car_order order;   /* pack */
-    const char *from;     /* refresh: URL of a host */
-    bool all_faults;      /* check --all */
+    char prefix[REPO_KEY_BYTES_MAX + 2]; /* --collection and a slash: of the keys; "": all */
+    const char *out;                     /* --out */
+    const char *did_docs;                /* --did-docs */
+    const char *rev;                     /* pack */
+    const char *sign_key;                /* pack: 64 hexadecimal digits or a file */
+    fr_car_order order;                  /* pack */
+    const char *from;                    /* refresh: URL of a host */
+    bool all_faults;                     /* check --all */
     bool count_only, keys_only, reverse, json, raw, ndjson, report;
     char **words; /* what is left of the line */
     int word_count;

@@ -24,7 +24,6 @@
 #define TEXT_BYTES_MAX (16u << 20)
 #define PIECE_BYTES 65536
 #define WRITING_BYTES (3u << 19)
-#define KEY_BYTES_MAX 1024 /* with any_key */
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
@@ -182,7 +181,7 @@ static fr_status put_commit(const unpacker *u, const char *before, fr_buffer *ou
 {
     const fr_commit *commit = fr_repo_commit(u->repo);
     fr_slice block;
-    if (commit == NULL || u->args->collection != NULL) {
+    if (commit == NULL || u->args->prefix[0] != 0) {
         return FR_OK;
     }
     FR_TRY(fr_repo_block(u->repo, &commit->cid, &block));
@@ -221,15 +220,11 @@ static fr_status print_record(unpacker *u, const fr_repo_item *item, fr_error *e
 
 static fr_status unpack_records(unpacker *u, fr_error *err)
 {
-    char prefix[FR_NSID_MAX_BYTES + 2] = "";
-    fr_cursor_options options = {.reverse = u->args->reverse};
+    fr_cursor_options options = {.reverse = u->args->reverse,
+                                 .prefix = fr_slice_text(u->args->prefix)};
     fr_cleanup(fr_cursor_closep) fr_cursor *cursor = NULL;
     fr_repo_item item;
     fr_status status;
-    if (u->args->collection != NULL) {
-        snprintf(prefix, sizeof prefix, "%s/", u->args->collection);
-        options.prefix = fr_slice_text(prefix);
-    }
     FR_TRY(fr_cursor_open(&cursor, u->repo, &options, err));
     while ((status = fr_cursor_next(cursor, &item, err)) == FR_OK) {
         if (item.kind != FR_ITEM_RECORD) {
@@ -420,7 +415,7 @@ static fr_status put_value(packer *p, fr_slice key, fr_json_value value, const f
 static fr_status check_key(const packer *p, fr_slice key, fr_error *err)
 {
     fr_slice collection, rkey;
-    bool valid = p->args->options.any_key ? key.size <= KEY_BYTES_MAX
+    bool valid = p->args->options.any_key ? key.size <= REPO_KEY_BYTES_MAX
                                           : fr_repo_key_valid(key, &collection, &rkey);
     return valid ? FR_OK
                  : fr_fail_code(err, FR_MALFORMED, 0, "key-syntax",
@@ -668,11 +663,7 @@ static fr_status make_commit(packer *p, const fr_cid *root, fr_cid *cid, fr_erro
 /* The collection asked for, with the nodes that show it; without one all. */
 static fr_status write_repo(packer *p, const fr_repo *repo, fr_slice commit, fr_error *err)
 {
-    char prefix[FR_NSID_MAX_BYTES + 2] = "";
-    if (p->args->collection != NULL) {
-        snprintf(prefix, sizeof prefix, "%s/", p->args->collection);
-    }
-    const fr_cursor_options slice = {.prefix = fr_slice_text(prefix)};
+    const fr_cursor_options slice = {.prefix = fr_slice_text(p->args->prefix)};
     const fr_car_options options = {.order = p->args->order, .commit = commit, .keys = &slice};
     return fr_repo_write(repo, &options, repo_out_put, &p->out, err);
 }
