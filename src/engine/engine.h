@@ -323,6 +323,8 @@ FR_MUST_USE fr_status fr_rebuild_behind(fr_engine *engine, fr_error *err);
 /** The view stops here and is tried again later; the others go on. thread: the writer */
 void fr_view_fail(fr_engine *engine, unsigned view, uint64_t seq, fr_status status,
                   const fr_error *error);
+/** Was a reset asked for that has not begun? */
+bool fr_rebuild_is_asked(fr_engine *engine, unsigned view);
 /** Is there something to take out, or to put back? */
 bool fr_rebuild_is_due(fr_engine *engine);
 /** Takes out what failed or is to be reset; puts back what has caught up. Everything folded is

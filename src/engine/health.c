@@ -65,9 +65,14 @@ static bool put_sources(fr_engine *engine, uint64_t now_ns, fr_buffer *out)
     return stalled;
 }
 
-static const char *state_name(fr_view_state state)
+/** A view is not live once its reset was asked for: whoever asked may wait for that word. */
+static const char *state_name(fr_engine *engine, unsigned i)
 {
-    return state == FR_VIEW_LIVE ? "live" : state == FR_VIEW_FAILED ? "failed" : "rebuilding";
+    bool asked = fr_rebuild_is_asked(engine, i); /* before the state, which is set first */
+    fr_view_state state = fr_view_state_of(engine, i);
+    return state == FR_VIEW_FAILED           ? "failed"
+           : state == FR_VIEW_LIVE && !asked ? "live"
+                                             : "rebuilding";
 }
 
 /** Through which event the view has folded what is published. */
@@ -87,13 +92,13 @@ static bool all_live(const fr_engine *engine)
 
 static void put_view(fr_engine *engine, unsigned i, uint64_t seq, fr_buffer *out)
 {
-    fr_view_state state = fr_view_state_of(engine, i);
+    const char *state = state_name(engine, i);
     uint64_t through = FR_MIN(view_seq(engine, i, seq), seq);
     fr_buffer_printf(out, "%s{\"name\":\"%s\",\"seq\":%llu,\"lag\":%llu,\"state\":\"%s\"",
                      i == 0 ? "" : ",", FR_VIEWS[i]->name, (unsigned long long)through,
-                     (unsigned long long)(seq - through), state_name(state));
+                     (unsigned long long)(seq - through), state);
     const char *why = LOAD(engine->failed_text[i]);
-    if (state == FR_VIEW_FAILED && why != NULL) {
+    if (strcmp(state, "failed") == 0 && why != NULL) {
         fr_buffer_text(out, ",\"why\":");
         fr_buffer_json_string(out, fr_slice_text(why));
     }
@@ -252,7 +257,7 @@ static void put_view_metrics(fr_engine *engine, uint64_t seq, fr_buffer *out)
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
         uint64_t through = FR_MIN(view_seq(engine, i, seq), seq);
         fr_buffer_printf(out, "freshet_view_lag_events{view=\"%s\",state=\"%s\"} %llu\n",
-                         FR_VIEWS[i]->name, state_name(fr_view_state_of(engine, i)),
+                         FR_VIEWS[i]->name, state_name(engine, i),
                          (unsigned long long)(seq - through));
     }
     fr_buffer_text(out,

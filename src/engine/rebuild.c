@@ -71,7 +71,7 @@ static fr_status shadow_new(fr_engine **out, fr_engine *home, fr_error *err)
 {
     fr_engine *shadow = calloc(1, sizeof *shadow);
     if (shadow == NULL) {
-        return fr_fail(err, FR_NOMEM, "rebuild");
+        return fr_fail(err, FR_NOMEM, "rebuild: no memory");
     }
     shadow->options = home->options;
     shadow->options.on_slow = NULL;
@@ -272,16 +272,14 @@ static void take_out(fr_engine *engine)
         r->reset[i] = r->asked[i];
         r->asked[i] = false;
         r->which[i] = r->reset[i] || (retry && fr_view_state_of(engine, i) == FR_VIEW_FAILED);
-    }
-    r->phase = FR_REBUILD_RUNS;
-    fr_mutex_unlock(&r->lock);
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-        if (r->which[i]) {
+        if (r->which[i]) { /* in the same step, for fr_rebuild_is_asked */
             set_state(engine, i, FR_VIEW_REBUILDING);
             __atomic_store_n(&engine->failed_seq[i], r->reset[i] ? 0 : engine->failed_seq[i],
                              __ATOMIC_RELAXED);
         }
     }
+    r->phase = FR_REBUILD_RUNS;
+    fr_mutex_unlock(&r->lock);
     r->thread_runs = !engine->world.stepwise &&
                      fr_thread_start(&r->thread, "fr-rebuild", rebuild_run, engine, NULL) == FR_OK;
     if (!r->thread_runs) {
@@ -329,6 +327,14 @@ static void put_back(fr_engine *engine)
     r->phase = FR_REBUILD_IDLE;
     fr_cond_broadcast(&r->changed);
     fr_mutex_unlock(&r->lock);
+}
+
+bool fr_rebuild_is_asked(fr_engine *engine, unsigned view)
+{
+    fr_mutex_lock(&engine->rebuild.lock);
+    bool asked = engine->rebuild.asked[view];
+    fr_mutex_unlock(&engine->rebuild.lock);
+    return asked;
 }
 
 bool fr_rebuild_is_due(fr_engine *engine)
