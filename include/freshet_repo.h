@@ -11,8 +11,8 @@
  *
  *  ownership  what a repository hands out is its own, and valid until the next call that the text
  *             names, else until another open, reset or free; slices given in are borrowed as long
- *  errors     FRESHET_MALFORMED the bytes are wrong: err->code says how (car-hash,
- *             node-order, …), err->offset where; FRESHET_LIMIT a limit was reached (limit-memory,
+ *  errors     FRESHET_MALFORMED the bytes are wrong: err->code says how (car-hash, node-order, …:
+ *             docs/codes.md), err->offset where; FRESHET_LIMIT a limit was reached (limit-memory,
  *             limit-disk, limit-time, …); freshet_repo_fault_of tells block and key
  *  threads    a repository is owned by one thread at a time; any number may be read at once */
 #ifndef FRESHET_REPO_H

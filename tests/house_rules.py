@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""The rules of the house that a machine can read: licence lines, file lengths, includes, bounds, tracked files.
+"""The rules of the house that a machine can read: licences, lengths, includes, bounds, codes of errors, tracked files.
 
 Each rule is a function from a tree to findings. Before the real tree is judged, every rule is shown a small tree that
 breaks it, so a rule that has gone blind fails too.
@@ -71,6 +71,28 @@ def includes(top):
                     yield f"{name}:{number}: a path in an include: {line.strip()}"
 
 
+CODE_OF_ERROR = (r"(?:car|commit|node|tree|key|record|limit|sig|frame|inv|json|zstd|compressed|did|fetch)"
+                 r"-[a-z]+(?:-[a-z]+)*")
+NO_CODES = {"commit-first"}  # a class of orders
+
+
+def codes(top):
+    """The first column of docs/codes.md has the codes of errors in the libraries, each once and no others."""
+    listed = top / "docs/codes.md"
+    columns = re.findall(r"^\|([^|]*)\|", text_of(listed), re.M) if listed.exists() else []
+    told = re.findall(f"`({CODE_OF_ERROR})`", "".join(columns))
+    used = set()
+    for name, path in walk(top / "src"):
+        if name.endswith(".c") and not re.search(r"(^|/)cli/|_(test|fuzz|bench)\.c$", name):
+            used |= set(re.findall(f'"({CODE_OF_ERROR})"', text_of(path)))
+    for code in sorted(used - NO_CODES - set(told)):
+        yield f"docs/codes.md: lacks {code}"
+    for code in sorted(set(told) - used):
+        yield f"docs/codes.md: {code} is not in the code"
+    for code in sorted(code for code in set(told) if told.count(code) > 1):
+        yield f"docs/codes.md: {code} stands there twice"
+
+
 def tracked(top):
     names = subprocess.run(["git", "-C", str(top), "ls-files", "-z"], capture_output=True, check=True).stdout
     for name in filter(None, names.decode().split("\0")):
@@ -98,6 +120,7 @@ BROKEN = {
     length: {"src/x.c": f"// {SPDX}\n" * (LINES_MAX + 1)},
     width: {"src/x.c": f"// {SPDX}" + " x" * 50},
     includes: {"src/os/x.c": '#include "../engine/private.h"\n'},
+    codes: {"src/os/x.c": 'x("fetch-nothing");\n', "docs/codes.md": "| `fetch-other` | of old |\n"},
     bounds.findings: {"src/os/x.h": "#define FR_THING_BYTES_MAX 7\n",
                       "docs/bounds.md": "| `FR_THING_BYTES_MAX` | `8` | a thing |\n"},
 }
