@@ -164,10 +164,22 @@ bool fr_segment_has(const fr_log_folder *folder, uint64_t number, fr_segment_for
            fr_os_exists(folder->os, path);
 }
 
+/* The last segment is never in the archive alone: one there with a higher number is of a log that
+ * was cut since. */
+static bool is_archived(const fr_log_folder *folder, uint64_t number)
+{
+    fr_segment_range here = {0};
+    if (!fr_segment_has(folder, number, FR_SEGMENT_ARCHIVED)) {
+        return false;
+    }
+    fr_status status = fr_segment_list_local(folder, &here, NULL);
+    return here.last > number || (status != FR_OK && status != FR_CORRUPT); /* its opening tells */
+}
+
 bool fr_segment_exists(const fr_log_folder *folder, uint64_t number)
 {
     return fr_segment_has(folder, number, FR_SEGMENT_SEALED) ||
            fr_segment_has(folder, number, FR_SEGMENT_RAW) ||
            fr_segment_has(folder, number, FR_SEGMENT_SEALED) || /* it was being sealed */
-           fr_segment_has(folder, number, FR_SEGMENT_ARCHIVED);
+           is_archived(folder, number);
 }

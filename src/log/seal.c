@@ -291,7 +291,7 @@ static fr_status same_segment(fr_os *os, const char *a, const char *b, uint64_t 
                    one.sealed.next_seq == other.sealed.next_seq &&
                    one.sealed.last_crc == other.sealed.last_crc
                ? FR_OK
-               : fr_fail(err, FR_CORRUPT, "log: a segment of another log under this one's name");
+               : fr_fail(err, FR_CORRUPT, "log: another segment has this one's number there");
 }
 
 fr_status fr_file_copy(fr_os *os, const char *from, const char *to, fr_error *err)

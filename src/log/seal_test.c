@@ -694,6 +694,62 @@ static void a_cut_at_a_sequence_survives_power_cuts(void **state)
     }
 }
 
+/* What was cut off is in the archive still: no reader goes on there, nor does what is appended
+ * later. */
+static void a_cut_log_does_not_go_on_in_its_archive(void **state)
+{
+    (void)state;
+    const fr_log_keep little = {.bytes = SEGMENT_BYTES};
+    for (uint64_t seq = 100; seq > 20; seq--) {
+        fr_os *os = new_sim(seq, false, false);
+        fr_log *log = new_log(os, "log", SEGMENT_BYTES, 100);
+        fr_log_cut_report report;
+        uint64_t count = 0, restored = 0;
+        ignore((fr_status)seal_all(log));
+        while (fr_log_archive_next(log, "archive", NULL) == FR_OK) {
+        }
+        assert_ok(fr_log_drop_next(log, "archive", &little, 100, NULL));
+        assert_ok(fr_log_close(log, NULL));
+        assert_ok(fr_log_restore(os, "log", "archive", &restored, NULL));
+        assert_ok(fr_log_cut(os, "log", seq, false, &report, NULL));
+        assert_int_equal(read_through(os, "log", 0, &count, NULL), FR_END);
+        assert_true(count < seq);
+        check_all(os, "log", count);
+        log = new_log(os, "log", SEGMENT_BYTES, count + 30);
+        assert_ok(fr_log_close(log, NULL));
+        check_all(os, "log", count + 30);
+        fr_sim_free(os);
+    }
+}
+
+/* The same where nothing is left of a segment, so that the archive's would follow. */
+static void a_log_cut_between_segments_ends_there(void **state)
+{
+    (void)state;
+    const fr_log_keep little = {.bytes = SEGMENT_BYTES};
+    fr_os *os = new_sim(11, false, false);
+    fr_log *log = new_log(os, "log", SEGMENT_BYTES, 100);
+    fr_log_cut_report report;
+    fr_log_stat stat;
+    fr_slice file = {0};
+    uint64_t count = 0;
+    ignore((fr_status)seal_all(log));
+    while (fr_log_archive_next(log, "archive", NULL) == FR_OK) {
+    }
+    assert_ok(fr_log_drop_next(log, "archive", &little, 100, NULL));
+    assert_ok(fr_log_close(log, NULL));
+    read_whole(os, "log/0000000003.frseal", &file);
+    ((uint8_t *)(uintptr_t)file.data)[16] ^= 1;
+    write_whole(os, "log/0000000003.frseal", file);
+    assert_ok(fr_log_cut(os, "log", 0, false, &report, NULL));
+    assert_int_equal(read_through(os, "log", 0, &count, NULL), FR_END);
+    assert_int_equal(count, report.first_seq - 1);
+    assert_ok(fr_log_stat_dir(os, "log", &stat, NULL));
+    assert_int_equal(stat.last_seq, count);
+    free((void *)(uintptr_t)file.data);
+    fr_sim_free(os);
+}
+
 static void compaction_keeps_every_event(void **state)
 {
     (void)state;
@@ -764,6 +820,8 @@ int main(void)
         cmocka_unit_test(what_would_mix_two_logs_is_refused),
         cmocka_unit_test(a_cut_ends_a_log_before_its_damage),
         cmocka_unit_test(a_cut_at_a_sequence_survives_power_cuts),
+        cmocka_unit_test(a_cut_log_does_not_go_on_in_its_archive),
+        cmocka_unit_test(a_log_cut_between_segments_ends_there),
         cmocka_unit_test(compaction_keeps_every_event),
         cmocka_unit_test(rot_in_a_large_segment_is_noticed),
     };
