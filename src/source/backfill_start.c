@@ -169,13 +169,7 @@ freshet_status freshet_backfill_wait(freshet_backfill *handle, const bool *stop,
         error = b->error;
         status = error.status;
     }
-    report->read += b->report.read;
-    report->appended += b->report.appended;
-    report->duplicate += b->report.duplicate;
-    report->rejected += b->report.rejected;
-    report->unverified += b->report.unverified;
-    report->cid_unverified += b->report.cid_unverified;
-    report->last_seq = FR_MAX(report->last_seq, b->report.last_seq);
+    report_add(report, &b->report);
     fr_mutex_unlock(&b->lock);
     return fr_status_export(status, &error, err);
 }

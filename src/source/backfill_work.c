@@ -303,13 +303,7 @@ void *backfill_work(void *context)
     if (status != FR_OK && !b->stop) {
         backfill_fail(b, status, &error);
     }
-    b->report.read += report.read;
-    b->report.appended += report.appended;
-    b->report.duplicate += report.duplicate;
-    b->report.rejected += report.rejected;
-    b->report.unverified += report.unverified;
-    b->report.cid_unverified += report.cid_unverified;
-    b->report.last_seq = FR_MAX(b->report.last_seq, report.last_seq);
+    report_add(&b->report, &report);
     b->workers_left--;
     fr_cond_broadcast(&b->changed);
     fr_mutex_unlock(&b->lock);

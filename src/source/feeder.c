@@ -119,19 +119,30 @@ void feeder_ignore(feeder *f)
     f->ignored++;
 }
 
+void report_add(freshet_report *sum, const freshet_report *more)
+{
+    sum->read += more->read;
+    sum->appended += more->appended;
+    sum->duplicate += more->duplicate;
+    sum->rejected += more->rejected;
+    sum->ignored += more->ignored;
+    sum->unverified += more->unverified;
+    sum->cid_unverified += more->cid_unverified;
+    sum->last_seq = FR_MAX(sum->last_seq, more->last_seq);
+    sum->desynced += more->desynced;
+}
+
 void feeder_report(feeder *f, freshet_report *report)
 {
-    freshet_report settled;
-    fr_sink_report(&f->sink, &settled);
-    report->appended += settled.appended;
-    report->duplicate += settled.duplicate;
-    report->cid_unverified += settled.cid_unverified;
-    report->rejected += f->rejected;
-    report->ignored += f->ignored;
-    report->unverified += f->unverified;
-    report->desynced += f->desynced;
-    report->read += settled.appended + settled.duplicate + f->rejected;
-    report->last_seq = f->door.last_seq(f->door.context);
+    freshet_report own;
+    fr_sink_report(&f->sink, &own);
+    own.rejected = f->rejected;
+    own.ignored = f->ignored;
+    own.unverified = f->unverified;
+    own.desynced = f->desynced;
+    own.read = own.appended + own.duplicate + own.rejected;
+    own.last_seq = f->door.last_seq(f->door.context);
+    report_add(report, &own);
 }
 
 /* ---- batches --------------------------------------------------------------------------------- */

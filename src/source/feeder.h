@@ -91,5 +91,7 @@ FR_MUST_USE fr_status feeder_flush_cursor(feeder *f, fr_error *err);
 FR_MUST_USE fr_status feeder_finish(feeder *f, freshet_report *report, fr_error *err);
 /** Brings the source's state up to date; each batch does it as well. */
 void feeder_tell(feeder *f);
-/** The counts so far, without waiting. */
+/** Adds the counts so far, without waiting. */
 void feeder_report(feeder *f, freshet_report *report);
+/** Adds what became of more input. */
+void report_add(freshet_report *sum, const freshet_report *more);

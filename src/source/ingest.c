@@ -220,14 +220,7 @@ freshet_status freshet_append_lines(freshet *db, const char *lines, size_t size,
     const freshet_append_options options = {.on_reject = on_reject, .context = context};
     freshet_status status = freshet_append(db, lines, size, &options, &receipt, err);
     if (report != NULL) {
-        report->read += receipt.report.read;
-        report->appended += receipt.report.appended;
-        report->duplicate += receipt.report.duplicate;
-        report->rejected += receipt.report.rejected;
-        report->ignored += receipt.report.ignored;
-        report->unverified += receipt.report.unverified;
-        report->cid_unverified += receipt.report.cid_unverified;
-        report->last_seq = receipt.report.last_seq;
+        report_add(report, &receipt.report);
     }
     return status;
 }
