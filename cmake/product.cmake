@@ -55,4 +55,7 @@ endif()
 
 file(GLOB man_pages CONFIGURE_DEPENDS docs/man/*.1)
 install(FILES ${man_pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
-install(FILES LICENSE-MIT LICENSE-APACHE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES LICENSE-MIT LICENSE-APACHE README.md ARCHITECTURE.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+# What the headers and the README name lies where they name it.
+file(GLOB documents CONFIGURE_DEPENDS docs/*.md)
+install(FILES ${documents} DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs)
