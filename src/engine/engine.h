@@ -168,9 +168,8 @@ typedef struct {
 } fr_closer;
 
 typedef struct {
-    uint64_t appended, duplicate, cid_unverified, batches, checkpoints, checkpoint_failures,
-        replay_skipped;
-    uint64_t checkpoint_seq;
+    uint64_t appended, duplicate, cid_unverified, batches;
+    uint64_t checkpoints, checkpoint_failures, checkpoint_seq;
     uint64_t work_ns;         /* the writer on batches, syncs not counted */
     uint64_t upkeep_failures; /* steps with the log's segments */
     uint64_t mended;          /* times the log went on after a write or sync that failed */

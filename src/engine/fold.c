@@ -72,7 +72,6 @@ static fr_status replay_one(fr_engine *engine, const fr_input *input, fr_error *
     engine->broken = status == FR_CORRUPT ? FR_PART_RESOLVER : engine->broken;
     FR_TRY(status);
     if (resolved == FR_RESOLVED_DUPLICATE) {
-        engine->metrics.replay_skipped++;
         return FR_OK;
     }
     engine->chunk_count++;

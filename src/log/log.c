@@ -24,6 +24,7 @@
  * once more and synced. Appends meanwhile go on in the tail, up to its bound. */
 #include "log_state.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 /* Of a group, and an eighth of a segment at most: where segments are small, as simulated worlds
@@ -40,7 +41,7 @@ static fr_status check_healthy(const fr_log *log, fr_error *err)
 
 static void poison(fr_log *log, const fr_error *why)
 {
-    log_store(log->poisoned, why->os > 0 ? (uint32_t)why->os : 5 /* EIO */);
+    log_store(log->poisoned, why->os > 0 ? (uint32_t)why->os : EIO);
 }
 
 /* Work on the active file, which one does at a time. */

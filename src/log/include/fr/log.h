@@ -108,7 +108,7 @@ FR_MUST_USE fr_status fr_log_cursor_get(const fr_log *log, const char *source, u
  *  chain. thread: owned */
 typedef struct fr_log_reader fr_log_reader;
 /** from_seq 0: the first event that can be read; else that very one, which is waited for when it is
- *  not there yet, and an archive is read where it is no longer here (fr_log_archive).
+ *  not there yet, and an archive is read where it is no longer here (fr_log_archive_next).
  *  errors   FR_NOT_FOUND no such folder; the first fr_log_reader_next: an event that is gone */
 FR_MUST_USE fr_status fr_log_reader_open(fr_log_reader **out, fr_os *os, const char *dir,
                                          uint64_t from_seq, fr_error *err);
