@@ -4,6 +4,7 @@
 limit, from a file and from a pipe; the same listing and the same errors either way; nothing left behind by an end, an
 error or kill -9; two at once in one folder. FR_REPO_CAR names a larger file to do it with."""
 import hashlib
+import json
 import os
 import random
 import resource
@@ -107,6 +108,19 @@ def main():
         said = [run(*options, word, stdin=stdin, expect=1)[1].split(b": ", 1)[1]
                 for word, stdin in [(cut, None), ("-", cut)]]
         assert said[0] == said[1] and b"offset" in said[0], said
+        # What is refused, or not judged in full, is described within the limit; its blocks are remembered beside it.
+        bad = top / "bad.car"
+        bad.write_bytes(Path(car).read_bytes())
+        with bad.open("r+b") as file:
+            file.seek(150)  # in the commit, or whatever comes first
+            byte = file.read(1)
+            file.seek(150)
+            file.write(bytes([byte[0] ^ 1]))
+        for words, expect in [([bad], 1), (["--level", "lazy", car], 0)]:
+            out, _, resident = run("check", "--json", "--mem", "8M", *words, expect=expect)
+            room = 16 * MIB + 48 * json.loads(out)["blocks"]
+            print(f"check --json, exit {expect}, 8 MiB: {resident >> 10} KiB resident")
+            assert sanitized or resident <= room, f"check --json, exit {expect}: {resident} bytes resident"
         options = ["ls", "--count", "--mem", "1M", "--spill-dir", spill]
         _, err, _ = run(*options, "--on-limit", "refuse", "-", stdin=car, expect=3)
         assert b"limit-memory" in err

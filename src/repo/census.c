@@ -9,11 +9,13 @@
 
 typedef struct {
     uint64_t cid_offset;
+    uint64_t cid_print; /* its last bytes: other CIDs need not be looked at again */
     uint32_t cid_size, data_size;
 } counted;
 
 typedef struct {
     fr_slice input;
+    repo_watch *watch;
     counted *list;
     size_t count, capacity;
 } counting;
@@ -40,6 +42,7 @@ static size_t cid_bytes(fr_slice section)
 static fr_status add_section(counting *c, uint64_t offset, uint64_t *next, fr_error *err)
 {
     uint64_t size = 0;
+    repo_watch_touch(c->watch, c->input.data + offset, HEAD_BYTES);
     size_t head =
         fr_varint_decode(fr_slice_from(c->input, (size_t)offset), CAR_VARINT_BYTES_MAX, &size);
     if (head == 0 || size == 0 || size > c->input.size - offset - head) {
@@ -60,7 +63,8 @@ static fr_status add_section(counting *c, uint64_t offset, uint64_t *next, fr_er
         c->list = list;
         c->capacity = capacity;
     }
-    c->list[c->count++] = (counted){offset + head, (uint32_t)cid, (uint32_t)(size - cid)};
+    uint64_t print = cid < sizeof print ? cid : fr_load_u64be(section.data + cid - sizeof print);
+    c->list[c->count++] = (counted){offset + head, print, (uint32_t)cid, (uint32_t)(size - cid)};
     *next = offset + head + size;
     return FR_OK;
 }
@@ -73,26 +77,33 @@ static int compare_sizes(const void *a, const void *b)
 
 static fr_slice cid_of(const counting *c, const counted *one)
 {
+    repo_watch_touch(c->watch, c->input.data + one->cid_offset, one->cid_size);
     return fr_slice_sub(c->input, (size_t)one->cid_offset, one->cid_size);
 }
 
 static fr_slice data_of(const counting *c, const counted *one)
 {
-    return fr_slice_sub(c->input, (size_t)one->cid_offset + one->cid_size, one->data_size);
+    uint64_t offset = one->cid_offset + one->cid_size;
+    repo_watch_touch(c->watch, c->input.data + offset, one->data_size);
+    return fr_slice_sub(c->input, (size_t)offset, one->data_size);
 }
 
 static int compare_cids(const void *a, const void *b, void *context)
 {
     const counting *c = context;
-    int order = fr_slice_compare(cid_of(c, a), cid_of(c, b));
-    uint64_t left = ((const counted *)a)->cid_offset, right = ((const counted *)b)->cid_offset;
+    const counted *one = a, *other = b;
+    if (one->cid_print != other->cid_print) {
+        return one->cid_print < other->cid_print ? -1 : 1;
+    }
+    int order = fr_slice_compare(cid_of(c, one), cid_of(c, other));
+    uint64_t left = one->cid_offset, right = other->cid_offset;
     return order != 0 ? order : (left > right) - (left < right);
 }
 
 static void judge_hashes(const counting *c, car_census *out)
 {
     for (size_t i = 0; i < c->count; i++) {
-        const uint8_t *cid = c->input.data + c->list[i].cid_offset;
+        const uint8_t *cid = cid_of(c, &c->list[i]).data;
         uint8_t digest[32];
         if (c->list[i].cid_size != FR_CID_BYTES || !car_cid_known(cid)) {
             out->hash_unknown++;
@@ -103,7 +114,8 @@ static void judge_hashes(const counting *c, car_census *out)
     }
     qsort_r(c->list, c->count, sizeof *c->list, compare_cids, (void *)c);
     for (size_t i = 1; i < c->count; i++) {
-        if (fr_slice_equal(cid_of(c, &c->list[i]), cid_of(c, &c->list[i - 1]))) {
+        if (c->list[i].cid_print == c->list[i - 1].cid_print &&
+            fr_slice_equal(cid_of(c, &c->list[i]), cid_of(c, &c->list[i - 1]))) {
             out->duplicates++;
             out->conflicting +=
                 !fr_slice_equal(data_of(c, &c->list[i]), data_of(c, &c->list[i - 1]));
@@ -199,10 +211,10 @@ static fr_status count_judged(fr_slice input, uint64_t offset, repo_watch *watch
     return status;
 }
 
-static fr_status count_foreign(fr_slice input, uint64_t sections_offset, car_census *out,
-                               fr_error *err)
+static fr_status count_foreign(fr_slice input, uint64_t sections_offset, repo_watch *watch,
+                               car_census *out, fr_error *err)
 {
-    counting c = {.input = input};
+    counting c = {.input = input, .watch = watch};
     fr_status status = FR_OK;
     for (uint64_t offset = sections_offset; offset < input.size && status == FR_OK;) {
         status = add_section(&c, offset, &offset, err);
@@ -228,5 +240,5 @@ fr_status car_census_take(fr_slice input, uint64_t sections_offset, bool judged,
 {
     *out = (car_census){.duplicates = judged ? known_duplicates : 0};
     return judged ? count_judged(input, sections_offset, watch, out, err)
-                  : count_foreign(input, sections_offset, out, err);
+                  : count_foreign(input, sections_offset, watch, out, err);
 }

@@ -569,6 +569,11 @@ fr_slice load_input(const fr_load *load)
     return input;
 }
 
+repo_watch *load_watch(const fr_load *load)
+{
+    return (repo_watch *)&load->watch; /* which pages are there is no part of what it says */
+}
+
 /* Of a stream that was forgotten: a section on the path, or of those that were read last. */
 static fault_start fault_start_of(const fr_load *load, uint64_t offset)
 {

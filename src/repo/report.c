@@ -22,6 +22,7 @@ struct fr_repo_judge {
     fr_slice input;
     const fr_repo_options *options;
     fr_repo *repo;
+    repo_watch *watch; /* NULL: the input's pages may stay */
     fr_status status;
     fr_error fault;
     fr_repo_fault place; /* of the fault, or of the first bad record */
@@ -273,9 +274,8 @@ static void put_blocks(const judgement *j, const car_header *header, fr_buffer *
 {
     car_census census;
     bool judged = j->status == FR_OK && j->options->level == FR_LEVEL_FULL;
-    repo_watch *watch = j->repo == NULL ? NULL : j->repo->watch;
     fr_status status = car_census_take(j->input, header->sections_offset, judged,
-                                       j->facts.duplicate_blocks, watch, &census, NULL);
+                                       j->facts.duplicate_blocks, j->watch, &census, NULL);
     if (status != FR_OK) {
         return;
     }
@@ -464,6 +464,7 @@ fr_status fr_repo_judge_json(fr_repo_judge *judge, const fr_load *load, const ch
                              int *exit_code)
 {
     FR_TRY(conclude(judge, load_input(load), fr_load_repo(load), status, fault));
+    judge->watch = load_watch(load);
     put_report(judge, file, json_out, exit_code);
     return fr_buffer_status(json_out, NULL);
 }

@@ -177,5 +177,7 @@ typedef struct {
 /** fr_repo_fault_of where `input` is the file as far as it came. */
 void repo_fault_in(const fr_repo *repo, fr_slice input, fault_start from, const fr_error *error,
                    fr_repo_fault *out);
+/** What its pages are watched with, also when it has failed. */
+repo_watch *load_watch(const fr_load *load);
 /** What a load has read so far: the whole file when it is loaded. */
 fr_slice load_input(const fr_load *load);

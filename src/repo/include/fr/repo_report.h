@@ -23,8 +23,8 @@ enum {
  *  `strict` is "ok" or "reject", the latter for every verdict but "ok".
  *
  *  errors   only FR_NOMEM, FR_LIMIT of json_out itself; the input's faults are in the object
- *  cost     the walk, the listing hashed (key and 61 bytes a record); for a refused file 16 bytes
- *           of memory a block */
+ *  cost     the walk, the listing hashed (key and 61 bytes a record); for a file that is
+ *           refused or not judged in full 48 bytes of memory a block */
 FR_MUST_USE fr_status fr_repo_report(fr_slice input, const char *file,
                                      const fr_repo_options *options, fr_buffer *json_out,
                                      int *exit_code);
