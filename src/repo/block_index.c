@@ -64,7 +64,7 @@ static fr_status use_capacity(block_index *index, uint32_t capacity, fr_error *e
     if (index->slots == NULL || capacity > index->room) {
         block_slot *slots = fr_large_alloc(bytes);
         if (slots == NULL) {
-            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: block index");
+            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for the block index");
         }
         free(index->slots);
         index->slots = slots;

@@ -47,7 +47,7 @@ fr_status block_runs_new(block_runs **out, const char *folder, disk_budget *budg
 {
     block_runs *runs = malloc(sizeof *runs);
     if (runs == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: runs of the index");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for runs of the index");
     }
     runs->file = runs->table = NULL;
     runs->budget = budget;

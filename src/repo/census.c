@@ -58,7 +58,7 @@ static fr_status add_section(counting *c, uint64_t offset, uint64_t *next, fr_er
         size_t capacity = c->capacity == 0 ? 64 : c->capacity * 2;
         counted *list = realloc(c->list, capacity * sizeof *list);
         if (list == NULL) {
-            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "car: census");
+            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "car: no memory for a census");
         }
         c->list = list;
         c->capacity = capacity;
@@ -146,7 +146,7 @@ static fr_status add_size(size_table *t, uint32_t size, fr_error *err)
         size_t capacity = t->large_capacity == 0 ? 64 : t->large_capacity * 2;
         uint32_t *large = realloc(t->large, capacity * sizeof *large);
         if (large == NULL) {
-            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "car: census");
+            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "car: no memory for a census");
         }
         t->large = large;
         t->large_capacity = capacity;
@@ -194,7 +194,7 @@ static fr_status count_judged(fr_slice input, uint64_t offset, repo_watch *watch
 {
     size_table *t = calloc(1, sizeof *t);
     if (t == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "car: census");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "car: no memory for a census");
     }
     fr_status status = take_sizes(input, offset, watch, t, err);
     if (status == FR_OK) {

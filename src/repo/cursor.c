@@ -77,7 +77,7 @@ fr_status fr_cursor_open(fr_cursor **out, const fr_repo *repo, const fr_cursor_o
     }
     fr_cursor *c = malloc(sizeof *c);
     if (c == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: cursor");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for a cursor");
     }
     memset(c, 0, offsetof(fr_cursor, child));
     c->gap_lower_size = c->gap_upper_size = 0;
@@ -88,7 +88,7 @@ fr_status fr_cursor_open(fr_cursor **out, const fr_repo *repo, const fr_cursor_o
         c->verified = calloc(repo->index.capacity / 8 + 1, 1);
         if (c->verified == NULL) {
             free(c);
-            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: cursor");
+            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for a cursor");
         }
     }
     if (options != NULL) {
@@ -157,7 +157,7 @@ static fr_status link_entries(fr_cursor *c, const node_view *view, fr_error *err
     if (c->entries.count > c->link_capacity) {
         uint32_t *links = realloc(c->links, c->entries.capacity * sizeof *links);
         if (links == NULL) {
-            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: cursor");
+            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for a cursor");
         }
         c->links = links;
         c->link_capacity = c->entries.capacity;

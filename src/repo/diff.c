@@ -82,7 +82,7 @@ static fr_status note_node(side *s, fr_error *err)
         size_t capacity = FR_MAX(s->node_capacity * 2, (size_t)64);
         fr_cid *nodes = realloc(s->nodes, capacity * sizeof *nodes);
         if (nodes == NULL) {
-            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: nodes of a diff");
+            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for a diff");
         }
         s->nodes = nodes;
         s->node_capacity = capacity;

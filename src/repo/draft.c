@@ -15,7 +15,7 @@ fr_status fr_draft_new(fr_draft **out, size_t bytes_max, fr_error *err)
     const fr_cid none = {{0}};
     fr_draft *draft = calloc(1, sizeof *draft);
     if (draft == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: draft");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for a draft");
     }
     fr_buffer_init(&draft->sections, bytes_max);
     fr_car_put_header(&draft->sections, &none);

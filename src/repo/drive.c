@@ -46,7 +46,7 @@ fr_status fr_drive_open(fr_drive **out, fr_repo *repo, const fr_drive_options *o
 {
     fr_drive *drive = calloc(1, sizeof *drive);
     if (drive == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: drive");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for a drive");
     }
     drive->repo = repo;
     drive->options = options == NULL ? (fr_drive_options){0} : *options;
@@ -92,7 +92,7 @@ static fr_status reserve_items(chunk *c, size_t n, fr_error *err)
     size_t capacity = FR_MIN(FR_MAX(c->capacity * 2, (size_t)64), n);
     fr_repo_item *items = realloc(c->items, capacity * sizeof *items);
     if (items == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: chunk");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for a chunk");
     }
     c->items = items;
     c->capacity = capacity;
@@ -200,7 +200,7 @@ fr_status fr_drive_start(fr_drive *drive, size_t n, size_t queue, fr_error *err)
     drive->n = n;
     drive->chunks = calloc(queue + 2, sizeof *drive->chunks);
     if (drive->chunks == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: drive");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for a drive");
     }
     drive->chunk_count = queue + 2;
     FR_TRY(fr_queue_new(&drive->empty, queue + 2, err));

@@ -15,13 +15,13 @@ fr_status fr_frame_reader_new(fr_frame_reader **out, fr_error *err)
 {
     fr_frame_reader *reader = calloc(1, sizeof *reader);
     if (reader == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "frame: reader");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "frame: no memory for a reader");
     }
     reader->ops = calloc(FR_FRAME_OPS_MAX, sizeof *reader->ops);
     reader->order = calloc(FR_FRAME_OPS_MAX, sizeof *reader->order);
     fr_status status = repo_new(&reader->repo, err);
     if (status == FR_OK && (reader->ops == NULL || reader->order == NULL)) {
-        status = fr_fail_code(err, FR_NOMEM, 0, "nomem", "frame: reader");
+        status = fr_fail_code(err, FR_NOMEM, 0, "nomem", "frame: no memory for a reader");
     }
     if (status != FR_OK) {
         fr_frame_reader_free(reader);

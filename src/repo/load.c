@@ -26,7 +26,7 @@ fr_status fr_load_new(fr_load **out, const fr_load_options *options, fr_error *e
 {
     fr_cleanup(fr_load_freep) fr_load *load = calloc(1, sizeof *load);
     if (load == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: load");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for a load");
     }
     fr_load_set_options(load, options);
     FR_TRY(repo_new(&load->repo, err));

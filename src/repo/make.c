@@ -30,7 +30,7 @@ fr_status fr_repo_maker_new(fr_repo_maker **out, const fr_repo_maker_options *op
     static const fr_cid none;
     fr_repo_maker *m = calloc(1, sizeof *m);
     if (m == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: maker");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for a maker");
     }
     fr_repo_maker_options *o = &m->options;
     *o = *options;

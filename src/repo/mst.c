@@ -20,7 +20,7 @@
 
 static fr_status no_memory(fr_error *err)
 {
-    return fr_fail_code(err, FR_NOMEM, 0, "nomem", "mst: node");
+    return fr_fail_code(err, FR_NOMEM, 0, "nomem", "mst: no memory for a node");
 }
 
 static mst_node *new_node(int layer)

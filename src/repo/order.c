@@ -199,7 +199,7 @@ static fr_status run(ordering *o, fr_error *err)
     o->came = calloc(blocks, 1);
     if (o->ranks == NULL || o->times == NULL || o->slots == NULL || o->records == NULL ||
         o->came == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: order");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for the order of blocks");
     }
     memset(o->ranks, 0xff, slots * sizeof *o->ranks);
     FR_TRY(number_blocks(o, err));

@@ -75,7 +75,8 @@ static fr_status keep_missing(judgement *j, const fr_cid *cid)
         size_t capacity = j->missing_capacity == 0 ? 64 : j->missing_capacity * 2;
         fr_cid *list = realloc(j->missing, capacity * sizeof *list);
         if (list == NULL) {
-            return fr_fail_code(&j->fault, FR_NOMEM, 0, "nomem", "report: missing records");
+            return fr_fail_code(&j->fault, FR_NOMEM, 0, "nomem",
+                                "report: no memory for missing records");
         }
         j->missing = list;
         j->missing_capacity = capacity;
@@ -144,7 +145,7 @@ fr_status fr_repo_judge_new(fr_repo_judge **out, const fr_repo_options *options,
     }
     if (j == NULL || j->hash == NULL || EVP_DigestInit_ex(j->hash, EVP_sha256(), NULL) != 1) {
         fr_repo_judge_free(j);
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "report: listing hash");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "report: no memory for the listing");
     }
     *out = j;
     return FR_OK;

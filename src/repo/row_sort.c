@@ -51,7 +51,7 @@ fr_status row_sort_new(row_sort **out, const row_sort_options *options, fr_error
 {
     row_sort *s = calloc(1, sizeof *s);
     if (s == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: rows");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for rows");
     }
     s->options = *options;
     s->options.memory_max_bytes =
@@ -140,7 +140,7 @@ static fr_status begin_merge(row_sort *s, fr_error *err)
     part = FR_MIN(FR_MAX(part, (size_t)ROW_BYTES_MAX), (size_t)WRITE_BYTES * 4);
     uint8_t *bytes = realloc(s->bytes, part * s->run_count);
     if (bytes == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: rows");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for rows");
     }
     s->bytes = bytes;
     s->room = part;
@@ -198,7 +198,7 @@ static fr_status merge_all(row_sort *s, fr_error *err)
     fr_status status;
     run_writer *w = calloc(1, sizeof *w);
     if (w == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: rows");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for rows");
     }
     w->sort = s;
     status = fr_scratch_open(&w->file, s->options.folder, err);
@@ -235,7 +235,7 @@ static fr_status spill(row_sort *s, fr_error *err)
     }
     run_writer *w = calloc(1, sizeof *w);
     if (w == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: rows");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for rows");
     }
     w->sort = s;
     w->file = s->file;
@@ -257,7 +257,7 @@ static fr_status room_for(row_sort *s, size_t bytes, fr_error *err)
         size_t room = FR_MAX(s->place_room * 2, (size_t)1024);
         uint32_t *places = realloc(s->places, room * sizeof *places);
         if (places == NULL) {
-            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: rows");
+            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for rows");
         }
         s->places = places;
         s->place_room = room;
@@ -266,7 +266,7 @@ static fr_status room_for(row_sort *s, size_t bytes, fr_error *err)
         size_t room = FR_MAX(s->room * 2, (size_t)WRITE_BYTES);
         uint8_t *more = realloc(s->bytes, room);
         if (more == NULL) {
-            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: rows");
+            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for rows");
         }
         s->bytes = more;
         s->room = room;

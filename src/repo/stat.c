@@ -157,7 +157,7 @@ fr_status fr_repo_stat_of(const fr_repo *repo, const fr_stat_visitor *visitor, f
     uint8_t *reached = calloc(repo->index.capacity / 8 + 1, 1);
     fr_status status = FR_NOMEM;
     if (n == NULL || reached == NULL) {
-        status = fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: statistics");
+        status = fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for statistics");
     } else {
         n->repo = repo;
         n->visitor = visitor;

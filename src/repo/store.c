@@ -51,7 +51,7 @@ fr_status fr_repo_store_memory(fr_repo_store *out, fr_error *err)
 {
     fr_buffer *buffer = malloc(sizeof *buffer);
     if (buffer == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: store");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for a store");
     }
     fr_buffer_init(buffer, SIZE_MAX / 2);
     *out = (fr_repo_store){.context = buffer,
@@ -138,7 +138,7 @@ fr_status fr_repo_store_file(fr_repo_store *out, const char *folder, fr_error *e
 {
     file_store *store = malloc(sizeof *store);
     if (store == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: store");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for a store");
     }
     store->size = store->written = 0;
     fr_status status = fr_scratch_open(&store->scratch, folder, err);

@@ -32,7 +32,7 @@ fr_status tree_writer_new(tree_writer **out, tree_put put, void *context, fr_err
 {
     tree_writer *w = calloc(1, sizeof *w);
     if (w == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: tree");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for a tree");
     }
     w->put = put;
     w->context = context;
@@ -60,7 +60,7 @@ static fr_status layer_at(tree_writer *w, size_t layer, open_node **out, fr_erro
     if (w->layers[layer] == NULL) {
         w->layers[layer] = calloc(1, sizeof *w->layers[layer]);
         if (w->layers[layer] == NULL) {
-            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: tree");
+            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for a tree");
         }
         fr_buffer_init(&w->layers[layer]->entries, SIZE_MAX / 2);
     }

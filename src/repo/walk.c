@@ -28,7 +28,7 @@ fr_status repo_new(fr_repo **out, fr_error *err)
 {
     fr_repo *repo = malloc(sizeof *repo);
     if (repo == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: state");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory");
     }
     /* All but the levels and keys, which are written before they are read. */
     memset(repo, 0, offsetof(fr_repo, scratch));
@@ -334,7 +334,7 @@ static fr_status key_room(fr_repo *repo, size_t depth, fr_error *err)
     if (FR_UNLIKELY(repo->keys[chunk] == NULL)) {
         repo->keys[chunk] = malloc(sizeof(*repo->keys[0]) * KEY_CHUNK_LEVELS);
         if (repo->keys[chunk] == NULL) {
-            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: keys of the path");
+            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for keys");
         }
     }
     return FR_OK;

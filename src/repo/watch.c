@@ -20,7 +20,7 @@ fr_status repo_watch_range(repo_watch *watch, int which, const void *at, uint64_
     if (words > range->words) {
         uint64_t *seen = realloc(range->seen, words * sizeof *seen);
         if (seen == NULL) {
-            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: what is watched");
+            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for what is watched");
         }
         range->seen = seen;
         range->words = words;
@@ -42,7 +42,7 @@ fr_status repo_watch_most(repo_watch *watch, uint64_t bytes, fr_error *err)
     if (chunks == 0) {
         free(watch->ring);
     } else if (ring == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: what is watched");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for what is watched");
     }
     watch->ring = ring;
     watch->bytes_max = bytes;

@@ -57,7 +57,7 @@ static fr_status room_for_chunks(repo_window *w, uint64_t count, fr_error *err)
     size_t room = FR_MAX(w->chunk_room * 2, (size_t)count + 32);
     uint16_t *live = realloc(w->live, room * sizeof *live);
     if (live == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: chunks of a window");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for a window");
     }
     memset(live + w->chunk_room, 0, (room - w->chunk_room) * sizeof *live);
     w->live = live;
@@ -123,7 +123,7 @@ fr_status repo_window_open(fr_repo_store *out, repo_window **window, fr_error *e
 {
     repo_window *w = calloc(1, sizeof *w);
     if (w == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: window");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for a window");
     }
     fr_status status = fr_pages_reserve(&w->bytes, WINDOW_BYTES_MAX, err);
     if (status != FR_OK) {

@@ -173,7 +173,7 @@ static fr_status write_all(writer *w, fr_error *err)
     w->seen = calloc(repo->index.capacity / 8 + 1, 1);
     w->blocks = sorted ? calloc(repo->index.count + 1, sizeof *w->blocks) : NULL;
     if (w->seen == NULL || (sorted && w->blocks == NULL)) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: writer");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory to write");
     }
     if (!repo->options.bare) {
         uint32_t slot = repo_find(repo, root.bytes);
