@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
+// A table of accounts by DID, open addressing, which only grows.
 #include <fr/repo_chain.h>
 
 #include <stdlib.h>
@@ -31,7 +32,7 @@ fr_status fr_frame_chain_new(fr_frame_chain **out, fr_error *err)
     }
     if (chain == NULL || chain->accounts == NULL) {
         free(chain);
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "frames: accounts");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "frames: no memory for accounts");
     }
     *out = chain;
     return FR_OK;
@@ -66,7 +67,7 @@ static fr_status grow(fr_frame_chain *chain, fr_error *err)
     }
     account *accounts = calloc((old.mask + 1) * 2, sizeof *accounts);
     if (accounts == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "frames: accounts");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "frames: no memory for accounts");
     }
     chain->accounts = accounts;
     chain->mask = old.mask * 2 + 1;
@@ -87,7 +88,7 @@ static fr_status find_or_add(fr_frame_chain *chain, fr_slice did, account **out,
     if (a->did == NULL) {
         a->did = malloc(FR_MAX(did.size, (size_t)1));
         if (a->did == NULL) {
-            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "frames: an account");
+            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "frames: no memory for an account");
         }
         memcpy(a->did, did.data, did.size);
         a->did_size = did.size;

@@ -1,4 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
+// One way through a node's bytes, no CBOR reader beside it: each piece of the template must stand
+// where it belongs, and what is between the pieces are heads in shortest form, CIDs and key parts.
+// A key is put together in the scratch space over the one before it, which is compared with it on
+// the way: the first byte after the shared prefix says whether p is the longest and whether the key
+// is above. Its syntax is judged in full only when the collection changes; its layer waits for a
+// few others, to be hashed with them.
 #include "node.h"
 
 #include <stdlib.h>
@@ -46,7 +52,7 @@ static fr_status reserve_entries(node_entries *entries, size_t more, fr_error *e
     size_t capacity = FR_MAX(entries->capacity * 2, FR_MAX(wanted, 64));
     node_entry *at = realloc(entries->at, capacity * sizeof *at);
     if (at == NULL) {
-        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: node entries");
+        return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for the entries of a node");
     }
     entries->at = at;
     entries->capacity = capacity;

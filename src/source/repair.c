@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
+// A thread takes the account that has waited longest (held.h), loads it, waits until what it gave
+// is durable, and only then is the mark taken off; then it rests. An account that cannot be loaded
+// comes again after a pause that doubles, so one that is gone for good costs little.
 #include "repair.h"
 
 #include <fr/os.h>
