@@ -32,7 +32,7 @@ static inline bool byte_is(uint8_t byte, unsigned classes)
 
 /* ---- many at once ---------------------------------------------------------------------------- */
 
-/** Sixteen bytes, and of comparisons of them the answers: 255 yes, 0 no. */
+/** Sixteen bytes at once. A comparison gives 255 in each byte where it holds, and 0 elsewhere. */
 typedef uint8_t char_lanes __attribute__((vector_size(16)));
 
 static inline char_lanes lanes_load(const uint8_t *at)

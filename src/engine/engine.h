@@ -397,7 +397,7 @@ bool fr_mend_turn(fr_engine *engine, uint64_t wait_ns);
 void fr_mend_begin_resolver(fr_engine *engine, const char *why);
 static inline bool fr_resolver_is_sound(const fr_engine *engine)
 {
-    /* a hand-over to nobody: others only tell of it */
+    /* relaxed: only the writer acts on it, others report it */
     return __atomic_load_n(&engine->mending.resolver, __ATOMIC_RELAXED) == FR_RESOLVER_SOUND;
 }
 /** As fr_mend_turn, for the resolver. Everything appended is durable and published, and nothing

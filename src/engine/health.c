@@ -241,7 +241,7 @@ static void put_of_links(fr_links *links, fr_buffer *out)
 static void put_of_posts(const fr_posts *posts, fr_buffer *out)
 {
     fr_posts_counts counts;
-    fr_posts_counters(posts, &counts);
+    fr_posts_counts_of(posts, &counts);
     put_metric(out, "gauge", "freshet_posts", "live posts and reposts", fr_posts_count(posts));
     put_metric(out, "counter", "freshet_reposts_refused_total", "reposts of what is no post",
                counts.refused_reposts);

@@ -77,7 +77,7 @@ typedef struct {
     uint64_t blocks_max, bytes_max;
     uint64_t held_max; /* memory for the index, and for the bytes so far when they are held */
     bool holds_input;
-    repo_window *held_in; /* as long as they are needed; NULL: all of them, anywhere */
+    repo_window *held_in; /* where bytes lie until they are used; NULL: all of them stay */
     bool only_judges;    /* blocks are of no use any more, and let go */
     uint64_t kept_max; /* bytes so far that the disk has room for */
     car_counts counts;

@@ -62,8 +62,8 @@ void fr_resolver_thaw(fr_resolver *r);
  *  lives in the scratch arena until the next call. */
 FR_MUST_USE fr_status fr_resolver_row(fr_resolver *r, fr_ref ref, fr_row **out, bool *recent,
                                       fr_error *err);
-/** Live with respect to the deletion of its account, deletions at or after before_seq looked
- *  through. */
+/** Live with respect to the deletion of its account; deletions at or after before_seq are
+ *  ignored. */
 bool fr_resolver_row_live(const fr_resolver *r, const fr_row *row, uint64_t before_seq);
 
 /** Has this event been seen, with which sequence? */

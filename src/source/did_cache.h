@@ -15,7 +15,7 @@
 #include <fr/codec.h>
 
 #define FR_DID_CACHE_ACCOUNTS_MAX 1000000       /* then the ones not used lately go */
-#define FR_DID_CACHE_HOST_BYTES_MAX (32U << 20) /* addresses of servers; likewise */
+#define FR_DID_CACHE_HOST_BYTES_MAX (32U << 20) /* of their servers' addresses; likewise */
 
 typedef struct did_cache did_cache;
 typedef struct did_host did_host;

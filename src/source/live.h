@@ -10,8 +10,8 @@ typedef struct {
      *  *engine_failed was set or the source stopped. */
     fr_status (*on_message)(void *context, fr_slice message, fr_error *err);
     fr_status (*on_pause)(void *context, fr_error *err); /* also after a connection */
-    /** After a connection, which ended for `status` and *why: gives what it ended for. NULL:
-     *  that. */
+    /** After a connection that ended with `status` and *why: returns the status that counts, and
+     *  may change *why. NULL: `status` counts. */
     fr_status (*on_end)(void *context, fr_status status, fr_error *why);
     /** Where to resume; false: without a cursor. */
     bool (*cursor_of)(void *context, uint64_t *out);

@@ -21,7 +21,8 @@ typedef struct {
     /** `message` is borrowed until return; `read_ns`: when it was pushed. A status other than FR_OK
      *  drops what waits, until read_ahead_drain. */
     fr_status (*take)(void *context, fr_slice message, uint64_t read_ns, fr_error *err);
-    /** Everything was taken and the reader waits, too; and every `idle_ns`. Likewise. */
+    /** Called when everything was taken and the reader waits as well, and every `idle_ns`. A status
+     *  other than FR_OK does as with `take`. */
     fr_status (*idle)(void *context, fr_error *err);
     void *context;
     uint64_t idle_ns;

@@ -444,7 +444,7 @@ uint64_t fr_posts_count(const fr_posts *posts)
     return __atomic_load_n(&posts->live, __ATOMIC_RELAXED);
 }
 
-void fr_posts_counters(const fr_posts *posts, fr_posts_counts *out)
+void fr_posts_counts_of(const fr_posts *posts, fr_posts_counts *out)
 {
     *out = (fr_posts_counts){
         .refused_reposts = __atomic_load_n(&posts->counts.refused_reposts, __ATOMIC_RELAXED),

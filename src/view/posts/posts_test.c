@@ -67,7 +67,7 @@ static void test_bodies_kept_as_json(void **state)
     assert_int_equal(page[1].key.sort_ms, UINT64_C(1767323045678));
     assert_true(page[1].reply);
     fr_posts_counts counts;
-    fr_posts_counters(posts_of(&w), &counts);
+    fr_posts_counts_of(posts_of(&w), &counts);
     assert_int_equal(counts.unreadable_times, 2);
     assert_int_equal(counts.duplicates, 0);
     close_world(&w);
@@ -159,7 +159,7 @@ static void test_reposts_refused(void **state)
         assert_true(give_put(&w, B, REPOST, rkey_text(i), NOW_US, body));
     }
     fr_posts_counts counts;
-    fr_posts_counters(posts_of(&w), &counts);
+    fr_posts_counts_of(posts_of(&w), &counts);
     assert_int_equal(counts.refused_reposts, FR_COUNT_OF(subjects));
     assert_int_equal(fr_posts_count(posts_of(&w)), 0);
     fr_slice body = repost_body(
@@ -547,7 +547,7 @@ static void test_another_retention_starts_over(void **state)
     fill_world(&w, 0, 5);
     give_at(&w, 99, NOW_MS - 700000); /* below the floor */
     fr_posts_counts counts;
-    fr_posts_counters(posts_of(&w), &counts);
+    fr_posts_counts_of(posts_of(&w), &counts);
     assert_int_equal(counts.too_old, 1);
     assert_ok(fr_view_checkpoint(&fr_posts_ops, w.views[FR_VIEW_POSTS], w.seq, NULL));
     fr_posts_ops.close(w.views[FR_VIEW_POSTS]);

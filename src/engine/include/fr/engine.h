@@ -112,8 +112,8 @@ uint64_t fr_engine_floor(fr_engine *engine, fr_slice did);
 
 /* ---- sources that run for long --------------------------------------------------------------- */
 
-/** Shown in /health and /metrics; owned by the source, which frees it in
- *  its stop function (below). */
+/** Shown in /health and /metrics; owned by the source, which frees it in its stop function
+ *  (below). */
 typedef struct fr_source_state {
     char name[FR_LOG_CURSOR_NAME_MAX];
     bool live;              /* a stall of it is a stall of the engine */

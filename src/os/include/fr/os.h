@@ -51,12 +51,12 @@ void fr_sim_free(fr_os *os);
 void fr_sim_crash(fr_os *os);
 /** Replaces the fault plan (and restarts the operation count at 0). */
 void fr_sim_set_faults(fr_os *os, uint64_t fail_at, uint64_t fail_count);
-/** From now on the disk takes so many bytes more, then it is full; UINT64_MAX: endless. */
+/** The disk is full after `bytes` more; UINT64_MAX: never. */
 void fr_sim_set_room(fr_os *os, uint64_t bytes);
 /** Operations counted so far: the n that fail_at speaks of. */
 uint64_t fr_sim_operation_count(const fr_os *os);
 void fr_sim_advance(fr_os *os, uint64_t us);
-/** The clock on the wall is set, forwards or back; the other one goes on. */
+/** Sets the wall clock, forwards or back; the monotonic one goes on as it was. */
 void fr_sim_set_wall(fr_os *os, uint64_t wall_us);
 
 /* ---- clock and randomness -------------------------------------------------------------------- */

@@ -112,8 +112,7 @@ FR_MUST_USE fr_status fr_resolver_apply(fr_resolver *resolver, const fr_event *e
                                         bool from_car, const fr_link_text *links, size_t link_count,
                                         fr_resolved *resolved, fr_fact *fact, fr_error *err);
 /** Calls `each` for every live record of the account as of now, with its links. A deletion of the
- *  account at or after `before_seq` is looked through, so that its views can still say what
- *  went. */
+ *  account at or after `before_seq` is ignored, so that views can still say what went. */
 FR_MUST_USE fr_status fr_resolver_each_record(fr_resolver *resolver, uint32_t uid,
                                               uint64_t before_seq,
                                               fr_status (*each)(void *context, fr_ref ref,

@@ -2,9 +2,8 @@
 /** The identity view: handle <-> account, and the status of each account, as of any pinned
  *  sequence.
  *
- *  (DIDs and uids themselves are the dictionary of <fr/ids.h>.) The
- *  resolver has settled which status an event leaves (fr_fact.status_after); here it is remembered
- *  by sequence. */
+ *  (DIDs and uids themselves are the dictionary of <fr/ids.h>.) The resolver has settled which
+ *  status an event leaves (fr_fact.status_after); here it is remembered by sequence. */
 #pragma once
 
 #include <fr/view.h>

@@ -80,4 +80,4 @@ typedef struct {
     uint64_t duplicates; /* put of the CID that is live already: nothing changed */
     uint64_t too_old;    /* below the retention floor */
 } fr_posts_counts;
-void fr_posts_counters(const fr_posts *posts, fr_posts_counts *out);
+void fr_posts_counts_of(const fr_posts *posts, fr_posts_counts *out);
