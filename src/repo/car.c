@@ -248,8 +248,8 @@ static fr_status add_block(car_scanner *s, block_slot block, fr_error *err)
     }
     if (s->held_max != 0) {
         uint64_t held = s->held_in != NULL ? repo_window_live_bytes(s->held_in, end)
-                        : s->holds_input  ? end
-                                          : 0;
+                        : s->holds_input   ? end
+                                           : 0;
         if (held + block_index_bytes(s->index) > s->held_max) {
             return fr_fail_code(err, FR_LIMIT, section_offset_of(&block), "limit-memory",
                                 "repo: the file does not fit the memory limit");

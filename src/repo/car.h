@@ -78,8 +78,8 @@ typedef struct {
     uint64_t held_max; /* memory for the index, and for the bytes so far when they are held */
     bool holds_input;
     repo_window *held_in; /* where bytes lie until they are used; NULL: all of them stay */
-    bool only_judges;    /* blocks are of no use any more, and let go */
-    uint64_t kept_max; /* bytes so far that the disk has room for */
+    bool only_judges;     /* blocks are of no use any more, and let go */
+    uint64_t kept_max;    /* bytes so far that the disk has room for */
     car_counts counts;
     car_window window;
 } car_scanner;

@@ -44,7 +44,7 @@ struct fr_load {
     fr_repo_store memory, file, forgetful; /* the last in `window`; made when they are needed */
     repo_window *window;
     unsigned chunk_bits, kept_chunks; /* of the window; 0: as the limit allows */
-    const fr_repo_store *store; /* where bytes go; NULL: the input is `given` */
+    const fr_repo_store *store;       /* where bytes go; NULL: the input is `given` */
     fr_slice given;
     bool mapped, own_map;
     fr_stream *stream;

@@ -28,7 +28,7 @@ typedef struct {
     watch_range ranges[WATCH_RANGES]; /* the input, the index; size 0: not mapped */
     uintptr_t *ring;                  /* what may be in memory of both, an address in each chunk */
     size_t oldest, chunks;
-    uint64_t dropped_bytes; /* since all was given back */
+    uint64_t dropped_bytes;    /* since all was given back */
     uint64_t bytes, bytes_max; /* of all in it; 0: nothing is watched */
     uint64_t deadline_ns;      /* monotonic; 0: none */
     uint32_t ticks;

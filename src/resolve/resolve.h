@@ -35,9 +35,9 @@ typedef struct {
 struct fr_resolver {
     fr_ids *ids;
     fr_store *store;
-    fr_rows *rows; /* recent: since the last freeze */
+    fr_rows *rows;         /* recent: since the last freeze */
     fr_accounts *accounts; /* rcu; NULL while all but the ids is away */
-    fr_key_times *times; /* of the records in the store */
+    fr_key_times *times;   /* of the records in the store */
     fr_extractor *extractor;
     fr_json *json;    /* for bodies kept as JSON */
     fr_arena batch;   /* facts of this batch */

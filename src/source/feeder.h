@@ -42,7 +42,7 @@ typedef struct {
     void *reject_context;
     void (*on_submit)(void *context); /* after each batch; may be NULL */
     void *submit_context;
-    fr_source_state *state;  /* may be NULL */
+    fr_source_state *state; /* may be NULL */
     freshet_durability durability;
     fr_slice key; /* of all that is read: it must fit one batch. Borrowed; empty: none */
     bool ended;   /* with a key: all is read, the batch may go */

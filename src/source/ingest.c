@@ -133,8 +133,8 @@ static fr_status check(const freshet_append_options *options, fr_error *err)
     if (options->durability.mode > FRESHET_ASYNC) {
         return fr_fail(err, FR_INVALID, "append: no such durability");
     }
-    bool good = options->key == NULL || (key.size > 0 && key.size <= FR_EVENT_KEY_MAX_BYTES &&
-                                         fr_utf8_valid(key, &bad_at));
+    bool good = options->key == NULL ||
+                (key.size > 0 && key.size <= FR_EVENT_KEY_MAX_BYTES && fr_utf8_valid(key, &bad_at));
     return good ? FR_OK : fr_fail(err, FR_INVALID, "append: a key is 1 to 256 bytes of UTF-8");
 }
 

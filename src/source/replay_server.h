@@ -152,7 +152,10 @@ static inline void replay_hold(replay_server *r, bool ping)
 static inline void replay_garbage(replay_server *r)
 {
     /* one of them is a kind of our own, which no stream may send */
-    static const char *const bad[] = {"", "garbage", "{\"did\":", "[1,2]",
+    static const char *const bad[] = {"",
+                                      "garbage",
+                                      "{\"did\":",
+                                      "[1,2]",
                                       "{\"key\":\"k\",\"time_us\":1,\"kind\":\"key\"}",
                                       "\x28\xb5\x2f\xfd not a frame of zstd"};
     for (size_t i = 0; i < FR_COUNT_OF(bad); i++) {

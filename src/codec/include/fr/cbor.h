@@ -45,7 +45,7 @@ typedef struct {
 
 enum {
     FR_CBOR_DRISL_NUMBERS = 1, /* also finite 64-bit floats (not -0) and full 64-bit integers */
-    FR_CBOR_CHECKED = 2, /* readers: the input was checked, its texts need no second look */
+    FR_CBOR_CHECKED = 2,       /* readers: the input was checked, its texts need no second look */
 };
 
 /** A cursor over items, for readers that know what they expect. Does not check nesting, key order
