@@ -36,12 +36,6 @@ typedef struct {
 
 /* ---- asking ---------------------------------------------------------------------------------- */
 
-static fr_status take_piece(void *context, fr_slice bytes, fr_error *err)
-{
-    fr_buffer_slice(context, bytes);
-    return fr_buffer_status(context, err);
-}
-
 typedef struct {
     char text[FR_FETCH_URL_BYTES_MAX];
     size_t size;
@@ -83,7 +77,7 @@ static fr_status ask(refresh *r, const request *q, fr_error *err)
         return fr_fail(err, FR_LIMIT, "refresh: the URL is too long");
     }
     fr_status status =
-        fr_fetch(r->fetcher, q->text, &options, take_piece, &r->answer, &answer, err);
+        fr_fetch(r->fetcher, q->text, &options, fr_fetch_keep, &r->answer, &answer, err);
     r->fetched += answer.bytes;
     FR_TRY(status);
     return answer.status == 200 ? FR_OK

@@ -11,6 +11,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fr/buffer.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -404,4 +405,10 @@ fr_status fr_fetch(fr_fetcher *f, const char *url, const fr_fetch_options *optio
     read_head(f, answer);
     f->curl->multi_remove_handle(f->multi, f->easy);
     return status == FR_OK ? fail_of(&t, code, err) : status;
+}
+
+fr_status fr_fetch_keep(void *buffer, fr_slice bytes, fr_error *err)
+{
+    fr_buffer_slice(buffer, bytes);
+    return fr_buffer_status(buffer, err);
 }

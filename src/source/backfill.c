@@ -160,13 +160,6 @@ typedef struct {
     fr_fetch_answer answer;
 } lister;
 
-static fr_status gather(void *context, fr_slice bytes, fr_error *err)
-{
-    fr_buffer *body = context;
-    fr_buffer_slice(body, bytes);
-    return fr_buffer_status(body, err);
-}
-
 /** The lock is not held: the cursor changes in this thread alone. */
 static fr_status ask_list(lister *l, fr_error *err)
 {
@@ -183,7 +176,7 @@ static fr_status ask_list(lister *l, fr_error *err)
         return fr_fail(err, FR_INVALID, "listRepos: the address and its cursor are too long");
     }
     fr_buffer_reset(&l->body);
-    FR_TRY(fr_fetch(l->fetcher, url, &options, gather, &l->body, &l->answer, err));
+    FR_TRY(fr_fetch(l->fetcher, url, &options, fr_fetch_keep, &l->body, &l->answer, err));
     if (l->answer.status != 200) {
         return fr_fail(err, FR_AGAIN, "listRepos: refused, or the host is busy");
     }

@@ -166,12 +166,6 @@ static void give_fetcher(fr_did_resolver *r, fr_fetcher *fetcher)
     }
 }
 
-static fr_status append_piece(void *context, fr_slice bytes, fr_error *err)
-{
-    fr_buffer_slice(context, bytes);
-    return fr_buffer_status(context, err);
-}
-
 static uint64_t timeout_of(const manner *how, bool trusted)
 {
     uint64_t now = now_ns(), ns = FR_DID_FETCH_TIMEOUT_NS;
@@ -196,7 +190,7 @@ static fr_status get(fr_did_resolver *r, const char *url, bool trusted, const ma
         .public_only = !trusted && !r->allows_local,
     };
     FR_TRY(take_fetcher(r, &fetcher, err));
-    fr_status status = fr_fetch(fetcher, url, &options, append_piece, body, &answer, &why);
+    fr_status status = fr_fetch(fetcher, url, &options, fr_fetch_keep, body, &answer, &why);
     give_fetcher(r, fetcher);
     *retry_s = answer.retry_after_s;
     if (status == FR_NOMEM) {

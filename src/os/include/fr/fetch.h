@@ -60,6 +60,9 @@ FR_MUST_USE fr_status fr_fetch(fr_fetcher *fetcher, const char *url,
                                fr_status (*piece)(void *context, fr_slice bytes, fr_error *err),
                                void *context, fr_fetch_answer *answer, fr_error *err);
 
+/** A `piece` that keeps the body: its context is an fr_buffer. errors: FR_LIMIT, FR_NOMEM of it */
+FR_MUST_USE fr_status fr_fetch_keep(void *buffer, fr_slice bytes, fr_error *err);
+
 /** Does a URL name this machine or a private network: localhost, or a literal address of such?
  *  Where the operator's own URL does, URLs that strangers name may do so too. */
 bool fr_url_is_local(const char *url);
