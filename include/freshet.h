@@ -460,12 +460,14 @@ FRESHET_API FRESHET_MUST_USE freshet_status freshet_checkpoint(freshet *db, fres
 /** Drops one view ("identity", "graph", "posts", "links") and builds it again from the log, beside
  *  the writer: answers that need it are 503 until it has caught up; all others go on. What the log
  *  knows of duplicates and deletions stays. Returns at once; /health tells the view's state.
+ *  Where the log cannot be read from its beginning the view fails, and comes back as it was saved.
  *  errors  FRESHET_NOT_FOUND no such view; FRESHET_INVALID opened for reading only */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_view_reset(freshet *db, const char *name,
                                                                freshet_error *err);
 
 /** The same of a directory that no process has open: the view is built again at the next open.
- *  errors  those of freshet_data_lock; FRESHET_NOT_FOUND with err->code "view": no such view */
+ *  errors  those of freshet_data_lock; FRESHET_NOT_FOUND with err->code "view": no such view; else
+ *          the log cannot be read from its beginning, and nothing was dropped */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_view_drop(const char *data_dir,
                                                               const char *name,
                                                               freshet_error *err);

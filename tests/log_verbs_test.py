@@ -27,6 +27,12 @@ def text_of(data, *args, verb="dump"):
     return log(verb, data, *args).out
 
 
+def token():
+    path = fr.scratch("token")
+    path.write_text("sesame\n")
+    return path
+
+
 def revs(lines):
     return sorted(json.loads(line)["commit"]["rev"] for line in lines.splitlines() if b'"commit"' in line)
 
@@ -134,6 +140,12 @@ def test_a_beginning_that_is_away_is_told():
     flip(data / "log" / "0000000002.frlog", 200)
     assert b": offset " in log("verify", data, expect=1).err, "damage goes first"
     flip(data / "log" / "0000000002.frlog", 200)
+    assert b"its beginning is not here" in fr.run("view", "reset", "posts", "--data", data, expect=4).err
+    with fr.Daemon(data, "--admin-token-file", token()) as daemon:
+        fr.run("view", "reset", "posts", "--data", data, "--admin-token-file", token())
+        daemon.wait_until(lambda: b"its beginning is not here" in daemon.get("/health").body, "the reset to fail")
+    with fr.Daemon(data) as daemon:
+        assert daemon.get("/newest").status == 200, "what was saved is still there"
     (data / "log" / "ARCHIVE").write_text(f"{archive}\n")
     assert text_of(data) == whole
     log("verify", data)

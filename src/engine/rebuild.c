@@ -213,10 +213,19 @@ static fr_status forget_previous(const fr_engine *engine, unsigned i, fr_error *
     return fr_os_remove_tree(engine->os, previous, err);
 }
 
+/** What is saved of a view goes only where the log can give it back. */
+static fr_status check_log(fr_os *os, const char *dir, fr_error *err)
+{
+    char path[FR_PATH_MAX];
+    FR_TRY(fr_path(path, sizeof path, err, "%s/log", dir));
+    return fr_log_check_beginning(os, path, err);
+}
+
 /** What is on disk of a view that was taken out, and is nobody's now. */
 static fr_status reopen(fr_engine *engine, fr_engine *shadow, unsigned i, fr_error *err)
 {
     if (engine->rebuild.reset[i]) {
+        FR_TRY(check_log(engine->os, engine->dir, err));
         FR_TRY(fr_os_remove_tree(engine->os, engine->view_dirs[i], err));
     } else if (engine->failed_status[i] == FR_CORRUPT) {
         FR_TRY(FR_VIEWS[i]->damaged == NULL ? FR_OK : forget_previous(engine, i, err));
@@ -433,6 +442,7 @@ freshet_status freshet_view_reset(freshet *engine, const char *name, freshet_err
 static fr_status drop_view(fr_os *os, const char *dir, const char *name, fr_error *err)
 {
     char path[FR_PATH_MAX];
+    FR_TRY(check_log(os, dir, err));
     FR_TRY(fr_path(path, sizeof path, err, "%s/views/%s.restore", dir, name));
     FR_TRY(fr_os_remove_tree(os, path, err));
     FR_TRY(fr_path(path, sizeof path, err, "%s/views/%s", dir, name));
