@@ -192,7 +192,7 @@ static int print_status(const arguments *args)
     fr_json *json = NULL;
     fr_error internal = {0};
     if (fr_json_new(&json, &internal) != FR_OK) {
-        return cli_fail_internal("backfill", &internal);
+        return cli_fail_internal("backfill", internal.status, &internal);
     }
     freshet_status status =
         freshet_backfill_status(args->data, args->json ? print_json : print_words, json, &error);

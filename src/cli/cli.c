@@ -44,10 +44,11 @@ int cli_fail(const char *what, const freshet_error *err)
     return cli_exit_of(err->status);
 }
 
-int cli_fail_internal(const char *what, const fr_error *err)
+int cli_fail_internal(const char *what, fr_status status, const fr_error *err)
 {
     freshet_error error;
     fr_error_export(err, &error);
+    error.status = (freshet_status)status;
     return cli_fail(what, &error);
 }
 

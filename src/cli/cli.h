@@ -34,7 +34,7 @@ char *cli_read_token(const char *path);
 int cli_fail(const char *what, const freshet_error *err);
 int cli_exit_of(freshet_status status);
 /** The same for errors of the modules the command line calls itself. */
-int cli_fail_internal(const char *what, const fr_error *err);
+int cli_fail_internal(const char *what, fr_status status, const fr_error *err);
 
 /** "64M", "2G", "1048576" to bytes; false when it is not such. */
 bool cli_parse_bytes(const char *text, uint64_t *out);

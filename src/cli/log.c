@@ -134,7 +134,7 @@ static int write_to(const arguments *args, sink *s)
     flush_sink(s);
     s->failed = fflush(s->to) != 0 || s->failed;
     if (status != FR_OK) {
-        return cli_fail_internal(place[0] != '\0' ? place : args->data, &error);
+        return cli_fail_internal(place[0] != '\0' ? place : args->data, status, &error);
     }
     if (s->failed) {
         fprintf(stderr, "freshet: the output cannot be written\n");
@@ -202,7 +202,7 @@ static int verify_log(const arguments *args)
     }
     if (status != FR_OK) {
         return cli_fail_internal(status == FR_CORRUPT && place[0] != '\0' ? place : args->data,
-                                 &error);
+                                 status, &error);
     }
     if (stat.cut_bytes > 0) {
         fprintf(stderr,
@@ -237,9 +237,8 @@ static int stat_log(const arguments *args)
 
 static int fail_not_found(const char *what, const char *why)
 {
-    fr_error error = {0};
-    (void)!fr_fail(&error, FR_NOT_FOUND, why);
-    return cli_fail_internal(what, &error);
+    const fr_error error = {.text = why};
+    return cli_fail_internal(what, FR_NOT_FOUND, &error);
 }
 
 static int cut_log(const arguments *args)
@@ -252,7 +251,7 @@ static int cut_log(const arguments *args)
         return EXIT_DONE;
     }
     if (status != FR_OK) {
-        return cli_fail_internal(args->data, &error);
+        return cli_fail_internal(args->data, status, &error);
     }
     if (args->json) {
         printf("{\"cut\":%s,\"first_seq\":%llu,\"events\":%llu,\"segments\":%llu}\n",
@@ -289,11 +288,11 @@ static int print_done(const arguments *args, fr_status status, const char *what,
 {
     fr_log_stat stat;
     if (status != FR_OK) {
-        return cli_fail_internal(args->data, error);
+        return cli_fail_internal(args->data, status, error);
     }
     fr_error bad = {0};
     if (fr_log_stat_dir(fr_os_real(), args->log, &stat, &bad) != FR_OK) {
-        return cli_fail_internal(args->data, &bad);
+        return cli_fail_internal(args->data, bad.status, &bad);
     }
     if (args->json) {
         char before[64];
@@ -362,9 +361,8 @@ static int prepare(const arguments *args, bool restores)
     if (!fr_os_is_dir(fr_os_real(), args->archive)) {
         return fail_not_found(args->archive, "no such folder");
     }
-    return fr_os_mkdir_synced(fr_os_real(), args->data, &error) == FR_OK
-               ? EXIT_DONE
-               : cli_fail_internal(args->data, &error);
+    fr_status status = fr_os_mkdir_synced(fr_os_real(), args->data, &error);
+    return status == FR_OK ? EXIT_DONE : cli_fail_internal(args->data, status, &error);
 }
 
 static int locked(const arguments *args, int (*run)(const arguments *))

@@ -254,8 +254,7 @@ static int new_load(const repo_args *args, fr_load **out)
     fr_load_options options = args->load;
     options.repo = args->options;
     fr_status status = fr_load_new(out, &options, &error);
-    error.status = status;
-    return status == FR_OK ? FR_REPO_EXIT_SOUND : cli_fail_internal("repo", &error);
+    return status == FR_OK ? FR_REPO_EXIT_SOUND : cli_fail_internal("repo", status, &error);
 }
 
 /* The same options; the bar has the file's name. */
@@ -283,8 +282,7 @@ static int repo_fail_load(const fr_load *load, const char *path, fr_status statu
     if (ferror(stdout) != 0) {
         return FR_REPO_EXIT_SYSTEM; /* told at the end */
     }
-    error->status = status;
-    cli_fail_internal(path, error);
+    cli_fail_internal(path, status, error);
     return FR_REPO_EXIT_SYSTEM;
 }
 
@@ -484,8 +482,7 @@ static int check_file(const repo_args *args, const char *path, fr_load *load)
     status = status == FR_OK ? fr_load_path(load, path, &error) : status;
     cli_progress_end();
     if (status != FR_OK && status != FR_MALFORMED && status != FR_LIMIT) {
-        error.status = status;
-        cli_fail_internal(path, &error);
+        cli_fail_internal(path, status, &error);
         return FR_REPO_EXIT_SYSTEM;
     }
     fr_buffer_init(&out, OUT_MAX_BYTES);

@@ -100,8 +100,7 @@ static int check_file(const repo_args *args, const char *path)
     int code = FR_REPO_EXIT_SYSTEM;
     fr_status status = cli_input_open(&input, path, &error);
     if (status != FR_OK) {
-        error.status = status;
-        cli_fail_internal(path, &error);
+        cli_fail_internal(path, status, &error);
         return code;
     }
     fr_buffer_init(&list.out, 4 * (size_t)REPO_LINE_BYTES_MAX);

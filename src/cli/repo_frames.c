@@ -285,9 +285,9 @@ static int run_files(frames_run *run)
         cli_input input;
         fr_error error = {0};
         run->path = args->words[i];
-        error.status = cli_input_open(&input, run->path, &error);
-        if (error.status != FR_OK) {
-            cli_fail_internal(run->path, &error);
+        fr_status status = cli_input_open(&input, run->path, &error);
+        if (status != FR_OK) {
+            cli_fail_internal(run->path, status, &error);
             return FR_REPO_EXIT_SYSTEM;
         }
         int code = take_file(run, input.bytes);
@@ -312,8 +312,7 @@ int repo_frames(const repo_args *args)
         what = args->did_docs;
         status = fr_did_docs_open(&run.docs, args->did_docs, &error);
     }
-    error.status = status;
-    int code = status == FR_OK ? run_files(&run) : cli_fail_internal(what, &error);
+    int code = status == FR_OK ? run_files(&run) : cli_fail_internal(what, status, &error);
     fr_frame_chain_free(run.chain);
     fr_frame_reader_free(run.reader);
     fr_did_docs_close(run.docs);

@@ -130,7 +130,6 @@ int repo_out_fail(const repo_out *out, const char *input, fr_status status, fr_e
     if (out->failed && out->path == NULL) {
         return FR_REPO_EXIT_SYSTEM; /* told at the end */
     }
-    error->status = status;
-    cli_fail_internal(out->failed ? out->path : input, error);
+    cli_fail_internal(out->failed ? out->path : input, status, error);
     return FR_REPO_EXIT_SYSTEM;
 }

@@ -289,8 +289,7 @@ int repo_verify_proof(const repo_args *args)
     fr_proof proof;
     fr_status status = cli_input_open(&input, a.path, &error);
     if (status != FR_OK) {
-        error.status = status;
-        cli_fail_internal(a.path, &error);
+        cli_fail_internal(a.path, status, &error);
         return FR_REPO_EXIT_SYSTEM;
     }
     int code = FR_REPO_EXIT_SOUND;

@@ -298,8 +298,7 @@ int repo_refresh(const repo_args *args)
     }
     fr_status status = cli_input_open(&input, args->words[0], &error);
     if (status != FR_OK) {
-        error.status = status;
-        cli_fail_internal(args->words[0], &error);
+        cli_fail_internal(args->words[0], status, &error);
         return FR_REPO_EXIT_SYSTEM;
     }
     fr_buffer_init(&r.answer, REFRESH_BYTES_MAX);

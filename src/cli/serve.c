@@ -190,8 +190,7 @@ static int open_and_serve(const cli_daemon *daemon, fr_server *server, loop *l, 
     fr_server_stop(server);
     fr_thread_join(thread);
     if (l->status != FR_OK) {
-        l->error.status = l->status;
-        code = cli_fail_internal("server", &l->error);
+        code = cli_fail_internal("server", l->status, &l->error);
     }
     if (freshet_close(db, &error) != FRESHET_OK) {
         code = cli_fail(options.data_dir, &error);
@@ -212,13 +211,12 @@ int cli_daemon_run(const cli_daemon *daemon)
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     fr_status status = fr_server_open(&l.server, &daemon->server, &error);
     if (status != FR_OK) {
-        error.status = status;
-        return cli_fail_internal("listen", &error);
+        return cli_fail_internal("listen", status, &error);
     }
     status = fr_thread_start(&thread, "fr-server", run_loop, &l, &error);
     if (status != FR_OK) {
         fr_server_close(l.server);
-        return cli_fail_internal("server", &error);
+        return cli_fail_internal("server", status, &error);
     }
     int code = open_and_serve(daemon, l.server, &l, thread);
     fr_server_close(l.server);

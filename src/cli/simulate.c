@@ -100,6 +100,5 @@ int cli_simulate(int argc, char **argv)
     if (cli_stop) {
         return EXIT_INTERRUPTED;
     }
-    error.status = status;
-    return status == FR_OK ? EXIT_DONE : cli_fail_internal(args.out, &error);
+    return status == FR_OK ? EXIT_DONE : cli_fail_internal(args.out, status, &error);
 }

@@ -90,8 +90,7 @@ char *cli_read_token(const char *path)
     size_t size = 0;
     fr_status status = fr_os_read_file(fr_os_real(), path, TOKEN_MAX_BYTES, &bytes, &size, &error);
     if (status != FR_OK) {
-        error.status = status;
-        (void)cli_fail_internal(path, &error);
+        (void)cli_fail_internal(path, status, &error);
         return NULL;
     }
     while (size != 0 && bytes[size - 1] <= ' ') {
@@ -163,8 +162,7 @@ static int ask_daemon(const arguments *args, const char *token)
     status = status == FR_OK ? exchange(net, request, answer, &error) : status;
     fr_net_close(net);
     if (status != FR_OK) {
-        error.status = status;
-        return cli_fail_internal("daemon", &error);
+        return cli_fail_internal("daemon", status, &error);
     }
     const char *body = strstr(answer, "\r\n\r\n");
     if (sscanf(answer, "HTTP/1.1 %d", &code) != 1 || body == NULL || code != 200) {
