@@ -15,7 +15,7 @@ enum { OPTION_AT = 256, OPTION_YES, OPTION_JSON, OPTION_LEVEL, OPTION_SINCE, OPT
 typedef struct {
     const char *data, *out, *archive;
     uint64_t at, level;
-    fr_log_dumping what; /* dump, export */
+    fr_log_dump_options what; /* dump, export */
     bool yes, json;
     char log[FR_PATH_MAX]; /* DATA/log */
 } arguments;
@@ -126,7 +126,7 @@ static int write_to(const arguments *args, sink *s)
 {
     char place[FR_PATH_MAX + 32];
     fr_error error = {0};
-    fr_log_dumping what = args->what;
+    fr_log_dump_options what = args->what;
     what.line = put_line;
     what.context = s;
     what.stop = &cli_stop;

@@ -19,7 +19,7 @@ static bool hand_out(void *context, fr_slice json)
     return to->line(to->context, (const char *)json.data, json.size);
 }
 
-static fr_status dump(const char *data_dir, const fr_log_dumping *what, fr_error *err)
+static fr_status dump(const char *data_dir, const fr_log_dump_options *what, fr_error *err)
 {
     char path[FR_PATH_MAX];
     char place[FR_PATH_MAX + 32];
@@ -33,7 +33,7 @@ freshet_status freshet_log_dump(const char *data_dir, uint64_t from, uint64_t co
 {
     fr_error error = {0};
     caller to = {.line = line, .context = context};
-    fr_log_dumping what = {.from_seq = from, .count = count, .line = hand_out, .context = &to};
+    fr_log_dump_options what = {.from_seq = from, .count = count, .line = hand_out, .context = &to};
     return fr_status_export(dump(data_dir, &what, &error), &error, err);
 }
 

@@ -5,19 +5,19 @@
 
 #define LINE_BYTES_MAX (16u << 20) /* of an event with a body of FR_EVENT_BODY_MAX_BYTES, escaped */
 
-static bool is_wanted(const fr_log_dumping *what, const fr_event *event)
+static bool is_wanted(const fr_log_dump_options *what, const fr_event *event)
 {
     return event->time_us >= what->since_us &&
            (what->until_us == 0 || event->time_us < what->until_us);
 }
 
-static bool is_stopped(const fr_log_dumping *what)
+static bool is_stopped(const fr_log_dump_options *what)
 {
     return what->stop != NULL &&
            __atomic_load_n(what->stop, __ATOMIC_RELAXED); /* a wish, orders nothing */
 }
 
-static fr_status put_lines(fr_log_reader *reader, const fr_log_dumping *what, fr_buffer *text,
+static fr_status put_lines(fr_log_reader *reader, const fr_log_dump_options *what, fr_buffer *text,
                            fr_error *err)
 {
     bool more = true;
@@ -38,7 +38,7 @@ static fr_status put_lines(fr_log_reader *reader, const fr_log_dumping *what, fr
     return FR_OK;
 }
 
-fr_status fr_log_dump(fr_os *os, const char *dir, const fr_log_dumping *what,
+fr_status fr_log_dump(fr_os *os, const char *dir, const fr_log_dump_options *what,
                       char place[FR_PATH_MAX + 32], fr_error *err)
 {
     fr_cleanup(fr_buffer_done) fr_buffer text;

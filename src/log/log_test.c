@@ -467,7 +467,7 @@ static bool listen(void *context, fr_slice json)
 }
 
 /* The same from a reader, one event after the other. */
-static void read_text(fr_os *os, const fr_log_dumping *what, uint64_t most, fr_buffer *out)
+static void read_text(fr_os *os, const fr_log_dump_options *what, uint64_t most, fr_buffer *out)
 {
     fr_log_reader *reader = NULL;
     fr_event event;
@@ -502,7 +502,7 @@ static void a_dump_is_what_was_asked_for(void **state)
     append_times(log, &seed, FRAMES, newest, first);
     assert_ok(fr_log_sync(log, NULL));
     for (int i = 0; i < TRIES; i++) {
-        fr_log_dumping what = {.line = listen, .context = &l};
+        fr_log_dump_options what = {.line = listen, .context = &l};
         what.from_seq = i % 2 == 0 ? 0 : 1 + below(&seed, fr_log_last_seq(log));
         what.count = i % 3 == 0 ? 0 : below(&seed, 50);
         what.since_us = i % 5 < 3 ? 0 : 1000 + below(&seed, FRAMES * 10);

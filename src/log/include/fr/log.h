@@ -145,12 +145,12 @@ typedef struct {
     bool (*line)(void *context, fr_slice json); /* no newline; false: no more */
     void *context;
     const bool *stop; /* atomic, may be NULL: no more once it is true */
-} fr_log_dumping;
+} fr_log_dump_options;
 /** Hands out events as fr_event_to_json writes them. What is before damage comes first.
  *  errors   as fr_log_reader_next; FR_CORRUPT: `place` is "FILE: offset N" where it is known, else
  *           empty; FR_NOT_FOUND no such folder, an event that is gone, or without from_seq, after
  *           all there is: the log does not begin with it */
-FR_MUST_USE fr_status fr_log_dump(fr_os *os, const char *dir, const fr_log_dumping *what,
+FR_MUST_USE fr_status fr_log_dump(fr_os *os, const char *dir, const fr_log_dump_options *what,
                                   char place[FR_PATH_MAX + 32], fr_error *err);
 /** Facts of a directory without a writer: headers of all segments, the last one in full.
  *  cut_bytes and cut_place tell what an open would cut. errors: FR_NOT_FOUND no such folder,
