@@ -47,6 +47,8 @@ def test_an_archive_that_is_no_good_is_told():
         assert daemon.wait_until(lambda: fr.stat(data)["upkeep"], "the same from outside") == upkeep
         assert "freshet_log_upkeep_failures_total 1\n" in daemon.get("/metrics").body.decode()
     assert segments(data / "log") == before, "nothing goes that no archive holds"
+    (data / "UPKEEP").write_text('{"step":"drop","since')
+    assert fr.stat(data)["upkeep"]["reason"] == "DIR/UPKEEP cannot be read"
     with fr.Daemon(data, "--archive", fr.scratch("archive")) as daemon:
         assert fr.stat(data)["upkeep"] is None and daemon.ok("/health")["upkeep"] is None
 

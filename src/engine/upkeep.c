@@ -120,15 +120,30 @@ void fr_upkeep_put(fr_engine *engine, fr_buffer *out)
     }
 }
 
+static bool is_object(fr_slice text)
+{
+    fr_cleanup(fr_json_freep) fr_json *json = NULL;
+    fr_json_value root;
+    return fr_json_new(&json, NULL) == FR_OK &&
+           fr_json_parse(json, text, false, &root, NULL) == FR_OK &&
+           fr_json_type_of(root) == FR_JSON_OBJECT;
+}
+
+/* Printed inside another object, so it is not taken at its word. */
 void fr_upkeep_put_saved(fr_os *os, const char *data_dir, fr_buffer *out)
 {
     char path[FR_PATH_MAX];
     uint8_t *text = NULL;
     size_t size = 0;
-    bool there = path_of_trouble(data_dir, path) &&
-                 fr_os_read_file(os, path, FR_UPKEEP_TEXT_MAX_BYTES, &text, &size, NULL) == FR_OK &&
-                 size > 0 && text[0] == '{';
-    fr_buffer_slice(out, there ? fr_slice_of(text, size) : FR_SLICE("null"));
+    if (!path_of_trouble(data_dir, path) || !fr_os_exists(os, path)) {
+        fr_buffer_text(out, "null");
+        return;
+    }
+    bool read = fr_os_read_file(os, path, FR_UPKEEP_TEXT_MAX_BYTES, &text, &size, NULL) == FR_OK &&
+                is_object(fr_slice_of(text, size));
+    fr_buffer_slice(out, read ? fr_slice_of(text, size)
+                              : FR_SLICE("{\"step\":null,\"since\":null,"
+                                         "\"reason\":\"DIR/UPKEEP cannot be read\"}"));
     free(text);
 }
 
