@@ -510,7 +510,9 @@ fr_slice node_key_at(fr_slice block, uint64_t at, uint8_t room[NODE_KEY_BYTES_MA
             break;
         }
         fr_slice suffix = fr_slice_sub(parts.suffix, 0, NODE_KEY_BYTES_MAX - (size_t)parts.prefix);
-        memcpy(room + parts.prefix, suffix.data, suffix.size);
+        if (suffix.size != 0) {
+            memcpy(room + parts.prefix, suffix.data, suffix.size);
+        }
         size = (size_t)parts.prefix + suffix.size;
         if (block.data + at == parts.key_at || block.data + at == parts.prefix_at) {
             return fr_slice_of(room, size);
