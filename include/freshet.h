@@ -76,7 +76,7 @@ typedef struct {
     /* save views after so many events; 0: after 2,000,000, or a minute with something new, but not
      * before the replay they spare costs more than the save */
     uint64_t checkpoint_events;
-    uint32_t batch_events;      /* at most so many events share one sync; 0: 8192 */
+    uint32_t batch_events; /* at most so many events share one sync; 0: 8192 */
     /* posts older than this (by event time) leave the timelines; 0: none do */
     uint64_t retention_s;
     /** Called during catch-up and other long work, at most a few times a second, from the opening
@@ -202,9 +202,11 @@ typedef struct {
  *  errors  FRESHET_INVALID no such mode, not a key; FRESHET_LIMIT more events under one key than go
  *          in a batch: nothing was appended; FRESHET_IO: the log refuses work; what was not
  *          acknowledged may be there or not */
-FRESHET_API FRESHET_MUST_USE freshet_status
-freshet_append(freshet *db, const char *lines, size_t size, const freshet_append_options *options,
-               freshet_receipt *receipt, freshet_error *err);
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_append(freshet *db, const char *lines,
+                                                           size_t size,
+                                                           const freshet_append_options *options,
+                                                           freshet_receipt *receipt,
+                                                           freshet_error *err);
 /** Waits until the append is durable and visible, and frees its ticket: each is waited for once,
  *  before freshet_close. Fills receipt->report and ->seq. */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_append_wait(freshet_receipt *receipt,
@@ -224,7 +226,7 @@ typedef struct {
     void (*on_progress)(void *context, uint64_t done_bytes, uint64_t total_bytes,
                         const freshet_report *report);
     void *progress_context;
-    const bool *stop; /* becomes true (atomically) to stop early; may be NULL */
+    const bool *stop;              /* becomes true (atomically) to stop early; may be NULL */
     freshet_durability durability; /* how its batches are synced; the call waits for all of them */
 } freshet_ingest_options;
 
@@ -309,15 +311,15 @@ freshet_backfill_start(freshet *db, const freshet_backfill_options *options, fre
  *  `tick` is called about twice a second and may be NULL.
  *  errors   FRESHET_AGAIN stopped; else why it failed: the listing could not be had within
  *           patience_s, or the engine failed. Accounts that failed are no error */
-FRESHET_API FRESHET_MUST_USE freshet_status freshet_backfill_wait(
-    freshet_backfill *backfill, const bool *stop,
-    void (*tick)(void *context, uint64_t settled, uint64_t listed), void *context,
-    freshet_report *report, freshet_error *err);
+FRESHET_API FRESHET_MUST_USE freshet_status
+freshet_backfill_wait(freshet_backfill *backfill, const bool *stop,
+                      void (*tick)(void *context, uint64_t settled, uint64_t listed), void *context,
+                      freshet_report *report, freshet_error *err);
 /** Calls `each` with one JSON object for each backfill of a data directory. Works beside a daemon,
  *  and without one. */
-FRESHET_API FRESHET_MUST_USE freshet_status freshet_backfill_status(
-    const char *data_dir, void (*each)(void *context, const char *json), void *context,
-    freshet_error *err);
+FRESHET_API FRESHET_MUST_USE freshet_status
+freshet_backfill_status(const char *data_dir, void (*each)(void *context, const char *json),
+                        void *context, freshet_error *err);
 /** Asks for all that failed to be tried again; `all`: for everything to be listed again, too (what
  *  the log holds is not loaded again). A running daemon does so within a second, else the next
  *  start with the same URL. *count (may be NULL): accounts put back. */
@@ -469,8 +471,7 @@ FRESHET_API FRESHET_MUST_USE freshet_status freshet_view_reset(freshet *db, cons
  *  errors  those of freshet_data_lock; FRESHET_NOT_FOUND with err->code "view": no such view; else
  *          the log cannot be read from its beginning, and nothing was dropped */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_view_drop(const char *data_dir,
-                                                              const char *name,
-                                                              freshet_error *err);
+                                                              const char *name, freshet_error *err);
 
 /** What the last checkpoint of a view left on disk. */
 typedef struct {
@@ -482,9 +483,9 @@ typedef struct {
 } freshet_view;
 /** Calls `each` for every view; works beside a daemon.
  *  errors  FRESHET_NOT_FOUND no such directory; those of freshet_data_check */
-FRESHET_API FRESHET_MUST_USE freshet_status freshet_view_list(
-    const char *data_dir, void (*each)(void *context, const freshet_view *view), void *context,
-    freshet_error *err);
+FRESHET_API FRESHET_MUST_USE freshet_status
+freshet_view_list(const char *data_dir, void (*each)(void *context, const freshet_view *view),
+                  void *context, freshet_error *err);
 
 /** Rebuilds every view from the log in scratch memory and compares with what is saved; changes
  *  nothing. `each` is called with one JSON object {"view","digest","seq","ok"} a view. *different
