@@ -82,6 +82,9 @@ static fr_status read_given(fr_load *load, fr_error *err)
 fr_status fr_load_resume(fr_load *load, fr_error *err)
 {
     FR_TRY(load_ready(load, err));
+    if (load->stream != NULL) { /* what is there may pause once more, before a piece is read */
+        FR_TRY(fr_load_push(load, NULL, 0, NULL, err));
+    }
     return load->stream != NULL  ? read_stream(load, err)
            : load->store == NULL ? read_given(load, err)
                                  : fr_load_finish(load, err);

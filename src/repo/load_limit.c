@@ -6,7 +6,7 @@
 #define RESERVE_BYTES (1u << 20) /* of the limit, for walk, window and buffers */
 #define PAGES_BYTES_MIN (1u << 20)
 #define PAGES_BYTES_MAX (UINT64_C(1) << 34) /* to know them takes two bytes a KiB */
-#define HELD_BYTES_MIN 1024 /* an index begins with 512 */
+#define HELD_BYTES_MIN 1024                 /* an index begins with 512 */
 
 /* What the scanner may hold, after walk and mapped pages have their part. */
 fr_status load_share_memory(fr_load *load, fr_error *err)
