@@ -391,9 +391,9 @@ static bool same_secret(fr_slice given, fr_slice secret)
 
 static bool is_admin(const exchange *x)
 {
-    const fr_slice scheme = FR_SLICE("Bearer ");
+    const fr_slice scheme = FR_SLICE("bearer ");
     fr_slice given = x->request->authorization;
-    return fr_slice_starts_with(given, scheme) &&
+    return given.size >= scheme.size && fr_text_is(fr_slice_sub(given, 0, scheme.size), scheme) &&
            same_secret(fr_slice_from(given, scheme.size),
                        fr_slice_text(x->server->options.admin_token));
 }

@@ -129,7 +129,10 @@ static fr_status each_stored_source(fr_links_pin *pin, fr_target target, const s
         fr_store_iter_new(&iter, pin->version->store, pin->version->snapshot, prefix, prefix, err));
     fr_status status;
     while ((status = fr_store_iter_next(iter, &row, &value, err)) == FR_OK) {
-        uint32_t source = fr_load_u32be(row.data + 17);
+        if (row.size != FR_LINK_HEAD_KEY_BYTES) {
+            return fr_fail(err, FR_CORRUPT, "links: a stored row of another size");
+        }
+        uint32_t source = fr_load_u32be(row.data + FR_LINK_HEAD_KEY_BYTES - 4);
         fr_links_count count = counters_of(value);
         const fr_link_list *list = recent_list(pin, target, source);
         if (list != NULL) {
