@@ -180,7 +180,6 @@ typedef struct {
     fr_buffer frame;
     fr_buffer commit_block;
     fr_cid commit;
-    fr_frame_reader *reader;
 } builder;
 
 static void take_record(builder *b, fr_json_value value, fr_cid *cid)
@@ -240,8 +239,6 @@ static void build_commit(builder *b, fr_json_value commit, uint64_t *since, fr_b
     static size_t ends[FR_FRAME_OPS_MAX + 1];
     fr_json_iter it = fr_json_iterate(member(commit, "ops"));
     fr_json_value op;
-    fr_frame frame;
-    fr_slice block;
     size_t count = 0;
     fr_buffer_reset(&b->records);
     while (fr_json_iter_element(&it, &op) && count < FR_FRAME_OPS_MAX) {
@@ -265,11 +262,8 @@ static void build_commit(builder *b, fr_json_value commit, uint64_t *since, fr_b
                                  .writes = writes,
                                  .write_count = count};
     fr_buffer_reset(&b->frame);
-    MUST(fr_commit_frame(b->tree, &plan, &b->frame, &b->commit, NULL, NULL));
-    MUST(fr_frame_decode(b->reader, fr_buffer_view(&b->frame), &frame, NULL, NULL));
-    MUST(fr_repo_block(frame.repo, &b->commit, &block));
-    fr_buffer_reset(&b->commit_block);
-    fr_buffer_slice(&b->commit_block, block);
+    MUST(fr_commit_frame(b->tree, &plan, &b->frame, &b->commit_block, NULL, NULL));
+    fr_cid_of_block(fr_buffer_view(&b->commit_block), &b->commit);
     put_base64(out, fr_buffer_view(&b->frame));
     fr_buffer_byte(out, ',');
     *since = plan.rev;
@@ -308,7 +302,6 @@ static void builder_init(builder *b, fr_json_value request)
     snprintf(secret, sizeof secret, "%.*s:%.*s", FR_SLICE_ARG(curve), FR_SLICE_ARG(hex));
     MUST(fr_secret_key_parse(fr_slice_text(secret), &b->secret, NULL));
     MUST(fr_mst_new(&b->tree, NULL));
-    MUST(fr_frame_reader_new(&b->reader, NULL));
     for (size_t i = 0; i < FR_COUNT_OF(buffers); i++) {
         fr_buffer_init(buffers[i], BYTES_MAX);
     }
@@ -321,7 +314,6 @@ static void builder_done(builder *b)
         fr_buffer_done(buffers[i]);
     }
     fr_mst_free(b->tree);
-    fr_frame_reader_free(b->reader);
 }
 
 /* {"cars":[first,last],"frames":[…],"diff":{…},"proofs":[…]} */
