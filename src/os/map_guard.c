@@ -80,8 +80,9 @@ const uint32_t *fr_map_lost(fr_slice map)
     return note == NULL ? NULL : &note->lost;
 }
 
-/* Behind the last byte of a map its last page goes on, which nobody reads. After the old handler is
- * back the read that failed is tried again, and finds it. */
+/* The loss is noted before there are zeros that another thread could read and believe. Where
+ * nothing can be mapped, or it is no map of ours, the old handler is put back: the read that failed
+ * is tried again and finds it. */
 static void on_bus_error(int number, siginfo_t *info, void *context)
 {
     (void)context;
@@ -89,10 +90,11 @@ static void on_bus_error(int number, siginfo_t *info, void *context)
     uintptr_t at = (uintptr_t)info->si_addr;
     map_note *note = note_of(at);
     void *page = (void *)(at & ~(page_bytes - 1)); // NOLINT(performance-no-int-to-ptr)
-    if (note != NULL && mmap(page, page_bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-                             -1, 0) != MAP_FAILED) {
-        __atomic_store_n(&note->lost, 1, __ATOMIC_RELEASE);
-    } else {
+    if (note != NULL) {
+        __atomic_store_n(&note->lost, 1, __ATOMIC_SEQ_CST);
+    }
+    if (note == NULL || mmap(page, page_bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+                             -1, 0) == MAP_FAILED) {
         (void)sigaction(number, &before, NULL);
     }
     errno = failed;
