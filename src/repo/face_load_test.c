@@ -8,16 +8,6 @@
 
 enum { RECORDS = 6000, LITTLE = 40000, PIECE = 4096 };
 
-static void grow(grown *g, tree_random *r)
-{
-    grown_init(g);
-    for (int i = 0; i < RECORDS; i++) {
-        char key[GROWN_KEY_BYTES];
-        grown_key(r, key);
-        grown_put(g, key, i);
-    }
-}
-
 static freshet_repo *new_repo(freshet_on_limit on_limit)
 {
     const freshet_repo_options options = {.memory_bytes = LITTLE, .on_limit = on_limit};
@@ -99,7 +89,8 @@ static void a_pause_ends(void **state)
     (void)state;
     tree_random r = tree_seed();
     grown g;
-    grow(&g, &r);
+    grown_init(&g);
+    grown_fill(&g, &r, RECORDS);
     fr_slice car = grown_car(&g, NULL);
     uint64_t want = count_of(car);
     char path[] = "/tmp/face-load-XXXXXX";

@@ -42,11 +42,7 @@ static void a_file_is_cut(void **state)
     assert_true(fd >= 0);
     close(fd);
     grown_init(&g);
-    for (int i = 0; i < RECORDS; i++) {
-        char key[GROWN_KEY_BYTES];
-        grown_key(&r, key);
-        grown_put(&g, key, i);
-    }
+    grown_fill(&g, &r, RECORDS);
     fr_slice car = grown_car(&g, NULL);
     for (int level = FR_LEVEL_TRUSTED; level <= FR_LEVEL_FULL; level++) {
         fr_cleanup(fr_load_freep) fr_load *load = NULL;

@@ -68,6 +68,16 @@ static inline void grown_put(grown *g, const char *key, int64_t number)
     assert_int_equal(fr_mst_put(g->mst, fr_slice_text(key), &cid, NULL), FR_OK);
 }
 
+/* Records of 0, 1, ... under random keys; some fall on one key. */
+static inline void grown_fill(grown *g, tree_random *r, int count)
+{
+    for (int i = 0; i < count; i++) {
+        char key[GROWN_KEY_BYTES];
+        grown_key(r, key);
+        grown_put(g, key, i);
+    }
+}
+
 static inline fr_status grown_node(void *context, const fr_cid *cid, fr_slice block)
 {
     fr_car_put_block(context, cid, block);

@@ -146,11 +146,7 @@ static void test_every_bit(void **state)
         f.secret = (fr_secret_key){.curve = curve == 0 ? FR_CURVE_K256 : FR_CURVE_P256,
                                    .scalar = {[31] = 11}};
         assert_int_equal(fr_public_key_of_secret(&f.secret, &f.key, NULL), FR_OK);
-        for (int i = 0; i < 6; i++) {
-            char key[GROWN_KEY_BYTES];
-            grown_key(&f.r, key);
-            grown_put(&g, key, i);
-        }
+        grown_fill(&g, &f.r, 6);
         fr_slice car = grown_car(&g, &f.secret);
         assert_int_equal(judge(&f, car, FR_LEVEL_FULL).status, FR_OK);
         for (size_t bit = 0; bit < 8 * car.size; bit++) {
