@@ -370,6 +370,21 @@ static fr_status memory_get(fr_store *base, const fr_store_snapshot *snapshot, f
     return found ? fr_buffer_status(out, err) : FR_NOT_FOUND;
 }
 
+static fr_status memory_count_absent(fr_store *base, const fr_store_snapshot *snapshot,
+                                     const fr_slice *keys, size_t count, size_t *absent,
+                                     fr_error *err)
+{
+    (void)err;
+    state *s = state_ref((memory_store *)(void *)base, snapshot);
+    *absent = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t at = lower_bound(s, keys[i]);
+        *absent += at == s->count || !fr_slice_equal(s->rows[at].key, keys[i]);
+    }
+    state_unref(s);
+    return FR_OK;
+}
+
 static fr_status memory_iter_new(fr_store_iter **out, fr_store *base,
                                  const fr_store_snapshot *snapshot, fr_slice prefix, fr_slice from,
                                  fr_error *err)
@@ -437,6 +452,7 @@ static const fr_store_ops MEMORY_OPS = {
     .snapshot_new = memory_snapshot_new,
     .snapshot_free = memory_snapshot_free,
     .get = memory_get,
+    .count_absent = memory_count_absent,
     .iter_new = memory_iter_new,
     .iter_next = memory_iter_next,
     .iter_free = memory_iter_free,

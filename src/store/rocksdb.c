@@ -22,6 +22,7 @@
 typedef struct {
     fr_store base;
     rocksdb_t *db;
+    rocksdb_column_family_handle_t *rows; /* of the one column family there is */
     rocksdb_options_t *options;
     rocksdb_options_t *load_options; /* of the runs that are loaded */
     rocksdb_readoptions_t *read;
@@ -56,6 +57,8 @@ typedef struct {
     size_t prefix_size;
     bool started;
 } rocks_iter;
+
+static const char *const ROWS = "default";
 
 static const fr_store_ops ROCKS_OPS;
 static uint64_t rocks_bytes(fr_store *base);
@@ -168,6 +171,7 @@ static void rocks_close(fr_store *base)
 {
     rocks_store *store = (rocks_store *)(void *)base;
     if (store->db != NULL) {
+        rocksdb_column_family_handle_destroy(store->rows);
         rocksdb_close(store->db);
     }
     if (store->read != NULL) {
@@ -202,10 +206,12 @@ static fr_status open_reader(rocks_store *store, fr_error *err)
         return FR_NOT_FOUND;
     }
     rocksdb_options_set_max_open_files(store->options, -1); /* all at once, not when first read */
+    const rocksdb_options_t *options[] = {store->options};
     for (int i = 0; i < TRIES && store->db == NULL; i++) {
         rocksdb_free(message);
         message = NULL;
-        store->db = rocksdb_open_for_read_only(store->options, store->dir, 0, &message);
+        store->db = rocksdb_open_for_read_only_column_families(store->options, store->dir, 1, &ROWS,
+                                                               options, &store->rows, 0, &message);
     }
     return message == NULL ? FR_OK
                            : failed(err, message, FR_IO, "store: cannot be opened for reading");
@@ -288,7 +294,9 @@ static fr_status open_db(rocks_store *store, fr_error *err)
     FR_TRY(fr_os_remove_tree(fr_os_real(), load, err));
     FR_TRY(fr_os_mkdir(fr_os_real(), load, err));
     recall_checked(store);
-    store->db = rocksdb_open(store->options, store->dir, &message);
+    const rocksdb_options_t *options[] = {store->options};
+    store->db = rocksdb_open_column_families(store->options, store->dir, 1, &ROWS, options,
+                                             &store->rows, &message);
     /* A removal of the folder that a crash cut short leaves a CURRENT that names what is gone. */
     bool gone = message != NULL && strstr(message, "No such file") != NULL;
     return message == NULL
@@ -556,15 +564,19 @@ static void rocks_snapshot_free(fr_store_snapshot *base)
     free(snapshot);
 }
 
+static const rocksdb_readoptions_t *as_of(const rocks_store *store,
+                                          const fr_store_snapshot *snapshot)
+{
+    return snapshot == NULL ? store->read : ((const rocks_snapshot *)(const void *)snapshot)->read;
+}
+
 static fr_status rocks_get(fr_store *base, const fr_store_snapshot *snapshot, fr_slice key,
                            fr_buffer *out, fr_error *err)
 {
     rocks_store *store = (rocks_store *)(void *)base;
     char *message = NULL;
-    const rocksdb_readoptions_t *read =
-        snapshot == NULL ? store->read : ((const rocks_snapshot *)(const void *)snapshot)->read;
-    rocksdb_pinnableslice_t *found =
-        rocksdb_get_pinned(store->db, read, (const char *)key.data, key.size, &message);
+    rocksdb_pinnableslice_t *found = rocksdb_get_pinned(store->db, as_of(store, snapshot),
+                                                        (const char *)key.data, key.size, &message);
     fr_buffer_reset(out);
     if (message != NULL) {
         return failed(err, message, FR_IO, "store: read failed");
@@ -577,6 +589,50 @@ static fr_status rocks_get(fr_store *base, const fr_store_snapshot *snapshot, fr
     fr_buffer_append(out, value, size);
     rocksdb_pinnableslice_destroy(found);
     return fr_buffer_status(out, err);
+}
+
+enum { ASKED_TOGETHER = 128 };
+
+/** Of up to ASKED_TOGETHER keys. */
+static fr_status count_some(const rocks_store *store, const rocksdb_readoptions_t *read,
+                            const fr_slice *keys, size_t count, size_t *absent, fr_error *err)
+{
+    const char *data[ASKED_TOGETHER];
+    size_t sizes[ASKED_TOGETHER];
+    rocksdb_pinnableslice_t *found[ASKED_TOGETHER];
+    char *messages[ASKED_TOGETHER];
+    for (size_t i = 0; i < count; i++) {
+        data[i] = (const char *)keys[i].data;
+        sizes[i] = keys[i].size;
+    }
+    rocksdb_batched_multi_get_cf(store->db, read, store->rows, count, data, sizes, found, messages,
+                                 1);
+    fr_status status = FR_OK;
+    for (size_t i = 0; i < count; i++) {
+        *absent += found[i] == NULL;
+        if (found[i] != NULL) {
+            rocksdb_pinnableslice_destroy(found[i]);
+        }
+        if (messages[i] != NULL && status == FR_OK) {
+            status = failed(err, messages[i], FR_IO, "store: read failed");
+        } else {
+            rocksdb_free(messages[i]);
+        }
+    }
+    return status;
+}
+
+static fr_status rocks_count_absent(fr_store *base, const fr_store_snapshot *snapshot,
+                                    const fr_slice *keys, size_t count, size_t *absent,
+                                    fr_error *err)
+{
+    const rocks_store *store = (const rocks_store *)(const void *)base;
+    *absent = 0;
+    for (size_t at = 0; at < count; at += ASKED_TOGETHER) {
+        size_t some = FR_MIN(count - at, (size_t)ASKED_TOGETHER);
+        FR_TRY(count_some(store, as_of(store, snapshot), keys + at, some, absent, err));
+    }
+    return FR_OK;
 }
 
 /** First key after all that start with the prefix; false when there is none (all bytes 0xff). */
@@ -674,6 +730,7 @@ static const fr_store_ops ROCKS_OPS = {
     .snapshot_new = rocks_snapshot_new,
     .snapshot_free = rocks_snapshot_free,
     .get = rocks_get,
+    .count_absent = rocks_count_absent,
     .iter_new = rocks_iter_new,
     .iter_next = rocks_iter_next,
     .iter_free = rocks_iter_free,

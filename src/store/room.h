@@ -17,6 +17,8 @@ typedef struct {
     void (*snapshot_free)(fr_store_snapshot *snapshot);
     fr_status (*get)(fr_store *store, const fr_store_snapshot *snapshot, fr_slice key,
                      fr_buffer *out, fr_error *err);
+    fr_status (*count_absent)(fr_store *store, const fr_store_snapshot *snapshot,
+                              const fr_slice *keys, size_t count, size_t *absent, fr_error *err);
     fr_status (*iter_new)(fr_store_iter **out, fr_store *store, const fr_store_snapshot *snapshot,
                           fr_slice prefix, fr_slice from, fr_error *err);
     fr_status (*iter_next)(fr_store_iter *iter, fr_slice *key, fr_slice *value, fr_error *err);

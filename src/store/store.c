@@ -87,6 +87,12 @@ fr_status fr_store_get(fr_store *store, const fr_store_snapshot *snapshot, fr_sl
     return note(store, store->ops->get(store, snapshot, key, out, err));
 }
 
+fr_status fr_store_count_absent(fr_store *store, const fr_store_snapshot *snapshot,
+                                const fr_slice *keys, size_t count, size_t *absent, fr_error *err)
+{
+    return note(store, store->ops->count_absent(store, snapshot, keys, count, absent, err));
+}
+
 fr_status fr_store_iter_new(fr_store_iter **out, fr_store *store, const fr_store_snapshot *snapshot,
                             fr_slice prefix, fr_slice from, fr_error *err)
 {

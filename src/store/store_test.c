@@ -123,11 +123,27 @@ static void check_iteration(const test *t, fr_store *store, const fr_store_snaps
     fr_store_iter_free(iter);
 }
 
+/** A run of the keys, in order. */
+static void check_absent(test *t, const fr_store_snapshot *snapshot, const map *m)
+{
+    size_t first = below(&t->seed, KEYS);
+    size_t count = below(&t->seed, KEYS - first + 1);
+    size_t wanted = 0, absent = SIZE_MAX;
+    fr_slice keys[KEYS];
+    for (size_t i = 0; i < count; i++) {
+        keys[i] = slice_of_key(&t->keys[first + i]);
+        wanted += !m->at[first + i].present;
+    }
+    assert_ok(fr_store_count_absent(t->store, snapshot, keys, count, &absent, NULL));
+    assert_int_equal(absent, wanted);
+}
+
 static void check_state(test *t, const fr_store_snapshot *snapshot, const map *m)
 {
     for (int i = 0; i < 5; i++) {
         check_get(t, snapshot, m);
     }
+    check_absent(t, snapshot, m);
     key prefix = random_key(&t->seed);
     key from = one_in(&t->seed, 2) ? random_key(&t->seed) : prefix;
     prefix.size = (uint8_t)below(&t->seed, FR_MIN(prefix.size, 3) + 1);
