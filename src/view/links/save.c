@@ -231,7 +231,7 @@ static const fr_link_list *list_in_order(const run *r, size_t i)
     return fr_recent_list_at(r->recent, (uint32_t)r->keys[i].index);
 }
 
-/** How many of the lists are not in the store yet. Neighbours in key order are asked for at once. */
+/** How many of the lists the store does not have. Neighbours in key order are asked for at once. */
 static fr_status count_new_lists(const run *r, uint64_t *fresh, fr_error *err)
 {
     enum { TOGETHER = 128 };
