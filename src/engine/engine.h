@@ -386,6 +386,15 @@ void fr_engine_poison(fr_engine *engine, fr_status status, const fr_error *error
 FR_MUST_USE fr_status fr_engine_start(fr_engine *engine, fr_error *err);
 void fr_engine_stop(fr_engine *engine);
 
+/* ---- a batch into log and views: settle.c; thread: the writer ---- */
+/** Room in the log for all that the batch may write, before anything of it is settled: a full disk
+ *  shows while the batch can still wait. A poisoned engine takes it, to say so. */
+FR_MUST_USE fr_status fr_settle_reserve(fr_engine *engine, const fr_batch *batch, fr_error *err);
+/** engine->settling, from where it stands to its end. After a failure it stands where it failed. */
+FR_MUST_USE fr_status fr_settle_batch(fr_engine *engine, fr_group *group, fr_error *err);
+/** What was resolved and is not in the log is forgotten, and will be resolved again. */
+void fr_settle_throw_away(fr_engine *engine);
+
 /* ---- after a write or sync that failed, or damage: mend.c ---- */
 /** Nothing is taken or finished until the log is mended. thread: the writer */
 void fr_mend_begin(fr_engine *engine, const fr_error *why);
