@@ -58,6 +58,10 @@ void repo_put_key(fr_buffer *out, fr_slice key);
 void repo_put_cid(fr_buffer *out, const fr_cid *cid);
 /** Writes the buffer to standard output; false when that failed. */
 bool repo_print(const fr_buffer *out);
+/** unpack's file of a key, DIR/collection/rkey.json with a NUL behind it, in place of what `out`
+ *  had; and the key of such a path below DIR: false when it is none. */
+void repo_put_path(fr_buffer *out, const char *dir, fr_slice key, bool any_key);
+bool repo_key_of_path(const char *path, fr_buffer *key);
 /** A CAR on its way to standard output (path NULL), or to a file that is there when it is whole. */
 typedef struct {
     const char *path;
