@@ -87,6 +87,9 @@ def test_durability():
         report = check_report(fr.ingest(data, path, extra=extra), appended=5, last_seq=5)
         assert report["durability"] == mode, report
         assert fr.stat(data)["events"] == 5
+    began = time.monotonic()  # nothing follows the last line that it could wait for
+    check_report(fr.ingest(fr.scratch(), path, extra=["--durability=batched:1000000,60000"]), appended=5)
+    assert time.monotonic() - began < 30
     data = fr.scratch()
     for bad in ("", "none", "batched:", "batched:100", "batched:0,10", "batched:100,0", "batched:1,2,3",
                 "batched:4294967296,1", "batched:-1,1", "immediate:1,1"):

@@ -224,6 +224,21 @@ fr_status feeder_finish(feeder *f, freshet_report *report, fr_error *err)
     return status == FR_OK ? drained : status;
 }
 
+fr_status feeder_end(feeder *f, freshet_report *report, fr_error *err)
+{
+    const freshet_durability asked = f->durability;
+    fr_status status = FR_OK;
+    if (asked.mode == FRESHET_BATCHED) {
+        f->durability.mode = FRESHET_IMMEDIATE;
+        if (f->batch == NULL) { /* an empty one asks for the sync */
+            status = f->door.take(f->door.context, &f->sink, f->stop, &f->batch, NULL);
+        }
+        status = status == FR_OK ? submit(f, NULL) : status; /* the sink tells what is wrong */
+    }
+    f->durability = asked;
+    return feeder_finish(f, report, err);
+}
+
 /** A batch with room for one more event. */
 static fr_status make_ready(feeder *f, fr_error *err)
 {

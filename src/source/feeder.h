@@ -89,6 +89,9 @@ FR_MUST_USE fr_status feeder_flush_cursor(feeder *f, fr_error *err);
 /** Flushes, waits until all is durable and visible, and adds what became of it to *report, also
  *  when it fails. */
 FR_MUST_USE fr_status feeder_finish(feeder *f, freshet_report *report, fr_error *err);
+/** The same at the end of a stream: what was handed over does not wait for company, which will not
+ *  come. */
+FR_MUST_USE fr_status feeder_end(feeder *f, freshet_report *report, fr_error *err);
 /** Brings the source's state up to date; each batch does it as well. */
 void feeder_tell(feeder *f);
 /** Adds the counts so far, without waiting. */

@@ -62,7 +62,7 @@ static fr_status run(ingest *in, fr_did_resolver *resolver, const char *path,
 {
     fr_error late = {0};
     fr_status status = read_path(&in->feed, resolver, in->options->format, path, false, err);
-    fr_status finished = feeder_finish(&in->feed, report, status == FR_OK ? err : &late);
+    fr_status finished = feeder_end(&in->feed, report, status == FR_OK ? err : &late);
     in->told_ns = 0;
     tell_progress(in);
     return status == FR_OK ? finished : status;

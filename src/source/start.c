@@ -48,7 +48,7 @@ static void *run_source(void *context)
                        : source->live   ? live_jetstream(source, &error)
                                         : read_path(&source->feed, source->resolver, source->format,
                                                     source->path, true, &error);
-    fr_status finished = feeder_finish(&source->feed, &report, &late);
+    fr_status finished = feeder_end(&source->feed, &report, &late);
     bool done = running_stopped(source) || (status == FR_OK && finished == FR_OK);
     running_phase(source, done ? FR_SOURCE_DONE : FR_SOURCE_FAILED);
     fr_error *why = status != FR_OK ? &error : &late;
