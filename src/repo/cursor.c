@@ -109,6 +109,7 @@ void fr_cursor_close(fr_cursor *cursor)
     node_entries_done(&cursor->entries);
     free(cursor->links);
     free(cursor->verified);
+    free(cursor->judged);
     free(cursor);
 }
 
@@ -393,6 +394,22 @@ static fr_status fill_gap(fr_cursor *c, uint64_t link, fr_repo_item *item, fr_er
     return FR_OK;
 }
 
+/* A body that stands under many keys is read once. */
+static fr_status judge_record(fr_cursor *c, uint32_t slot_at, fr_repo_item *item, fr_error *err)
+{
+    if (c->judged == NULL) {
+        c->judged = calloc(c->repo->index.capacity / 2 + 1, 1);
+        if (c->judged == NULL) {
+            return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for a cursor");
+        }
+    }
+    uint8_t *pair = &c->judged[slot_at / 2];
+    unsigned shift = slot_at % 2 * 4, known = *pair >> shift & 15;
+    item->record_code = repo_record_fault_beside(c->repo, slot_at, &known, &item->record_offset);
+    *pair |= (uint8_t)(known << shift);
+    return FR_OK;
+}
+
 /* Entry i of the top level; its key is given. */
 static fr_status fill_record(fr_cursor *c, uint32_t i, fr_slice key, fr_repo_item *item,
                              fr_error *err)
@@ -418,7 +435,7 @@ static fr_status fill_record(fr_cursor *c, uint32_t i, fr_slice key, fr_repo_ite
     const block_slot *slot = &c->repo->index.slots[slot_at];
     item->value = repo_data(c->repo, slot);
     item->offset = block_offset(slot);
-    return FR_OK;
+    return repo_judges(c->repo, cid) ? judge_record(c, slot_at, item, err) : FR_OK;
 }
 
 /* Down to where the range begins; the places on the way are consumed. A subtree that is absent

@@ -37,6 +37,7 @@ struct fr_cursor {
     fr_error fault;
     uint64_t nodes;
     uint8_t *verified; /* a bit for each slot whose hash was checked; level lazy only */
+    uint8_t *judged;   /* four bits for each slot: what was found of its body; NULL: none yet */
     void (*on_node)(void *context, const fr_cursor *cursor); /* after each enter; may be NULL */
     void *node_context;
     node_entries entries;

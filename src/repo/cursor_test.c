@@ -354,6 +354,78 @@ static void test_faults_are_those_of_the_walk(void **state)
     fixture_close(&f);
 }
 
+/* ---- bodies ---------------------------------------------------------------------------------- */
+
+typedef struct {
+    fr_repo *again; /* the same file */
+    fr_cursor *c;
+    uint64_t bad, items;
+} judging;
+
+/* What the walk says of a body is what a cursor says, and one that looks for this key alone. */
+static fr_status expect_same_judgement(void *context, const fr_repo_item *item)
+{
+    judging *j = context;
+    fr_repo_item seen, got;
+    assert_int_equal(fr_cursor_next(j->c, &seen, NULL), FR_OK);
+    assert_int_equal(fr_repo_get(j->again, item->key, &got, NULL), FR_OK);
+    assert_true(fr_slice_equal(seen.key, item->key));
+    assert_ptr_equal(seen.record_code, item->record_code);
+    assert_ptr_equal(got.record_code, item->record_code);
+    assert_int_equal(seen.record_offset, item->record_offset);
+    j->bad += item->record_code != NULL;
+    j->items++;
+    return FR_OK;
+}
+
+static uint64_t judge_all(fr_slice file, bool check_records, bool any_key)
+{
+    judging j = {.again = NULL};
+    fr_repo *repo = NULL;
+    const fr_repo_options options = {.check_records = check_records, .any_key = any_key};
+    assert_int_equal(fr_repo_open(&repo, file, &options, NULL), FR_OK);
+    assert_int_equal(fr_repo_open(&j.again, file, &options, NULL), FR_OK);
+    assert_int_equal(fr_cursor_open(&j.c, j.again, NULL, NULL), FR_OK);
+    assert_int_equal(fr_repo_walk(repo, expect_same_judgement, &j, NULL), FR_OK);
+    assert_int_equal(j.items, 60);
+    fr_cursor_close(j.c);
+    fr_repo_close(j.again);
+    fr_repo_close(repo);
+    return j.bad;
+}
+
+static void test_bodies_are_judged_as_the_walk_does(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t size;
+        bool raw;
+    } bodies[] = {{"\xa1\x61x\xf7", 4, false}, /* undefined: as cbor */
+                  {"\x01", 1, false},          /* no map */
+                  {"words", 5, true}};         /* no map, nor claims to be */
+    grown g;
+    grown_init(&g);
+    for (unsigned i = 0; i < 60; i++) {
+        char key[GROWN_KEY_BYTES];
+        snprintf(key, sizeof key, "app.bsky.feed.post/3k%05u", i);
+        grown_put(&g, key, i);
+        if (i % 2 == 0) { /* ten keys for each of the three */
+            fr_cid cid;
+            fr_slice body = fr_slice_of(bodies[i / 2 % 3].bytes, bodies[i / 2 % 3].size);
+            fr_cid_of_block(body, &cid);
+            cid.bytes[1] = bodies[i / 2 % 3].raw ? 0x55 : 0x71;
+            fr_car_put_block(&g.blocks, &cid, body);
+            assert_int_equal(fr_mst_put(g.mst, fr_slice_text(key), &cid, NULL), FR_OK);
+        }
+    }
+    fr_slice file = grown_car(&g, NULL);
+    assert_int_equal(judge_all(file, true, false), 30);
+    assert_int_equal(judge_all(file, true, true), 20);
+    assert_int_equal(judge_all(file, false, false), 0);
+    grown_done(&g);
+}
+
 /* ---- proofs ---------------------------------------------------------------------------------- */
 
 static const fr_secret_key SECRET = {.curve = FR_CURVE_K256, .scalar = {[31] = 7}};
@@ -589,7 +661,7 @@ int main(void)
         cmocka_unit_test(test_seek),    cmocka_unit_test(test_get),
         cmocka_unit_test(test_partial), cmocka_unit_test(test_faults_are_those_of_the_walk),
         cmocka_unit_test(test_proofs),  cmocka_unit_test(test_proofs_of_something_else),
-        cmocka_unit_test(test_diff),
+        cmocka_unit_test(test_diff),    cmocka_unit_test(test_bodies_are_judged_as_the_walk_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -137,14 +137,11 @@ static fr_status read_commit(finder *f, bool *go_on)
 
 static fr_status look_at_record(finder *f, const fr_repo_item *item)
 {
-    fr_repo *repo = f->repo;
-    fr_error fault = {0};
-    uint64_t offset = 0;
-    const char *code = repo_record_fault(repo, repo_find(repo, item->cid.bytes), &offset);
-    if (code == NULL) {
+    if (item->record_code == NULL) {
         return FR_OK;
     }
-    fault = flaw_at(offset, code, "a record's body breaks the data model");
+    fr_error fault =
+        flaw_at(item->record_offset, item->record_code, "a record's body breaks the data model");
     return tell(f, &fault, &item->cid, item->key, true);
 }
 
@@ -221,7 +218,7 @@ static fr_status find(finder *f, fr_slice input, const fr_repo_options *options,
     uint32_t header_max = own.header_bytes_max == 0 ? CAR_HEADER_BYTES_MAX : own.header_bytes_max;
     bool go_on = false;
     own.level = FR_LEVEL_FULL;
-    own.partial = true;
+    own.partial = own.check_records = true;
     repo_prepare(repo, &own);
     repo->input = input;
     if (car_header_read(input, header_max, &repo->header, &fault) != FR_OK) {

@@ -218,37 +218,52 @@ fr_status fr_repo_block(const fr_repo *repo, const fr_cid *cid, fr_slice *out)
 
 static const char *const RECORD_FAULTS[4] = {NULL, "record-cbor", "record-depth", "record-size"};
 
-static const char *fault_name(const block_slot *slot, fr_slice body)
+static const char *fault_name(unsigned which, fr_slice body)
 {
-    const char *name = RECORD_FAULTS[slot->where >> BLOCK_FAULT_SHIFT & 3];
     bool map = body.size == 0 || body.data[0] >> 5 == 5;
-    return name == RECORD_FAULTS[1] && !map ? "record-not-map" : name;
+    return RECORD_FAULTS[which] == RECORD_FAULTS[1] && !map ? "record-not-map"
+                                                            : RECORD_FAULTS[which];
+}
+
+/* Which of RECORD_FAULTS; *offset goes on to where it is. */
+static unsigned judge_body(const fr_repo *repo, const block_slot *slot, uint64_t *offset)
+{
+    fr_cbor_check_options check = {.must_be_map = true};
+    fr_error fault = {0};
+    unsigned which = 1;
+    if (block_size(slot) > FR_RECORD_BYTES_MAX) {
+        return 3;
+    }
+    if (block_is_gone(&repo->index, slot) || /* read as a node, which is sound as a record */
+        fr_cbor_check(repo_data(repo, slot), &check, &fault) == FR_OK) {
+        return 0;
+    }
+    *offset += fault.offset;
+    for (unsigned i = 2; i < FR_COUNT_OF(RECORD_FAULTS); i++) {
+        which = fault.code != NULL && strcmp(fault.code, RECORD_FAULTS[i]) == 0 ? i : which;
+    }
+    return which;
 }
 
 const char *repo_record_fault(fr_repo *repo, uint32_t slot_at, uint64_t *offset)
 {
     block_slot *slot = &repo->index.slots[slot_at];
-    fr_slice body = repo_data(repo, slot);
     *offset = block_offset(slot);
-    if ((slot->where & BLOCK_WAS_RECORD) != 0) {
-        return fault_name(slot, body);
+    if ((slot->where & BLOCK_WAS_RECORD) == 0) {
+        slot->where |= (uint64_t)judge_body(repo, slot, offset) << BLOCK_FAULT_SHIFT;
     }
-    fr_cbor_check_options check = {.must_be_map = true};
-    fr_error fault = {0};
-    uint64_t which = 0;
-    if (body.size > FR_RECORD_BYTES_MAX) {
-        which = 3;
-    } else if (block_is_gone(&repo->index, slot)) {
-        which = 0; /* it was read as a node, which is sound as a record */
-    } else if (fr_cbor_check(body, &check, &fault) != FR_OK) {
-        *offset += fault.offset;
-        which = 1;
-        for (uint64_t i = 2; i < FR_COUNT_OF(RECORD_FAULTS); i++) {
-            which = fault.code != NULL && strcmp(fault.code, RECORD_FAULTS[i]) == 0 ? i : which;
-        }
+    return fault_name(slot->where >> BLOCK_FAULT_SHIFT & 3, repo_data(repo, slot));
+}
+
+const char *repo_record_fault_beside(const fr_repo *repo, uint32_t slot_at, unsigned *known,
+                                     uint64_t *offset)
+{
+    const block_slot *slot = &repo->index.slots[slot_at];
+    *offset = block_offset(slot);
+    if (*known == 0) {
+        *known = 1 + judge_body(repo, slot, offset);
     }
-    slot->where |= which << BLOCK_FAULT_SHIFT;
-    return fault_name(slot, body);
+    return fault_name(*known - 1, repo_data(repo, slot));
 }
 
 /* What may be needed again whole stays: a record that looks like a node, one that must be judged
@@ -311,9 +326,7 @@ static fr_status deliver_record(fr_repo *repo, walk_level *level, const node_ent
     if (first_time && repo->options.level == FR_LEVEL_LAZY && !gone) {
         FR_TRY(walk_verify_hash(repo, slot, err));
     }
-    /* Trees over foreign keys (any_key) may hold raw blocks, which claim no data model. */
-    bool opaque = repo->options.any_key && !car_cid_is_cbor(cid);
-    if (repo->options.check_records && !opaque) {
+    if (repo_judges(repo, cid)) {
         item->record_code = repo_record_fault(repo, slot_at, &item->record_offset);
         repo->facts.bad_records += item->record_code != NULL;
     }

@@ -169,6 +169,16 @@ static inline fr_slice repo_data(const fr_repo *repo, const block_slot *slot)
 /** Judges a record's body; NULL when sound, else the code, with the fault's offset in the input.
  *  What was found stays with the slot: a block that stands under many keys is read once. */
 const char *repo_record_fault(fr_repo *repo, uint32_t slot, uint64_t *offset);
+/** The same for who may not write to the slot: what was found stays in *known, which is 0 at first
+ *  and 15 at most. */
+const char *repo_record_fault_beside(const fr_repo *repo, uint32_t slot, unsigned *known,
+                                     uint64_t *offset);
+/** Are bodies judged, and this one? Trees over foreign keys (any_key) may hold raw blocks, which
+ *  claim no data model. */
+static inline bool repo_judges(const fr_repo *repo, const uint8_t *cid)
+{
+    return repo->options.check_records && (!repo->options.any_key || car_cid_is_cbor(cid));
+}
 /** A section from which on the input can be read; `section` is its number if it is `counted`. */
 typedef struct {
     uint64_t offset, section;

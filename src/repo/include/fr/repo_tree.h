@@ -3,9 +3,8 @@
  *
  *  All of it reads an open fr_repo and changes nothing in it, so any number of cursors may stand on
  *  one repository beside its walk. Nodes are checked as the walk checks them (template, order,
- *  bounds, layers; hashes at level lazy), but only those that are read: what lies outside a range
- *  is neither read nor judged. Record bodies are not judged here (options.check_records is for the
- *  walk). */
+ *  bounds, layers; hashes at level lazy), and with options.check_records the records' bodies, but
+ *  only those that are read: what lies outside a range is neither read nor judged. */
 #pragma once
 
 #include <fr/repo.h>
@@ -24,7 +23,8 @@ typedef struct fr_cursor fr_cursor;
 
 /** `repo` stays open, at its place and unchanged while the cursor lives; `options` (NULL: all keys)
  *  are copied.
- *  cost     280 KB of address space, of which pages are touched as the tree gets deeper */
+ *  cost     280 KB of address space, of which pages are touched as the tree gets deeper; with
+ *           options.check_records of the repository up to a byte for a block */
 FR_MUST_USE fr_status fr_cursor_open(fr_cursor **out, const fr_repo *repo,
                                      const fr_cursor_options *options, fr_error *err);
 void fr_cursor_close(fr_cursor *cursor);
