@@ -352,10 +352,10 @@ fr_status cursor_enter_child(fr_cursor *c, uint32_t i, bool *absent, uint64_t *l
     const cursor_level *parent = cursor_top(c);
     uint32_t cid_at = cursor_child_at(c, parent, i);
     *link = parent->base + cid_at - NODE_LINK_HEAD_BYTES;
+    memcpy(c->child.bytes, parent->view.block.data + cid_at, FR_CID_BYTES);
     if (c->depth == NODE_LEVELS_MAX) {
         return fr_fail_code(err, FR_MALFORMED, *link, "node-depth", "repo: more than 129 levels");
     }
-    memcpy(c->child.bytes, parent->view.block.data + cid_at, FR_CID_BYTES);
     set_bounds(c, parent, i, &c->levels[c->depth]);
     return enter(c, parent->view.layer > 0 ? parent->view.layer - 1 : -1, absent, err);
 }
@@ -364,6 +364,17 @@ void cursor_leave(fr_cursor *c)
 {
     c->entries.count = cursor_top(c)->view.first;
     c->depth--;
+}
+
+bool cursor_pass(fr_cursor *c)
+{
+    if (c->depth == 0) {
+        return false;
+    }
+    const node_view *view = &cursor_top(c)->view;
+    c->entries.count = view->first + view->count;
+    c->status = FR_OK;
+    return true;
 }
 
 fr_status cursor_search(fr_cursor *c, fr_slice key, bool *found, uint32_t *index, fr_error *err)

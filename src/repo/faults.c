@@ -2,7 +2,8 @@
 // The first fault ends a walk; here it is noted and passed. Sections are read one by one into an
 // index of their own, without those whose bytes are not what their CID says: to the tree they are
 // absent. Then a cursor walks as if the file were partial. It stops at a node that is wrong, and
-// goes on behind the keys that this node could have.
+// goes on behind it. A node may stand in many places, and be read and refused in each; so once more
+// bytes were read of wrong nodes than the file has, there are enough faults, and the work ends.
 #include <fr/repo_faults.h>
 
 #include <stdlib.h>
@@ -16,8 +17,7 @@ typedef struct {
     fr_repo *repo;
     const fr_flaw_visitor *visitor;
     uint64_t count;
-    size_t passed_size; /* the key at which the walk went on */
-    uint8_t passed[NODE_KEY_BYTES_MAX];
+    uint64_t wrong_bytes; /* of nodes, as often as they were read */
 } finder;
 
 static fr_status tell(finder *f, const fr_error *error, const fr_cid *cid, fr_slice key,
@@ -160,22 +160,6 @@ static fr_status look_at_item(finder *f, const fr_repo_item *item, bool missing_
     }
 }
 
-/* The node that could not be entered lies one below the path; its keys end where the next begin.
- * Bounds ascend, or this would not end. */
-static bool pass_node(finder *f, fr_cursor *c)
-{
-    const cursor_level *failed = &c->levels[c->depth];
-    if (c->depth == NODE_LEVELS_MAX || !failed->has_upper ||
-        fr_slice_compare(fr_slice_of(failed->upper, failed->upper_size),
-                         fr_slice_of(f->passed, f->passed_size)) <= 0) {
-        return false;
-    }
-    f->passed_size = failed->upper_size;
-    memcpy(f->passed, failed->upper, f->passed_size);
-    fr_cursor_seek(c, fr_slice_of(f->passed, f->passed_size));
-    return true;
-}
-
 static fr_status tell_node(finder *f, const fr_cid *cid, const fr_error *fault)
 {
     uint8_t room[NODE_KEY_BYTES_MAX];
@@ -183,7 +167,11 @@ static fr_status tell_node(finder *f, const fr_cid *cid, const fr_error *fault)
     uint32_t slot = repo_find(f->repo, cid->bytes);
     if (slot != BLOCK_NONE) {
         const block_slot *at = &f->repo->index.slots[slot];
-        key = node_key_at(repo_data(f->repo, at), fault->offset - block_offset(at), room);
+        uint64_t inside = fault->offset - block_offset(at); /* or the fault is of the link to it */
+        if (inside < block_size(at)) {
+            key = node_key_at(repo_data(f->repo, at), inside, room);
+        }
+        f->wrong_bytes += block_size(at);
     }
     return tell(f, fault, cid, key, false);
 }
@@ -204,7 +192,7 @@ static fr_status read_tree(finder *f, bool missing_is_fault, fr_error *err)
             return status == FR_END ? FR_OK : status;
         }
         FR_TRY(tell_node(f, &c->child, &fault));
-        if (!pass_node(f, c)) {
+        if (f->wrong_bytes > f->repo->input.size || !cursor_pass(c)) {
             return FR_OK;
         }
     }

@@ -5,6 +5,8 @@
 
 #include <fr/repo_faults.h>
 
+#include "cursor.h"
+
 typedef struct {
     uint64_t told, count;
     char code[32]; /* of the last */
@@ -54,10 +56,104 @@ static void test_raw_records(void **state)
     grown_done(&g);
 }
 
+/* ---- one wrong node in many places ------------------------------------------------------------ */
+
+#define WIDE_KEYS 3000
+
+typedef struct {
+    fr_buffer node, sections, file;
+    fr_cid wrong;
+} wide;
+
+static void put_section(wide *w, fr_slice block, fr_cid *cid)
+{
+    fr_cid_of_block(block, cid);
+    fr_car_put_block(&w->sections, cid, block);
+}
+
+/* A top node of layer 1; right of each of its keys is one block, which is no node. */
+static fr_slice wide_init(wide *w, size_t wrong_size)
+{
+    char key[GROWN_KEY_BYTES], before[GROWN_KEY_BYTES] = "";
+    fr_cid record, root;
+    uint8_t *wrong = calloc(wrong_size, 1);
+    assert_non_null(wrong);
+    fr_buffer_init(&w->node, 1 << 22);
+    fr_buffer_init(&w->sections, 1 << 22);
+    fr_buffer_init(&w->file, 1 << 22);
+    put_section(w, fr_slice_of(wrong, wrong_size), &w->wrong);
+    put_section(w, FR_SLICE("\xa0"), &record);
+    node_put_head(&w->node, WIDE_KEYS);
+    for (unsigned i = 0, made = 0; made < WIDE_KEYS; i++) {
+        snprintf(key, sizeof key, "k/%07u", i);
+        if (fr_mst_layer(fr_slice_text(key)) == 1) {
+            node_put_entry(&w->node, fr_slice_text(before), fr_slice_text(key), &record, &w->wrong);
+            snprintf(before, sizeof before, "%s", key);
+            made++;
+        }
+    }
+    node_put_tail(&w->node, NULL);
+    put_section(w, fr_buffer_view(&w->node), &root);
+    fr_car_put_header(&w->file, &root);
+    fr_buffer_slice(&w->file, fr_buffer_view(&w->sections));
+    assert_int_equal(fr_buffer_status(&w->file, NULL), FR_OK);
+    free(wrong);
+    return fr_buffer_view(&w->file);
+}
+
+static void wide_done(wide *w)
+{
+    fr_buffer_done(&w->node);
+    fr_buffer_done(&w->sections);
+    fr_buffer_done(&w->file);
+}
+
+static const fr_repo_options BARE = {.bare = true, .any_key = true, .node_entries_max = WIDE_KEYS};
+
+/* It is passed in each place without a second look at the node above. */
+static void test_wrong_nodes_are_passed(void **state)
+{
+    (void)state;
+    fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
+    fr_cleanup(fr_cursor_closep) fr_cursor *c = NULL;
+    wide w;
+    fr_slice file = wide_init(&w, 11);
+    fr_repo_item item;
+    uint64_t wrong = 0, records = 0;
+    fr_status status;
+    faults found = find_faults(file, &BARE);
+    assert_int_equal(found.count, WIDE_KEYS);
+    assert_string_equal(found.code, "node-shape");
+    assert_int_equal(fr_repo_open(&repo, file, &BARE, NULL), FR_OK);
+    assert_int_equal(fr_cursor_open(&c, repo, NULL, NULL), FR_OK);
+    while ((status = fr_cursor_next(c, &item, NULL)) != FR_END) {
+        wrong += status != FR_OK;
+        records += status == FR_OK;
+        assert_true(status == FR_OK || cursor_pass(c));
+    }
+    assert_int_equal(wrong, WIDE_KEYS);
+    assert_int_equal(records, WIDE_KEYS);
+    assert_int_equal(fr_cursor_nodes(c), 1);
+    wide_done(&w);
+}
+
+/* Of a large one no more is read than the file is long, and the place where that was passed. */
+static void test_large_wrong_nodes_end_it(void **state)
+{
+    (void)state;
+    enum { WRONG_BYTES = 100000 };
+    wide w;
+    fr_slice file = wide_init(&w, WRONG_BYTES);
+    assert_int_equal(find_faults(file, &BARE).count, file.size / WRONG_BYTES + 1);
+    wide_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_raw_records),
+        cmocka_unit_test(test_wrong_nodes_are_passed),
+        cmocka_unit_test(test_large_wrong_nodes_end_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,7 +25,8 @@ typedef struct {
  *  record that is absent or bad, behind a node that is wrong or absent (with what is below it).
  *  What ends the reading is a length that cannot be, a header, a commit that does not name a tree.
  *  In the order of the file for sections, then the commit, then the tree. *count: how many were
- *  found; the first FR_FAULTS_MAX are told.
+ *  found; the first FR_FAULTS_MAX are told. The tree is read on until wrong nodes, each in every
+ *  place where it stands, have taken as many bytes as the file: what is behind is not counted.
  *
  *  errors   FR_NOMEM, FR_LIMIT of the index; the input's faults are no errors
  *  cost     as opening and walking at level full */
