@@ -491,6 +491,54 @@ static void a_rotten_archive_drops_nothing(void **state)
     fr_sim_free(os);
 }
 
+static void append_at(fr_log *log, uint64_t count, uint64_t time_us)
+{
+    fr_cleanup(fr_buffer_done) fr_buffer texts;
+    init_texts(&texts, 8192);
+    for (uint64_t i = 0; i < count; i++) {
+        fr_buffer_reset(&texts);
+        fr_event event = event_at(fr_log_last_seq(log) + 1, &texts);
+        event.time_us = time_us + i;
+        event.seq = 0;
+        assert_ok(fr_log_append(log, &event, 1, NULL, 0, NULL));
+    }
+    assert_ok(fr_log_sync(log, NULL));
+}
+
+/* One event of the year 2100 does not keep its segment, and all behind it, for ever: what else is
+ * in it tells its age, or the segment behind it. */
+static void a_time_to_come_keeps_nothing_for_ever(void **state)
+{
+    (void)state;
+    const uint64_t then_us = UINT64_C(1783175888000000), hour_us = UINT64_C(3600000000);
+    const fr_log_keep keep = {.age_us = hour_us};
+    for (int large = 0; large < 2; large++) {
+        fr_os *os = new_sim(12, false, false);
+        fr_log *log = new_log(os, "log", 8U << 20, 0);
+        append_at(log, 1, UINT64_C(4102444800000000));
+        append_at(log, large ? 3000 : 10, then_us); /* several blocks, or the same one */
+        assert_ok(fr_log_roll(log, NULL));
+        append_at(log, 10, then_us + 2 * hour_us);
+        assert_ok(fr_log_roll(log, NULL));
+        append_at(log, 1, then_us);
+        assert_int_equal(seal_all(log), 2);
+        while (fr_log_archive_next(log, "archive", NULL) == FR_OK) {
+        }
+        fr_sim_set_wall(os, then_us + hour_us / 2);
+        assert_int_equal(fr_log_drop_next(log, "archive", &keep, UINT64_MAX - 1, NULL), FR_END);
+        fr_sim_set_wall(os, then_us + 3 * hour_us - hour_us / 2);
+        assert_int_equal(fr_log_drop_next(log, "archive", &keep, UINT64_MAX - 1, NULL),
+                         large ? FR_OK : FR_END);
+        fr_sim_set_wall(os, then_us + 4 * hour_us);
+        for (int i = large; i < 2; i++) {
+            assert_ok(fr_log_drop_next(log, "archive", &keep, UINT64_MAX - 1, NULL));
+        }
+        assert_int_equal(fr_log_drop_next(log, "archive", &keep, UINT64_MAX - 1, NULL), FR_END);
+        assert_ok(fr_log_close(log, NULL));
+        fr_sim_free(os);
+    }
+}
+
 /* A copy that a person made, or a process that was killed: in the archive, but not on its disk. */
 static void what_is_not_durable_in_the_archive_stays(void **state)
 {
@@ -814,6 +862,7 @@ int main(void)
         cmocka_unit_test(what_is_dropped_is_read_in_the_archive),
         cmocka_unit_test(a_lost_log_comes_back_from_the_archive),
         cmocka_unit_test(a_rotten_archive_drops_nothing),
+        cmocka_unit_test(a_time_to_come_keeps_nothing_for_ever),
         cmocka_unit_test(what_is_not_durable_in_the_archive_stays),
         cmocka_unit_test(an_archive_moves_with_all_it_holds),
         cmocka_unit_test(a_copy_of_another_level_is_as_good),

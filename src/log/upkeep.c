@@ -127,37 +127,74 @@ fr_status fr_log_archive_next(fr_log *log, const char *archive, fr_error *err)
 
 /* ---- retention ------------------------------------------------------------------------------- */
 
-static bool is_due(fr_log *log, const log_segment *segment, uint64_t newest_us,
-                   const fr_log_keep *keep)
+static bool is_too_much(const fr_log *log, const fr_log_keep *keep)
 {
     uint64_t bytes = log_load(log->used_bytes);
     for (uint64_t i = 0; i < fr_stable_count(&log->segments); i++) {
         const log_segment *one = log_segment_at(log, i);
         bytes += one->local ? log_load(one->disk_bytes) : 0;
     }
+    return keep->bytes > 0 && bytes > keep->bytes;
+}
+
+static fr_status open_archived(fr_log *log, const char *archive, const log_segment *segment,
+                               fr_segment_file *out, fr_error *err)
+{
+    char path[FR_PATH_MAX];
+    FR_TRY(fr_path(path, sizeof path, err, "%s/%010llu.frseal", archive,
+                   (unsigned long long)segment->number));
+    FR_TRY(fr_segment_open_path(out, log->os, path, segment->number, true, err));
+    return out->header.salt == segment->salt
+               ? FR_OK
+               : fr_fail(err, FR_CORRUPT, "log: the archive holds another log's segment");
+}
+
+/* A time to come is one event's with a wrong clock: its block tells nothing. FR_END: nor does any
+ * other of the segment. */
+static fr_status find_newest(fr_segment_file *file, uint64_t now_us, uint64_t *newest_us,
+                             fr_error *err)
+{
+    *newest_us = file->sealed.newest_us;
+    if (*newest_us <= now_us) {
+        return FR_OK;
+    }
+    FR_TRY(fr_sealed_load(&file->sealed, file->file, err));
+    *newest_us = 0;
+    for (uint32_t i = 0; i < file->sealed.block_count; i++) {
+        uint64_t time_us = file->sealed.blocks[i].newest_us;
+        *newest_us = FR_MAX(*newest_us, time_us <= now_us ? time_us : 0);
+    }
+    return *newest_us != 0 ? FR_OK : FR_END;
+}
+
+/* A segment that tells no time is as old as the one behind it. FR_END: it may stay. */
+static fr_status check_age(fr_log *log, const char *archive, uint64_t segment_index,
+                           uint64_t age_us, fr_error *err)
+{
     uint64_t now_us = fr_os_wall_us(log->os);
-    bool too_much = keep->bytes > 0 && bytes > keep->bytes;
-    bool too_old = keep->age_us > 0 && newest_us < now_us && now_us - newest_us > keep->age_us;
-    return segment->archived && (too_much || too_old);
+    for (uint64_t i = segment_index; i < fr_stable_count(&log->segments); i++) {
+        const log_segment *segment = log_segment_at(log, i);
+        fr_cleanup(fr_segment_close) fr_segment_file file = {0};
+        uint64_t newest_us = 0;
+        if (!segment->archived) {
+            return FR_END;
+        }
+        FR_TRY(open_archived(log, archive, segment, &file, err));
+        fr_status status = find_newest(&file, now_us, &newest_us, err);
+        if (status != FR_END) {
+            return status == FR_OK && now_us - newest_us <= age_us ? FR_END : status;
+        }
+    }
+    return FR_END;
 }
 
 /* Not what was true when it was copied counts, but what can be read there now; and what a power
  * cut would leave, whoever put it there. */
 static fr_status check_archived(fr_log *log, const char *archive, const log_segment *segment,
-                                uint64_t *newest_us, bool in_full, fr_error *err)
+                                fr_error *err)
 {
     fr_cleanup(fr_segment_close) fr_segment_file file = {0};
-    char path[FR_PATH_MAX];
-    FR_TRY(fr_path(path, sizeof path, err, "%s/%010llu.frseal", archive,
-                   (unsigned long long)segment->number));
-    FR_TRY(fr_segment_open_path(&file, log->os, path, segment->number, true, err));
-    *newest_us = file.sealed.newest_us;
-    if (file.header.salt != segment->salt) {
-        return fr_fail(err, FR_CORRUPT, "log: the archive holds another log's segment");
-    }
-    if (!in_full) {
-        return FR_OK;
-    }
+    FR_TRY(open_archived(log, archive, segment, &file, err));
     FR_TRY(fr_segment_check(&file, err));
     FR_TRY(fr_file_sync(file.file, err));
     return fr_os_sync_dir(log->os, archive, err);
@@ -188,7 +225,6 @@ fr_status fr_log_drop_next(fr_log *log, const char *archive, const fr_log_keep *
     bool moved = strcmp(archive, log->folder.archive) != 0;
     for (uint64_t i = 0; i + 1 < count; i++) {
         log_segment *segment = log_segment_at(log, i);
-        uint64_t newest_us = 0;
         if (!segment->local && (segment->archived || !moved)) {
             continue;
         }
@@ -196,11 +232,10 @@ fr_status fr_log_drop_next(fr_log *log, const char *archive, const fr_log_keep *
             !segment->archived || log_segment_at(log, i + 1)->first_seq > saved_seq + 1) {
             return FR_END; /* the oldest goes first, or none */
         }
-        FR_TRY(check_archived(log, archive, segment, &newest_us, false, err));
-        if (!is_due(log, segment, newest_us, keep)) {
-            return FR_END;
+        if (!is_too_much(log, keep)) {
+            FR_TRY(keep->age_us > 0 ? check_age(log, archive, i, keep->age_us, err) : FR_END);
         }
-        FR_TRY(check_archived(log, archive, segment, &newest_us, true, err));
+        FR_TRY(check_archived(log, archive, segment, err));
         FR_TRY(name_archive(log, archive, err));
         return drop_local(log, segment, err);
     }

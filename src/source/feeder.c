@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #define COMMIT_ROOM 256 /* a commit has 200 operations at most */
+#define FR_SOURCE_CURSOR_AHEAD_MAX_US UINT64_C(300000000) /* of our clock */
 
 /* ---- the door -------------------------------------------------------------------------------- */
 
@@ -264,6 +265,19 @@ static bool is_time(const fr_batch *batch, const fr_event *event)
            begins_commit(batch, event);
 }
 
+/** The largest time taken, but for times far ahead of our clock: a server that is asked for a time
+ *  to come sends what is live from then on, and what came meanwhile would be lost. One that was
+ *  saved all the same, or by a clock that was wrong, gives way to the next time there is. */
+static void move_cursor(feeder *f, uint64_t time_us)
+{
+    if (FR_UNLIKELY(FR_MAX(f->cursor, time_us) > f->cursor_most)) {
+        f->cursor_most = fr_os_wall_us(fr_os_real()) + FR_SOURCE_CURSOR_AHEAD_MAX_US;
+    }
+    if (time_us <= f->cursor_most) {
+        f->cursor = f->cursor > f->cursor_most ? time_us : FR_MAX(f->cursor, time_us);
+    }
+}
+
 /** inputs[count] is filled: counts it and finds its links. */
 static void keep_input(feeder *f, bool from_car)
 {
@@ -278,7 +292,9 @@ static void keep_input(feeder *f, bool from_car)
         input->link_count = 0;
     }
     f->taken++;
-    f->cursor = f->cursor_is_set ? f->cursor : FR_MAX(f->cursor, input->event.time_us);
+    if (f->cursor_name != NULL && !f->cursor_is_set) {
+        move_cursor(f, input->event.time_us);
+    }
 }
 
 /* ---- lines ----------------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // A live Jetstream. The cursor sent is the largest time_us seen less five seconds (they are not
-// monotonic); the engine settles what comes twice.
+// monotonic), times far ahead of our clock aside; the engine settles what comes twice.
 #include <fr/codec.h>
 #include <fr/os.h>
 

@@ -19,7 +19,7 @@ static size_t put_event(fr_buffer *out, unsigned n, uint64_t *time_us)
     const char *operation = operations[n % 5];
     char rev[FR_TID_BYTES], rkey[FR_TID_BYTES];
     size_t at = out->size;
-    uint64_t base = UINT64_C(1783175888000000);
+    uint64_t base = UINT64_C(1720017488000000);
     unsigned record = n % 5 < 3 ? n : n - n % 5;
     *time_us = base + (uint64_t)n * STEP_US + (n % 7) * 130000;
     fr_tid_format(fr_tid_make(base + (n % 5 == 1 ? n - 1 : n) * STEP_US, 3), rev);
@@ -237,6 +237,78 @@ static void test_a_restart_resumes(void **state)
     unload(&r, &text);
 }
 
+static void put_identity(fr_buffer *line, uint64_t time_us)
+{
+    fr_buffer_reset(line);
+    fr_buffer_printf(
+        line,
+        "{\"did\":\"did:plc:%024u\",\"time_us\":%llu,\"kind\":\"identity\",\"identity\":{"
+        "\"did\":\"did:plc:%024u\"}}",
+        7, (unsigned long long)time_us, 7);
+    fr_buffer_byte(line, 0);
+}
+
+#define YEAR_2100_US UINT64_C(4102444800000000)
+
+/** One event of the year 2100 between others: what is asked for is what the others say. */
+static void test_a_time_to_come_moves_no_cursor(void **state)
+{
+    fixture *fx = *state;
+    fr_buffer text, line;
+    replay_server r = {.acts = {ACT_CLOSE, ACT_CLOSE, ACT_ALL}, .act_count = 3};
+    load(&r, &text);
+    fr_buffer_init(&line, 4096);
+    put_identity(&line, YEAR_2100_US);
+    char *const before = r.lines[3];
+    r.lines[3] = (char *)line.data;
+    r.times[3] = YEAR_2100_US;
+    replay_start(&r);
+    follow(fx, &r, "ws://127.0.0.1", "/subscribe", NULL);
+    assert_true(wait_long(fx, EVENTS));
+    close_quickly(fx);
+    replay_stop(&r);
+    uint64_t largest = 0;
+    for (size_t i = 0; i < 30; i++) {
+        largest = i == 3 ? largest : FR_MAX(largest, r.times[i]);
+    }
+    assert_int_equal(r.cursors[1], largest - 5000000);
+    assert_true(r.cursors[2] < r.times[EVENTS - 1]);
+    open_db(fx);
+    r.lines[3] = before;
+    fr_buffer_done(&line);
+    unload(&r, &text);
+}
+
+/** One that was saved before this rule, or under a clock that ran ahead, gives way. */
+static void test_a_cursor_to_come_gives_way(void **state)
+{
+    fixture *fx = *state;
+    feeder feed;
+    freshet_report report = {0};
+    const feeder_place place = {"test", 1, true};
+    const uint64_t now_us = fr_os_wall_us(fr_os_real());
+    const uint64_t times[][2] = {
+        /* of an event, and the cursor behind it */
+        {YEAR_2100_US, YEAR_2100_US + 1},       {now_us - 9000000, now_us - 9000000},
+        {now_us - 10000000, now_us - 9000000},  {YEAR_2100_US, now_us - 9000000},
+        {now_us + 60000000, now_us + 60000000}, {now_us + 600000000, now_us + 60000000}};
+    fr_buffer line;
+    fr_buffer_init(&line, 4096);
+    assert_int_equal(feeder_init(&feed, feeder_door_of(fx->db), NULL), FR_OK);
+    feed.cursor_name = "test";
+    feed.cursor = YEAR_2100_US + 1;
+    for (size_t i = 0; i < FR_COUNT_OF(times); i++) {
+        put_identity(&line, times[i][0]);
+        fr_slice text = fr_slice_of(line.data, line.size - 1);
+        assert_int_equal(feeder_line(&feed, text, false, &place, NULL), FR_OK);
+        assert_int_equal(feed.cursor, times[i][1]);
+    }
+    assert_int_equal(feeder_finish(&feed, &report, NULL), FR_OK);
+    assert_int_equal(feed.rejected, 0);
+    feeder_done(&feed);
+    fr_buffer_done(&line);
+}
+
 static void test_a_stop_while_nothing_answers(void **state)
 {
     fixture *fx = *state;
@@ -385,6 +457,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_stream_that_misbehaves, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_restart_resumes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_time_to_come_moves_no_cursor, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_cursor_to_come_gives_way, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_stop_while_nothing_answers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_compressed_messages, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tls, set_up, tear_down),

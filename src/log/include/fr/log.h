@@ -209,7 +209,7 @@ FR_MUST_USE fr_status fr_log_archive_next(fr_log *log, const char *archive, fr_e
 /** What stays in the log's own folder; 0: no such limit. Neither: everything stays. */
 typedef struct {
     uint64_t bytes;  /* of all segments here */
-    uint64_t age_us; /* of a segment's newest event, against our clock */
+    uint64_t age_us; /* of a segment's newest event that is not ahead of our clock */
 } fr_log_keep;
 /** Drops the oldest segment here when `keep` says so, no event in it is after saved_seq (what every
  *  view has saved), and the archive's copy reads well from end to end and is durable, now, as is
