@@ -106,6 +106,7 @@ fr_status fr_json_parse(fr_json *json, fr_slice text, bool padded, fr_json_value
     if (FR_UNLIKELY(result != FR_JSON_SHIM_OK)) {
         return fail_parse(result, text, parsed.text, err);
     }
+    json->text = text;
     json->tape = parsed.tape;
     json->strings = parsed.strings;
     FR_TRY(reserve_members(json, err));

@@ -22,8 +22,8 @@
 #include <math.h>
 
 #define INSERTION_MAX 24
-#define EXACT_REAL_MAX                                                                             \
-    9007199254740992.0 /* 2^53: above it a real may stand for another integer than was written */
+#define EXACT_REAL_END                                                                             \
+    9007199254740992.0 /* 2^53: from it on a real may stand for another integer than was written */
 #define LINK_TEXT_BYTES 59
 #define SHORT_COPY_BYTES 16
 
@@ -121,9 +121,11 @@ static fr_status put_integer(encoder *e, int64_t value)
                      : put_head(e, CBOR_UNSIGNED, (uint64_t)value);
 }
 
-static fr_status put_real(encoder *e, double real)
+static fr_status put_real(encoder *e, uint32_t at)
 {
-    if (!(fabs(real) <= EXACT_REAL_MAX) || real != floor(real)) {
+    double real = tape_double(e->json, at);
+    if (!(fabs(real) < EXACT_REAL_END) || real != floor(real) ||
+        !tape_real_is_integral(e->json, at)) {
         return refuse(e, "json-number", "json: the data model has integers only");
     }
     return put_integer(e, (int64_t)real);
@@ -138,7 +140,7 @@ static fr_status put_scalar(encoder *e, uint32_t at)
         }
         case 'l': return put_integer(e, (int64_t)e->json->tape[at + 1]);
         case 'u': return refuse(e, "json-number", "json: integer beyond 64 bits with sign");
-        case 'd': return put_real(e, tape_double(e->json, at));
+        case 'd': return put_real(e, at);
         case 't': return put_head(e, CBOR_SIMPLE, 21);
         case 'f': return put_head(e, CBOR_SIMPLE, 20);
         default: return put_head(e, CBOR_SIMPLE, 22);

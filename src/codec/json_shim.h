@@ -25,7 +25,7 @@ typedef enum {
 } fr_json_shim_result;
 
 typedef struct {
-    const uint64_t *tape;
+    uint64_t *tape;
     const uint8_t *strings; /* at least 64 readable bytes follow the last string */
     const char *text;       /* of the failure, static */
 } fr_json_shim_parsed;

@@ -6,7 +6,7 @@
  *      '{' '['          bits 0-31: the word after the matching end; 32-55: count, saturating
  *      '}' ']'          one word
  *      '"'              offset in the strings: u32 length, bytes, a NUL; a key precedes its value
- *      'l' 'u' 'd'      the next word is the int64, uint64 or double
+ *      'l' 'u' 'd'      the next word is the int64, uint64 or double; payload of 'd': json_real.c
  *      't' 'f' 'n'      one word */
 #pragma once
 
@@ -27,7 +27,8 @@ typedef struct {
 
 struct fr_json {
     fr_json_shim *shim;
-    const uint64_t *tape;
+    fr_slice text; /* what was parsed: the caller's, or `copy` */
+    uint64_t *tape;
     const uint8_t *strings;
     json_member *members; /* scratch of fr_json_to_cbor: room for every member on the tape */
     size_t member_capacity;
@@ -58,6 +59,8 @@ static inline double tape_double(const fr_json *json, uint32_t at)
     memcpy(&real, &json->tape[at + 1], sizeof real);
     return real;
 }
+/** Does the real's text name an integer? The first question about a text reads it again. */
+bool tape_real_is_integral(const fr_json *json, uint32_t at);
 /** The word after the value at `at`. */
 static inline uint32_t tape_next(const fr_json *json, uint32_t at)
 {

@@ -257,6 +257,32 @@ static void cbor_of_plain_values(void **state)
                                                    "01");
 }
 
+/* The text decides, not the double; and each real's own text, wherever the sort puts it. */
+static void cbor_of_reals_is_exact(void **state)
+{
+    (void)state;
+    assert_cbor("[9007199254740991.0,-9007199254740991.000e0,0e-99999999999999999999,-0.0e9]",
+                "841b001fffffffffffff3b001ffffffffffffe0000");
+    assert_cbor("[1200e-2,0.0120E+3,10000000000000000000000000000000e-31,1e15]",
+                "840c0c011b00038d7ea4c68000");
+    assert_no_cbor("{\"b\":2.0,\"a\":\"\\\"1.5\\\\\",\"c\":[-7,1.00000000000000000001]}",
+                   FR_MALFORMED, "json-number");
+    /* Of one text: the member that is exact goes over before and after one that is not. */
+    fr_json_value root = parse("{\"1.5\\\"\":[-7,18446744073709551615,true],\"bad\":"
+                               "{\"n\":1.00000000000000000001},\"good\":[[3.0]]}");
+    fr_json_value bad, good;
+    assert_true(fr_json_get(root, "bad", &bad) && fr_json_get(root, "good", &good));
+    for (unsigned i = 0; i < 2; i++) {
+        fr_error err = {0};
+        fr_buffer_reset(&out);
+        assert_int_equal(fr_json_to_cbor(good, 0, &out, NULL), FR_OK);
+        assert_int_equal(out.size, 3);
+        assert_memory_equal(out.data, "\x81\x81\x03", 3);
+        assert_int_equal(fr_json_to_cbor(bad, 0, &out, &err), FR_MALFORMED);
+        assert_string_equal(err.code, "json-number");
+    }
+}
+
 static void cbor_of_links_and_bytes(void **state)
 {
     (void)state;
@@ -284,7 +310,16 @@ static void cbor_of_links_and_bytes(void **state)
 static void cbor_refuses_what_it_cannot_say(void **state)
 {
     (void)state;
-    static const char *const numbers[] = {"123.456", "1e19", "9007199254740994.0", "-1e300",
+    static const char *const numbers[] = {"123.456",
+                                          "1e19",
+                                          "9007199254740993.0",
+                                          "-9007199254740992.0",
+                                          "9007199254740994.0",
+                                          "-1e300",
+                                          "1e-400",
+                                          "1.0000000000000000000000001",
+                                          "-3.00000000000000000000000000010e0",
+                                          "10000000000000000000000000000001e-31",
                                           "9223372036854775808"};
     for (size_t i = 0; i < FR_COUNT_OF(numbers); i++) {
         char text[64];
@@ -441,6 +476,7 @@ int main(void)
         cmocka_unit_test(the_last_duplicate_wins),
         cmocka_unit_test(printing_keeps_the_text),
         cmocka_unit_test(cbor_of_plain_values),
+        cmocka_unit_test(cbor_of_reals_is_exact),
         cmocka_unit_test(cbor_of_links_and_bytes),
         cmocka_unit_test(cbor_refuses_what_it_cannot_say),
         cmocka_unit_test(cbor_bounds_of_containers_and_keys),

@@ -56,7 +56,7 @@ static void test_raw_records(void **state)
     grown_done(&g);
 }
 
-/* ---- one wrong node in many places ------------------------------------------------------------ */
+/* ---- one wrong node in many places ----------------------------------------------------------- */
 
 #define WIDE_KEYS 3000
 

@@ -40,7 +40,8 @@ typedef struct {
 FR_MUST_USE fr_status fr_json_new(fr_json **out, fr_error *err);
 void fr_json_free(fr_json *json);
 void fr_json_freep(fr_json **json);
-/** Parses one text. `padded` says that FR_JSON_PADDING bytes after it may be read (no copy then).
+/** Parses one text. `padded` says that FR_JSON_PADDING bytes after it may be read: no copy is made
+ *  then, and the text stays as it is while fr_json_to_cbor reads its values.
  *  errors   FR_MALFORMED (with offset where known), FR_LIMIT depth or size, FR_NOMEM */
 FR_MUST_USE fr_status fr_json_parse(fr_json *json, fr_slice text, bool padded, fr_json_value *root,
                                     fr_error *err);
@@ -72,14 +73,15 @@ void fr_json_print(fr_json_value v, fr_buffer *out);
 /** Canonical DAG-CBOR of an atproto JSON value: {"$link":…} becomes a link, {"$bytes":…} a byte
  *  string, integral reals such as 123.0 integers; keys are sorted, the last duplicate wins.
  *  Iterative.
- *  errors   FR_MALFORMED "json-number": not integral, beyond int64, or a real beyond 2^53 (its text
- *           may have named another integer); "json-link", "json-bytes": malformed, or members
- *           beside it. FR_LIMIT "record-depth" over depth_max (0: FR_CBOR_DEPTH_MAX), "record-size"
- *           a container or key over its bound; or *out is full, which stays set in the buffer until
- *           its reset. Offsets are 0: the tape does not know them. *out is truncated back on
- *           failure.
+ *  errors   FR_MALFORMED "json-number": by its text not integral, beyond int64, or a real from
+ *           2^53 on, whose double may be of another integer; "json-link", "json-bytes":
+ *           malformed, or members beside it. FR_LIMIT "record-depth" over depth_max (0:
+ *           FR_CBOR_DEPTH_MAX), "record-size" a container or key over its bound; or *out is full,
+ *           which stays set in the buffer until its reset. Offsets are 0: the tape does not know
+ *           them. *out is truncated back on failure.
  *  thread   uses the parser's scratch: one call at a time for a parser
- *  cost     one pass, no allocation but *out's growth */
+ *  cost     one pass, no allocation but *out's growth; where an integral real is met, once for a
+ *           text, another over all of it */
 FR_MUST_USE fr_status fr_json_to_cbor(fr_json_value v, uint32_t depth_max, fr_buffer *out,
                                       fr_error *err);
 /** Atproto JSON of one checked DAG-CBOR item, members in canonical order, compact. Exact inverse of
