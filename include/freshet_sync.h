@@ -62,7 +62,7 @@ typedef struct {
 
 typedef struct {
     freshet_frame_type type;
-    uint64_t seq, time_us; /* 0: not given, or not readable */
+    uint64_t seq, time_us; /* 0: of info and error, or not readable */
     freshet_text did;
     char rev[14], since[14];    /* "" when there is none */
     freshet_repo_commit commit; /* of commits and syncs */

@@ -197,7 +197,7 @@ fr_status fr_commit_frame(fr_mst *tree, const fr_commit_plan *plan, fr_buffer *o
 {
     framing f = {.plan = plan, .tree = tree};
     fr_buffer_init(&f.block, COMMIT_MAX_BYTES);
-    fr_buffer_init(&f.blocks, FR_FRAME_BYTES_MAX);
+    fr_buffer_init(&f.blocks, FR_FRAME_COMMIT_BLOCKS_BYTES_MAX);
     fr_status status = frame(&f, out, err);
     if (status == FR_OK && commit != NULL) {
         fr_buffer_reset(commit);

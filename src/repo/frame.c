@@ -47,6 +47,7 @@ void fr_frame_reader_free(fr_frame_reader *reader)
 
 typedef struct {
     int64_t op;
+    bool has_op;
     fr_slice type;
     size_t size;
 } frame_header;
@@ -61,20 +62,27 @@ static fr_status cbor_fail(fr_error *err, const fr_error *inner, uint64_t base)
     return fr_fail_code(err, FR_MALFORMED, base + inner->offset, "frame-cbor", inner->text);
 }
 
-static fr_status read_header_pair(fr_cbor_reader *r, frame_header *out, bool *has_op,
-                                  fr_error *inner)
+/* Its name goes to names[count]; what stands there already cannot come again. */
+static fr_status read_header_pair(fr_cbor_reader *r, fr_slice *names, size_t count,
+                                  frame_header *out, fr_error *inner)
 {
     fr_cbor_item name, value;
     FR_TRY(fr_cbor_next(r, &name, inner));
     if (name.type != FR_CBOR_TEXT) {
         return fr_fail_at(inner, FR_MALFORMED, name.offset, "frame: a header key is not text");
     }
+    names[count] = name.bytes;
+    for (size_t i = 0; i < count; i++) {
+        if (fr_slice_equal(names[i], name.bytes)) {
+            return fr_fail_at(inner, FR_MALFORMED, name.offset, "frame: a header key comes twice");
+        }
+    }
     fr_cbor_reader at_value = *r;
     FR_TRY(fr_cbor_skip(r, inner));
     FR_TRY(fr_cbor_next(&at_value, &value, inner));
     if (fr_slice_equal(name.bytes, FR_SLICE("op")) && value.type == FR_CBOR_INT) {
         out->op = value.integer;
-        *has_op = true;
+        out->has_op = true;
     } else if (fr_slice_equal(name.bytes, FR_SLICE("t")) && value.type == FR_CBOR_TEXT) {
         out->type = value.bytes;
     }
@@ -94,13 +102,16 @@ static fr_status read_header(fr_slice bytes, frame_header *out, fr_error *err)
     if (item.type != FR_CBOR_MAP) {
         return shape_fail(err, 0, "frame: the header is not a map");
     }
-    bool has_op = false;
+    fr_slice names[FR_FRAME_HEADER_PAIRS_MAX];
     for (uint64_t i = 0; i < item.count; i++) {
-        if (read_header_pair(&reader, out, &has_op, &inner) != FR_OK) {
+        if (i == FR_FRAME_HEADER_PAIRS_MAX) {
+            return fr_fail_code(err, FR_LIMIT, 0, "limit-header", "frame: a header of many keys");
+        }
+        if (read_header_pair(&reader, names, (size_t)i, out, &inner) != FR_OK) {
             return cbor_fail(err, &inner, 0);
         }
     }
-    if (!has_op) {
+    if (!out->has_op) {
         return shape_fail(err, 0, "frame: the header has no op");
     }
     out->size = (size_t)(reader.at - reader.start);
@@ -248,7 +259,7 @@ static fr_status want_link(const body_reader *b, const char *name, fr_cid *out)
     return FR_OK;
 }
 
-static fr_status read_seq_and_time(const body_reader *b, fr_frame *out)
+static fr_status read_seq(const body_reader *b, fr_frame *out)
 {
     fr_cbor_item item;
     uint64_t offset = place(b, b->body.data);
@@ -257,11 +268,21 @@ static fr_status read_seq_and_time(const body_reader *b, fr_frame *out)
         return member_fail(b, offset, "frame: seq is absent or not in 1 .. 2^53-1");
     }
     out->seq = (uint64_t)item.integer;
+    return FR_OK;
+}
+
+static fr_status read_time(const body_reader *b, fr_frame *out)
+{
+    fr_cbor_item item = {0};
     int64_t us = 0;
-    take_text(b, "time", &out->time_text);
-    if (out->time_text.size != 0 && fr_time_parse(out->time_text, &us) && us > 0) {
-        out->time_us = (uint64_t)us;
+    uint64_t offset = place(b, b->body.data);
+    if (find_member(b, "time", &item, &offset) != FR_OK || item.type != FR_CBOR_TEXT ||
+        !fr_time_parse(item.bytes, &us) || us <= 0) {
+        return fr_fail_code(b->err, FR_MALFORMED, offset, "frame-time",
+                            "frame: time is absent or unreadable");
     }
+    out->time_text = item.bytes;
+    out->time_us = (uint64_t)us;
     return FR_OK;
 }
 
@@ -283,6 +304,22 @@ static fr_status read_rev(const body_reader *b, fr_frame *out)
     if (!fr_tid_parse(out->rev_text, &out->rev)) {
         return fr_fail_code(b->err, FR_MALFORMED, offset, "frame-rev", "frame: rev is not a TID");
     }
+    return FR_OK;
+}
+
+/* The rev of the commit before; of an account's first there is none. */
+static fr_status read_since(const body_reader *b, fr_frame *out)
+{
+    fr_cbor_item item;
+    uint64_t offset = 0, rev = 0;
+    if (find_member(b, "since", &item, &offset) != FR_OK) {
+        return FR_OK;
+    }
+    if (item.type != FR_CBOR_TEXT || !fr_tid_parse(item.bytes, &rev)) {
+        return fr_fail_code(b->err, FR_MALFORMED, offset, "frame-since",
+                            "frame: since is neither a TID nor null");
+    }
+    out->since_text = item.bytes;
     return FR_OK;
 }
 
@@ -315,13 +352,17 @@ static fr_status open_blocks(fr_frame_reader *reader, const body_reader *b, fr_f
 }
 
 /* *present false: no blocks (an old, too big commit). */
-static fr_status find_blocks(const body_reader *b, fr_frame *out, bool *present)
+static fr_status find_blocks(const body_reader *b, size_t bytes_max, fr_frame *out, bool *present)
 {
     fr_cbor_item item;
     uint64_t offset = place(b, b->body.data);
     fr_status status = find_member(b, "blocks", &item, &offset);
     if (status == FR_OK && item.type != FR_CBOR_BYTES) {
         return member_fail(b, offset, "frame: blocks is not a byte string");
+    }
+    if (status == FR_OK && item.bytes.size > bytes_max) {
+        return fr_fail_code(b->err, FR_LIMIT, offset, "limit-bytes",
+                            "frame: more blocks than such a message may carry");
     }
     *present = status == FR_OK && item.bytes.size != 0;
     if (*present) {
@@ -439,14 +480,15 @@ static fr_status read_ops(fr_frame_reader *reader, const body_reader *b, fr_fram
 static fr_status read_commit(fr_frame_reader *reader, const body_reader *b, fr_frame *out)
 {
     bool has_blocks = false;
-    FR_TRY(read_seq_and_time(b, out));
+    FR_TRY(read_seq(b, out));
     FR_TRY(read_did(b, "repo", out));
     FR_TRY(read_rev(b, out));
-    take_text(b, "since", &out->since_text);
+    FR_TRY(read_time(b, out));
+    FR_TRY(read_since(b, out));
     FR_TRY(want_link(b, "commit", &out->commit_cid));
     FR_TRY(take_link(b, "prevData", &out->prev_data));
     out->has_prev_data = !fr_cid_is_none(&out->prev_data);
-    FR_TRY(find_blocks(b, out, &has_blocks));
+    FR_TRY(find_blocks(b, FR_FRAME_COMMIT_BLOCKS_BYTES_MAX, out, &has_blocks));
     out->too_big = !has_blocks;
     bool flag = false;
     if (fr_cbor_get_bool(b->body, "tooBig", &flag) == FR_OK && flag) {
@@ -465,10 +507,11 @@ static fr_status read_commit(fr_frame_reader *reader, const body_reader *b, fr_f
 static fr_status read_sync(fr_frame_reader *reader, const body_reader *b, fr_frame *out)
 {
     bool has_blocks = false;
-    FR_TRY(read_seq_and_time(b, out));
+    FR_TRY(read_seq(b, out));
     FR_TRY(read_did(b, "did", out));
     FR_TRY(read_rev(b, out));
-    FR_TRY(find_blocks(b, out, &has_blocks));
+    FR_TRY(read_time(b, out));
+    FR_TRY(find_blocks(b, FR_FRAME_SYNC_BLOCKS_BYTES_MAX, out, &has_blocks));
     if (!has_blocks) {
         return member_fail(b, place(b, b->body.data), "frame: a #sync without blocks");
     }
@@ -479,8 +522,9 @@ static fr_status read_sync(fr_frame_reader *reader, const body_reader *b, fr_fra
 
 static fr_status read_account(const body_reader *b, fr_frame *out)
 {
-    FR_TRY(read_seq_and_time(b, out));
+    FR_TRY(read_seq(b, out));
     FR_TRY(read_did(b, "did", out));
+    FR_TRY(read_time(b, out));
     take_text(b, "handle", &out->handle);
     take_text(b, "status", &out->status);
     if (out->type == FR_FRAME_ACCOUNT &&
@@ -522,9 +566,11 @@ fr_status fr_frame_decode(fr_frame_reader *reader, fr_slice bytes, fr_frame *out
         return fr_fail_code(err, FR_LIMIT, 0, "limit-frame", "frame: over 5 MB");
     }
     FR_TRY(read_header(bytes, &header, err));
+    out->type = type_of(&header);
+    out->type_text = header.type;
     fr_slice body = fr_slice_from(bytes, header.size);
-    fr_frame frame = {
-        .bytes = bytes, .type = type_of(&header), .type_text = header.type, .body = body};
+    fr_frame frame = *out;
+    frame.body = body;
     if (op_hint != NULL && frame.type == FR_FRAME_COMMIT) {
         *op_hint = count_ops(body);
     }

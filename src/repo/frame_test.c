@@ -75,7 +75,7 @@ static fr_buffer commit_car(fr_slice did, uint64_t rev, fr_cid *commit)
 {
     fr_buffer car, block;
     fr_cid data;
-    fr_buffer_init(&car, 1 << 16);
+    fr_buffer_init(&car, FR_FRAME_BYTES_MAX);
     fr_buffer_init(&block, 1 << 16);
     assert_true(fr_cid_parse(
         FR_SLICE("bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm"), &data));
@@ -120,7 +120,7 @@ static void test_account(void **state)
     fr_cbor_put_map(&b->out, 5);
     put_text(b, "did", DID);
     put_int(b, "seq", 8);
-    put_text(b, "time", FR_SLICE("yesterday"));
+    put_text(b, "time", TIME);
     fr_cbor_put_key(&b->out, "active");
     fr_cbor_put_bool(&b->out, false);
     fr_cbor_put_key(&b->out, "status");
@@ -129,11 +129,66 @@ static void test_account(void **state)
     assert_int_equal(decode(b), FR_OK);
     assert_false(b->frame.active);
     assert_true(fr_slice_equal(b->frame.status, FR_SLICE("takendown")));
-    assert_int_equal(b->frame.time_us, 0); /* unreadable, not fatal */
-    b->out.data[value_at + 3] = 0xff;      /* not UTF-8 any more */
+    b->out.data[value_at + 3] = 0xff; /* not UTF-8 any more */
     assert_int_equal(decode(b), FR_MALFORMED);
     assert_string_equal(b->err.code, "frame-cbor");
     assert_true(b->err.offset >= value_at && b->err.offset < b->out.size);
+    assert_int_equal(b->frame.type, FR_FRAME_ACCOUNT); /* the header was sound */
+}
+
+static void put_identity(bench *b, const char *time)
+{
+    put_header(b, "#identity", 1);
+    fr_cbor_put_map(&b->out, time == NULL ? 2 : 3);
+    put_text(b, "did", DID);
+    put_int(b, "seq", 7);
+    if (time != NULL) {
+        put_text(b, "time", fr_slice_text(time));
+    }
+}
+
+static void test_every_message_has_a_time(void **state)
+{
+    static const char *const none[] = {NULL, "", "yesterday", "1969-12-31T23:59:59Z"};
+    bench *b = *state;
+    for (size_t i = 0; i < FR_COUNT_OF(none); i++) {
+        put_identity(b, none[i]);
+        assert_int_equal(decode(b), FR_MALFORMED);
+        assert_string_equal(b->err.code, "frame-time");
+        assert_true(b->frame.type == FR_FRAME_IDENTITY && b->frame.seq == 7 &&
+                    fr_slice_equal(b->frame.did, DID));
+    }
+    put_identity(b, "2026-07-04T14:38:08Z");
+    assert_int_equal(decode(b), FR_OK);
+}
+
+static void test_a_byte_behind_the_body(void **state)
+{
+    bench *b = *state;
+    put_identity(b, "2026-07-04T14:38:08Z");
+    fr_buffer_byte(&b->out, 0);
+    assert_int_equal(decode(b), FR_MALFORMED);
+    assert_string_equal(b->err.code, "frame-cbor");
+    assert_int_equal(b->err.offset, b->out.size - 1);
+    assert_int_equal(b->frame.type, FR_FRAME_IDENTITY);
+}
+
+static void test_keys_of_a_header(void **state)
+{
+    bench *b = *state;
+    for (size_t count = 62; count <= 63; count++) {
+        fr_buffer_reset(&b->out);
+        fr_cbor_put_map(&b->out, count + 2);
+        put_text(b, "t", FR_SLICE("#info"));
+        for (size_t i = 0; i < count; i++) {
+            char name[] = {(char)('0' + i / 10), (char)('0' + i % 10), 0};
+            put_int(b, name, 0);
+        }
+        put_int(b, "op", 1);
+        fr_cbor_put_map(&b->out, 0);
+        assert_int_equal(decode(b), count == 62 ? FR_OK : FR_LIMIT);
+    }
+    assert_string_equal(b->err.code, "limit-header");
 }
 
 static void test_info_error_and_unknown(void **state)
@@ -178,6 +233,17 @@ static void test_header_faults(void **state)
     assert_int_equal(decode(b), FR_MALFORMED); /* no op */
     put_header(b, "#identity", 1);
     assert_int_equal(decode(b), FR_MALFORMED); /* no body */
+    assert_int_equal(b->frame.type, FR_FRAME_IDENTITY);
+    fr_buffer_reset(&b->out);
+    fr_cbor_put_map(&b->out, 3);
+    put_int(b, "op", -1);
+    size_t again_at = b->out.size;
+    put_int(b, "op", 1);
+    put_text(b, "t", FR_SLICE("#info"));
+    fr_cbor_put_map(&b->out, 0);
+    assert_int_equal(decode(b), FR_MALFORMED);
+    assert_string_equal(b->err.code, "frame-cbor");
+    assert_int_equal(b->err.offset, again_at);
     uint8_t *big = calloc(1, FR_FRAME_BYTES_MAX + 1);
     assert_int_equal(fr_frame_decode(b->reader, fr_slice_of(big, FR_FRAME_BYTES_MAX + 1), &b->frame,
                                      NULL, &b->err),
@@ -195,14 +261,36 @@ typedef struct {
     size_t op_count;
     const fr_cid *commit;
     const fr_cid *op_cid;
+    size_t car_bytes; /* with a raw block behind the commit, up to so many; 0: none */
+    bool has_since;
+    int64_t since_number; /* 0: since_text, which may be null */
+    const char *since_text;
 } commit_plan;
+
+/* A block of zeros, such that the CAR has so many bytes. */
+static void fill_car(fr_buffer *car, size_t bytes)
+{
+    enum { FRAMING = 3 + FR_CID_BYTES }; /* the length takes three bytes from 16 KiB on */
+    if (bytes == 0) {
+        return;
+    }
+    size_t size = bytes - car->size - FRAMING;
+    size = size + FR_CID_BYTES < 1 << 14 ? size + 1 : size;
+    uint8_t *zeros = calloc(1, size);
+    fr_cid cid;
+    fr_cid_of_block(fr_slice_of(zeros, size), &cid);
+    fr_car_put_block(car, &cid, fr_slice_of(zeros, size));
+    assert_int_equal(car->size, bytes);
+    free(zeros);
+}
 
 static void put_commit_frame(bench *b, const commit_plan *plan)
 {
     fr_cid commit = {0};
     fr_buffer car = commit_car(plan->did, rev_number(), &commit);
+    fill_car(&car, plan->car_bytes);
     put_header(b, "#commit", 1);
-    fr_cbor_put_map(&b->out, 8);
+    fr_cbor_put_map(&b->out, plan->has_since ? 9 : 8);
     fr_cbor_put_key(&b->out, "ops");
     fr_cbor_put_array(&b->out, plan->op_count);
     for (size_t i = 0; i < plan->op_count; i++) {
@@ -220,6 +308,13 @@ static void put_commit_frame(bench *b, const commit_plan *plan)
     put_int(b, "seq", (int64_t)plan->seq);
     put_text(b, "repo", DID);
     put_text(b, "time", TIME);
+    if (plan->has_since && plan->since_number != 0) {
+        put_int(b, "since", plan->since_number);
+    } else if (plan->has_since) {
+        fr_cbor_put_key(&b->out, "since");
+        plan->since_text == NULL ? fr_cbor_put_null(&b->out)
+                                 : fr_cbor_put_text(&b->out, fr_slice_text(plan->since_text));
+    }
     fr_cbor_put_key(&b->out, "blocks");
     fr_cbor_put_bytes(&b->out, plan->blocks ? fr_buffer_view(&car) : (fr_slice){0});
     fr_cbor_put_key(&b->out, "commit");
@@ -300,6 +395,40 @@ static void test_ops_are_checked(void **state)
     assert_int_equal(b->frame.ops[0].record.size, 0);
 }
 
+static void test_since_is_a_tid_or_null(void **state)
+{
+    bench *b = *state;
+    commit_plan plan = sound_plan();
+    plan.has_since = true;
+    put_commit_frame(b, &plan);
+    assert_int_equal(decode(b), FR_OK);
+    assert_int_equal(b->frame.since_text.size, 0);
+    plan.since_text = "3jzfcijpj2z2a";
+    put_commit_frame(b, &plan);
+    assert_int_equal(decode(b), FR_OK);
+    assert_true(fr_slice_equal(b->frame.since_text, FR_SLICE("3jzfcijpj2z2a")));
+    static const char *const junk[] = {"", "x", "3jzfcijpj2z2", "3jzfcijpj2z2aa", "3jzfcijpj2z21"};
+    for (size_t i = 0; i < FR_COUNT_OF(junk); i++) {
+        plan.since_text = junk[i];
+        expect_refused(b, &plan, "frame-since");
+        assert_true(b->frame.rev == rev_number() && b->frame.seq == plan.seq);
+    }
+    plan.since_number = 5;
+    expect_refused(b, &plan, "frame-since");
+}
+
+static void test_blocks_have_a_size(void **state)
+{
+    bench *b = *state;
+    commit_plan plan = sound_plan();
+    plan.car_bytes = FR_FRAME_COMMIT_BLOCKS_BYTES_MAX;
+    put_commit_frame(b, &plan);
+    assert_int_equal(decode(b), FR_OK);
+    assert_int_equal(b->frame.blocks.size, 2000000);
+    plan.car_bytes++;
+    expect_refused(b, &plan, "limit-bytes");
+}
+
 static void test_too_big_is_no_error(void **state)
 {
     bench *b = *state;
@@ -317,11 +446,8 @@ static void test_too_big_is_no_error(void **state)
     assert_non_null(b->frame.repo);
 }
 
-static void test_sync(void **state)
+static void put_sync_frame(bench *b, const fr_buffer *car)
 {
-    bench *b = *state;
-    fr_cid commit = {0};
-    fr_buffer car = commit_car(DID, rev_number(), &commit);
     put_header(b, "#sync", 1);
     fr_cbor_put_map(&b->out, 5);
     put_text(b, "did", DID);
@@ -329,7 +455,15 @@ static void test_sync(void **state)
     put_int(b, "seq", 3);
     put_text(b, "time", TIME);
     fr_cbor_put_key(&b->out, "blocks");
-    fr_cbor_put_bytes(&b->out, fr_buffer_view(&car));
+    fr_cbor_put_bytes(&b->out, fr_buffer_view(car));
+}
+
+static void test_sync(void **state)
+{
+    bench *b = *state;
+    fr_cid commit = {0};
+    fr_buffer car = commit_car(DID, rev_number(), &commit);
+    put_sync_frame(b, &car);
     assert_int_equal(decode(b), FR_OK);
     assert_int_equal(b->frame.type, FR_FRAME_SYNC);
     assert_true(fr_cid_equal(&b->frame.commit.cid, &commit));
@@ -340,17 +474,38 @@ static void test_sync(void **state)
     fr_buffer_done(&car);
 }
 
+static void test_a_sync_is_small(void **state)
+{
+    bench *b = *state;
+    for (size_t over = 0; over < 2; over++) {
+        fr_cid commit = {0};
+        fr_buffer car = commit_car(DID, rev_number(), &commit);
+        fill_car(&car, FR_FRAME_SYNC_BLOCKS_BYTES_MAX + over);
+        put_sync_frame(b, &car);
+        assert_int_equal(decode(b), over == 0 ? FR_OK : FR_LIMIT);
+        assert_true(fr_slice_equal(b->frame.did, DID) && b->frame.rev == rev_number());
+        fr_buffer_done(&car);
+    }
+    assert_string_equal(b->err.code, "limit-bytes");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_identity, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_account, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_every_message_has_a_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_byte_behind_the_body, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_keys_of_a_header, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_info_error_and_unknown, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_header_faults, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_commit_is_held_against_its_blocks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_ops_are_checked, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_since_is_a_tid_or_null, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_blocks_have_a_size, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_too_big_is_no_error, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_sync, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_sync_is_small, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

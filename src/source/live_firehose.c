@@ -331,9 +331,6 @@ static fr_status take_typed(firehose *h, fr_frame *frame, fr_error *err)
         case FR_FRAME_IDENTITY:
         case FR_FRAME_ACCOUNT: break;
     }
-    if (frame->time_us == 0) {
-        return refuse_code(h, frame, "frame-time", "frame: time is absent or unreadable", err);
-    }
     bool is_commit = frame->type == FR_FRAME_COMMIT || frame->type == FR_FRAME_SYNC;
     return is_commit ? take_commit(h, frame, err) : take_account(h, frame, err);
 }

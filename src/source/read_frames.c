@@ -120,11 +120,6 @@ static fr_status take_typed(frame_file *file, const fr_frame *frame, fr_error *e
         feeder_ignore(file->feed);
         return FR_OK;
     }
-    if (frame->time_us == 0) {
-        reject_text(file, FR_MAX(frame->op_count, (size_t)1), "frame-time",
-                    "frame: time is absent or unreadable");
-        return FR_OK;
-    }
     bool is_commit = frame->type == FR_FRAME_COMMIT || frame->type == FR_FRAME_SYNC;
     feeder_place place = place_of(file);
     return is_commit ? take_commit(file, frame, err)

@@ -138,6 +138,9 @@ typedef enum {
 typedef enum { FR_OP_CREATE = 1, FR_OP_UPDATE = 2, FR_OP_DELETE = 3 } fr_op_action;
 
 #define FR_FRAME_BYTES_MAX (5u << 20)
+#define FR_FRAME_HEADER_PAIRS_MAX 64
+#define FR_FRAME_COMMIT_BLOCKS_BYTES_MAX 2000000u
+#define FR_FRAME_SYNC_BLOCKS_BYTES_MAX 10000u
 #define FR_FRAME_OPS_MAX 200
 #define FR_FRAME_SEQ_MAX ((UINT64_C(1) << 53) - 1) /* the first is 1 */
 
@@ -158,7 +161,7 @@ typedef struct {
     fr_slice rev_text, since_text;
     uint64_t rev;
     fr_slice time_text;
-    uint64_t time_us;   /* of time_text; 0 when unreadable */
+    uint64_t time_us;   /* of time_text; 0: info and error have none */
     fr_slice type_text; /* header's t, for unknown ones */
     /* commit */
     fr_cid commit_cid;
@@ -181,15 +184,15 @@ typedef struct {
 typedef struct fr_frame_reader fr_frame_reader;
 FR_MUST_USE fr_status fr_frame_reader_new(fr_frame_reader **out, fr_error *err);
 void fr_frame_reader_free(fr_frame_reader *reader);
-/** One frame: header leniently, body strictly; every section of a commit's blocks hashed (level
+/** One frame: header in any order, body strictly; every section of a commit's blocks hashed (level
  *  full), its commit parsed and compared with did, rev and CID of the message, every op's path
  *  valid. An op whose record is absent (tree-missing-record) or breaks the data model (record-*)
  *  has record_code set and costs that op only.
  *  errors   FR_MALFORMED with offset in the frame: frame-cbor, frame-shape, frame-did, frame-rev,
- *           frame-commit, frame-op, frame-path, car-*, commit-*; FR_LIMIT limit-frame, limit-ops,
- *           limit-*. *out then has type, did, seq, rev and time as far as they could be read (else
- *           FR_FRAME_UNKNOWN, nothing), and *op_hint (may be NULL) the number of ops the frame
- *           named, at least 1 */
+ *           frame-time, frame-since, frame-commit, frame-op, frame-path, car-*, commit-*; FR_LIMIT
+ *           limit-frame, limit-header, limit-ops, limit-bytes, limit-*. *out then has type, did,
+ *           seq, rev and time as far as they could be read (else FR_FRAME_UNKNOWN, nothing), and
+ *           *op_hint (may be NULL) the number of ops the frame named, at least 1 */
 FR_MUST_USE fr_status fr_frame_decode(fr_frame_reader *reader, fr_slice bytes, fr_frame *out,
                                       size_t *op_hint, fr_error *err);
 /** Type and account of a frame that is yet to be decoded: a few items are read and nothing is

@@ -59,7 +59,8 @@ typedef struct {
  *
  *  errors   FR_INVALID before anything changed: a path twice, a create of what is there, an update
  *           or delete of what is not, no operation or too many; FR_LIMIT `out` or
- *           FR_FRAME_BYTES_MAX of blocks; FR_NOMEM. After the latter two the tree may have changed
+ *           FR_FRAME_COMMIT_BLOCKS_BYTES_MAX; FR_NOMEM. After the latter two the tree may have
+ *           changed
  *  cost     the paths of the keys, hashed again; a signature */
 FR_MUST_USE fr_status fr_commit_frame(fr_mst *tree, const fr_commit_plan *plan, fr_buffer *out,
                                       fr_buffer *commit, fr_cid *data, fr_error *err);
