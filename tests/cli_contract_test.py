@@ -98,6 +98,18 @@ def test_durability():
     assert not data.exists()
 
 
+def test_the_shortest_events():
+    """A key of one byte, alone in its frame, is the least that a log can hold."""
+    for size in range(1, 7):
+        data = fr.scratch()
+        key = write(line({"kind": "key", "key": "k" * size, "time_us": 1780272000002824 + size}) + b"\n")
+        check_report(fr.ingest(data, key), appended=1)
+        assert json.loads(fr.run("log", "verify", "--data", data, "--json").out)["ok"]
+        check_report(fr.ingest(data, key), duplicate=1)
+        check_report(fr.ingest(data, write(lines(some_events()))), appended=5, last_seq=6)
+        fr.digests(data)
+
+
 BAD_LINES = [
     b"garbage", b"{", b"[]", b"7", b'"text"', b"null", b"{}", b"\xff\xfe", b'{"did":"did:plc:a"}',
     line({"did": "did:plc:a", "time_us": 5, "kind": "telex"}),

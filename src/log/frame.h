@@ -12,7 +12,7 @@
 #define FR_SEGMENT_HEADER_BYTES 64
 #define FR_FRAME_HEAD_BYTES 48
 #define FR_FRAME_SKIP 4              /* events between two entries of the skip table */
-#define FR_FRAME_EVENT_BYTES_LEAST 6 /* the shortest event there is */
+#define FR_FRAME_EVENT_BYTES_LEAST 4 /* the shortest event there is: a key of one byte */
 /* of one frame */
 #define FR_FRAME_CURSORS_BYTES_MAX (FR_LOG_CURSORS_MAX * (9 + FR_LOG_CURSOR_NAME_MAX))
 #define FR_FRAME_MAGIC UINT32_C(0x01465246) /* "FRF" and the version, 1 */
