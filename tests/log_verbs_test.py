@@ -151,6 +151,36 @@ def test_a_beginning_that_is_away_is_told():
     log("verify", data)
 
 
+def test_damage_costs_no_view_what_is_saved_of_it():
+    """A flip in an older segment: nothing is dropped that the log could not give back, and what stands goes on."""
+    data = filled()
+    for seed in (8, 9):
+        log("seal", data)
+        fr.ingest(data, fr.simulate(50, EVENTS, seed))
+    digests = fr.digests(data)
+    flip(data / "log" / "0000000002.frseal", 2000)
+    kept = sorted(path.name for path in (data / "views").rglob("*"))
+    for view in ("links", "posts"):
+        assert b"damaged" in fr.run("view", "reset", view, "--data", data, expect=1).err
+    assert sorted(path.name for path in (data / "views").rglob("*")) == kept
+    with fr.Daemon(data, "--admin-token-file", token()) as daemon:
+        fr.run("view", "reset", "links", "--data", data, "--admin-token-file", token())
+        daemon.wait_until(lambda: b"damaged" in daemon.get("/health").body, "the reset to fail")
+        assert daemon.get("/newest").status == 200, "the others answer"
+
+        def live():
+            return all(view["state"] == "live" for view in daemon.get("/health").json["views"])
+        daemon.wait_until(live, "what is saved of it is taken again")
+    shutil.rmtree(data / "views" / "links")
+    with fr.Daemon(data) as daemon:  # it cannot be built; the rest is there
+        states = {view["name"]: view["state"] for view in daemon.get("/health").json["views"]}
+        assert states.pop("links") == "failed" and set(states.values()) == {"live"}, states
+        assert daemon.get("/newest").status == 200
+    flip(data / "log" / "0000000002.frseal", 2000)
+    fr.ingest(data, "-", stdin=b"")
+    assert fr.digests(data) == digests, "the log is whole again: all is built"
+
+
 def test_an_archive_brings_a_log_back():
     data, archive = filled(), fr.scratch("archive")
     whole, digests = text_of(data), fr.digests(data)

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """What a daemon does with full segments: they go to the archive and then from here, and everything is still answered;
 where the archive is no good, /health and `log stat` say why. And a directory of a newer format is left alone."""
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "support"))
@@ -35,6 +37,20 @@ def test_full_segments_go_to_the_archive():
     assert fr.run("log", "dump", "--data", data).out == dump
     assert fr.digests(data) == digests
     assert fr.stat(data)["upkeep"] is None
+
+
+def test_what_a_view_has_not_saved_stays():
+    """A view that was built from the log a moment ago would need it again."""
+    data, archive = sealed_log(), fr.scratch("archive")
+    sealed, digests = segments(data / "log")[0], fr.digests(data)
+    shutil.rmtree(data / "views" / "links")
+    with fr.Daemon(data, "--archive", archive, "--log-keep", "1", "--checkpoint-events", "1000000000") as daemon:
+        daemon.wait_until(lambda: sealed in segments(archive), "the segment in the archive")
+        time.sleep(2.5)  # longer than upkeep takes to look again
+        assert sealed in segments(data / "log")
+    with fr.Daemon(data, "--archive", archive, "--log-keep", "1") as daemon:
+        daemon.wait_until(lambda: sealed not in segments(data / "log"), "the segment to go from here")
+    assert fr.digests(data) == digests
 
 
 def test_an_archive_that_is_no_good_is_told():

@@ -165,6 +165,17 @@ static void answer(fr_engine *engine, uint64_t asked, fr_status status, const fr
     fr_mutex_unlock(&engine->request_lock);
 }
 
+/** A view that is not live may have nothing saved, or soon nothing. */
+void fr_checkpoint_note_saved(fr_engine *engine)
+{
+    uint64_t seq = __atomic_load_n(&engine->metrics.checkpoint_seq, __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        seq = FR_MIN(seq, fr_view_is_live(engine, i) ? engine->view_seq[i] : 0);
+    }
+    /* relaxed: upkeep reads no more than the number */
+    __atomic_store_n(&engine->metrics.saved_seq, seq, __ATOMIC_RELAXED);
+}
+
 static void end(fr_engine *engine, fr_status status, const fr_error *error)
 {
     fr_checkpoint *c = &engine->checkpoint;
@@ -182,6 +193,7 @@ static void end(fr_engine *engine, fr_status status, const fr_error *error)
         /* after a failure the resolver writes what it froze then: only the next one has all */
         uint64_t seq = FR_MIN(c->seq, fr_resolver_saved_seq(engine->resolver));
         __atomic_store_n(&engine->metrics.checkpoint_seq, seq, __ATOMIC_RELAXED);
+        fr_checkpoint_note_saved(engine);
     } else {
         __atomic_add_fetch(&engine->metrics.checkpoint_failures, 1, __ATOMIC_RELAXED);
     }

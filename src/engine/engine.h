@@ -170,6 +170,7 @@ typedef struct {
 typedef struct {
     uint64_t appended, duplicate, cid_unverified, batches;
     uint64_t checkpoints, checkpoint_failures, checkpoint_seq;
+    uint64_t saved_seq;       /* up to it the resolver and every view are saved */
     uint64_t work_ns;         /* the writer on batches, syncs not counted */
     uint64_t upkeep_failures; /* steps with the log's segments */
     uint64_t mended;          /* times the log went on after a write or sync that failed */
@@ -316,6 +317,18 @@ static inline bool fr_view_is_live(const fr_engine *engine, unsigned view)
 {
     return fr_view_state_of(engine, view) == FR_VIEW_LIVE && engine->views[view] != NULL;
 }
+/** Damage in the log says nothing about what is built from it: that waits, and keeps what is saved
+ *  of it. */
+static inline fr_status fr_fault_of_log(fr_status status, fr_error *err)
+{
+    if (status != FR_CORRUPT) {
+        return status;
+    }
+    if (err != NULL) {
+        err->status = FR_IO;
+    }
+    return FR_IO;
+}
 /** At open: brings the views whose watermark is below the resolver's up to it, with a resolver of
  *  their own; all others, and the engine's resolver, stay as they are. */
 FR_MUST_USE fr_status fr_rebuild_behind(fr_engine *engine, fr_error *err);
@@ -352,6 +365,9 @@ void fr_checkpoint_stop(fr_engine *engine);
  *  room for more beside it. True when it is time to begin one. */
 bool fr_checkpoint_turn(fr_engine *engine);
 bool fr_checkpoint_is_idle(fr_engine *engine);
+/** Notes up to where everything is saved, when that changed or a view came or went. thread: the
+ *  writer */
+void fr_checkpoint_note_saved(fr_engine *engine);
 /** FR_IO + FR_CODE_CHECKPOINTS: the last one failed, and what it would have saved fills the
  *  memory: nothing more is taken until one works. thread: the writer */
 FR_MUST_USE fr_status fr_checkpoint_has_room(const fr_engine *engine, fr_error *err);

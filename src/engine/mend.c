@@ -139,16 +139,6 @@ static fr_status tell_batch(fr_engine *engine, const fr_batch *batch, fr_error *
                                                                : save_some(engine, err);
 }
 
-/** Damage in the log says nothing about the resolver: it waits, and is not built a third time. */
-static fr_status of_the_log(fr_status status, fr_error *err)
-{
-    if (status == FR_CORRUPT) {
-        err->status = FR_IO;
-        return FR_IO;
-    }
-    return status;
-}
-
 /** What the log has and the resolver has not. */
 static fr_status tell_rest(fr_engine *engine, fr_error *err)
 {
@@ -159,9 +149,9 @@ static fr_status tell_rest(fr_engine *engine, fr_error *err)
     if (seq >= last) {
         return FR_OK;
     }
-    FR_TRY(of_the_log(fr_ahead_open(&ahead, engine, seq + 1, last, err), err));
+    FR_TRY(fr_fault_of_log(fr_ahead_open(&ahead, engine, seq + 1, last, err), err));
     fr_status status;
-    while ((status = of_the_log(fr_ahead_next(ahead, &batch, err), err)) == FR_OK) {
+    while ((status = fr_fault_of_log(fr_ahead_next(ahead, &batch, err), err)) == FR_OK) {
         status = tell_batch(engine, batch, err);
         if (status != FR_OK) {
             break;

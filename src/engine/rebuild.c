@@ -137,15 +137,46 @@ static void shadow_give_back(fr_engine *shadow)
     }
 }
 
+/** What was built is to be saved, if nothing new comes, too. */
+static void note_built(fr_engine *engine, const bool *which, uint64_t seq)
+{
+    uint64_t saved = seq;
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        saved = which[i] ? FR_MIN(saved, engine->view_seq[i]) : saved;
+    }
+    engine->since_checkpoint = FR_MAX(engine->since_checkpoint, seq - saved);
+}
+
 /* ---- at open --------------------------------------------------------------------------------- */
+
+/** Views that the log, for its damage, cannot give back now. The others need not wait for it. */
+static void leave_out(fr_engine *engine, const bool *which, fr_error *why)
+{
+    fr_status status = fr_fault_of_log(FR_CORRUPT, why);
+    for (unsigned i = FR_VIEW_COUNT; i-- > 0;) {
+        if (which[i]) {
+            FR_VIEWS[i]->close(engine->views[i]);
+            engine->views[i] = NULL;
+            fr_view_fail(engine, i, engine->view_seq[i], status, why);
+        }
+    }
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        if (engine->views[i] != NULL) {
+            bind(engine, engine->resolver, i); /* one that is gone is nobody's */
+        }
+    }
+    fr_error_reset(why);
+}
 
 fr_status fr_rebuild_behind(fr_engine *engine, fr_error *err)
 {
     fr_engine *shadow = NULL;
+    bool which[FR_VIEW_COUNT] = {0};
     uint64_t to = fr_resolver_seq(engine->resolver);
     FR_TRY(shadow_new(&shadow, engine, err));
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
         if (engine->view_seq[i] < to) {
+            which[i] = true;
             shadow->views[i] = engine->views[i];
             shadow->view_seq[i] = engine->view_seq[i];
         }
@@ -153,8 +184,16 @@ fr_status fr_rebuild_behind(fr_engine *engine, fr_error *err)
     fr_status status = shadow_begin(shadow, err);
     status = status == FR_OK ? fr_engine_replay(shadow, to, err) : status;
     engine->broken = shadow->broken < FR_VIEW_COUNT ? shadow->broken : engine->broken;
+    bool of_log = status == FR_CORRUPT && shadow->broken == FR_PART_NONE;
     shadow_give_back(shadow); /* after a failure they are closed with the rest */
     shadow_free(shadow);
+    if (of_log && !engine->options.read_only) {
+        leave_out(engine, which, err);
+        return FR_OK;
+    }
+    if (status == FR_OK) {
+        note_built(engine, which, to);
+    }
     return status;
 }
 
@@ -179,6 +218,7 @@ void fr_view_fail(fr_engine *engine, unsigned view, uint64_t seq, fr_status stat
                                        : FR_MIN(r->backoff_ns * 2, BACKOFF_MAX_S * NS_PER_S);
     r->retry_at_ns = fr_os_monotonic_ns(engine->os) + r->backoff_ns;
     set_state(engine, view, FR_VIEW_FAILED);
+    fr_checkpoint_note_saved(engine);
 }
 
 /** A view whose saved state turned out to be damaged while it was read falls back, alone and at
@@ -213,25 +253,44 @@ static fr_status forget_previous(const fr_engine *engine, unsigned i, fr_error *
     return fr_os_remove_tree(engine->os, previous, err);
 }
 
-/** What is saved of a view goes only where the log can give it back. */
-static fr_status check_log(fr_os *os, const char *dir, fr_error *err)
+/** What is saved of a view goes only where the log can give it back: all of it is read. `engine`
+ *  NULL: nobody stops it. */
+static fr_status check_log(fr_engine *engine, fr_os *os, const char *dir, fr_error *err)
 {
+    enum { LOOK_EVERY = 4096 };
     char path[FR_PATH_MAX];
+    fr_log_reader *reader = NULL;
+    fr_event event;
     FR_TRY(fr_path(path, sizeof path, err, "%s/log", dir));
-    return fr_log_check_beginning(os, path, err);
+    FR_TRY(fr_log_reader_open(&reader, os, path, 0, err));
+    fr_status status = FR_OK;
+    for (uint64_t read = 0; status == FR_OK; read++) {
+        bool stops = engine != NULL && read % LOOK_EVERY == 0 && fr_rebuild_is_stopped(engine);
+        status = stops ? fr_fail(err, FR_AGAIN, "closing")
+                       : fr_log_reader_next(reader, true, &event, err);
+    }
+    status = status == FR_END ? fr_log_reader_check_beginning(reader, err) : status;
+    fr_log_reader_close(reader);
+    return status;
 }
 
 /** What is on disk of a view that was taken out, and is nobody's now. */
 static fr_status reopen(fr_engine *engine, fr_engine *shadow, unsigned i, fr_error *err)
 {
     if (engine->rebuild.reset[i]) {
-        FR_TRY(check_log(engine->os, engine->dir, err));
+        FR_TRY(fr_fault_of_log(check_log(engine, engine->os, engine->dir, err), err));
         FR_TRY(fr_os_remove_tree(engine->os, engine->view_dirs[i], err));
     } else if (engine->failed_status[i] == FR_CORRUPT) {
         FR_TRY(FR_VIEWS[i]->damaged == NULL ? FR_OK : forget_previous(engine, i, err));
         FR_TRY(fr_engine_fall_back(shadow, i, engine->failed_text[i], err));
     }
     return fr_engine_open_view(shadow, i, err);
+}
+
+static fr_status replay(fr_engine *shadow, uint64_t to, fr_error *err)
+{
+    fr_status status = fr_engine_replay(shadow, to, err);
+    return shadow->broken == FR_PART_NONE ? fr_fault_of_log(status, err) : status;
 }
 
 static fr_status catch_up(fr_engine *engine, fr_engine *shadow, fr_error *err)
@@ -243,7 +302,7 @@ static fr_status catch_up(fr_engine *engine, fr_engine *shadow, fr_error *err)
     FR_TRY(shadow_begin(shadow, err));
     do {
         to = __atomic_load_n(&engine->seq, __ATOMIC_ACQUIRE);
-        FR_TRY(fr_engine_replay(shadow, to, err));
+        FR_TRY(replay(shadow, to, err));
         FR_TRY(fr_rebuild_is_stopped(engine) ? fr_fail(err, FR_AGAIN, "closing") : FR_OK);
     } while (__atomic_load_n(&engine->seq, __ATOMIC_ACQUIRE) - to > GAP_EVENTS);
     return FR_OK;
@@ -271,6 +330,14 @@ static void *rebuild_run(void *context)
     return NULL;
 }
 
+/** What a view is to be told of a rebuild that failed: damage is that of one of them. */
+static fr_status share_of(const fr_rebuild *r, unsigned i, fr_status status)
+{
+    bool others = status == FR_CORRUPT && r->shadow != NULL && r->shadow->broken < FR_VIEW_COUNT &&
+                  r->shadow->broken != i;
+    return others ? FR_IO : status;
+}
+
 /** Takes the views out: from now on nobody sees them. */
 static void take_out(fr_engine *engine)
 {
@@ -289,6 +356,7 @@ static void take_out(fr_engine *engine)
     }
     r->phase = FR_REBUILD_RUNS;
     fr_mutex_unlock(&r->lock);
+    fr_checkpoint_note_saved(engine);
     r->thread_runs = !engine->world.stepwise &&
                      fr_thread_start(&r->thread, "fr-rebuild", rebuild_run, engine, NULL) == FR_OK;
     if (!r->thread_runs) {
@@ -305,15 +373,16 @@ static void put_back(fr_engine *engine)
         r->thread_runs = false;
     }
     fr_status status = r->status;
-    status = status == FR_OK ? fr_engine_replay(r->shadow, engine->seq, &r->error) : status;
+    status = status == FR_OK ? replay(r->shadow, engine->seq, &r->error) : status;
     if (status == FR_OK) {
         shadow_give_back(r->shadow);
+        note_built(engine, r->which, engine->seq);
         r->backoff_ns = 0;
     }
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
         bool again = r->which[i] && status != FR_OK;
         if (again) {
-            fr_view_fail(engine, i, engine->failed_seq[i], status, &r->error);
+            fr_view_fail(engine, i, engine->failed_seq[i], share_of(r, i, status), &r->error);
         } else if (r->which[i]) {
             FR_VIEWS[i]->publish(engine->views[i], engine->seq);
         }
@@ -328,6 +397,7 @@ static void put_back(fr_engine *engine)
             set_state(engine, i, FR_VIEW_LIVE);
         }
     }
+    fr_checkpoint_note_saved(engine);
     if (r->shadow != NULL) {
         shadow_free(r->shadow);
         r->shadow = NULL;
@@ -442,7 +512,7 @@ freshet_status freshet_view_reset(freshet *engine, const char *name, freshet_err
 static fr_status drop_view(fr_os *os, const char *dir, const char *name, fr_error *err)
 {
     char path[FR_PATH_MAX];
-    FR_TRY(check_log(os, dir, err));
+    FR_TRY(check_log(NULL, os, dir, err));
     FR_TRY(fr_path(path, sizeof path, err, "%s/views/%s.restore", dir, name));
     FR_TRY(fr_os_remove_tree(os, path, err));
     FR_TRY(fr_path(path, sizeof path, err, "%s/views/%s", dir, name));

@@ -50,7 +50,7 @@ static fr_status drop(fr_engine *engine, fr_error *err)
     const freshet_options *options = &engine->options;
     const fr_log_keep keep = {.bytes = options->log_keep_bytes,
                               .age_us = options->log_keep_s * 1000000};
-    uint64_t saved_seq = __atomic_load_n(&engine->metrics.checkpoint_seq, __ATOMIC_RELAXED);
+    uint64_t saved_seq = __atomic_load_n(&engine->metrics.saved_seq, __ATOMIC_RELAXED);
     return options->archive_dir == NULL || (keep.bytes == 0 && keep.age_us == 0)
                ? FR_END
                : fr_log_drop_next(engine->log, options->archive_dir, &keep, saved_seq, err);

@@ -181,19 +181,6 @@ fr_status fr_log_reader_check_beginning(const fr_log_reader *reader, fr_error *e
     return reader->headless ? no_beginning(err) : FR_OK;
 }
 
-fr_status fr_log_check_beginning(fr_os *os, const char *dir, fr_error *err)
-{
-    fr_log_reader *reader = NULL;
-    fr_event event;
-    FR_TRY(fr_log_reader_open(&reader, os, dir, 0, err));
-    fr_status status = fr_log_reader_next(reader, true, &event, err);
-    if (status == FR_OK || status == FR_END) {
-        status = fr_log_reader_check_beginning(reader, err);
-    }
-    fr_log_reader_close(reader);
-    return status;
-}
-
 const char *fr_log_reader_place(const fr_log_reader *reader)
 {
     return reader->place;

@@ -125,9 +125,6 @@ void fr_log_reader_id(const fr_log_reader *reader, uint8_t out[FR_LOG_ID_BYTES])
 /** Of a reader that began with the first event there is: FR_NOT_FOUND when events before it are
  *  neither here nor in an archive that can be read. After the first fr_log_reader_next. */
 FR_MUST_USE fr_status fr_log_reader_check_beginning(const fr_log_reader *reader, fr_error *err);
-/** Can a log be read from its first event on, here or in its archive?
- *  errors   FR_NOT_FOUND it cannot; as fr_log_reader_next */
-FR_MUST_USE fr_status fr_log_check_beginning(fr_os *os, const char *dir, fr_error *err);
 /** "FILE: offset N" of the frame read last, or that is damaged. */
 const char *fr_log_reader_place(const fr_log_reader *reader);
 /** Where to begin to read in order to miss nothing from a time on: the first sequence of the first
