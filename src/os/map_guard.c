@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <fr/thread.h>
@@ -80,6 +81,14 @@ const uint32_t *fr_map_lost(fr_slice map)
     return note == NULL ? NULL : &note->lost;
 }
 
+/* The system's own call: mmap may be a sanitizer's, which is not for handlers, and takes the zeros
+ * for a write that races with whoever reads the page. */
+static bool map_zeros(void *page)
+{
+    return syscall(SYS_mmap, page, page_bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+                   -1, 0) != -1;
+}
+
 /* The loss is noted before there are zeros that another thread could read and believe. Where
  * nothing can be mapped, or it is no map of ours, the old handler is put back: the read that failed
  * is tried again and finds it. */
@@ -93,8 +102,7 @@ static void on_bus_error(int number, siginfo_t *info, void *context)
     if (note != NULL) {
         __atomic_store_n(&note->lost, 1, __ATOMIC_SEQ_CST);
     }
-    if (note == NULL || mmap(page, page_bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-                             -1, 0) == MAP_FAILED) {
+    if (note == NULL || !map_zeros(page)) {
         (void)sigaction(number, &before, NULL);
     }
     errno = failed;
