@@ -202,6 +202,28 @@ def test_a_time_is_where_to_begin():
     client.close()
 
 
+def test_a_time_to_come_is_waited_for():
+    """Nothing before the first event of that time, whether it passes the filter or not; after that everything."""
+    with fr.Feed() as feed:
+        feed.write(identity(0), identity(1))
+        at = "?time=" + str(identity(100)["time_us"])
+        plain = ws.Client(feed.daemon.port, "/subscribe" + at, timeout=fr.PATIENCE_S)
+        picky = ws.Client(feed.daemon.port, "/subscribe" + at + "&did=did:web:n4.example", timeout=fr.PATIENCE_S)
+        events = Events(feed.daemon.port, at)
+        for number in (2, 4, 3, 200, 4000, 5):
+            feed.write(identity(number))
+        feed.write({**identity(4), "identity": {"did": "did:web:n4.example", "handle": "again.example"}})
+        dump = fr.run("log", "dump", "--data", feed.data).out.splitlines()
+        assert len(dump) == 9, dump
+        assert [plain.read_message() for _ in range(4)] == dump[5:]
+        assert [events.next()["data"] for _ in range(4)] == dump[5:]
+        assert picky.read_message() == dump[8]
+        late = ws.Client(feed.daemon.port, "/subscribe" + at, timeout=fr.PATIENCE_S)
+        assert [late.read_message() for _ in range(4)] == dump[5:]
+        for client in (plain, picky, events, late):
+            client.close()
+
+
 def test_a_cursor_before_the_log_is_told():
     """The oldest segment is gone, and no archive has it: how much is missed is said, then the rest comes whole."""
     data, lines = fr.scratch(), fr.simulate(40, 2000, 8).read_bytes().splitlines(keepends=True)

@@ -7,6 +7,9 @@
 //     published, but older  --> a worker fills a slice from the log (libuv's pool)
 //     not published yet     --> wait; heartbeat when it takes long
 //
+// One who begins at a time looks for its first event in the log, however long that is in coming;
+// from there on it is one who begins at that event.
+//
 // News are given out in rounds over all subscribers, FR_SUBSCRIBER_FAN_NS at a time, so that
 // requests are answered meanwhile. (Rests between rounds, for fewer and larger writes, changed
 // nothing that could be measured: a loop that is busy rests enough.) A worker never touches what
@@ -30,6 +33,7 @@ struct fr_subscriber {
     fr_buffer control;      /* what wslay answered, to be sent between slices */
     freshet_filter *filter; /* immutable */
     uint64_t next_seq;      /* the first event not looked at; 0: a worker will find it by time */
+    uint64_t time_us;       /* the first event of that time or later is still looked for; 0: no */
     uint64_t left;          /* events still to be sent */
 
     /* the worker's while `working` */
@@ -38,8 +42,8 @@ struct fr_subscriber {
     freshet *db;
     freshet_reader *reader;
     fr_buffer slice;
-    uint64_t time_us;
-    uint64_t slice_seq, slice_left, slice_events; /* next_seq and left after the slice */
+    uint64_t slice_time_us, slice_seq, slice_left; /* time_us, next_seq, left after the slice */
+    uint64_t slice_events;
     freshet_status slice_status;
     bool slice_idle; /* the last slice moved nothing on: the sweep tries again */
 
@@ -61,6 +65,12 @@ static uint64_t published(const fr_subscriber *s)
     freshet_progress progress;
     freshet_progress_of(s->db, &progress);
     return progress.seq;
+}
+
+/** Is what comes next in the tail, or will be? */
+static bool is_in_tail(const fr_subscriber *s)
+{
+    return s->time_us == 0 && fr_tail_covers(&s->server->tail, s->next_seq);
 }
 
 /* ---- birth and death ------------------------------------------------------------------------- */
@@ -213,17 +223,27 @@ static void end_subscription(fr_subscriber *s, fr_leave why)
 
 static freshet_status open_reader(fr_subscriber *s)
 {
+    bool by_time = s->slice_time_us != 0; /* the first event counts whether it passes or not */
     freshet_reader_options options = {
         .db = s->db,
         .from_seq = s->slice_seq,
-        .from_time_us = s->slice_seq == 0 ? s->time_us : 0,
-        .filter = s->filter,
+        .from_time_us = s->slice_time_us,
+        .filter = by_time ? NULL : s->filter,
+        .without_json = by_time,
     };
     freshet_status status = freshet_reader_open(&s->reader, &options, NULL);
     if (status == FRESHET_OK) {
         s->slice_seq = freshet_reader_seq(s->reader) + 1;
     }
     return status;
+}
+
+static void begin_at(fr_subscriber *s, uint64_t seq)
+{
+    s->slice_time_us = 0;
+    s->slice_seq = seq;
+    freshet_reader_close(s->reader);
+    s->reader = NULL;
 }
 
 static void put_event(fr_subscriber *s, const freshet_event *event)
@@ -237,22 +257,37 @@ static void put_event(fr_subscriber *s, const freshet_event *event)
     s->slice_events++;
 }
 
-static freshet_status fill_slice(fr_subscriber *s)
+/** FRESHET_AGAIN: there is no more now. */
+static freshet_status read_on(fr_subscriber *s)
 {
     freshet_event event;
-    uint64_t began_ns = fr_os_monotonic_ns(fr_os_real());
     freshet_status status = s->reader == NULL ? open_reader(s) : FRESHET_OK;
+    if (status != FRESHET_OK) {
+        return status;
+    }
+    status = freshet_reader_next(s->reader, 0, &event, NULL);
+    uint64_t seq = freshet_reader_seq(s->reader);
+    if (status == FRESHET_OK && s->slice_time_us != 0) {
+        begin_at(s, event.seq);
+        return status;
+    }
+    if (status == FRESHET_OK) {
+        put_event(s, &event);
+    } else if (status == FRESHET_AGAIN && seq < published(s) && seq >= s->slice_seq) {
+        status = FRESHET_OK; /* nothing passed so far */
+    }
+    s->slice_seq = seq + 1;
+    return status;
+}
+
+static freshet_status fill_slice(fr_subscriber *s)
+{
+    uint64_t began_ns = fr_os_monotonic_ns(fr_os_real());
+    freshet_status status = FRESHET_OK;
     while (status == FRESHET_OK && s->slice_left > 0 &&
            s->slice.size < FR_SUBSCRIBER_SLICE_BYTES_MAX &&
            fr_os_monotonic_ns(fr_os_real()) - began_ns < FR_SUBSCRIBER_SLICE_NS) {
-        status = freshet_reader_next(s->reader, 0, &event, NULL);
-        if (status == FRESHET_OK) {
-            put_event(s, &event);
-        } else if (status == FRESHET_AGAIN && freshet_reader_seq(s->reader) < published(s) &&
-                   freshet_reader_seq(s->reader) >= s->slice_seq) {
-            status = FRESHET_OK; /* nothing passed so far */
-        }
-        s->slice_seq = freshet_reader_seq(s->reader) + 1;
+        status = read_on(s);
     }
     return s->slice.failed ? FRESHET_NOMEM : status;
 }
@@ -267,11 +302,13 @@ static void send_slice(fr_subscriber *s)
 {
     fr_connection *c = s->connection;
     fr_server *server = s->server;
-    s->slice_idle = s->slice_seq == s->next_seq && s->slice.size == 0;
+    s->slice_idle =
+        s->slice_seq == s->next_seq && s->slice_time_us == s->time_us && s->slice.size == 0;
+    s->time_us = s->slice_time_us;
     s->next_seq = s->slice_seq;
     s->left = s->slice_left;
     server->metrics->subscriber_events += s->slice_events;
-    if (fr_tail_covers(&server->tail, s->next_seq)) {
+    if (is_in_tail(s)) {
         freshet_reader_close(s->reader);
         s->reader = NULL;
     }
@@ -309,6 +346,7 @@ static void on_work_done(uv_work_t *work, int status)
 static void start_work(fr_subscriber *s)
 {
     s->work.data = s;
+    s->slice_time_us = s->time_us;
     s->slice_seq = s->next_seq;
     s->slice_left = s->left;
     s->slice_events = 0;
@@ -402,7 +440,7 @@ static void put_heartbeat(fr_subscriber *s)
     if (s->websocket) {
         fr_buffer_append(out, ping, sizeof ping);
         s->pinged_ms = s->pinged_ms == 0 ? now_of(s) : s->pinged_ms;
-    } else if (s->next_seq > 1) {
+    } else if (s->next_seq > 1 && s->time_us == 0) {
         /* an id without data moves Last-Event-ID on past what the filter kept back */
         fr_buffer_printf(out, ": alive\nid: %llu\n\n", (unsigned long long)(s->next_seq - 1));
     } else {
@@ -417,7 +455,7 @@ void fr_subscriber_advance(fr_subscriber *s)
     if (c->writing || s->working || s->ending || c->phase != FR_PHASE_OPEN) {
         return;
     }
-    bool from_tail = s->next_seq != 0 && fr_tail_covers(&server->tail, s->next_seq);
+    bool from_tail = is_in_tail(s);
     fr_buffer_slice(&server->out, fr_buffer_view(&s->control));
     fr_buffer_reset(&s->control);
     if (from_tail && s->websocket && s->filter == NULL && server->out.size == 0) {
