@@ -87,6 +87,41 @@ def test_a_collection_of_any_length():
         assert repo("ls", "--any-key", "--bare", "--collection", name, "-", stdin=car).out == b""
 
 
+def test_pack_is_held_to_account_and_key():
+    """What --did and --key ask for, and the accounts that the URIs name, are those of the commit that came."""
+    other = "did:plc:otherotherotherotherothe"
+    made = records(random.Random(fr.seed()), 20)
+    car = pack(lines(made), "--sign-key", SECRET)
+    text, folder = repo("unpack", "--ndjson", "-", stdin=car).out, fr.scratch("unpacked")
+    repo("unpack", "-", folder, stdin=car)
+    wrong = "did:key:zQ3shXjHeiBuRCKmM36cuYnm7YEMzhGnCmCyW92sRJ9pribSF"
+    for source, given in ((folder, b""), ("-", text)):
+        assert repo("pack", source, stdin=given).out == car
+        refused = repo("pack", "--did", other, source, stdin=given, expect=1).err
+        assert b"commit-did-mismatch" in refused or b"a uri is not of one DID" in refused, refused
+        assert b"sig-wrong" in repo("pack", "--key", wrong, source, stdin=given, expect=1).err
+    repo("pack", "--did", "nonsense", folder, expect=2)
+    lied = text.replace(b'"at://' + DID.encode(), b'"at://' + other.encode())
+    assert lied != text and b"commit-did-mismatch" in repo("pack", "-", stdin=lied, expect=1).err
+    bare = repo("pack", "--bare", "-", stdin=text).out
+    assert repo("ls", "--count", "--bare", "-", stdin=bare).text == f"{len(made)}\n"
+    for asked in (["--key", wrong], ["--did", DID]):  # a tree alone has neither
+        repo("check", "--bare", *asked, "-", stdin=bare, expect=2)
+    assert repo("pack", "-", stdin=b"\r\n \r\n".join([b""] + text.splitlines())).out == car, "white space between lines"
+
+
+def test_a_pipe_with_a_name_is_read():
+    car = pack(lines(records(random.Random(fr.seed()), 20)))
+    path = fr.scratch("named")
+    os.mkfifo(path)
+    for words in (["check", "--all"], ["refresh", "--from", "http://127.0.0.1:1"], ["frames", "--report"]):
+        writer = threading.Thread(target=path.write_bytes, args=(car,))
+        writer.start()
+        result = repo(*words, path, expect=None)
+        writer.join()
+        assert b"car-empty" not in result.err and (words[0] != "frames" or result.out), result
+
+
 def test_orders_and_signatures():
     dice = random.Random(fr.seed())
     made = {key: {**record, "n": n} for n, (key, record) in enumerate(records(dice, 120).items())}

@@ -94,10 +94,27 @@ static void take_key(repo_args *args, const char *value, struct argp_state *stat
     args->options.key = &args->key;
 }
 
+/** To the library 0 is the default, which nobody who writes 0 means: a byte holds as little. */
+static uint64_t take_bytes(const char *value, struct argp_state *state)
+{
+    uint64_t bytes = 0;
+    if (!cli_parse_bytes(value, &bytes)) {
+        argp_error(state, "not a number of bytes: %s", value);
+    }
+    return FR_MAX(bytes, 1);
+}
+
+static void check_options(const repo_args *args, struct argp_state *state)
+{
+    if (args->options.bare && (args->options.key != NULL || args->options.expect_did.size != 0)) {
+        argp_error(state, "a tree without commit (--bare) has neither signature nor account");
+    }
+}
+
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
     repo_args *args = state->input;
-    uint64_t bytes = 0;
+    uint64_t seconds = 0;
     switch (key) {
         case 'l':
             if (!level_of(value, &args->options.level)) {
@@ -105,19 +122,14 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
             }
             return 0;
         case 'k': take_key(args, value, state); return 0;
-        case OPTION_DID: args->options.expect_did = fr_slice_text(value); return 0;
-        case 'm':
-            if (!cli_parse_bytes(value, &bytes)) {
-                argp_error(state, "not a number of bytes: %s", value);
+        case OPTION_DID:
+            args->options.expect_did = fr_slice_text(value);
+            if (!fr_did_valid(args->options.expect_did)) {
+                argp_error(state, "not a DID: %s", value);
             }
-            args->load.memory_max_bytes = bytes;
             return 0;
-        case OPTION_DISK:
-            if (!cli_parse_bytes(value, &bytes)) {
-                argp_error(state, "not a number of bytes: %s", value);
-            }
-            args->load.disk_max_bytes = bytes;
-            return 0;
+        case 'm': args->load.memory_max_bytes = take_bytes(value, state); return 0;
+        case OPTION_DISK: args->load.disk_max_bytes = take_bytes(value, state); return 0;
         case OPTION_SPILL_DIR: args->load.spill_dir = value; return 0;
         case OPTION_ON_LIMIT:
             if (strcmp(value, "spill") != 0 && strcmp(value, "refuse") != 0) {
@@ -127,10 +139,10 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
                 strcmp(value, "spill") == 0 ? FR_ON_LIMIT_SPILL : FR_ON_LIMIT_REFUSE;
             return 0;
         case OPTION_SECONDS:
-            if (!cli_parse_u64(value, &bytes) || bytes > UINT32_MAX) {
+            if (!cli_parse_u64(value, &seconds) || seconds > UINT32_MAX) {
                 argp_error(state, "not a number of seconds: %s", value);
             }
-            args->load.seconds_max = (uint32_t)bytes;
+            args->load.seconds_max = (uint32_t)seconds;
             return 0;
         case OPTION_PARTIAL: args->options.partial = true; return 0;
         case OPTION_BARE: args->options.bare = true; return 0;
@@ -158,6 +170,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
             args->words = state->argv + state->next;
             args->word_count = state->argc - state->next;
             return 0;
+        case ARGP_KEY_END: check_options(args, state); return 0;
         default: return ARGP_ERR_UNKNOWN;
     }
 }

@@ -171,6 +171,15 @@ static fr_status begin_records(packer *p, fr_error *err)
     return fr_repo_maker_new(&p->maker, &options, err);
 }
 
+static bool is_blank(fr_slice line)
+{
+    size_t at = 0;
+    while (at < line.size && memchr("\t\r ", line.data[at], 3) != NULL) {
+        at++;
+    }
+    return at == line.size;
+}
+
 /* The whole lines in `text`; at the end what is left is one as well. *offset: where it lies. */
 static fr_status take_lines(packer *p, fr_buffer *text, bool last, uint64_t *offset, fr_error *err)
 {
@@ -182,7 +191,7 @@ static fr_status take_lines(packer *p, fr_buffer *text, bool last, uint64_t *off
         if (end == rest.size && !last) {
             break;
         }
-        status = line.size == 0 ? FR_OK : take_line(p, line, err);
+        status = is_blank(line) ? FR_OK : take_line(p, line, err);
         if (status != FR_OK) {
             err->offset += *offset;
         }
@@ -303,26 +312,15 @@ static fr_status read_secret(const char *text, fr_secret_key *out, fr_error *err
     return status;
 }
 
-/* The commit that came when it is of this tree and no other is asked for; else a new one, of the
- * same revision while the tree is the same. */
-static fr_status make_commit(packer *p, const fr_cid *root, fr_cid *cid, fr_error *err)
+/* Of the revision that came while the tree is the same. */
+static fr_status sign_commit(packer *p, const fr_cid *root, const fr_commit *came, bool same_tree,
+                             fr_error *err)
 {
-    fr_commit came = {.rev = 0};
-    fr_secret_key secret = {.curve = FR_CURVE_K256};
     const repo_args *args = p->args;
-    bool same_tree = false;
-    if (p->commit.size != 0) {
-        FR_TRY(fr_commit_parse(fr_buffer_view(&p->commit), &came, err));
-        same_tree = fr_cid_equal(&came.data, root);
-        if (same_tree && args->sign_key == NULL && args->rev == NULL) {
-            *cid = came.cid;
-            p->kept = true;
-            return FR_OK;
-        }
-        snprintf(p->did, sizeof p->did, "%.*s", FR_SLICE_ARG(came.did));
-    }
+    fr_secret_key secret = {.curve = FR_CURVE_K256};
+    fr_cid cid;
     uint64_t now = fr_tid_make(fr_os_wall_us(fr_os_real()), 0);
-    uint64_t rev = same_tree && came.rev != 0 ? came.rev : FR_MAX(now, came.rev + 1);
+    uint64_t rev = same_tree && came->rev != 0 ? came->rev : FR_MAX(now, came->rev + 1);
     if (args->rev != NULL && !fr_tid_parse(fr_slice_text(args->rev), &rev)) {
         return fr_fail(err, FR_INVALID, "--rev is not a TID");
     }
@@ -333,9 +331,36 @@ static fr_status make_commit(packer *p, const fr_cid *root, fr_cid *cid, fr_erro
     }
     fr_buffer_reset(&p->commit);
     fr_status status = fr_commit_build(&p->commit, fr_slice_text(p->did), root, rev,
-                                       args->sign_key == NULL ? NULL : &secret, cid, err);
+                                       args->sign_key == NULL ? NULL : &secret, &cid, err);
     explicit_bzero(&secret, sizeof secret);
     return status;
+}
+
+/* The commit that came when it is of this tree and no other is asked for; else a new one. Either is
+ * of the account, and of the key, that was asked for. */
+static fr_status make_commit(packer *p, const fr_cid *root, fr_error *err)
+{
+    fr_commit came = {.rev = 0}, made;
+    const repo_args *args = p->args;
+    bool same_tree = false;
+    if (p->commit.size != 0) {
+        FR_TRY(fr_commit_parse(fr_buffer_view(&p->commit), &came, err));
+        same_tree = fr_cid_equal(&came.data, root);
+        if (p->did[0] != 0 && !fr_slice_equal(came.did, fr_slice_text(p->did))) {
+            return fr_fail_code(err, FR_MALFORMED, 0, "commit-did-mismatch",
+                                "pack: the commit that came is of another account");
+        }
+        snprintf(p->did, sizeof p->did, "%.*s", FR_SLICE_ARG(came.did));
+    }
+    p->kept = same_tree && args->sign_key == NULL && args->rev == NULL;
+    if (!p->kept) {
+        FR_TRY(sign_commit(p, root, &came, same_tree, err));
+    }
+    if (args->options.key == NULL) {
+        return FR_OK;
+    }
+    FR_TRY(fr_commit_parse(fr_buffer_view(&p->commit), &made, err));
+    return fr_commit_verify(&made, args->options.key, err);
 }
 
 /* The collection asked for, with the nodes that show it; without one all. */
@@ -364,11 +389,11 @@ static fr_status repack(packer *p, fr_repo *repo, fr_error *err)
     if (commit == NULL) {
         return write_repo(p, repo, (fr_slice){0}, err);
     }
-    fr_cid data = commit->data, cid;
+    fr_cid data = commit->data;
     fr_slice block;
     FR_TRY(fr_repo_block(repo, &commit->cid, &block));
     fr_buffer_slice(&p->commit, block);
-    FR_TRY(make_commit(p, &data, &cid, err));
+    FR_TRY(make_commit(p, &data, err));
     return write_repo(p, repo, fr_buffer_view(&p->commit), err);
 }
 
@@ -376,27 +401,31 @@ static fr_status repack(packer *p, fr_repo *repo, fr_error *err)
 static fr_status make_car(packer *p, fr_load *load, fr_error *err)
 {
     fr_load_options options = load_limits(p->args);
-    fr_cid root, commit;
+    fr_cid root;
     if (!p->any && p->did[0] == 0 && p->commit.size == 0 && !p->args->options.bare) {
         return bad_input(err, "pack: there is neither a record nor a commit");
     }
+    if (p->args->options.bare) {
+        fr_buffer_reset(&p->commit);
+    }
     FR_TRY(fr_repo_maker_root(p->maker, &root, err));
-    options.repo = (fr_repo_options){.level = FR_LEVEL_TRUSTED,
-                                     .any_key = p->args->options.any_key,
-                                     .bare = p->did[0] == 0 && p->commit.size == 0};
+    options.repo =
+        (fr_repo_options){.level = FR_LEVEL_TRUSTED,
+                          .any_key = p->args->options.any_key,
+                          .bare = p->args->options.bare || (p->did[0] == 0 && p->commit.size == 0)};
     if (!options.repo.bare) {
-        FR_TRY(make_commit(p, &root, &commit, err));
+        FR_TRY(make_commit(p, &root, err));
     }
     fr_load_set_options(load, &options);
     FR_TRY(fr_repo_maker_load(p->maker, fr_buffer_view(&p->commit), load, err));
     return write_repo(p, fr_load_repo(load), (fr_slice){0}, err);
 }
 
-/* A line begins with a brace; a CAR with the length of its header, which is not that of one (0x7b
- * would be 123 bytes of header, and then a map of two: 0xa2). */
+/* A line begins with a brace or white space; a CAR with the length of its header, which is none of
+ * these (0x7b would be 123 bytes of header, and then a map of two: 0xa2). */
 static bool is_car(fr_slice bytes)
 {
-    return bytes.size >= 2 && bytes.data[0] != '\n' && bytes.data[0] != '\r' &&
+    return bytes.size >= 2 && memchr("\t\n\r ", bytes.data[0], 4) == NULL &&
            (bytes.data[0] != '{' || bytes.data[1] >> 5 == 5);
 }
 

@@ -300,7 +300,9 @@ int repo_verify_proof(const repo_args *args)
         fr_buffer out;
         fr_buffer_init(&out, REPO_LINE_BYTES_MAX);
         put_proof(args, &a, &proof, 0, &out);
-        code = repo_print(&out) ? FR_REPO_EXIT_SOUND : FR_REPO_EXIT_SYSTEM;
+        bool lacks = proof.present && proof.record.size == 0; /* as --partial allows */
+        code = lacks ? FR_REPO_EXIT_INCOMPLETE : FR_REPO_EXIT_SOUND;
+        code = repo_print(&out) ? code : FR_REPO_EXIT_SYSTEM;
         fr_buffer_done(&out);
     }
     cli_input_free(&input);
