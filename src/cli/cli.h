@@ -70,10 +70,10 @@ int cli_await_signal(void);
  *  is borrowed. */
 void cli_remove_on_signal(const char *path);
 
-/** A whole file, mapped or (for "-") read. Free with cli_input_free. */
+/** A whole file, mapped; or all of a pipe or of "-", read. Free with cli_input_free. */
 typedef struct {
     fr_slice bytes;
-    void *memory; /* of standard input */
+    void *memory; /* of what was read */
     bool mapped;
 } cli_input;
 FR_MUST_USE fr_status cli_input_open(cli_input *out, const char *path, fr_error *err);
