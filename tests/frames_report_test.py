@@ -2,20 +2,27 @@
 """`freshet repo frames --report` on frames that are lost, repeated, out of order, cut, damaged, or that lie."""
 import copy
 import json
+import os
+import subprocess
 import sys
+import threading
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "support")]
 from firehose import Link, car_blocks, decode, encode, make_car  # noqa: E402
 from firehose_test import change_blocks, later_commits, network  # noqa: E402
-from freshet import ingest, main, run, scratch  # noqa: E402
+from freshet import FRESHET, PATIENCE_S, SANITIZED, ingest, main, run, scratch  # noqa: E402
 
 MEMBERS = {"frame", "type", "seq", "repo", "rev", "signature", "inversion", "verdict"}
 
 
+def join(raws):
+    return b"".join(len(r).to_bytes(4, "little") + r for r in raws)
+
+
 def report(raws, documents, tail=b""):
     path, keys = scratch("frames.bin"), scratch("docs.json")
-    path.write_bytes(b"".join(len(r).to_bytes(4, "little") + r for r in raws) + tail)
+    path.write_bytes(join(raws) + tail)
     keys.write_text(json.dumps(documents))
     result = run("repo", "frames", "--report", "--did-docs", keys, path, expect=None)
     lines = result.lines()
@@ -124,11 +131,98 @@ def test_an_ingest_counts_who_is_out_of_step():
              ("a sync first of all", first_of_all, 0, {"ok"})]
     for name, raws, desynced, verdicts in cases:
         path, keys, data = scratch("frames.bin"), scratch("docs.json"), scratch("data")
-        path.write_bytes(b"".join(len(r).to_bytes(4, "little") + r for r in raws))
+        path.write_bytes(join(raws))
         keys.write_text(json.dumps(documents))
         result = ingest(data, path, kind="frames", did_docs=keys)
         assert (result.report["desynced"], result.report["rejected"]) == (desynced, 0), (name, result)
         assert {line["verdict"] for line in report(raws, documents)} == verdicts, name
+
+
+def info(size):
+    return encode({"op": 1, "t": "#info"}) + encode({"name": "x" * size})
+
+
+def test_lines_come_with_their_frames():
+    """A pipe that stays open: each line before the frame behind it, and no more memory than a frame takes."""
+    count, size = 60, 1_000_000
+    process = subprocess.Popen([FRESHET, "repo", "frames", "--report", "-"], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE)
+    watchdog = threading.Timer(PATIENCE_S, process.kill)  # readline then ends
+    watchdog.start()
+    for i in range(count):
+        process.stdin.write(join([info(size)]))
+        process.stdin.flush()
+        line = json.loads(process.stdout.readline())
+        assert (line["frame"], line["type"], line["verdict"]) == (i, "#info", "skip"), line
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    peak = next(int(row.split()[1]) for row in status.splitlines() if row.startswith("VmHWM"))
+    assert SANITIZED or peak * 1024 < 20 * size, peak
+    process.stdin.write(b"\x10\0\0\0abc")
+    process.stdin.close()
+    assert json.loads(process.stdout.readline())["code"] == "frame-cut"
+    assert process.stdout.read() == b"" and process.wait(PATIENCE_S) == 1
+    watchdog.cancel()
+
+
+def test_inputs_of_every_kind_give_the_same():
+    frames, _ = network()
+    wire = join([f.raw for f in frames[:50]] + [b"\xff"] + [info(5 << 20)] + [f.raw for f in frames[50:90]] + [b""])
+    path, pipe = scratch("frames.bin"), scratch("pipe")
+    for data in (wire, wire[:-1], wire + b"\xff\xff\xff\xff" + wire[:9], b""):
+        path.write_bytes(data)
+        for form in ((), ("--report",)):
+            whole = run("repo", "frames", *form, path, expect=None)
+            assert whole.code == (data != b"")
+            pipe.unlink(missing_ok=True)
+            os.mkfifo(pipe)
+            writer = threading.Thread(target=pipe.write_bytes, args=(data,))
+            writer.start()
+            named = run("repo", "frames", *form, pipe, expect=None)
+            writer.join()
+            for name, piped in ((pipe, named), *((n, run("repo", "frames", *form, n, stdin=data, expect=None))
+                                                 for n in ("-", "/dev/stdin"))):
+                assert (piped.code, piped.out) == (whole.code, whole.out), (name, form)
+                assert piped.errors.replace(str(name) + ":", str(path) + ":") == whole.errors, (name, form)
+    assert [line["code"] for line in map(json.loads, run("repo", "frames", "--report", "-", stdin=wire, expect=1).text
+            .splitlines()) if line["verdict"] == "reject"][1] == "limit-frame"
+
+
+def test_files_after_one_that_is_not_there():
+    frames, _ = network()
+    good, bad, nothing = scratch("good.bin"), scratch("bad.bin"), scratch("nothing.bin")
+    good.write_bytes(join(f.raw for f in frames[:5]))
+    bad.write_bytes(join([b"\xff"]))
+    for paths, code, count in (((good, nothing, bad), 4, 6), ((bad, nothing, good), 1, 6), ((good, good, bad), 1, 11)):
+        result = run("repo", "frames", "--report", *paths, expect=code)
+        assert [line["frame"] for line in result.lines()] == list(range(count)), result
+        assert (str(nothing) in result.errors) == (nothing in paths), result
+
+
+def test_time_for_a_pipe():
+    process = subprocess.Popen([FRESHET, "repo", "frames", "--report", "--seconds", "1", "-"], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wire = join([info(10)])
+    process.stdin.write(wire)
+    process.stdin.flush()
+    assert process.wait(PATIENCE_S) == 3
+    assert len(process.stdout.read().splitlines()) == 1
+    assert f"-: offset {len(wire)}: limit-time: " in process.stderr.read().decode()
+
+
+def test_what_the_lexicon_says_of_a_message():
+    frames, documents = network()
+    commit = next(frames[i] for i in later_commits(frames))
+    cases = [({"since": 7}, "frame-since"), ({"since": "now"}, "frame-since"), ({"since": None}, None),
+             ({"time": 7}, "frame-time"), ({"time": "now"}, "frame-time"), ({"time": None}, "frame-time"),
+             ({"blocks": bytes(2_000_001)}, "limit-bytes")]
+    for changes, code in cases:
+        line = report([commit.rebuilt(**changes)], documents)[0]
+        assert line.get("code") == code and line["type"] == "#commit" and line["repo"], (changes, line)
+    line = report([commit.raw + b"\0"], documents)[0]
+    assert (line["type"], line["code"], line["offset"]) == ("#commit", "frame-cbor", len(commit.raw)), line
+    _, header = decode(commit.raw)
+    twice = b"\xa3\x62op\x20\x62op\x01\x61t" + encode("#commit") + commit.raw[header:]
+    assert report([twice], documents)[0]["code"] == "frame-cbor"
 
 
 if __name__ == "__main__":

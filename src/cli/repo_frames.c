@@ -2,7 +2,8 @@
 // freshet repo frames: u32 little-endian length and a frame, again and again, as Jetstream lines or
 // as verdicts.
 //
-// A refused frame is as if it had not come, so the one after it shows the hole.
+// They are read, judged and printed as they come. A refused frame is as if it had not come, so the
+// one after it shows the hole.
 #include "repo.h"
 
 #include <fr/did_docs.h>
@@ -15,9 +16,10 @@ typedef struct {
     fr_did_docs *docs;
     fr_frame_reader *reader;
     fr_frame_chain *chain;
-    fr_buffer line;
+    fr_buffer frame, line;
     uint64_t number; /* of the frame, from 0 */
-    bool rejected, failed;
+    bool rejected;   /* a frame of this file */
+    bool failed;     /* memory or standard output */
 } frames_run;
 
 /* ---- judging --------------------------------------------------------------------------------- */
@@ -265,38 +267,113 @@ static bool take_frame(frames_run *run, fr_slice bytes, bool whole)
     return !run->failed && repo_print(&run->line);
 }
 
-static int take_file(frames_run *run, fr_slice rest)
+/* ---- input ----------------------------------------------------------------------------------- */
+
+/* A file or pipe, of which no more is held than a piece and one frame. */
+typedef struct {
+    fr_stream *stream;
+    uint64_t deadline_ns; /* UINT64_MAX: none */
+    uint64_t count;       /* of bytes that came */
+    size_t at, end;       /* what is left of the piece */
+    uint8_t piece[1 << 16];
+} frames_input;
+
+/* FR_OK with a piece, FR_END, or an error. What was said goes out before a pause. */
+static fr_status read_piece(frames_input *in, fr_error *err)
 {
-    while (rest.size > 0) {
-        size_t size = rest.size < 4 ? SIZE_MAX : fr_load_u32le(rest.data);
-        bool whole = rest.size >= 4 && size <= rest.size - 4;
-        if (!take_frame(run, fr_slice_sub(rest, 4, size), whole)) {
-            return FR_REPO_EXIT_SYSTEM;
+    fr_status status = FR_AGAIN;
+    in->at = in->end = 0;
+    for (uint64_t wait_ns = 0; status == FR_AGAIN; wait_ns = UINT64_MAX) {
+        uint64_t now_ns = fr_os_monotonic_ns(fr_os_real());
+        if (now_ns >= in->deadline_ns) {
+            return fr_fail_code(err, FR_LIMIT, in->count, "limit-time",
+                                "repo: the time for the file is over");
         }
-        rest = whole ? fr_slice_from(rest, 4 + size) : (fr_slice){0};
+        if (wait_ns != 0 && fflush(stdout) != 0) {
+            return fr_fail(err, FR_IO, "standard output");
+        }
+        uint64_t left_ns = in->deadline_ns == UINT64_MAX ? UINT64_MAX : in->deadline_ns - now_ns;
+        status = fr_stream_read(in->stream, in->piece, sizeof in->piece, &in->end,
+                                FR_MIN(left_ns, wait_ns), err);
     }
-    return FR_REPO_EXIT_SOUND;
+    in->count += in->end;
+    return status;
 }
 
-static int run_files(frames_run *run)
+/* The next bytes, in place of what `out` had; of a frame over the bound so many that it is seen.
+ * *whole false: the file ends before. */
+static fr_status read_bytes(frames_input *in, size_t size, fr_buffer *out, bool *whole,
+                            fr_error *err)
 {
-    const repo_args *args = run->args;
-    for (int i = 0; i < args->word_count; i++) {
-        cli_input input;
-        fr_error error = {0};
-        run->path = args->words[i];
-        fr_status status = cli_input_open(&input, run->path, &error);
+    fr_buffer_reset(out);
+    for (size_t n; size > 0; size -= n) {
+        fr_status status = in->at == in->end ? read_piece(in, err) : FR_OK;
         if (status != FR_OK) {
-            cli_fail_internal(run->path, status, &error);
-            return FR_REPO_EXIT_SYSTEM;
+            *whole = false;
+            return status == FR_END ? FR_OK : status;
         }
-        int code = take_file(run, input.bytes);
-        cli_input_free(&input);
-        if (code != FR_REPO_EXIT_SOUND) {
-            return code;
+        n = FR_MIN(size, in->end - in->at);
+        fr_buffer_append(out, in->piece + in->at, FR_MIN(n, FR_FRAME_BYTES_MAX + 1 - out->size));
+        in->at += n;
+    }
+    *whole = true;
+    return fr_buffer_status(out, err);
+}
+
+static int take_stream(frames_run *run, frames_input *in)
+{
+    bool whole = true;
+    run->rejected = false;
+    while (whole) {
+        fr_error error = {0};
+        fr_status status = read_bytes(in, 4, &run->frame, &whole, &error);
+        if (status == FR_OK && run->frame.size == 0) {
+            break;
+        }
+        if (status == FR_OK && whole) {
+            size_t size = fr_load_u32le(run->frame.data);
+            status = read_bytes(in, size, &run->frame, &whole, &error);
+        }
+        if (status != FR_OK) {
+            return repo_fail(run->path, status, &error);
+        }
+        if (!take_frame(run, fr_buffer_view(&run->frame), whole)) {
+            run->failed = true;
+            return FR_REPO_EXIT_SYSTEM;
         }
     }
     return run->rejected ? FR_REPO_EXIT_MALFORMED : FR_REPO_EXIT_SOUND;
+}
+
+static int take_file(frames_run *run)
+{
+    uint64_t seconds = run->args->load.seconds_max;
+    frames_input in = {.deadline_ns = UINT64_MAX};
+    fr_error error = {0};
+    if (seconds != 0) {
+        in.deadline_ns = fr_os_monotonic_ns(fr_os_real()) + seconds * UINT64_C(1000000000);
+    }
+    fr_status status = fr_stream_open(&in.stream, run->path, &error);
+    if (status != FR_OK) {
+        fflush(stdout);
+        cli_fail_internal(run->path, status, &error);
+        return FR_REPO_EXIT_SYSTEM;
+    }
+    int code = take_stream(run, &in);
+    fr_stream_close(in.stream);
+    return code;
+}
+
+/* Each file in order, as one stream; the exit code is that of the first that is not sound. */
+static int run_files(frames_run *run)
+{
+    int first = FR_REPO_EXIT_SOUND;
+    for (int i = 0; i < run->args->word_count && !run->failed; i++) {
+        run->path = run->args->words[i];
+        int code = take_file(run);
+        first = first == FR_REPO_EXIT_SOUND || run->failed ? code : first;
+    }
+    return first;
 }
 
 int repo_frames(const repo_args *args)
@@ -305,6 +382,7 @@ int repo_frames(const repo_args *args)
     frames_run run = {.args = args};
     fr_error error = {0};
     const char *what = "frames";
+    fr_buffer_init(&run.frame, FR_FRAME_BYTES_MAX + 1);
     fr_buffer_init(&run.line, LINES_BYTES_MAX);
     fr_status status = fr_frame_reader_new(&run.reader, &error);
     status = status == FR_OK ? fr_frame_chain_new(&run.chain, &error) : status;
@@ -317,5 +395,6 @@ int repo_frames(const repo_args *args)
     fr_frame_reader_free(run.reader);
     fr_did_docs_close(run.docs);
     fr_buffer_done(&run.line);
+    fr_buffer_done(&run.frame);
     return code;
 }
