@@ -96,7 +96,9 @@ typedef struct {
     /** Called when writing pauses, or ends, because of `state` ("disk-full", "disk-read-only",
      *  "disk-error", "out-of-memory", "checkpoints-fail", "damaged", "failed"), when it goes on:
      *  "ok", why NULL, and when it has ended: "ended", for an engine that closes in one of these
-     *  cannot wait. From the writer's thread; it must return quickly. May be NULL. */
+     *  cannot wait. While writing goes on also when a checkpoint failed, which is tried again:
+     *  "checkpoint-failed", and when one is saved then: "checkpoint-saved", why NULL. From the
+     *  writer's thread; it must return quickly. May be NULL. */
     void (*on_trouble)(void *context, const char *state, const char *why);
     void *trouble_context;
     /* becomes true (atomically) to give up opening: FRESHET_AGAIN; may be NULL */

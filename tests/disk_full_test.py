@@ -48,6 +48,8 @@ def live_through(story, data, fill, free):
         health = answer.json
         assert answer.status == 503 and health["pauses"] == ["ingest"] and health["resumes"] == "by itself", health
         assert health["since"] and health["reason"], health
+        assert health["status"] == "read-only", health
+        assert daemon.ok("/ready")["ready"] is True, "answers are as good as before"
         seq = health["indexed_through"]["seq"]
         assert 0 < seq < EVENTS, health
         assert daemon.ok("/newest")["feed"], "reads go on"

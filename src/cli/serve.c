@@ -50,7 +50,9 @@ static void on_fallback(void *context, const char *part, const char *from, const
 static void on_trouble(void *context, const char *state, const char *why)
 {
     (void)context;
-    fr_log_kv(why == NULL ? FR_LOG_INFO : FR_LOG_ERROR, "engine.writing", "state", state, "reason",
+    bool checkpoint = strncmp(state, "checkpoint-", 11) == 0; /* writing goes on */
+    fr_log_kv(why == NULL ? FR_LOG_INFO : FR_LOG_ERROR,
+              checkpoint ? "engine.checkpoint" : "engine.writing", "state", state, "reason",
               why == NULL ? "" : why);
 }
 

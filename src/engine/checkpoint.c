@@ -105,6 +105,7 @@ static fr_status write_views(fr_engine *engine, fr_error *err)
     fr_checkpoint *c = &engine->checkpoint;
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
         if (c->frozen[i]) {
+            c->step = FR_VIEWS[i]->name;
             FR_TRY(fr_marks_add(engine, i, c->seq, err));
             FR_TRY(FR_VIEWS[i]->write(engine->views[i], err));
             c->written[i] = true;
@@ -134,6 +135,7 @@ static fr_status write_all(fr_engine *engine, fr_error *err)
         fr_thread_join(beside);
     }
     FR_TRY(status);
+    c->step = "resolver";
     if (engine->home == engine) { /* a shadow's is thrown away */
         uint64_t seq = fr_resolver_frozen_seq(engine->resolver);
         FR_TRY(fr_marks_add(engine, FR_PART_RESOLVER, seq, err));
@@ -185,6 +187,7 @@ static void end(fr_engine *engine, fr_status status, const fr_error *error)
     c->took_ns = now_ns - c->began_ns;
     c->failed_ns = status == FR_OK ? 0 : now_ns;
     c->failed_os = error->os;
+    fr_trouble_of_checkpoint(engine, c->step, status == FR_OK ? NULL : error);
     fr_histogram_add(&engine->metrics.pause_ns, c->pause_ns + now_ns - start_ns);
     fr_histogram_add(&engine->metrics.checkpoint_ns, c->took_ns);
     if (status == FR_OK) {
@@ -217,6 +220,7 @@ static bool begin(fr_engine *engine)
     c->seq = engine->seq;
     c->events = engine->since_checkpoint;
     c->resolver_written = false;
+    c->step = "freeze";
     memset(c->frozen, 0, sizeof c->frozen);
     memset(c->written, 0, sizeof c->written);
     fr_status status = freeze(engine, &error);

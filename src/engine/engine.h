@@ -117,6 +117,7 @@ typedef struct {
     uint64_t began_ns, pause_ns, took_ns;
     uint64_t failed_ns; /* when the last one failed; 0: it did not */
     int failed_os;      /* and its errno */
+    const char *step;   /* what it is at: "freeze", or the part that is written */
 } fr_checkpoint;
 
 /** Views that catch up beside the writer: rebuild.c. It takes them out and puts them back. */
@@ -136,12 +137,13 @@ typedef struct {
     uint64_t retry_at_ns, backoff_ns; /* owned(writer) */
 } fr_rebuild;
 
-/** A step with the log's segments that failed last, until it works. */
+/** The step that failed last, of the work with the log's segments or of a checkpoint, until it
+ *  works. It is tried again, and writing goes on. */
 typedef struct {
     const char *step; /* NULL: none */
     fr_error error;
     uint64_t since_us;
-} fr_upkeep_trouble;
+} fr_step_trouble;
 
 /** What is saved of the resolver turned out to be damaged, and is to be had again: mend.c. */
 typedef enum {
@@ -269,8 +271,9 @@ struct freshet {
     fr_closer closers[FR_ENGINE_CLOSERS_MAX];
     size_t closer_count;
 
-    struct fr_upkeep *upkeep;         /* upkeep.c; NULL: nobody does it */
-    fr_upkeep_trouble upkeep_trouble; /* under request_lock; set by who takes the steps */
+    struct fr_upkeep *upkeep; /* upkeep.c; NULL: nobody does it */
+    /* under request_lock; each set by who takes the steps */
+    fr_step_trouble upkeep_trouble, checkpoint_trouble;
 
     fr_engine_metrics metrics;
 };
@@ -443,9 +446,7 @@ void fr_engine_wake_readers(fr_engine *engine);
 /** One step: a segment is sealed, copied to the archive or dropped here. FR_OK: it may be that
  *  there is another; FR_END: nothing is due. thread: one at a time */
 FR_MUST_USE fr_status fr_upkeep_step(fr_engine *engine, fr_error *err);
-/** What failed of it as a JSON object, or null: in /health, and what DIR/UPKEEP says from
- *  outside. */
-void fr_upkeep_put(fr_engine *engine, fr_buffer *out);
+/** What failed of it as a JSON object, or null, as DIR/UPKEEP says it from outside. */
 void fr_upkeep_put_saved(fr_os *os, const char *data_dir, fr_buffer *out);
 /** Starts the thread that takes these steps; not in a stepwise world. */
 FR_MUST_USE fr_status fr_upkeep_start(fr_engine *engine, fr_error *err);
@@ -460,9 +461,14 @@ void fr_trouble_begin(fr_engine *engine, const fr_error *why);
 void fr_trouble_is_final(fr_engine *engine, const fr_error *why);
 /** Over, unless writing has ended. */
 void fr_trouble_end(fr_engine *engine);
-/** `,"state":…` and what belongs to it, as members of /health. False: writes are refused or
- *  wait. */
-bool fr_trouble_put(fr_engine *engine, fr_buffer *out);
+/** A checkpoint failed at a step, or (why NULL) was saved: writing goes on, and only what is new is
+ *  told. thread: the writer */
+void fr_trouble_of_checkpoint(fr_engine *engine, const char *step, const fr_error *why);
+/** What failed as a JSON object, or null. */
+void fr_step_trouble_put(const fr_step_trouble *trouble, fr_buffer *out);
+typedef enum { FR_WRITES = 0, FR_WRITES_SLOWLY = 1, FR_WRITES_NOT = 2 } fr_writing;
+/** `,"state":…` and what belongs to it, as members of /health. */
+fr_writing fr_trouble_put(fr_engine *engine, fr_buffer *out);
 
 /** Why something failed, as a JSON string. */
 void fr_engine_put_reason(const fr_error *why, fr_buffer *out);

@@ -308,24 +308,61 @@ static void half_a_store_is_rebuilt(void **state)
     }
 }
 
+static bool health_says(freshet *db, const char *words)
+{
+    freshet_answer answer = {0};
+    assert_int_equal(freshet_query(db, "/health", 7, NULL, &answer, NULL), FRESHET_OK);
+    assert_int_equal(answer.status, 200);
+    bool says = memmem(answer.body, answer.body_size, words, strlen(words)) != NULL;
+    freshet_answer_free(&answer);
+    return says;
+}
+
+/** Counts; the writer's thread. */
+typedef struct {
+    uint32_t failed, saved; /* atomic */
+} told_checkpoints;
+
+static void on_trouble(void *context, const char *state, const char *why)
+{
+    told_checkpoints *told = context;
+    bool failed = strcmp(state, "checkpoint-failed") == 0;
+    assert_true(failed || strcmp(state, "checkpoint-saved") == 0);
+    assert_int_equal(why != NULL, failed);
+    __atomic_add_fetch(failed ? &told->failed : &told->saved, 1, __ATOMIC_RELAXED);
+}
+
 /** A disk that refuses checkpoints costs one attempt now and then, not one a group, and no
- *  event. */
+ *  event; and it is told until one is saved. */
 static void failing_saves_are_not_retried_at_once(void **state)
 {
     world *w = *state;
+    told_checkpoints told = {0};
     open_world(w, 50); /* always due */
+    w->db->options.trouble_context = &told;
+    w->db->options.on_trouble = on_trouble;
     assert_ok(tell_story(w->db, 0, 200, NULL));
     assert_int_equal(freshet_checkpoint(w->db, NULL), FRESHET_OK);
+    assert_true(health_says(w->db, "\"checkpoint\":null"));
+    assert_true(health_says(w->db, "\"status\":\"ok\""));
     remove_part(w, "views/links/load");
     for (unsigned i = 200; i < 4000; i += 100) {
         assert_ok(tell_story(w->db, i, i + 100, NULL));
     }
     assert_int_not_equal(freshet_checkpoint(w->db, NULL), FRESHET_OK);
     assert_in_range(w->db->metrics.checkpoint_failures, 1, 4);
+    assert_true(health_says(w->db, "\"checkpoint\":{\"step\":\"links\",\"since\":\"2"));
+    assert_true(health_says(w->db, "\"status\":\"degraded\""));
+    assert_true(health_says(w->db, "\"state\":\"ok\""));
+    assert_int_equal(__atomic_load_n(&told.failed, __ATOMIC_RELAXED), 1);
     char load[128];
     snprintf(load, sizeof load, "%s/views/links/load", w->dir);
     assert_ok(fr_os_mkdir(fr_os_real(), load, NULL));
     assert_int_equal(freshet_checkpoint(w->db, NULL), FRESHET_OK);
+    assert_true(health_says(w->db, "\"checkpoint\":null"));
+    assert_true(health_says(w->db, "\"status\":\"ok\""));
+    assert_int_equal(__atomic_load_n(&told.failed, __ATOMIC_RELAXED), 1);
+    assert_int_equal(__atomic_load_n(&told.saved, __ATOMIC_RELAXED), 1);
     close_world(w);
     verify_world(w);
 }

@@ -31,13 +31,18 @@ static void put_time(fr_buffer *out, uint64_t time_us)
     fr_buffer_json_string(out, fr_slice_of(text, fr_time_format((int64_t)time_us, 6, text)));
 }
 
-static bool put_sources(fr_engine *engine, uint64_t now_ns, fr_buffer *out)
+typedef struct {
+    bool stalled, failed; /* one of them is; failed: one that is not live */
+} source_health;
+
+static source_health put_sources(fr_engine *engine, uint64_t now_ns, fr_buffer *out)
 {
-    bool stalled = false;
+    source_health all = {0};
     fr_mutex_lock(&engine->source_lock);
     for (fr_source_state *source = engine->sources; source != NULL; source = source->next) {
         bool this_one = is_stalled(source, now_ns);
-        stalled = stalled || this_one;
+        all.stalled = all.stalled || this_one;
+        all.failed = all.failed || (!source->live && LOAD(source->phase) == FR_SOURCE_FAILED);
         fr_buffer_text(out, source == engine->sources ? "{\"name\":" : ",{\"name\":");
         fr_buffer_json_string(out, fr_slice_text(source->name));
         fr_buffer_printf(out,
@@ -62,7 +67,7 @@ static bool put_sources(fr_engine *engine, uint64_t now_ns, fr_buffer *out)
         fr_buffer_byte(out, '}');
     }
     fr_mutex_unlock(&engine->source_lock);
-    return stalled;
+    return all;
 }
 
 /** A view is not live once its reset was asked for: whoever asked may wait for that word. */
@@ -122,22 +127,40 @@ static void put_fallbacks(fr_engine *engine, fr_buffer *out)
     }
 }
 
+/** Is there any? */
+static bool put_step_trouble(fr_engine *engine, const char *name, const fr_step_trouble *trouble,
+                             fr_buffer *out)
+{
+    fr_mutex_lock(&engine->request_lock);
+    fr_step_trouble now = *trouble;
+    fr_mutex_unlock(&engine->request_lock);
+    fr_buffer_printf(out, ",\"%s\":", name);
+    fr_step_trouble_put(&now, out);
+    return now.step != NULL;
+}
+
 int fr_engine_put_health(void *context, fr_buffer *out)
 {
-    enum { SOURCES_MAX_BYTES = 1 << 20 };
+    enum { SOURCES_MAX_BYTES = 1 << 20, TROUBLES_MAX_BYTES = 1 << 14 };
     fr_engine *engine = context;
     freshet_progress progress;
     freshet_progress_of(engine, &progress);
     uint64_t now_us = fr_os_wall_us(engine->os);
     uint64_t now_ns = fr_os_monotonic_ns(engine->os);
-    fr_buffer sources;
+    fr_buffer sources, troubles;
     fr_buffer_init(&sources, SOURCES_MAX_BYTES);
-    bool stalled = put_sources(engine, now_ns, &sources);
-    const char *status = progress.poisoned || engine->options.read_only ? "read-only"
-                         : !progress.ready                              ? "catching-up"
-                         : stalled                                      ? "stalled"
-                         : !all_live(engine)                            ? "degraded"
-                                                                        : "ok";
+    fr_buffer_init(&troubles, TROUBLES_MAX_BYTES);
+    source_health of_sources = put_sources(engine, now_ns, &sources);
+    bool fails = put_step_trouble(engine, "upkeep", &engine->upkeep_trouble, &troubles);
+    fails |= put_step_trouble(engine, "checkpoint", &engine->checkpoint_trouble, &troubles);
+    fr_writing writing = fr_trouble_put(engine, &troubles);
+    bool pauses = writing == FR_WRITES_NOT || progress.poisoned || engine->options.read_only;
+    bool whole = all_live(engine) && !of_sources.failed && !fails && writing == FR_WRITES;
+    const char *status = pauses               ? "read-only"
+                         : !progress.ready    ? "catching-up"
+                         : of_sources.stalled ? "stalled"
+                         : !whole             ? "degraded"
+                                              : "ok";
     fr_buffer_printf(out, "{\"status\":\"%s\",\"indexed_through\":{\"seq\":%llu,\"time\":", status,
                      (unsigned long long)progress.seq);
     put_time(out, progress.time_us);
@@ -157,11 +180,10 @@ int fr_engine_put_health(void *context, fr_buffer *out)
     fr_buffer_printf(out, "],\"checkpoint_seq\":%llu,\"uptime_ms\":%llu",
                      (unsigned long long)LOAD(engine->metrics.checkpoint_seq),
                      (unsigned long long)((now_ns - engine->opened_ns) / 1000000));
-    fr_buffer_text(out, ",\"upkeep\":");
-    fr_upkeep_put(engine, out);
-    bool writes = fr_trouble_put(engine, out);
+    fr_buffer_slice(out, fr_buffer_view(&troubles));
+    fr_buffer_done(&troubles);
     fr_buffer_byte(out, '}');
-    return progress.ready && !stalled && writes ? 200 : 503;
+    return progress.ready && !of_sources.stalled && writing != FR_WRITES_NOT ? 200 : 503;
 }
 
 /* ---- metrics --------------------------------------------------------------------------------- */

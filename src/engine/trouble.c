@@ -4,6 +4,8 @@
 // stays where it is. A write or a sync failed, or what is saved of the resolver is damaged: the log
 // or the resolver is mended (mend.c). In all of them writing pauses and goes on by itself, what was
 // acknowledged is kept, and reads go on. Writing ends only where an engine closes in one of them.
+//
+// A checkpoint that fails is no such day: the log has everything, and the next attempt comes.
 #include "engine.h"
 
 #include <errno.h>
@@ -78,6 +80,27 @@ void fr_trouble_end(fr_engine *engine)
     }
 }
 
+void fr_trouble_of_checkpoint(fr_engine *engine, const char *step, const fr_error *why)
+{
+    fr_step_trouble *trouble = &engine->checkpoint_trouble; /* only the writer changes it */
+    bool fails = trouble->step != NULL;
+    bool news = why == NULL
+                    ? fails
+                    : !fails || trouble->error.text != why->text || trouble->error.os != why->os;
+    if (!news || engine->poisoned || engine->home != engine) {
+        return; /* known; or why nothing is written is told; or a shadow's, which is tried again */
+    }
+    fr_mutex_lock(&engine->request_lock);
+    uint64_t since_us = fails ? trouble->since_us : fr_os_wall_us(engine->os);
+    *trouble = (fr_step_trouble){0};
+    if (why != NULL) {
+        *trouble = (fr_step_trouble){step, *why, since_us};
+    }
+    fr_mutex_unlock(&engine->request_lock);
+    tell(engine, why == NULL ? "checkpoint-saved" : "checkpoint-failed",
+         why == NULL ? NULL : why->text);
+}
+
 void fr_engine_put_reason(const fr_error *why, fr_buffer *out)
 {
     char text[256];
@@ -85,6 +108,21 @@ void fr_engine_put_reason(const fr_error *why, fr_buffer *out)
     int size = snprintf(text, sizeof text, "%s%s%s", why->text == NULL ? "" : why->text,
                         system == NULL ? "" : ": ", system == NULL ? "" : system);
     fr_buffer_json_string(out, fr_slice_of(text, FR_MIN((size_t)size, sizeof text - 1)));
+}
+
+void fr_step_trouble_put(const fr_step_trouble *trouble, fr_buffer *out)
+{
+    char time[32];
+    if (trouble->step == NULL) {
+        fr_buffer_text(out, "null");
+        return;
+    }
+    size_t size = fr_time_format((int64_t)trouble->since_us, 6, time);
+    fr_buffer_printf(out, "{\"step\":\"%s\",\"since\":", trouble->step);
+    fr_buffer_json_string(out, fr_slice_of(time, size));
+    fr_buffer_text(out, ",\"reason\":");
+    fr_engine_put_reason(&trouble->error, out);
+    fr_buffer_byte(out, '}');
 }
 
 /** What the log has been at for so long is worth a name; writing waits for it. */
@@ -95,7 +133,7 @@ static bool disk_is_slow(const fr_engine *engine)
     return began_ns != 0 && fr_os_monotonic_ns(engine->os) - began_ns > slow_ns;
 }
 
-bool fr_trouble_put(fr_engine *engine, fr_buffer *out)
+fr_writing fr_trouble_put(fr_engine *engine, fr_buffer *out)
 {
     fr_mutex_lock(&engine->request_lock);
     fr_trouble trouble = engine->trouble;
@@ -105,10 +143,10 @@ bool fr_trouble_put(fr_engine *engine, fr_buffer *out)
     bool ended = __atomic_load_n(&engine->poisoned, __ATOMIC_ACQUIRE); /* pairs with poison */
     bool mends = fr_mend_waits(engine) || !fr_resolver_is_sound(engine);
     if (trouble == FR_TROUBLE_NONE) {
-        fr_buffer_text(out, disk_is_slow(engine)
-                                ? ",\"state\":\"slow-disk\",\"pauses\":[\"ingest\"]"
-                                : ",\"state\":\"ok\"");
-        return true;
+        bool slow = disk_is_slow(engine);
+        fr_buffer_text(out, slow ? ",\"state\":\"slow-disk\",\"pauses\":[\"ingest\"]"
+                                 : ",\"state\":\"ok\"");
+        return slow ? FR_WRITES_SLOWLY : FR_WRITES;
     }
     char time[32];
     fr_buffer_printf(out, ",\"state\":\"%s\",\"since\":", name_of(trouble));
@@ -122,5 +160,5 @@ bool fr_trouble_put(fr_engine *engine, fr_buffer *out)
     }
     fr_buffer_text(out, ",\"reason\":");
     fr_engine_put_reason(&why, out);
-    return false;
+    return FR_WRITES_NOT;
 }

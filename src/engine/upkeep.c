@@ -64,19 +64,7 @@ static bool path_of_trouble(const char *dir, char out[FR_PATH_MAX])
     return fr_path(out, FR_PATH_MAX, NULL, "%s/UPKEEP", dir) == FR_OK;
 }
 
-static void put_trouble(const fr_upkeep_trouble *trouble, fr_buffer *out)
-{
-    char time[32];
-    const fr_error *why = &trouble->error;
-    size_t size = fr_time_format((int64_t)trouble->since_us, 6, time);
-    fr_buffer_printf(out, "{\"step\":\"%s\",\"since\":", trouble->step);
-    fr_buffer_json_string(out, fr_slice_of(time, size));
-    fr_buffer_text(out, ",\"reason\":");
-    fr_engine_put_reason(why, out);
-    fr_buffer_byte(out, '}');
-}
-
-static void tell_outside(fr_engine *engine, const fr_upkeep_trouble *trouble)
+static void tell_outside(fr_engine *engine, const fr_step_trouble *trouble)
 {
     char path[FR_PATH_MAX];
     fr_cleanup(fr_buffer_done) fr_buffer text;
@@ -84,7 +72,7 @@ static void tell_outside(fr_engine *engine, const fr_upkeep_trouble *trouble)
     if (path_of_trouble(engine->dir, path) && trouble->step == NULL) {
         (void)!fr_os_unlink(engine->os, path, NULL);
     } else if (path_of_trouble(engine->dir, path)) {
-        put_trouble(trouble, &text);
+        fr_step_trouble_put(trouble, &text);
         (void)!fr_os_write_file_atomic(engine->os, path, fr_buffer_view(&text), NULL);
     }
 }
@@ -92,31 +80,19 @@ static void tell_outside(fr_engine *engine, const fr_upkeep_trouble *trouble)
 /** Why NULL: the step has nothing to complain of. */
 static void note(fr_engine *engine, const char *step, const fr_error *why)
 {
-    fr_upkeep_trouble *trouble = &engine->upkeep_trouble;
+    fr_step_trouble *trouble = &engine->upkeep_trouble;
     bool same = trouble->step == step; /* only the one thread changes it */
     bool news =
         why == NULL ? same : trouble->step == NULL || (same && trouble->error.text != why->text);
     if (news) {
         fr_mutex_lock(&engine->request_lock);
         uint64_t since_us = same ? trouble->since_us : fr_os_wall_us(engine->os);
-        *trouble = (fr_upkeep_trouble){0};
+        *trouble = (fr_step_trouble){0};
         if (why != NULL) {
-            *trouble = (fr_upkeep_trouble){step, *why, since_us};
+            *trouble = (fr_step_trouble){step, *why, since_us};
         }
         fr_mutex_unlock(&engine->request_lock);
         tell_outside(engine, trouble);
-    }
-}
-
-void fr_upkeep_put(fr_engine *engine, fr_buffer *out)
-{
-    fr_mutex_lock(&engine->request_lock);
-    fr_upkeep_trouble trouble = engine->upkeep_trouble;
-    fr_mutex_unlock(&engine->request_lock);
-    if (trouble.step == NULL) {
-        fr_buffer_text(out, "null");
-    } else {
-        put_trouble(&trouble, out);
     }
 }
 

@@ -679,6 +679,9 @@ static inline void note_trouble(void *context, const char *state, const char *wh
     enum { TOLD_BYTES = 256 };
     char *told = context;
     size_t size = strlen(told);
+    if (strncmp(state, "checkpoint-", 11) == 0) {
+        return; /* writing goes on */
+    }
     assert_int_equal(strcmp(state, "ok") == 0, why == NULL);
     snprintf(told + size, TOLD_BYTES - size, "%s ", state);
 }

@@ -152,6 +152,7 @@ static void a_full_disk_pauses_writing(void **state)
     assert_int_equal(w.engine->trouble, FR_TROUBLE_DISK_FULL);
     assert_false(w.engine->poisoned);
     assert_true(health_says(&w, "\"state\":\"disk-full\",\"since\":\"", 503));
+    assert_true(health_says(&w, "\"status\":\"read-only\"", 503));
     for (int i = 0; i < 100; i++) { /* what was taken before is shown; the rest waits */
         take_turn(&w);
     }
@@ -163,6 +164,12 @@ static void a_full_disk_pauses_writing(void **state)
     deliver_all(&w);
     assert_false(w.engine->poisoned);
     assert_true(health_says(&w, "\"state\":\"ok\"", 200));
+    fr_sim_advance(w.os, 20000000); /* a checkpoint found no room, too: it is tried again */
+    for (int i = 0; i < 4; i++) {
+        take_turn(&w);
+        fr_checkpoint_write(w.engine);
+    }
+    assert_true(health_says(&w, "\"status\":\"ok\"", 200));
     check_views(&w, w.h->last_seq, true);
     close_in_order(&w);
     fr_sim_free(w.os);
@@ -303,6 +310,7 @@ static void what_upkeep_fails_of_is_told(void **state)
     assert_int_equal(fr_upkeep_step(w.engine, &why), FR_IO);
     assert_true(health_says(&w, "\"upkeep\":{\"step\":\"seal\",\"since\":\"", 200));
     assert_true(health_says(&w, "Input/output error", 200));
+    assert_true(health_says(&w, "\"status\":\"degraded\"", 200));
     fr_sim_set_faults(w.os, UINT64_MAX, 0);
     assert_ok(fr_upkeep_step(w.engine, &why));
     assert_true(health_says(&w, "\"upkeep\":null", 200));

@@ -261,6 +261,10 @@ static void test_sources_follow_and_stop(void **state)
     assert_true(wait_seq(fx, 60));
     feed_fifo(path_of(fx, "pipe"), &third); /* another writer: the pipe is followed */
     assert_true(wait_seq(fx, 90));
+    assert_true(health_has(fx, "\"status\":\"ok\""));
+    start_source(fx, "jetstream", "data"); /* a folder is no stream */
+    assert_true(health_has(fx, "\"state\":\"failed\""));
+    assert_true(health_has(fx, "\"status\":\"degraded\""));
     static const char *const bad[] = {"jetstream:",  "jetstream:/no/such/file", "kafka:x",
                                       "car:ws://h/", "jetstream:ws://h:0/",     "frames:wss://h/"};
     for (size_t i = 0; i < FR_COUNT_OF(bad); i++) {
