@@ -99,6 +99,21 @@ def main():
                 assert again.read_bytes() == ordered.read_bytes(), f"pack of records, {limit}M: other bytes"
                 print(f"pack of records, {limit} MiB: {resident >> 10} KiB resident")
                 assert sanitized or resident <= (limit + 8) * MIB, f"pack, {limit}M: {resident} bytes resident"
+        # As many collections as records, with more bytes of names than may be held: they are printed as they are found.
+        names = [f"a{'b' * 60}.c{'d' * 60}.e{'f' * 50}.g{i:06d}" for i in range(100000)]
+        records.write_text("".join(f'{{"uri":"at://did:plc:ewvi7nxzyoun6zhxrhs64oiz/{name}/a","value":{{"n":{i}}}}}\n'
+                                   for i, name in enumerate(names)))
+        many, empty = top / "many.car", top / "empty.car"
+        run("pack", "--did", "did:plc:ewvi7nxzyoun6zhxrhs64oiz", "--mem", "4G", records, "--out", many)
+        records.write_text("")
+        run("pack", "--did", "did:plc:ewvi7nxzyoun6zhxrhs64oiz", records, "--out", empty)
+        said, _, resident = run("stat", "--json", "--mem", "8M", many)
+        assert sorted(json.loads(said)["collections"]) == names
+        assert sanitized or resident <= 16 * MIB, f"stat, 8M: {resident} bytes resident"
+        said, _, resident = run("diff", "--json", "--mem", "8M", empty, many)
+        assert [op["rpath"] for op in json.loads(said)["record_ops"]] == [f"{name}/a" for name in names]
+        assert sanitized or resident <= 16 * MIB, f"diff, 8M: {resident} bytes resident"
+        print("stat and diff of 100,000 collections, 8 MiB")
         _, err, _ = run("pack", "--mem", "1M", "--on-limit", "refuse", records, expect=3)
         assert b"limit-memory" in err, err
         # Errors: the same line but for the name, and the exit code of limits.

@@ -4,9 +4,12 @@
 
 /* ---- stat ------------------------------------------------------------------------------------ */
 
+/* There may be as many collections as records: they are printed as they are found, and nothing is
+ * held. The counts come before them, so there is a walk for each of the three. */
 typedef struct {
     bool json;
-    fr_buffer collections, gaps;
+    const char *comma; /* in front of the next one */
+    fr_buffer line;
 } stat_parts;
 
 static void put_key_or_null(const stat_parts *parts, fr_buffer *out, fr_slice key)
@@ -20,12 +23,20 @@ static void put_key_or_null(const stat_parts *parts, fr_buffer *out, fr_slice ke
     }
 }
 
+static fr_status put_line(stat_parts *parts)
+{
+    bool printed = repo_print(&parts->line);
+    parts->comma = ",";
+    fr_buffer_reset(&parts->line);
+    return printed ? FR_OK : FR_IO;
+}
+
 static fr_status on_collection(void *context, fr_slice collection, uint64_t records, uint64_t bytes)
 {
     stat_parts *parts = context;
-    fr_buffer *out = &parts->collections;
+    fr_buffer *out = &parts->line;
     if (parts->json) {
-        fr_buffer_text(out, out->size == 0 ? "" : ",");
+        fr_buffer_text(out, parts->comma);
         fr_buffer_json_string(out, collection);
         fr_buffer_printf(out, ":{\"records\":%llu,\"bytes\":%llu}", (unsigned long long)records,
                          (unsigned long long)bytes);
@@ -35,15 +46,16 @@ static fr_status on_collection(void *context, fr_slice collection, uint64_t reco
         fr_buffer_printf(out, " %llu records %llu bytes\n", (unsigned long long)records,
                          (unsigned long long)bytes);
     }
-    return fr_buffer_status(out, NULL);
+    return put_line(parts);
 }
 
 static fr_status on_gap(void *context, fr_slice after, fr_slice before, const fr_cid *cid)
 {
     stat_parts *parts = context;
-    fr_buffer *out = &parts->gaps;
+    fr_buffer *out = &parts->line;
     if (parts->json) {
-        fr_buffer_text(out, out->size == 0 ? "{\"after\":" : ",{\"after\":");
+        fr_buffer_text(out, parts->comma);
+        fr_buffer_text(out, "{\"after\":");
         put_key_or_null(parts, out, after);
         fr_buffer_text(out, ",\"before\":");
         put_key_or_null(parts, out, before);
@@ -59,7 +71,7 @@ static fr_status on_gap(void *context, fr_slice after, fr_slice before, const fr
         repo_put_cid(out, cid);
         fr_buffer_byte(out, '\n');
     }
-    return fr_buffer_status(out, NULL);
+    return put_line(parts);
 }
 
 /* Only the rows that have something. */
@@ -117,18 +129,28 @@ static void put_counts(fr_buffer *out, bool json, const char *path, const fr_rep
     }
 }
 
-static void put_stat(const stat_parts *parts, const char *path, const fr_repo_stat *s,
-                     fr_buffer *out)
+static fr_status print_stat(stat_parts *parts, const fr_repo *repo, const char *path,
+                            fr_repo_stat *s, fr_error *err)
 {
     bool json = parts->json;
+    fr_buffer *out = &parts->line;
+    const fr_stat_visitor collections = {.on_collection = on_collection, .context = parts};
+    const fr_stat_visitor gaps = {.on_gap = on_gap, .context = parts};
     put_counts(out, json, path, s);
     put_histogram(out, json, "nodes_by_layer", "layer", s->nodes_by_layer, FR_STAT_LAYERS);
     put_histogram(out, json, "nodes_by_fan_out", "fan_out", s->nodes_by_fan_out, FR_STAT_FAN_OUTS);
     fr_buffer_text(out, json ? ",\"collections\":{" : "");
-    fr_buffer_slice(out, fr_buffer_view(&parts->collections));
+    FR_TRY(put_line(parts));
+    parts->comma = "";
+    FR_TRY(fr_repo_stat_of(repo, &collections, s, err));
     fr_buffer_text(out, json ? "},\"missing\":[" : "");
-    fr_buffer_slice(out, fr_buffer_view(&parts->gaps));
+    FR_TRY(put_line(parts));
+    parts->comma = "";
+    if (s->missing_nodes != 0) {
+        FR_TRY(fr_repo_stat_of(repo, &gaps, s, err));
+    }
     fr_buffer_text(out, json ? "]}\n" : "");
+    return put_line(parts);
 }
 
 static int stat_file(const repo_args *args, const char *path, fr_load *load)
@@ -137,28 +159,22 @@ static int stat_file(const repo_args *args, const char *path, fr_load *load)
     fr_error error = {0};
     fr_repo_stat found;
     stat_parts parts = {.json = args->json};
-    fr_stat_visitor visitor = {on_collection, on_gap, &parts};
-    fr_buffer out;
     int code = repo_open(args, path, load, &repo);
     if (repo == NULL) {
         return code;
     }
-    fr_buffer_init(&parts.collections, REPO_LINE_BYTES_MAX);
-    fr_buffer_init(&parts.gaps, REPO_LINE_BYTES_MAX);
-    fr_buffer_init(&out, 3 * (size_t)REPO_LINE_BYTES_MAX);
-    fr_status status = fr_repo_stat_of(repo, &visitor, &found, &error);
-    if (status != FR_OK) {
+    fr_buffer_init(&parts.line, REPO_LINE_BYTES_MAX);
+    fr_status status = fr_repo_stat_of(repo, NULL, &found, &error);
+    status = status == FR_OK ? print_stat(&parts, repo, path, &found, &error) : status;
+    if (status == FR_IO && error.code == NULL && error.text == NULL) {
+        code = FR_REPO_EXIT_SYSTEM; /* of standard output, which is told at the end */
+    } else if (status != FR_OK) {
         code = repo_fail_in(load, path, status, &error);
     } else {
-        put_stat(&parts, path, &found, &out);
         bool whole = found.missing_nodes + found.missing_records == 0;
-        code = !repo_print(&out) ? FR_REPO_EXIT_SYSTEM
-               : whole           ? FR_REPO_EXIT_SOUND
-                                 : FR_REPO_EXIT_INCOMPLETE;
+        code = whole ? FR_REPO_EXIT_SOUND : FR_REPO_EXIT_INCOMPLETE;
     }
-    fr_buffer_done(&parts.collections);
-    fr_buffer_done(&parts.gaps);
-    fr_buffer_done(&out);
+    fr_buffer_done(&parts.line);
     return code;
 }
 
@@ -216,10 +232,11 @@ int repo_order(const repo_args *args)
 
 /* ---- diff ------------------------------------------------------------------------------------ */
 
-/* With --json one object, its parts gathered; else a line a record as it is found. */
+/* A record is printed as it is found. With --json the nodes, which come in another order, are
+ * gathered before; so what cannot be read is found before anything is printed. */
 typedef struct {
-    bool json;
-    fr_buffer line, ops, nodes[2];
+    bool json, any;
+    fr_buffer line, nodes[2];
 } diff_parts;
 
 static void put_cid_or_null(fr_buffer *out, const fr_cid *cid)
@@ -236,18 +253,19 @@ static void put_cid_or_null(fr_buffer *out, const fr_cid *cid)
 static fr_status on_record(void *context, fr_slice key, const fr_cid *before, const fr_cid *after)
 {
     diff_parts *parts = context;
-    fr_buffer *out = parts->json ? &parts->ops : &parts->line;
+    fr_buffer *out = &parts->line;
+    fr_buffer_reset(out);
     if (parts->json) {
-        fr_buffer_text(out, out->size == 0 ? "{\"rpath\":" : ",{\"rpath\":");
+        fr_buffer_text(out, parts->any ? ",{\"rpath\":" : "{\"rpath\":");
         fr_buffer_json_string(out, key);
         fr_buffer_text(out, ",\"old_value\":");
         put_cid_or_null(out, before);
         fr_buffer_text(out, ",\"new_value\":");
         put_cid_or_null(out, after);
         fr_buffer_byte(out, '}');
-        return fr_buffer_status(out, NULL);
+        parts->any = true;
+        return repo_print(out) ? FR_OK : FR_IO;
     }
-    fr_buffer_reset(out);
     fr_buffer_text(out, before == NULL ? "create\t" : after == NULL ? "delete\t" : "update\t");
     repo_put_key(out, key);
     for (int i = 0; i < 2; i++) {
@@ -263,6 +281,12 @@ static fr_status on_record(void *context, fr_slice key, const fr_cid *before, co
     return repo_print(out) ? FR_OK : FR_IO;
 }
 
+static fr_status skip_record(void *context, fr_slice key, const fr_cid *before, const fr_cid *after)
+{
+    (void)context, (void)key, (void)before, (void)after;
+    return FR_OK;
+}
+
 static fr_status on_node(void *context, const fr_cid *cid, bool created)
 {
     diff_parts *parts = context;
@@ -272,38 +296,49 @@ static fr_status on_node(void *context, const fr_cid *cid, bool created)
     return fr_buffer_status(out, NULL);
 }
 
-static bool print_diff(diff_parts *parts)
+static bool print_nodes(diff_parts *parts)
 {
     fr_buffer *out = &parts->line;
-    bool printed = fputs("{\"record_ops\":[", stdout) != EOF && repo_print(&parts->ops) &&
-                   fputs("],\"created_nodes\":[", stdout) != EOF && repo_print(&parts->nodes[1]) &&
+    bool printed = fputs("],\"created_nodes\":[", stdout) != EOF && repo_print(&parts->nodes[1]) &&
                    fputs("],\"deleted_nodes\":[", stdout) != EOF && repo_print(&parts->nodes[0]);
     fr_buffer_reset(out);
     fr_buffer_text(out, "]}\n");
     return printed && repo_print(out);
 }
 
+static fr_status diff_json(diff_parts *parts, const repo_file *before, const repo_file *after,
+                           fr_diff_facts *facts, fr_error *err)
+{
+    const fr_diff_visitor nodes = {skip_record, on_node, parts};
+    const fr_diff_visitor records = {on_record, NULL, parts};
+    FR_TRY(fr_repo_diff(before->repo, after->repo, &nodes, facts, err));
+    if (fputs("{\"record_ops\":[", stdout) == EOF) {
+        return FR_IO;
+    }
+    FR_TRY(fr_repo_diff(before->repo, after->repo, &records, facts, err));
+    return print_nodes(parts) ? FR_OK : FR_IO;
+}
+
 static int diff(const repo_args *args, const repo_file *before, const repo_file *after)
 {
     enum { PART_BYTES_MAX = 1 << 30 };
     diff_parts parts = {.json = args->json};
-    fr_diff_visitor visitor = {on_record, args->json ? on_node : NULL, &parts};
+    const fr_diff_visitor lines = {on_record, NULL, &parts};
     fr_diff_facts facts = {0};
     fr_error error = {0};
     fr_buffer_init(&parts.line, REPO_LINE_BYTES_MAX);
-    fr_buffer_init(&parts.ops, PART_BYTES_MAX);
     fr_buffer_init(&parts.nodes[0], PART_BYTES_MAX);
     fr_buffer_init(&parts.nodes[1], PART_BYTES_MAX);
-    fr_status status = fr_repo_diff(before->repo, after->repo, &visitor, &facts, &error);
+    fr_status status = args->json ? diff_json(&parts, before, after, &facts, &error)
+                                  : fr_repo_diff(before->repo, after->repo, &lines, &facts, &error);
     int code = FR_REPO_EXIT_SOUND;
-    if (status != FR_OK) {
+    if (status == FR_IO && error.code == NULL && error.text == NULL) {
+        code = FR_REPO_EXIT_SYSTEM; /* of standard output, which is told at the end */
+    } else if (status != FR_OK) {
         const repo_file *at = facts.fault_in_after ? after : before;
         code = repo_fail_open(args, at->load, at->path, status, &error);
-    } else if (args->json && !print_diff(&parts)) {
-        code = FR_REPO_EXIT_SYSTEM;
     }
     fr_buffer_done(&parts.line);
-    fr_buffer_done(&parts.ops);
     fr_buffer_done(&parts.nodes[0]);
     fr_buffer_done(&parts.nodes[1]);
     return code;
