@@ -101,7 +101,8 @@ typedef struct {
      *  writer's thread; it must return quickly. May be NULL. */
     void (*on_trouble)(void *context, const char *state, const char *why);
     void *trouble_context;
-    /* becomes true (atomically) to give up opening: FRESHET_AGAIN; may be NULL */
+    /* becomes true (atomically) to give up opening: FRESHET_AGAIN; and until the close, waiting for
+     * a disk that takes nothing: what waits is refused, as a close refuses it. May be NULL */
     const bool *stop;
     /** Full segments of the log are sealed in the background in any case. With archive_dir each is
      *  copied there, and then log_keep_bytes and log_keep_s say what stays in DIR (0: no such
@@ -432,7 +433,7 @@ typedef struct {
 typedef struct freshet_reader freshet_reader;
 
 /** errors  FRESHET_INVALID neither db nor data_dir; FRESHET_NOT_FOUND no log there; FRESHET_NOMEM;
- *          FRESHET_IO */
+ *          FRESHET_IO; of a data_dir those of freshet_data_check */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_reader_open(
     freshet_reader **out, const freshet_reader_options *options, freshet_error *err);
 /** The next event that passes the filter; its texts are valid until the next call.
@@ -491,7 +492,7 @@ freshet_view_list(const char *data_dir, void (*each)(void *context, const freshe
 
 /** Rebuilds every view from the log in scratch memory and compares with what is saved; changes
  *  nothing. `each` is called with one JSON object {"view","digest","seq","ok"} a view. *different
- *  counts those that are not ok. */
+ *  counts those that are not ok. errors: those of freshet_data_check, too */
 FRESHET_API FRESHET_MUST_USE freshet_status
 freshet_verify(const freshet_options *options, void (*each)(void *context, const char *json),
                void *context, uint32_t *different, freshet_error *err);

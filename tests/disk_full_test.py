@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """A disk that fills while a daemon follows a source, and is freed: writing pauses under a name, reads go on, writing
 goes on alone, and nothing is missing or twice. Full is a limit on file sizes, or (for root) a small tmpfs."""
+import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -21,6 +23,7 @@ class Story:
 
     def __init__(self):
         path = fr.simulate(200, EVENTS, 77)
+        self.path = path
         self.text = path.read_bytes()
         data = fr.scratch()
         fr.ingest(data, path)
@@ -68,6 +71,43 @@ def test_a_limit_on_file_sizes():
     def limit(daemon, size):
         resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
     live_through(Story(), fr.scratch(), lambda d: limit(d, 8 * MEBIBYTE), lambda d: limit(d, resource.RLIM_INFINITY))
+
+
+class Ingest:
+    """One that has met a limit on file sizes, and said so."""
+
+    def __init__(self, data, path):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (8 * MEBIBYTE, resource.RLIM_INFINITY))
+        self.process = subprocess.Popen([fr.FRESHET, "ingest", "--data", data, "--from", "jetstream", path],
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=limit)
+        self.said = b""
+        while b"writing waits: disk-full: " not in self.said:
+            line = self.process.stderr.readline()
+            assert line, (self.process.wait(), self.said)
+            self.said += line
+
+    def end(self):
+        out, err = self.process.communicate(timeout=fr.PATIENCE_S * 4)
+        self.said += err
+        return json.loads(out), self.process.returncode
+
+
+def test_ingest_waits_aloud():
+    """It goes on when there is room, and ends when it is told to: nothing of what it says was appended is lost."""
+    story, data = Story(), fr.scratch()
+    ingest = Ingest(data, story.path)
+    ingest.process.send_signal(signal.SIGTERM)
+    report, code = ingest.end()
+    assert code == 4 and 0 < report["appended"] < EVENTS, (code, report, ingest.said)
+    dump = fr.run("log", "dump", "--data", data).out
+    assert story.dump.startswith(dump) and dump.count(b"\n") >= report["appended"]
+    ingest = Ingest(data, story.path)
+    resource.prlimit(ingest.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    report, code = ingest.end()
+    assert code == 0 and b"writing goes on" in ingest.said, (code, report, ingest.said)
+    assert fr.run("log", "dump", "--data", data).out == story.dump
+    assert fr.digests(data) == story.digests
 
 
 def test_a_small_disk():

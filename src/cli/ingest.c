@@ -214,6 +214,24 @@ static void on_fallback(void *context, const char *part, const char *from, const
     fprintf(stderr, "freshet: %s: %s; built again from the %s\n", part, why, from);
 }
 
+static bool waits; /* atomic: nothing can be written now */
+
+static void on_trouble(void *context, const char *state, const char *why)
+{
+    (void)context;
+    if (strncmp(state, "checkpoint-", 11) == 0) {
+        fprintf(stderr, "freshet: %s%s%s\n", state, why == NULL ? "" : ": ",
+                why == NULL ? "" : why);
+        return;
+    }
+    __atomic_store_n(&waits, why != NULL, __ATOMIC_RELEASE);
+    if (why != NULL) {
+        fprintf(stderr, "freshet: writing waits: %s: %s\n", state, why);
+    } else {
+        fputs("freshet: writing goes on\n", stderr);
+    }
+}
+
 int cli_ingest(int argc, char **argv)
 {
     static const struct argp argp = {
@@ -246,6 +264,7 @@ int cli_ingest(int argc, char **argv)
         .checkpoint_events = args.checkpoint_events,
         .on_progress = cli_on_progress,
         .on_fallback = on_fallback,
+        .on_trouble = on_trouble,
         .stop = &cli_stop,
     };
     cli_catch_signals();
@@ -268,7 +287,7 @@ int cli_ingest(int argc, char **argv)
         return cli_fail(args.data, &error);
     }
     if (cli_stop) {
-        return EXIT_INTERRUPTED;
+        return __atomic_load_n(&waits, __ATOMIC_ACQUIRE) ? EXIT_SYSTEM : EXIT_INTERRUPTED;
     }
     bool nothing = report.rejected != 0 && report.appended + report.duplicate == 0;
     return code == EXIT_DONE && nothing ? EXIT_DATA : code;

@@ -234,7 +234,7 @@ struct freshet {
     fr_gone gone;   /* of the batch that was popped last */
     fr_settling settling;
     uint64_t retry_ns; /* when to ask the disk again */
-    bool refuses; /* closing, and one found no room: a later one, with its cursor, would be a gap */
+    bool refuses; /* it ends, and one found no room: a later one, with its cursor, would be a gap */
     unsigned which;    /* the group that is being filled */
     fr_group *syncing; /* the other one, or NULL */
 
@@ -279,6 +279,14 @@ struct freshet {
 };
 
 extern const fr_view_ops *const FR_VIEWS[FR_VIEW_COUNT];
+
+/** Is it closed, or told to stop? Then no pause of writing is waited out. */
+static inline bool fr_engine_ends(const fr_engine *engine)
+{
+    const bool *stop = engine->options.stop;
+    return __atomic_load_n(&engine->closing, __ATOMIC_ACQUIRE) ||
+           (stop != NULL && __atomic_load_n(stop, __ATOMIC_ACQUIRE));
+}
 
 /* ---- opening: open.c ---- */
 FR_MUST_USE fr_status fr_engine_open(fr_engine *engine, fr_error *err);

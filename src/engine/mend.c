@@ -38,12 +38,12 @@ static void put_off(fr_engine *engine, const fr_error *why)
     m->pause_ns = FR_MIN(m->pause_ns * 2, MEND_MOST_NS);
 }
 
-/** Is it time? Else waits, up to wait_ns. A close has no more time: the last attempt is now. */
-static bool is_time(fr_engine *engine, uint64_t wait_ns)
+/** Is it time? Else waits, up to wait_ns. Who ends has no more: the last attempt is now. */
+static bool is_time(fr_engine *engine, bool ends, uint64_t wait_ns)
 {
     uint64_t now_ns = fr_os_monotonic_ns(engine->os);
     uint64_t at_ns = engine->mending.at_ns;
-    if (now_ns >= at_ns || __atomic_load_n(&engine->closing, __ATOMIC_ACQUIRE)) {
+    if (now_ns >= at_ns || ends) {
         __atomic_add_fetch(&engine->mending.attempts, 1, __ATOMIC_RELAXED);
         return true;
     }
@@ -61,7 +61,8 @@ static void end(fr_engine *engine)
 bool fr_mend_turn(fr_engine *engine, uint64_t wait_ns)
 {
     fr_error why = {0};
-    if (!is_time(engine, wait_ns)) {
+    bool ends = fr_engine_ends(engine);
+    if (!is_time(engine, ends, wait_ns)) {
         return false;
     }
     fr_status status = fr_log_mend(engine->log, &why);
@@ -72,12 +73,11 @@ bool fr_mend_turn(fr_engine *engine, uint64_t wait_ns)
         return true;
     }
     put_off(engine, &why);
-    bool closing = __atomic_load_n(&engine->closing, __ATOMIC_ACQUIRE);
-    if (closing) { /* that was the last attempt: everybody is told */
+    if (ends) { /* that was the last attempt: everybody is told */
         fr_engine_poison(engine, status, &why);
         end(engine);
     }
-    return closing;
+    return ends;
 }
 
 /* ---- the resolver ---------------------------------------------------------------------------- */
@@ -184,7 +184,8 @@ void fr_mend_resolver_turn(fr_engine *engine, uint64_t wait_ns)
 {
     fr_mending *m = &engine->mending;
     fr_error why = {0};
-    if (!is_time(engine, wait_ns)) {
+    bool closing = __atomic_load_n(&engine->closing, __ATOMIC_ACQUIRE);
+    if (!is_time(engine, closing, wait_ns)) {
         return;
     }
     fr_status status = mend_resolver(engine, &why);

@@ -187,12 +187,12 @@ static void expect(fr_engine *engine, fr_group *group, const fr_batch *batch)
     group->due_ns = FR_MIN(group->due_ns, now_ns + ms * ns_per_ms);
 }
 
-/** It waits where it stands, with a name; an engine that closes cannot. What the resolver cannot
+/** It waits where it stands, with a name; an engine that ends cannot. What the resolver cannot
  *  say for damage it will when it is mended. */
 static void hold(fr_engine *engine, fr_status status, const fr_error *why)
 {
     const uint64_t retry_ns = UINT64_C(250000000);
-    if (__atomic_load_n(&engine->closing, __ATOMIC_ACQUIRE)) {
+    if (fr_engine_ends(engine)) {
         fr_engine_poison(engine, status, why);
     } else if (status == FR_CORRUPT) {
         fr_settle_throw_away(engine);
@@ -241,7 +241,7 @@ static void refuse_batch(fr_engine *engine, fr_batch *batch, fr_status status, c
 }
 
 /** The next batch that can be taken. FR_AGAIN: none waits, or the disk has no room for the one
- *  that does: it is tried again, until it fits or the engine closes. */
+ *  that does: it is tried again, until it fits or the engine ends. */
 static fr_status next_batch(fr_engine *engine, uint64_t wait_ns, fr_batch **out)
 {
     const uint64_t retry_ns = UINT64_C(250000000);
@@ -252,9 +252,9 @@ static fr_status next_batch(fr_engine *engine, uint64_t wait_ns, fr_batch **out)
         engine->held = item;
         engine->gone.known = false;
     }
-    bool closing = __atomic_load_n(&engine->closing, __ATOMIC_ACQUIRE);
+    bool ends = fr_engine_ends(engine);
     uint64_t now_ns = fr_os_monotonic_ns(engine->os);
-    if (!closing && now_ns < engine->retry_ns) {
+    if (!ends && now_ns < engine->retry_ns) {
         if (!engine->world.stepwise) {
             fr_sleep_ns(FR_MIN(wait_ns, engine->retry_ns - now_ns));
         }
@@ -272,14 +272,14 @@ static fr_status next_batch(fr_engine *engine, uint64_t wait_ns, fr_batch **out)
     if (engine->refuses) {
         status = engine->trouble_error.status;
         error = engine->trouble_error;
-    } else if (status == FR_CORRUPT && !closing) {
+    } else if (status == FR_CORRUPT && !ends) {
         fr_mend_begin_resolver(engine, error.text);
     } else if (status != FR_LIMIT) {
         fr_trouble_begin(engine, &error);
         engine->retry_ns = now_ns + retry_ns;
-        engine->refuses = closing;
+        engine->refuses = ends;
     }
-    if (closing || status == FR_LIMIT) {
+    if (ends || status == FR_LIMIT) {
         engine->held = NULL;
         refuse_batch(engine, batch, status, &error);
     }
@@ -297,7 +297,7 @@ static bool is_full(const fr_engine *engine, const fr_group *group)
 /** Is the batch in hand one that waits, for now? */
 static bool waits(const fr_engine *engine)
 {
-    return engine->settling.batch != NULL && !__atomic_load_n(&engine->closing, __ATOMIC_ACQUIRE) &&
+    return engine->settling.batch != NULL && !fr_engine_ends(engine) &&
            fr_os_monotonic_ns(engine->os) < engine->settling.retry_ns;
 }
 
