@@ -69,6 +69,18 @@ typedef struct {
     uint64_t (*bytes_used)(const void *context);
 } freshet_store;
 
+/** What a file may hold; beyond it is limit-header, limit-block and so on, never taken for damage.
+ *  0: as said here. */
+typedef struct {
+    uint32_t header;     /* bytes; 0: 64 KiB */
+    uint32_t block;      /* bytes; 0: 2 MiB, which is also the most */
+    uint32_t node_bytes; /* of a tree node's block; 0: 128 for each entry allowed, 1 MiB at least */
+    uint32_t node_entries; /* 0: 8192 */
+    uint32_t key;          /* bytes, with any_key; 0: 1024, which is also the most */
+    uint64_t blocks;       /* 0: any number */
+    uint64_t bytes;        /* of the file; 0: any */
+} freshet_repo_limits;
+
 typedef struct {
     freshet_level level;
     const char *key; /* did:key or multikey that must have signed; NULL: any */
@@ -85,6 +97,7 @@ typedef struct {
     const freshet_store *store;
     freshet_on_limit on_limit;
     uint32_t seconds; /* for a file; 0: no limit */
+    freshet_repo_limits limits;
     /** Makes `value`, value_bytes of room, from a record, for freshet_repo_next. NULL: items have
      *  the record's bytes. Any status but FRESHET_OK stops and is returned. */
     freshet_status (*process)(void *context, const freshet_item *item, void *value);

@@ -73,7 +73,7 @@ def includes(top):
 
 CODE_OF_ERROR = (r"(?:car|commit|node|tree|key|record|limit|sig|frame|inv|json|zstd|compressed|did|fetch|pack|refresh)"
                  r"-[a-z]+(?:-[a-z]+)*")
-NO_CODES = {"commit-first", "zstd-dictionary"}  # a class of orders, an option
+NO_CODES = {"commit-first", "zstd-dictionary", "node-bytes", "node-entries"}  # a class of orders, options
 
 
 def codes(top):

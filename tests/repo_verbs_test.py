@@ -110,6 +110,18 @@ def test_pack_is_held_to_account_and_key():
     assert repo("pack", "-", stdin=b"\r\n \r\n".join([b""] + text.splitlines())).out == car, "white space between lines"
 
 
+def test_limits_are_options():
+    car = pack(lines(records(random.Random(fr.seed()), 300)), "--sign-key", SECRET)
+    size = len(car)
+    for name, enough, little in (("header", 100, 10), ("block", "1M", 16), ("node-bytes", "1M", 20),
+                                 ("node-entries", 300, 1), ("blocks", "1K", 20), ("bytes", size, size - 1)):
+        assert repo("ls", "--count", "--limit", f"{name}={enough}", "-", stdin=car).text == "300\n", name
+        refused = repo("check", "--json", "--limit", f"{name}={little}", "-", stdin=car, expect=3)
+        assert json.loads(refused.text)["code"] == f"limit-{name}", refused
+    for bad in ("blocks", "blocks=", "blocks=0", "block s=1", "=1", "nodes=1", "blocks=-1"):
+        repo("check", "--limit", bad, "-", stdin=car, expect=2)
+
+
 def test_a_pipe_with_a_name_is_read():
     car = pack(lines(records(random.Random(fr.seed()), 20)))
     path = fr.scratch("named")

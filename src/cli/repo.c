@@ -22,6 +22,7 @@ enum {
     OPTION_SPILL_DIR,
     OPTION_ON_LIMIT,
     OPTION_SECONDS,
+    OPTION_LIMIT,
     OPTION_ORDER,
     OPTION_SIGN_KEY,
     OPTION_FROM,
@@ -38,6 +39,9 @@ static const struct argp_option OPTIONS[] = {
      0},
     {"on-limit", OPTION_ON_LIMIT, "WHAT", 0, "beyond --mem: spill (default) or refuse", 0},
     {"seconds", OPTION_SECONDS, "N", 0, "time for a file (default: none)", 0},
+    {"limit", OPTION_LIMIT, "NAME=N", 0,
+     "most of header, block, node-bytes, node-entries, key, blocks or bytes: the codes limit-NAME",
+     0},
     {"partial", OPTION_PARTIAL, NULL, 0, "absent blocks are no fault", 0},
     {"bare", OPTION_BARE, NULL, 0, "the root is a tree node, there is no commit", 0},
     {"any-key", OPTION_ANY_KEY, NULL, 0, "keys need not be collection/rkey", 0},
@@ -104,6 +108,39 @@ static uint64_t take_bytes(const char *value, struct argp_state *state)
     return FR_MAX(bytes, 1);
 }
 
+/** NAME=N, of a code limit-NAME. */
+static bool take_limit(fr_repo_options *options, const char *value)
+{
+    const struct {
+        const char *name;
+        uint32_t *narrow;
+        uint64_t *wide;
+    } limits[] = {{"header", &options->header_bytes_max, NULL},
+                  {"block", &options->block_bytes_max, NULL},
+                  {"node-bytes", &options->node_bytes_max, NULL},
+                  {"node-entries", &options->node_entries_max, NULL},
+                  {"key", &options->key_bytes_max, NULL},
+                  {"blocks", NULL, &options->blocks_max},
+                  {"bytes", NULL, &options->input_bytes_max}};
+    uint64_t most = 0;
+    const char *end = strchr(value, '=');
+    if (end == NULL || !cli_parse_bytes(end + 1, &most) || most == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < FR_COUNT_OF(limits); i++) {
+        size_t size = strlen(limits[i].name);
+        if (size == (size_t)(end - value) && memcmp(limits[i].name, value, size) == 0) {
+            if (limits[i].wide != NULL) {
+                *limits[i].wide = most;
+            } else {
+                *limits[i].narrow = (uint32_t)FR_MIN(most, UINT32_MAX);
+            }
+            return true;
+        }
+    }
+    return false;
+}
+
 static void check_options(const repo_args *args, struct argp_state *state)
 {
     if (args->options.bare && (args->options.key != NULL || args->options.expect_did.size != 0)) {
@@ -143,6 +180,11 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
                 argp_error(state, "not a number of seconds: %s", value);
             }
             args->load.seconds_max = (uint32_t)seconds;
+            return 0;
+        case OPTION_LIMIT:
+            if (!take_limit(&args->options, value)) {
+                argp_error(state, "--limit takes NAME=N, N from 1 on, not %s", value);
+            }
             return 0;
         case OPTION_PARTIAL: args->options.partial = true; return 0;
         case OPTION_BARE: args->options.bare = true; return 0;

@@ -100,13 +100,21 @@ static fr_status on_item(void *context, const fr_repo_item *item)
 static fr_load_options load_options(freshet_repo *repo)
 {
     const freshet_repo_options *o = &repo->options;
+    const freshet_repo_limits *limits = &o->limits;
     return (fr_load_options){.repo = {.level = face_level(o->level),
                                       .key = o->key == NULL ? NULL : &repo->key,
                                       .expect_did = fr_slice_text(o->did),
                                       .any_key = o->any_key,
                                       .bare = o->bare,
                                       .partial = o->partial,
-                                      .check_records = o->check_records},
+                                      .check_records = o->check_records,
+                                      .header_bytes_max = limits->header,
+                                      .block_bytes_max = limits->block,
+                                      .node_bytes_max = limits->node_bytes,
+                                      .node_entries_max = limits->node_entries,
+                                      .key_bytes_max = limits->key,
+                                      .blocks_max = limits->blocks,
+                                      .input_bytes_max = limits->bytes},
                              .memory_max_bytes = o->memory_bytes,
                              .disk_max_bytes = o->disk_bytes,
                              .spill_dir = o->spill_dir,

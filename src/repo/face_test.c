@@ -125,10 +125,22 @@ static void check_all(const reading *want, const reading *got)
     assert_int_equal(got->sum, want->sum);
 }
 
+static void limits_are_told(const bytes *car)
+{
+    const freshet_repo_options options = {.limits = {.blocks = 2}};
+    freshet_repo *repo;
+    freshet_error err = {0};
+    assert_int_equal(freshet_repo_new(&repo, &options, &err), FRESHET_OK);
+    assert_int_equal(freshet_repo_open_memory(repo, car->data, car->size, &err), FRESHET_LIMIT);
+    assert_string_equal(err.code, "limit-blocks");
+    freshet_repo_free(repo);
+}
+
 static void read_every_way(const bytes *car, const model *m)
 {
     const reading want = expected(m, 3), likes = expected(m, 0);
     freshet_repo *repo = open_car(car, (freshet_repo_options){.did = DID});
+    limits_are_told(car);
     const freshet_keys like = {.prefix = "app.example.like/", .reverse = true};
     const freshet_keys names = {.keys_only = true};
     reading r = {.m = m};
