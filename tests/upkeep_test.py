@@ -75,6 +75,8 @@ def test_a_newer_directory_is_left_alone():
     for verb in ("stat", "dump", "verify", "export", "seal", "compact", "cut", "restore"):
         result = fr.run("log", verb, "--data", data, expect=None)
         assert result.code != 0 and "newer freshet" in result.errors and not result.out, result
+    for verbs in (("verify",), ("backfill", "status"), ("backfill", "retry"), ("view", "list")):
+        assert "newer freshet" in fr.run(*verbs, "--data", data, expect=2).errors, verbs
     (data / "VERSION").write_text("something else\n")
     assert fr.run("log", "stat", "--data", data, expect=1).errors.count("VERSION") == 1
 

@@ -437,6 +437,32 @@ static void put_version(const world *w, const char *text)
     assert_ok(fr_os_write_file_atomic(fr_os_real(), path, fr_slice_text(text), NULL));
 }
 
+static bool take_line(void *context, const char *json, size_t size)
+{
+    (void)context;
+    (void)json;
+    (void)size;
+    fail_msg("a directory of tomorrow was read");
+    return false;
+}
+
+/** Nor does anybody read what is there beside a daemon. */
+static void expect_refused(const char *dir)
+{
+    char stat[FRESHET_LOG_STAT_BYTES];
+    uint32_t different = 0;
+    verdict none = {0};
+    freshet_reader *reader = NULL;
+    freshet_options options = {.data_dir = dir};
+    freshet_reader_options reading = {.data_dir = dir};
+    assert_int_equal(freshet_verify(&options, note_verdict, &none, &different, NULL),
+                     FRESHET_INVALID);
+    assert_int_equal(freshet_log_dump(dir, 0, 0, take_line, NULL, NULL), FRESHET_INVALID);
+    assert_int_equal(freshet_log_stat(dir, stat, sizeof stat, NULL), FRESHET_INVALID);
+    assert_int_equal(freshet_reader_open(&reader, &reading, NULL), FRESHET_INVALID);
+    assert_null(reader);
+}
+
 /** A directory from before becomes one of today, which the program from before refuses; and so do
  *  we that of tomorrow. What was saved without saying of which log is built again. */
 static void directories_of_other_versions(void **state)
@@ -463,6 +489,7 @@ static void directories_of_other_versions(void **state)
     freshet_options options = {.data_dir = w->dir};
     assert_int_equal(freshet_open(&w->db, &options, &error), FRESHET_INVALID);
     assert_non_null(strstr(error.text, "newer"));
+    expect_refused(w->dir);
 }
 
 typedef struct {

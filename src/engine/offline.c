@@ -23,6 +23,7 @@ static fr_status dump(const char *data_dir, const fr_log_dump_options *what, fr_
 {
     char path[FR_PATH_MAX];
     char place[FR_PATH_MAX + 32];
+    FR_TRY(fr_data_check(fr_os_real(), data_dir, err));
     FR_TRY(fr_path(path, sizeof path, err, "%s/log", data_dir));
     return fr_log_dump(fr_os_real(), path, what, place, err);
 }
@@ -41,6 +42,7 @@ static fr_status put_stat(const char *data_dir, fr_buffer *out, fr_error *err)
 {
     char path[FR_PATH_MAX];
     fr_log_stat stat;
+    FR_TRY(fr_data_check(fr_os_real(), data_dir, err));
     FR_TRY(fr_path(path, sizeof path, err, "%s/log", data_dir));
     FR_TRY(fr_log_stat_dir(fr_os_real(), path, &stat, err));
     fr_buffer_byte(out, '{');
@@ -188,6 +190,7 @@ static fr_status verify(fr_engine *engine, void (*each)(void *context, const cha
     if (!fr_os_is_dir(engine->os, engine->dir)) {
         return fr_fail(err, FR_NOT_FOUND, "no such data directory");
     }
+    FR_TRY(fr_data_check(engine->os, engine->dir, err));
     FR_TRY(fr_engine_open_scratch(engine, err));
     saved_views saved = {0};
     open_saved(engine, &saved);

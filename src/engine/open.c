@@ -89,12 +89,16 @@ fr_status fr_data_claim(fr_os *os, const char *dir, fr_file **lock, uint64_t *st
     return check_version(os, dir, false, started_us, err);
 }
 
+fr_status fr_data_check(fr_os *os, const char *dir, fr_error *err)
+{
+    uint64_t started_us = 0;
+    return check_version(os, dir, true, &started_us, err);
+}
+
 freshet_status freshet_data_check(const char *data_dir, freshet_error *err)
 {
     fr_error error = {0};
-    uint64_t started_us = 0;
-    fr_status status = check_version(fr_os_real(), data_dir, true, &started_us, &error);
-    return fr_status_export(status, &error, err);
+    return fr_status_export(fr_data_check(fr_os_real(), data_dir, &error), &error, err);
 }
 
 struct freshet_lock {

@@ -64,6 +64,7 @@ static fr_status open_reader(freshet_reader *reader, const freshet_reader_option
     }
     reader->engine = options->db;
     reader->os = options->db == NULL ? fr_os_real() : options->db->os;
+    FR_TRY(options->db == NULL ? fr_data_check(reader->os, options->data_dir, err) : FR_OK);
     FR_TRY(fr_path(reader->dir, sizeof reader->dir, err, "%s/log",
                    options->db == NULL ? options->data_dir : options->db->dir));
     reader->next_seq = FR_MAX(options->from_seq, UINT64_C(1));

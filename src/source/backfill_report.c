@@ -53,6 +53,7 @@ static fr_status each_journal(const char *data_dir,
     if (!fr_os_is_dir(fr_os_real(), data_dir)) {
         return fr_fail(err, FR_NOT_FOUND, "no such data directory");
     }
+    FR_TRY(fr_data_check(fr_os_real(), data_dir, err));
     journal_walk walk = {dir, look, context, err};
     return fr_os_is_dir(fr_os_real(), dir) ? fr_os_list(fr_os_real(), dir, look_at, &walk, err)
                                            : FR_OK;

@@ -166,6 +166,8 @@ enum {
 const char *fr_backfill_phase_name(uint32_t phase);
 void fr_engine_backfill_add(fr_engine *engine, fr_backfill_note *note);
 void fr_engine_backfill_phase(fr_engine *engine, fr_backfill_note *note, uint32_t phase);
+/** freshet_data_check, for who opens a directory beside an engine. */
+FR_MUST_USE fr_status fr_data_check(fr_os *os, const char *dir, fr_error *err);
 /** Registers what stops and joins a source's thread; called by freshet_close before anything is
  *  torn down. errors: FR_LIMIT too many */
 FR_MUST_USE fr_status fr_engine_on_close(fr_engine *engine, void (*stop)(void *source),
