@@ -225,6 +225,8 @@ def test_words_that_do_not_fit():
         log(words[0], data, *words[1:], expect=2)
     for keep in ("0", "30x", "d", "-1"):
         fr.run("serve", "--data", data, "--log-keep", keep, expect=2)
+    for verb in (["serve"], ["ingest", "--from", "jetstream", "-"]):
+        assert "needs --archive" in fr.run(*verb, "--data", data, "--log-keep", "30d", expect=2).errors, verb
 
 
 if __name__ == "__main__":

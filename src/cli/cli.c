@@ -141,6 +141,13 @@ void cli_take_keep(struct argp_state *state, const char *value, freshet_options 
     }
 }
 
+void cli_check_keep(struct argp_state *state, const freshet_options *options)
+{
+    if (options->archive_dir == NULL && (options->log_keep_bytes | options->log_keep_s) != 0) {
+        argp_error(state, "--log-keep needs --archive: nothing goes that no archive holds");
+    }
+}
+
 void cli_parse(const struct argp *argp, int argc, char **argv, const char *name, void *input)
 {
     static char full[64];

@@ -46,6 +46,8 @@ bool cli_parse_keep(const char *text, freshet_options *out);
 void cli_take_bytes(struct argp_state *state, const char *value, uint64_t *out);
 void cli_take_count(struct argp_state *state, const char *value, const char *what, uint64_t *out);
 void cli_take_keep(struct argp_state *state, const char *value, freshet_options *out);
+/** What is to stay of the log, and no archive: a usage error. */
+void cli_check_keep(struct argp_state *state, const freshet_options *options);
 /** The path from the root of a folder that is remembered for later runs, which may start
  *  elsewhere. One a process: the text lies in static memory. */
 const char *cli_absolute(const char *path);

@@ -108,6 +108,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
                 argp_error(state,
                            "--data, and --from with at least one FILE, or --backfill, are needed");
             }
+            cli_check_keep(state, &args->keep);
             return 0;
         default: return ARGP_ERR_UNKNOWN;
     }

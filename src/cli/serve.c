@@ -347,6 +347,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
             if (daemon->db.data_dir == NULL) {
                 argp_error(state, "--data is needed");
             }
+            cli_check_keep(state, &daemon->db);
             return 0;
         default: return ARGP_ERR_UNKNOWN;
     }

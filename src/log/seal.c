@@ -303,6 +303,14 @@ fr_status fr_file_copy(fr_os *os, const char *from, const char *to, fr_error *er
     return copy_bytes(source, target, err);
 }
 
+static fr_status copy_checked(const fr_log_folder *folder, const char *from, const char *temporary,
+                              const char *path, uint64_t number, fr_error *err)
+{
+    FR_TRY(fr_file_copy(folder->os, from, temporary, err));
+    FR_TRY(check_written(folder, temporary, number, err));
+    return fr_os_rename(folder->os, temporary, path, err);
+}
+
 fr_status fr_segment_copy(fr_os *os, const char *from, const char *to_dir, uint64_t number,
                           fr_error *err)
 {
@@ -316,8 +324,10 @@ fr_status fr_segment_copy(fr_os *os, const char *from, const char *to_dir, uint6
         return same_segment(os, from, path, number, err);
     }
     FR_TRY(fr_os_mkdir_synced(os, to_dir, err));
-    FR_TRY(fr_file_copy(os, from, temporary, err));
-    FR_TRY(check_written(&folder, temporary, number, err));
-    FR_TRY(fr_os_rename(os, temporary, path, err));
+    fr_status status = copy_checked(&folder, from, temporary, path, number, err);
+    if (status != FR_OK) {
+        (void)!fr_os_unlink(os, temporary, NULL);
+        return status;
+    }
     return fr_os_sync_dir(os, to_dir, err);
 }

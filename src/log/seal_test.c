@@ -485,6 +485,11 @@ static void a_rotten_archive_drops_nothing(void **state)
     write_whole(os, "archive/0000000001.frseal", file);
     assert_int_equal(fr_log_drop_next(log, "archive", &little, 100, NULL), FR_CORRUPT);
     assert_true(fr_os_exists(os, "log/0000000001.frseal"));
+    uint64_t count = 0; /* and it does not come back, nor leave anything behind */
+    assert_int_equal(fr_log_restore(os, "again", "archive", &count, NULL), FR_CORRUPT);
+    assert_true(count > 0 && fr_os_exists(os, "again/0000000002.frseal"));
+    assert_false(fr_os_exists(os, "again/0000000001.frseal"));
+    assert_false(fr_os_exists(os, "again/0000000001.frseal.tmp"));
     assert_ok(fr_log_close(log, NULL));
     check_all(os, "log", 100);
     free((void *)(uintptr_t)file.data);
