@@ -99,6 +99,8 @@ def main():
                 assert again.read_bytes() == ordered.read_bytes(), f"pack of records, {limit}M: other bytes"
                 print(f"pack of records, {limit} MiB: {resident >> 10} KiB resident")
                 assert sanitized or resident <= (limit + 8) * MIB, f"pack, {limit}M: {resident} bytes resident"
+        _, err, _ = run("pack", "--mem", "1M", "--on-limit", "refuse", records, expect=3)
+        assert b"limit-memory" in err, err
         # As many collections as records, with more bytes of names than may be held: they are printed as they are found.
         names = [f"a{'b' * 60}.c{'d' * 60}.e{'f' * 50}.g{i:06d}" for i in range(100000)]
         records.write_text("".join(f'{{"uri":"at://did:plc:ewvi7nxzyoun6zhxrhs64oiz/{name}/a","value":{{"n":{i}}}}}\n'
@@ -114,8 +116,6 @@ def main():
         assert [op["rpath"] for op in json.loads(said)["record_ops"]] == [f"{name}/a" for name in names]
         assert sanitized or resident <= 16 * MIB, f"diff, 8M: {resident} bytes resident"
         print("stat and diff of 100,000 collections, 8 MiB")
-        _, err, _ = run("pack", "--mem", "1M", "--on-limit", "refuse", records, expect=3)
-        assert b"limit-memory" in err, err
         # Errors: the same line but for the name, and the exit code of limits.
         cut = top / "cut.car"
         cut.write_bytes(Path(car).read_bytes()[:size // 2])
