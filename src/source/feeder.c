@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define COMMIT_ROOM 256 /* a commit has 200 operations at most */
+#define COMMIT_ROOM 256                                   /* a commit has 200 operations at most */
 #define FR_SOURCE_CURSOR_AHEAD_MAX_US UINT64_C(300000000) /* of our clock */
 
 /* ---- the door -------------------------------------------------------------------------------- */
