@@ -278,7 +278,6 @@ static fr_status check_log(fr_engine *engine, fr_os *os, const char *dir, fr_err
 static fr_status reopen(fr_engine *engine, fr_engine *shadow, unsigned i, fr_error *err)
 {
     if (engine->rebuild.reset[i]) {
-        FR_TRY(fr_fault_of_log(check_log(engine, engine->os, engine->dir, err), err));
         FR_TRY(fr_os_remove_tree(engine->os, engine->view_dirs[i], err));
     } else if (engine->failed_status[i] == FR_CORRUPT) {
         FR_TRY(FR_VIEWS[i]->damaged == NULL ? FR_OK : forget_previous(engine, i, err));
@@ -296,6 +295,13 @@ static fr_status replay(fr_engine *shadow, uint64_t to, fr_error *err)
 static fr_status catch_up(fr_engine *engine, fr_engine *shadow, fr_error *err)
 {
     uint64_t to = 0;
+    bool resets = false;
+    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        resets = resets || engine->rebuild.reset[i];
+    }
+    if (resets) {
+        FR_TRY(fr_fault_of_log(check_log(engine, engine->os, engine->dir, err), err));
+    }
     for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
         FR_TRY(engine->rebuild.which[i] ? reopen(engine, shadow, i, err) : FR_OK);
     }
