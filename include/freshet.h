@@ -460,19 +460,22 @@ typedef struct {
     bool backfilling; /* accounts are still being loaded: answers may lack them */
 } freshet_progress;
 FRESHET_API void freshet_progress_of(freshet *db, freshet_progress *out);
-/** Saves every view now. */
+/** Saves every view now, and returns when that is done or has failed. While the log is mended it
+ *  waits for the mending. */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_checkpoint(freshet *db, freshet_error *err);
 /** Drops one view ("identity", "graph", "posts", "links") and builds it again from the log, beside
  *  the writer: answers that need it are 503 until it has caught up; all others go on. What the log
  *  knows of duplicates and deletions stays. Returns at once; /health tells the view's state.
- *  Where the log cannot be read from its beginning the view fails, and comes back as it was saved.
+ *  All of the log is read first: where it is damaged, or its beginning is not there, the view fails
+ *  and comes back as it was saved.
  *  errors  FRESHET_NOT_FOUND no such view; FRESHET_INVALID opened for reading only */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_view_reset(freshet *db, const char *name,
                                                                freshet_error *err);
 
 /** The same of a directory that no process has open: the view is built again at the next open.
  *  errors  those of freshet_data_lock; FRESHET_NOT_FOUND with err->code "view": no such view; else
- *          the log cannot be read from its beginning, and nothing was dropped */
+ *          the log is damaged, or its beginning is not there, and nothing was dropped
+ *  cost    a read of the whole log */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_view_drop(const char *data_dir,
                                                               const char *name, freshet_error *err);
 

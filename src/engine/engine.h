@@ -341,7 +341,8 @@ static inline fr_status fr_fault_of_log(fr_status status, fr_error *err)
     return FR_IO;
 }
 /** At open: brings the views whose watermark is below the resolver's up to it, with a resolver of
- *  their own; all others, and the engine's resolver, stay as they are. */
+ *  their own; all others, and the engine's resolver, stay as they are. Where damage in the log
+ *  keeps it from that they fail (fr_view_fail), and the engine opens without them. */
 FR_MUST_USE fr_status fr_rebuild_behind(fr_engine *engine, fr_error *err);
 /** The view stops here and is tried again later; the others go on. thread: the writer */
 void fr_view_fail(fr_engine *engine, unsigned view, uint64_t seq, fr_status status,

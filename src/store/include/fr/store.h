@@ -62,8 +62,8 @@ void fr_store_snapshot_free(fr_store_snapshot *snapshot);
 FR_MUST_USE fr_status fr_store_get(fr_store *store, const fr_store_snapshot *snapshot, fr_slice key,
                                    fr_buffer *out, fr_error *err);
 /** How many of the keys, which ascend, have no row. Neighbours share what is read for them: half
- *  to a third of what as many gets cost.
- *  errors   FR_IO, FR_NOMEM */
+ *  to a third of what as many gets cost. Any number of keys; `snapshot` as for get.
+ *  errors   FR_IO, FR_CORRUPT */
 FR_MUST_USE fr_status fr_store_count_absent(fr_store *store, const fr_store_snapshot *snapshot,
                                             const fr_slice *keys, size_t count, size_t *absent,
                                             fr_error *err);
