@@ -36,6 +36,15 @@ FRESHET_API FRESHET_MUST_USE freshet_status freshet_proof_check(const void *car,
                                                                 const freshet_repo_options *options,
                                                                 freshet_proof *out,
                                                                 freshet_error *err);
+/** The same of a CAR that is open, as its own options say (the default level, where nobody is
+ *  trusted): of a file or a stream, within its limits. *out is valid until another open, reset or
+ *  free. After an error freshet_repo_fault_of tells block and key; of what is missing the key is
+ *  the one that was asked for.
+ *  errors  as above, but for those that opening has given */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_verify_proof(freshet_repo *repo,
+                                                                      const char *key,
+                                                                      freshet_proof *out,
+                                                                      freshet_error *err);
 
 /* ---- frames ---------------------------------------------------------------------------------- */
 

@@ -392,6 +392,45 @@ def test_a_fault_names_its_key():
     assert ": record-" in told and f"({keys[0]}, bafyrei" in told, told
 
 
+def test_a_fault_on_the_way_to_a_key_names_it():
+    """What get, prove, explain and verify-proof look for, and the block in which the way ends; of a pipe and of a file
+    the same, within a limit as well."""
+    dice = random.Random(fr.seed())
+    made = {key: {**record, "n": n} for n, (key, record) in enumerate(records(dice, 300).items())}
+    car = pack(lines(made), "--sign-key", SECRET)
+    key, cid, _ = dice.choice(listing(car))
+    proof = repo("prove", key, "-", stdin=car).out
+    path = json.loads(repo("explain", "--json", key, "-", stdin=car).text)["path"]
+    commit = facts(car)["commit_cid"]
+    named = [commit] + [node["cid"] for node in path]  # each by the one before
+    for i, gone in [(len(named), cid)] + list(enumerate(named))[1:]:
+        kind = "record" if gone == cid else "node"
+        without = proof[:59] + b"".join(part for name, part in sections(proof).items() if name != gone)
+        file = fr.scratch("proof.car")
+        file.write_bytes(without)
+        for verb in ("verify-proof", "get", "prove", "explain")[:3 if gone == cid else 4]:
+            told = repo(verb, key, file, expect=1).errors
+            assert f": tree-missing-{kind}: " in told and told.endswith(f"({key}, {named[i - 1]})\n"), (verb, told)
+            piped = repo(verb, "--mem", "1K", key, "-", stdin=without, expect=1).errors
+            assert piped == told.replace(str(file), "-", 1), (piped, told)
+    spoiled = bytearray(proof)
+    spoiled[-1] ^= 1
+    told = repo("verify-proof", key, "-", stdin=bytes(spoiled), expect=1).errors
+    assert ": car-hash: " in told and told.endswith(f"({list(sections(proof))[-1]})\n"), told
+    # It takes the limits of all verbs, and a pipe that stays open is no reason to wait for ever.
+    assert "limit-memory" in repo("verify-proof", "--mem", "1K", "--on-limit", "refuse", key, "-", stdin=proof,
+                                  expect=3).errors
+    silent = subprocess.Popen([fr.FRESHET, "repo", "verify-proof", "--seconds", "1", key, "-"], stdin=subprocess.PIPE,
+                              stderr=subprocess.PIPE)
+    silent.stdin.write(proof[:-1])
+    silent.stdin.flush()
+    assert silent.wait(fr.PATIENCE_S) == 3 and b"limit-time" in silent.stderr.read()
+    silent.stdin.close()
+    silent.stderr.close()
+    repo("verify-proof", key, "/nowhere.car", expect=4)
+    repo("verify-proof", key, "-", expect=1)
+
+
 # ---- refresh ---------------------------------------------------------------------------------------------------------
 
 def sections(car):

@@ -256,20 +256,29 @@ int repo_fail(const char *path, fr_status status, const fr_error *error)
     return print_fault(path, status, error, &nothing);
 }
 
-int repo_fail_in(const fr_load *load, const char *path, fr_status status, const fr_error *error)
+int repo_fail_at(const fr_load *load, const char *path, fr_slice key, fr_status status,
+                 const fr_error *error)
 {
     fr_repo_fault fault;
     if (status == FR_IO && ferror(stdout) != 0) {
         return FR_REPO_EXIT_SYSTEM; /* told at the end */
     }
     fr_load_fault(load, error, &fault);
+    if (fault.key[0] == '\0') {
+        fr_repo_key_escape(key, fault.key, sizeof fault.key);
+    }
     return print_fault(path, status, error, &fault);
 }
 
-int repo_fail_open(const repo_args *args, const fr_load *load, const char *path, fr_status status,
-                   const fr_error *error)
+int repo_fail_in(const fr_load *load, const char *path, fr_status status, const fr_error *error)
 {
-    int code = repo_fail_in(load, path, status, error);
+    return repo_fail_at(load, path, (fr_slice){0}, status, error);
+}
+
+int repo_fail_open(const repo_args *args, const fr_load *load, const char *path, fr_slice key,
+                   fr_status status, const fr_error *error)
+{
+    int code = repo_fail_at(load, path, key, status, error);
     bool absent = error->code != NULL && strncmp(error->code, "tree-missing-", 13) == 0;
     return absent && args->options.partial ? FR_REPO_EXIT_INCOMPLETE : code;
 }

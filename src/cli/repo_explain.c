@@ -127,7 +127,7 @@ static int explain_key(explanation *e, const repo_args *args, const repo_file *f
     bool present = false;
     fr_status status = fr_repo_explain_key(file->repo, key, &visitor, &present, &value, &error);
     if (status != FR_OK) {
-        return repo_fail_open(args, file->load, file->path, status, &error);
+        return repo_fail_open(args, file->load, file->path, key, status, &error);
     }
     put_key_answer(e, file, key, &value, out);
     return present ? FR_REPO_EXIT_SOUND : FR_REPO_EXIT_MALFORMED;

@@ -336,7 +336,7 @@ static int diff(const repo_args *args, const repo_file *before, const repo_file 
         code = FR_REPO_EXIT_SYSTEM; /* of standard output, which is told at the end */
     } else if (status != FR_OK) {
         const repo_file *at = facts.fault_in_after ? after : before;
-        code = repo_fail_open(args, at->load, at->path, status, &error);
+        code = repo_fail_open(args, at->load, at->path, (fr_slice){0}, status, &error);
     }
     fr_buffer_done(&parts.line);
     fr_buffer_done(&parts.nodes[0]);

@@ -167,7 +167,7 @@ static int get(const repo_args *args, const asked *a, const repo_file *file)
                               "repo: a record's block is absent");
     }
     if (status != FR_OK) {
-        return repo_fail_open(args, file->load, a->path, status, &error);
+        return repo_fail_open(args, file->load, a->path, a->key, status, &error);
     }
     fr_buffer_init(&out, REPO_LINE_BYTES_MAX);
     status = put_record(args, item.value, &out, &error);
@@ -176,7 +176,7 @@ static int get(const repo_args *args, const asked *a, const repo_file *file)
                                   : FR_REPO_EXIT_SYSTEM;
     if (status != FR_OK) {
         error.offset += item.offset;
-        repo_fail_in(file->load, a->path, status, &error);
+        repo_fail_at(file->load, a->path, a->key, status, &error);
     }
     fr_buffer_done(&out);
     return code;
@@ -261,7 +261,7 @@ static int prove(const repo_args *args, const asked *a, const repo_file *file)
     fr_buffer_init(&proof, FR_PROOF_BYTES_MAX);
     fr_status status = fr_proof_make(file->repo, a->key, &proof, &present, &error);
     int code = status == FR_OK ? write_proof(args, a, &proof)
-                               : repo_fail_open(args, file->load, a->path, status, &error);
+                               : repo_fail_open(args, file->load, a->path, a->key, status, &error);
     if (code == FR_REPO_EXIT_SOUND && args->json) {
         code = tell_proof(args, a, fr_buffer_view(&proof));
     } else if (code == FR_REPO_EXIT_SOUND) {
@@ -281,30 +281,32 @@ int repo_prove(const repo_args *args)
     return code;
 }
 
+static int verify_proof(const repo_args *args, const asked *a, const repo_file *file)
+{
+    fr_proof proof;
+    fr_error error = {0};
+    fr_buffer out;
+    fr_status status = fr_proof_of(file->repo, a->key, &proof, &error);
+    if (status != FR_OK) {
+        return repo_fail_at(file->load, a->path, a->key, status, &error);
+    }
+    fr_buffer_init(&out, REPO_LINE_BYTES_MAX);
+    put_proof(args, a, &proof, 0, &out);
+    bool lacks = proof.present && proof.record.data == NULL; /* as --partial allows */
+    int code = lacks ? FR_REPO_EXIT_INCOMPLETE : FR_REPO_EXIT_SOUND;
+    code = repo_print(&out) ? code : FR_REPO_EXIT_SYSTEM;
+    fr_buffer_done(&out);
+    return code;
+}
+
 int repo_verify_proof(const repo_args *args)
 {
     asked a = words_of(args);
-    cli_input input;
-    fr_error error = {0};
-    fr_proof proof;
-    fr_status status = cli_input_open(&input, a.path, &error);
-    if (status != FR_OK) {
-        cli_fail_internal(a.path, status, &error);
-        return FR_REPO_EXIT_SYSTEM;
-    }
-    int code = FR_REPO_EXIT_SOUND;
-    status = fr_proof_check(input.bytes, a.key, &args->options, &proof, &error);
-    if (status != FR_OK) {
-        code = repo_fail(a.path, status, &error);
-    } else {
-        fr_buffer out;
-        fr_buffer_init(&out, REPO_LINE_BYTES_MAX);
-        put_proof(args, &a, &proof, 0, &out);
-        bool lacks = proof.present && proof.record.size == 0; /* as --partial allows */
-        code = lacks ? FR_REPO_EXIT_INCOMPLETE : FR_REPO_EXIT_SOUND;
-        code = repo_print(&out) ? code : FR_REPO_EXIT_SYSTEM;
-        fr_buffer_done(&out);
-    }
-    cli_input_free(&input);
+    repo_args strict = *args;
+    repo_file file;
+    strict.options.level = FR_LEVEL_FULL; /* a proof is from a stranger */
+    int code = repo_file_open(&file, &strict, a.path);
+    code = code == FR_REPO_EXIT_SOUND ? verify_proof(&strict, &a, &file) : code;
+    repo_file_close(&file);
     return code;
 }

@@ -277,7 +277,7 @@ void freshet_repo_fault_of(const freshet_repo *repo, const freshet_error *err,
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static fr_status opened(const freshet_repo *repo, fr_repo **out, fr_error *err)
+fr_status face_opened(const freshet_repo *repo, fr_repo **out, fr_error *err)
 {
     *out = fr_load_repo(repo->load);
     return *out == NULL    ? fr_fail(err, FR_INVALID, "repo: nothing is open")
@@ -335,7 +335,7 @@ static fr_status drive_of(freshet_repo *repo, fr_error *err)
     if (repo->drive != NULL) {
         return FR_OK;
     }
-    FR_TRY(opened(repo, &open, err));
+    FR_TRY(face_opened(repo, &open, err));
     uint64_t memory =
         repo->options.memory_bytes == 0 ? FR_LOAD_MEMORY_BYTES : repo->options.memory_bytes;
     fr_drive_options options = {.process = repo->options.process == NULL ? NULL : process_item,
@@ -379,7 +379,7 @@ freshet_status freshet_repo_rewind(freshet_repo *repo, freshet_error *err)
     fr_error error = {0};
     fr_repo *open;
     close_drive(repo);
-    return fr_status_export(opened(repo, &open, &error), &error, err);
+    return fr_status_export(face_opened(repo, &open, &error), &error, err);
 }
 
 freshet_status freshet_repo_start(freshet_repo *repo, size_t n, size_t queue, freshet_error *err)
@@ -410,7 +410,7 @@ freshet_status freshet_repo_walk(freshet_repo *repo, freshet_repo_visit visit, v
     fr_repo *open;
     visiting v = {visit, context};
     close_drive(repo);
-    fr_status status = opened(repo, &open, &error);
+    fr_status status = face_opened(repo, &open, &error);
     status = status == FR_OK ? fr_repo_walk(open, visit_item, &v, &error) : status;
     return fr_status_export(status, &error, err);
 }
@@ -422,7 +422,7 @@ static fr_status visit_range(const freshet_repo *repo, const fr_cursor_options *
     fr_repo *open;
     fr_repo_item item;
     fr_status status;
-    FR_TRY(opened(repo, &open, err));
+    FR_TRY(face_opened(repo, &open, err));
     FR_TRY(fr_cursor_open(&cursor, open, options, err));
     while ((status = fr_cursor_next(cursor, &item, err)) == FR_OK) {
         FR_TRY(visit_item(v, &item));
@@ -455,7 +455,7 @@ freshet_status freshet_repo_count(freshet_repo *repo, const freshet_keys *keys, 
     fr_error error = {0};
     fr_repo *open;
     fr_cursor_options options = cursor_options(keys);
-    fr_status status = opened(repo, &open, &error);
+    fr_status status = face_opened(repo, &open, &error);
     status = status == FR_OK ? fr_repo_count(open, &options, out, &error) : status;
     return fr_status_export(status, &error, err);
 }
@@ -467,7 +467,7 @@ freshet_status freshet_repo_get(freshet_repo *repo, const char *key, freshet_rep
     fr_repo *open;
     fr_repo_item item;
     visiting v = {visit, context};
-    fr_status status = opened(repo, &open, &error);
+    fr_status status = face_opened(repo, &open, &error);
     status = status == FR_OK ? fr_repo_get(open, fr_slice_text(key), &item, &error) : status;
     status = status == FR_OK ? visit_item(&v, &item) : status;
     return fr_status_export(status, &error, err);
@@ -480,7 +480,7 @@ static fr_status prove(freshet_repo *repo, const char *key, face_output *out, bo
 {
     fr_buffer car;
     fr_repo *open;
-    FR_TRY(opened(repo, &open, err));
+    FR_TRY(face_opened(repo, &open, err));
     fr_buffer_init(&car, FR_PROOF_BYTES_MAX);
     fr_status status = fr_proof_make(open, fr_slice_text(key), &car, present, err);
     status = status == FR_OK ? face_put(out, fr_buffer_view(&car)) : status;
@@ -504,7 +504,7 @@ freshet_status freshet_repo_write(freshet_repo *repo, freshet_order order, const
     face_output out = {put, context};
     fr_cursor_options slice = cursor_options(keys);
     fr_car_options options = {.order = (fr_car_order)order, .keys = &slice};
-    fr_status status = opened(repo, &open, &error);
+    fr_status status = face_opened(repo, &open, &error);
     status = status == FR_OK ? fr_repo_write(open, &options, face_put, &out, &error) : status;
     return fr_status_export(status, &error, err);
 }
@@ -532,8 +532,8 @@ freshet_status freshet_repo_diff(freshet_repo *before, freshet_repo *after,
     diffing d = {visit, context};
     fr_diff_facts counted = {0};
     fr_diff_visitor visitor = {.on_record = visit_change, .context = &d};
-    fr_status status = opened(before, &a, &error);
-    status = status == FR_OK ? opened(after, &b, &error) : status;
+    fr_status status = face_opened(before, &a, &error);
+    status = status == FR_OK ? face_opened(after, &b, &error) : status;
     status = status == FR_OK ? fr_repo_diff(a, b, &visitor, &counted, &error) : status;
     if (facts != NULL) {
         *facts = (freshet_diff_facts){.created = counted.created,

@@ -27,6 +27,16 @@ static void copy_tid(char out[14], fr_slice text)
 
 /* ---- proofs ---------------------------------------------------------------------------------- */
 
+static fr_status export_proof(const fr_proof *proof, bool bare, freshet_proof *out, fr_error *err)
+{
+    *out = (freshet_proof){.present = proof->present,
+                           .record = proof->record.data,
+                           .record_size = proof->record.size,
+                           .offset = proof->offset};
+    memcpy(out->cid, proof->cid.bytes, sizeof out->cid);
+    return bare ? FR_OK : face_commit(&proof->commit, &out->commit, err);
+}
+
 static fr_status check_proof(fr_slice car, const char *key, const freshet_repo_options *asked,
                              freshet_proof *out, fr_error *err)
 {
@@ -44,12 +54,7 @@ static fr_status check_proof(fr_slice car, const char *key, const freshet_repo_o
         options.key = &signer;
     }
     FR_TRY(fr_proof_check(car, fr_slice_text(key), &options, &proof, err));
-    *out = (freshet_proof){.present = proof.present,
-                           .record = proof.record.data,
-                           .record_size = proof.record.size,
-                           .offset = proof.offset};
-    memcpy(out->cid, proof.cid.bytes, sizeof out->cid);
-    return options.bare ? FR_OK : face_commit(&proof.commit, &out->commit, err);
+    return export_proof(&proof, options.bare, out, err);
 }
 
 freshet_status freshet_proof_check(const void *car, size_t size, const char *key,
@@ -59,6 +64,23 @@ freshet_status freshet_proof_check(const void *car, size_t size, const char *key
     fr_error error = {0};
     fr_status status = check_proof(fr_slice_of(car, size), key, options, out, &error);
     return fr_status_export(status, &error, err);
+}
+
+static fr_status read_proof(const freshet_repo *repo, const char *key, freshet_proof *out,
+                            fr_error *err)
+{
+    fr_repo *open;
+    fr_proof proof;
+    FR_TRY(face_opened(repo, &open, err));
+    FR_TRY(fr_proof_of(open, fr_slice_text(key), &proof, err));
+    return export_proof(&proof, fr_repo_commit(open) == NULL, out, err);
+}
+
+freshet_status freshet_repo_verify_proof(freshet_repo *repo, const char *key, freshet_proof *out,
+                                         freshet_error *err)
+{
+    fr_error error = {0};
+    return fr_status_export(read_proof(repo, key, out, &error), &error, err);
 }
 
 /* ---- frames ---------------------------------------------------------------------------------- */

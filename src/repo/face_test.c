@@ -261,6 +261,33 @@ static void push_whole(const bytes *car, const model *m)
 
 /* ---- proofs, differences --------------------------------------------------------------------- */
 
+/* The same of one that is open; of another key a fault that names a block. */
+static void open_proof(const bytes *proof, const char *key, const freshet_repo_options *must,
+                       const freshet_proof *expected)
+{
+    freshet_repo *repo = open_car(proof, *must);
+    freshet_proof shown;
+    freshet_error err;
+    freshet_repo_fault fault;
+    assert_int_equal(freshet_repo_verify_proof(repo, key, &shown, NULL), FRESHET_OK);
+    assert_int_equal(shown.present, expected->present);
+    assert_int_equal(shown.record_size, expected->record_size);
+    assert_int_equal(shown.offset, expected->offset);
+    assert_memory_equal(shown.cid, expected->cid, sizeof shown.cid);
+    assert_memory_equal(shown.commit.cid, expected->commit.cid, sizeof shown.commit.cid);
+    for (uint32_t i = 0; i < KEYS; i++) {
+        char other[64];
+        key_of(other, i);
+        if (strcmp(other, key) != 0 &&
+            freshet_repo_verify_proof(repo, other, &shown, &err) != FRESHET_OK) {
+            freshet_repo_fault_of(repo, &err, &fault);
+            assert_int_equal(strncmp(err.code, "tree-missing-", 13), 0);
+            assert_true(fault.has_cid && fault.has_section);
+        }
+    }
+    freshet_repo_free(repo);
+}
+
 static void prove_some(const bytes *car, const model *m, const char *signer, tree_random *random)
 {
     freshet_repo *repo = open_car(car, (freshet_repo_options){.key = signer});
@@ -285,6 +312,7 @@ static void prove_some(const bytes *car, const model *m, const char *signer, tre
             assert_int_equal(shown.record_size, record_of(record, m->value[which]));
             assert_memory_equal(shown.record, record, shown.record_size);
         }
+        open_proof(&proof, key, &must, &shown);
         proof.data[proof.size - 1] ^= 1;
         assert_int_equal(freshet_proof_check(proof.data, proof.size, key, &must, &shown, NULL),
                          FRESHET_MALFORMED);

@@ -70,8 +70,7 @@ fr_status fr_proof_make(const fr_repo *repo, fr_slice key, fr_buffer *out, bool 
     return status;
 }
 
-static fr_status check(const fr_repo *repo, fr_slice key, bool record_optional, fr_proof *out,
-                       fr_error *err)
+static fr_status check(const fr_repo *repo, fr_slice key, fr_proof *out, fr_error *err)
 {
     fr_cleanup(fr_cursor_closep) fr_cursor *c = NULL;
     uint32_t index = 0;
@@ -86,12 +85,24 @@ static fr_status check(const fr_repo *repo, fr_slice key, bool record_optional, 
     memcpy(out->cid.bytes, level->view.block.data + cid_at, FR_CID_BYTES);
     uint32_t slot = repo_find(repo, out->cid.bytes);
     if (slot != BLOCK_NONE) {
+        FR_TRY(cursor_verify(c, slot, err));
         out->record = repo_data(repo, &repo->index.slots[slot]);
         out->offset = block_offset(&repo->index.slots[slot]);
-    } else if (!record_optional) {
+    } else if (!repo->options.partial) {
         return fr_fail_code(err, FR_MALFORMED, level->base + cid_at - NODE_LINK_HEAD_BYTES,
                             "tree-missing-record", "repo: a record's block is absent");
     }
+    return FR_OK;
+}
+
+fr_status fr_proof_of(const fr_repo *repo, fr_slice key, fr_proof *out, fr_error *err)
+{
+    fr_proof proof = {.present = false};
+    FR_TRY(check(repo, key, &proof, err));
+    if (!repo->options.bare) {
+        proof.commit = *fr_repo_commit(repo);
+    }
+    *out = proof;
     return FR_OK;
 }
 
@@ -100,14 +111,7 @@ fr_status fr_proof_check(fr_slice input, fr_slice key, const fr_repo_options *op
 {
     fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
     fr_repo_options strict = *options;
-    fr_proof proof = {.present = false};
     strict.level = FR_LEVEL_FULL;
-    strict.partial = true;
     FR_TRY(fr_repo_open(&repo, input, &strict, err));
-    FR_TRY(check(repo, key, options->partial, &proof, err));
-    if (!strict.bare) {
-        proof.commit = *fr_repo_commit(repo);
-    }
-    *out = proof;
-    return FR_OK;
+    return fr_proof_of(repo, key, out, err);
 }

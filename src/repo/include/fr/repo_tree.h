@@ -98,11 +98,14 @@ typedef struct {
     uint64_t nodes; /* on the path */
 } fr_proof;
 
-/** Checks such a CAR, or one of getRecord, alone: at level full and partial whatever `options`
- *  say, with their key, expect_did, any_key, bare and limits. options->partial: the record may be
- *  absent.
- *  FR_OK with *out present or not is the proof of it; extra blocks are hashed and else ignored.
- *  errors   FR_MALFORMED tree-missing-node the path is not complete, tree-missing-record, sig-*,
- *           and all else that opening and reading give */
+/** What such a CAR, or one of getRecord, proves: it is open, at level full where nobody is trusted,
+ *  with the key that must have signed. With options.partial the record may be absent.
+ *  FR_OK with *out present or not is the proof of it, which stays valid as long as the repository.
+ *  errors   FR_MALFORMED tree-missing-node the path is not complete, tree-missing-record, and all
+ *           else that reading the path gives */
+FR_MUST_USE fr_status fr_proof_of(const fr_repo *repo, fr_slice key, fr_proof *out, fr_error *err);
+/** The same of a CAR in memory, which is opened at level full whatever `options` say and forgotten:
+ *  *out points into `input`. Extra blocks are hashed and else ignored.
+ *  errors   those of opening, sig-* among them, too */
 FR_MUST_USE fr_status fr_proof_check(fr_slice input, fr_slice key, const fr_repo_options *options,
                                      fr_proof *out, fr_error *err);
