@@ -140,7 +140,9 @@ static void read_every_way(const bytes *car, const model *m)
 {
     const reading want = expected(m, 3), likes = expected(m, 0);
     freshet_repo *repo = open_car(car, (freshet_repo_options){.did = DID});
-    limits_are_told(car);
+    if (want.count > 0) { /* else it has two blocks */
+        limits_are_told(car);
+    }
     const freshet_keys like = {.prefix = "app.example.like/", .reverse = true};
     const freshet_keys names = {.keys_only = true};
     reading r = {.m = m};
@@ -201,13 +203,14 @@ static uint64_t store_used(const void *context)
     return ((const bytes *)context)->size;
 }
 
-/* Streamable order, a byte at a time: records are there long before the end. */
+/* Streamable order, a byte at a time: a record that stands there for the first time is given with
+ * its last byte. */
 static void push_and_take(const bytes *car, const model *m)
 {
     freshet_repo *repo;
     freshet_item item;
     reading r = {.m = m};
-    uint64_t before_the_end = 0;
+    uint64_t end = 0; /* of the block that came last */
     freshet_status status = FRESHET_OK;
     assert_int_equal(freshet_repo_new(&repo, NULL, NULL), FRESHET_OK);
     assert_int_equal(freshet_repo_begin(repo, NULL), FRESHET_OK);
@@ -215,7 +218,10 @@ static void push_and_take(const bytes *car, const model *m)
         assert_int_equal(freshet_repo_push(repo, car->data + i, 1, NULL, NULL), FRESHET_OK);
         while ((status = freshet_repo_arrived(repo, &item, NULL)) == FRESHET_OK) {
             read_item(&r, &item);
-            before_the_end += i < car->size / 2;
+            if (item.offset + item.value_size > end) {
+                end = item.offset + item.value_size;
+                assert_int_equal(i + 1, end);
+            }
         }
         assert_int_equal(status, FRESHET_AGAIN);
     }
@@ -226,7 +232,6 @@ static void push_and_take(const bytes *car, const model *m)
     assert_int_equal(status, FRESHET_END);
     const reading want = expected(m, 3);
     check_all(&want, &r);
-    assert_true(want.count < 50 || before_the_end >= want.count / 10);
     freshet_repo_free(repo);
 }
 
