@@ -112,6 +112,39 @@ def test_pack_is_held_to_account_and_key():
     assert repo("pack", "-", stdin=b"\r\n \r\n".join([b""] + text.splitlines())).out == car, "white space between lines"
 
 
+def test_a_key_that_stands_twice():
+    """It is refused, whatever the values are, where they stand and wherever the records have gone meanwhile."""
+    dice = random.Random(fr.seed())
+    made = {key: {**record, "n": n} for n, (key, record) in enumerate(records(dice, 1500).items())}
+    rows = [line(key, record) for key, record in made.items()]
+    dice.shuffle(rows)
+    for key, value in ((dice.choice(sorted(made)), None), (dice.choice(sorted(made)), {"$type": "other"})):
+        again = line(key, made[key] if value is None else value)
+        first = next(i for i, row in enumerate(rows) if json.loads(row)["uri"].endswith(key))
+        for at in (first + 1, len(rows)):  # right behind it, and at the end
+            data = b"".join(rows[:at] + [again] + rows[at:])
+            offset = sum(map(len, rows[:at]))
+            for limit in ("16M", "200K"):
+                out = fr.scratch("twice.car")
+                for words in ([], ["--out", out]):
+                    told = repo("pack", "--did", DID, "--mem", limit, *words, "-", stdin=data, expect=1)
+                    assert told.errors.startswith(f"-: offset {offset}: key-twice: ") and not told.out, told
+                    assert told.errors.endswith(f" ({key})\n") and not out.exists(), told
+    # What unpack writes has one name for a key; another may be made by hand.
+    folder = fr.scratch("folder")
+    repo("unpack", "-", folder, stdin=pack(line("a.b.c/d", {})))
+    (folder / "a.b.c" / "%64.json").write_text("{}")
+    told = repo("pack", folder, expect=1).errors
+    assert ": key-twice: " in told and told.endswith(" (a.b.c/d)\n"), told
+    # Other errors of a line name its key as well, when it has one.
+    for bad, key in ((line("nokey", {}), "nokey"), (line("a.b.c/d", {"n": 1.5}), "a.b.c/d"), (b"{}\n", "")):
+        told = repo("pack", "-", stdin=line("a.b.c/x", {}) + bad, expect=1).errors
+        assert told.endswith(f" ({key})\n") if key else "a.b.c" not in told, told
+    text = repo("unpack", "--ndjson", "-", stdin=pack(line("a.b.c/d", {}))).out
+    commit = json.dumps({"commit": json.loads(text)["commit"]}).encode() + b"\n"
+    assert "a second commit" in repo("pack", "-", stdin=text + commit, expect=1).errors
+
+
 def test_limits_are_options():
     car = pack(lines(records(random.Random(fr.seed()), 300)), "--sign-key", SECRET)
     size = len(car)

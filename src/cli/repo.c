@@ -247,13 +247,14 @@ static int print_fault(const char *path, fr_status status, const fr_error *error
     return repo_exit(status);
 }
 
-int repo_fail(const char *path, fr_status status, const fr_error *error)
+int repo_fail(const char *path, fr_slice key, fr_status status, const fr_error *error)
 {
     if (status == FR_IO && ferror(stdout) != 0) {
         return FR_REPO_EXIT_SYSTEM; /* told at the end */
     }
-    const fr_repo_fault nothing = {.key = ""};
-    return print_fault(path, status, error, &nothing);
+    fr_repo_fault fault = {.key = ""};
+    fr_repo_key_escape(key, fault.key, sizeof fault.key);
+    return print_fault(path, status, error, &fault);
 }
 
 int repo_fail_at(const fr_load *load, const char *path, fr_slice key, fr_status status,

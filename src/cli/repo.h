@@ -51,8 +51,9 @@ int repo_refresh(const repo_args *args);
 
 /** Exit code for the status of a library call. */
 int repo_exit(fr_status status);
-/** Prints `FILE: offset N: code: text` on stderr and returns the exit code. */
-int repo_fail(const char *path, fr_status status, const fr_error *error);
+/** Prints `FILE: offset N: code: text (key)` on stderr, of a key that is not empty, and returns the
+ *  exit code. */
+int repo_fail(const char *path, fr_slice key, fr_status status, const fr_error *error);
 /** Appends the key with all but printable ASCII made safe. */
 void repo_put_key(fr_buffer *out, fr_slice key);
 void repo_put_cid(fr_buffer *out, const fr_cid *cid);
@@ -80,9 +81,10 @@ FR_MUST_USE fr_status repo_out_open(repo_out *out, const char *path, fr_error *e
 FR_MUST_USE fr_status repo_out_put(void *out, fr_slice bytes);
 /** After open, whatever it said. `status`: of all so far; unless FR_OK no file is left. */
 FR_MUST_USE fr_status repo_out_close(repo_out *out, fr_status status, fr_error *err);
-/** Tells a failure of the output as one of the system, any other as one of the input. The exit
- *  code. */
-int repo_out_fail(const repo_out *out, const char *input, fr_status status, fr_error *error);
+/** Tells a failure of the output as one of the system, any other as one of the input, and of a key
+ *  in it unless that is empty. The exit code. */
+int repo_out_fail(const repo_out *out, const char *input, fr_slice key, fr_status status,
+                  fr_error *error);
 
 /** Members of a JSON object, with a comma behind them. */
 void repo_put_text_member(fr_buffer *out, const char *name, fr_slice value);

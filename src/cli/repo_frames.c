@@ -335,7 +335,7 @@ static int take_stream(frames_run *run, frames_input *in)
             status = read_bytes(in, size, &run->frame, &whole, &error);
         }
         if (status != FR_OK) {
-            return repo_fail(run->path, status, &error);
+            return repo_fail(run->path, (fr_slice){0}, status, &error);
         }
         if (!take_frame(run, fr_buffer_view(&run->frame), whole)) {
             run->failed = true;

@@ -121,11 +121,12 @@ fr_status repo_out_close(repo_out *out, fr_status status, fr_error *err)
     return status;
 }
 
-int repo_out_fail(const repo_out *out, const char *input, fr_status status, fr_error *error)
+int repo_out_fail(const repo_out *out, const char *input, fr_slice key, fr_status status,
+                  fr_error *error)
 {
     bool told = status == FR_MALFORMED || status == FR_LIMIT || status == FR_INVALID;
     if (!out->failed && (told || error->os == 0)) {
-        return repo_fail(input, status, error);
+        return repo_fail(input, key, status, error);
     }
     if (out->failed && out->path == NULL) {
         return FR_REPO_EXIT_SYSTEM; /* told at the end */

@@ -27,7 +27,9 @@ typedef struct {
     bool kept;        /* the commit is the one that came */
     fr_commit made;   /* what was written; in `commit` */
     fr_buffer commit; /* the block that came, empty: none */
-    fr_buffer block, key;
+    fr_buffer block;
+    fr_buffer key;  /* of the record that is taken */
+    uint64_t place; /* and its line in the input; of a folder 0 */
     char did[FR_DID_MAX_BYTES + 1];
 } packer;
 
@@ -87,7 +89,7 @@ static fr_status put_value(packer *p, fr_slice key, fr_json_value value, const f
     if (expected != NULL && !fr_cid_equal(&cid, expected)) {
         return bad_input(err, "pack: a value is not that of its cid");
     }
-    return fr_repo_maker_put(p->maker, key, &cid, block, err);
+    return fr_repo_maker_put(p->maker, key, &cid, block, p->place, err);
 }
 
 static fr_status check_key(const packer *p, fr_slice key, fr_error *err)
@@ -102,7 +104,9 @@ static fr_status check_key(const packer *p, fr_slice key, fr_error *err)
 
 static fr_status take_commit(packer *p, fr_json_value value, fr_error *err)
 {
-    fr_buffer_reset(&p->commit);
+    if (p->commit.size != 0) {
+        return bad_input(err, "pack: a second commit");
+    }
     return fr_json_to_cbor(value, 0, &p->commit, err);
 }
 
@@ -144,6 +148,7 @@ static fr_status take_line(packer *p, fr_slice line, fr_error *err)
         return bad_input(err, "pack: a cid is not one");
     }
     FR_TRY(split_uri(p, uri, &key, err));
+    fr_buffer_slice(&p->key, key);
     FR_TRY(check_key(p, key, err));
     return put_value(p, key, value, has_cid ? &cid : NULL, err);
 }
@@ -191,6 +196,8 @@ static fr_status take_lines(packer *p, fr_buffer *text, bool last, uint64_t *off
         if (end == rest.size && !last) {
             break;
         }
+        p->place = *offset;
+        fr_buffer_reset(&p->key);
         status = is_blank(line) ? FR_OK : take_line(p, line, err);
         if (status != FR_OK) {
             err->offset += *offset;
@@ -203,6 +210,9 @@ static fr_status take_lines(packer *p, fr_buffer *text, bool last, uint64_t *off
         memmove(text->data, rest.data, rest.size);
     }
     text->size = rest.size;
+    if (status == FR_OK) {
+        fr_buffer_reset(&p->key);
+    }
     return status;
 }
 
@@ -241,6 +251,7 @@ static fr_status take_json_file(packer *p, const char *full, const char *path, f
     size_t size = 0;
     fr_json_value root;
     bool is_commit = strcmp(path, ".commit") == 0;
+    fr_buffer_reset(&p->key);
     if (!is_commit && !repo_key_of_path(path, &p->key)) {
         return FR_OK; /* something else that lies there */
     }
@@ -408,7 +419,12 @@ static fr_status make_car(packer *p, fr_load *load, fr_error *err)
     if (p->args->options.bare) {
         fr_buffer_reset(&p->commit);
     }
-    FR_TRY(fr_repo_maker_root(p->maker, &root, err));
+    fr_buffer_reset(&p->key);
+    fr_status status = fr_repo_maker_root(p->maker, &root, err);
+    if (status == FR_MALFORMED) {
+        fr_buffer_slice(&p->key, fr_repo_maker_last_key(p->maker));
+    }
+    FR_TRY(status);
     options.repo =
         (fr_repo_options){.level = FR_LEVEL_TRUSTED,
                           .any_key = p->args->options.any_key,
@@ -557,7 +573,7 @@ int repo_pack(const repo_args *args)
     fr_buffer_init(&p.key, REPO_LINE_BYTES_MAX);
     snprintf(p.did, sizeof p.did, "%.*s", FR_SLICE_ARG(args->options.expect_did));
     fr_status status = pack(&p, &error);
-    int code = status == FR_OK ? FR_REPO_EXIT_SOUND : repo_out_fail(&p.out, p.path, status, &error);
+    int code = status == FR_OK ? FR_REPO_EXIT_SOUND : repo_out_fail(&p.out, p.path, fr_buffer_view(&p.key), status, &error);
     fr_repo_maker_free(p.maker);
     fr_json_free(p.json);
     fr_buffer_done(&p.commit);

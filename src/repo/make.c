@@ -11,7 +11,10 @@
 
 struct fr_repo_maker {
     fr_repo_maker_options options;
-    row_sort *keys;
+    row_sort *keys;                  /* with a CID and a place each */
+    bool any;                        /* the tree has a key */
+    uint8_t key[NODE_KEY_BYTES_MAX]; /* its last one */
+    size_t key_size;
     tree_writer *tree;
     fr_buffer bytes; /* of the CAR: all, or behind what is in the file */
     uint64_t written;
@@ -103,51 +106,50 @@ static fr_status put_block(void *context, const fr_cid *cid, fr_slice block, fr_
 }
 
 fr_status fr_repo_maker_put(fr_repo_maker *m, fr_slice key, const fr_cid *cid, fr_slice block,
-                            fr_error *err)
+                            uint64_t place, fr_error *err)
 {
+    uint8_t value[FR_CID_BYTES + sizeof place];
     if (key.size > NODE_KEY_BYTES_MAX) {
         return fr_fail(err, FR_INVALID, "repo: a key is too long");
     }
     FR_TRY(put_block(m, cid, block, err));
-    return row_sort_add(m->keys, key, fr_slice_of(cid->bytes, FR_CID_BYTES), err);
+    memcpy(value, cid->bytes, FR_CID_BYTES);
+    fr_store_u64le(value + FR_CID_BYTES, place);
+    return row_sort_add(m->keys, key, fr_slice_of(value, sizeof value), err);
 }
 
 /* ---- the tree -------------------------------------------------------------------------------- */
 
-typedef struct {
-    bool any;
-    uint8_t key[NODE_KEY_BYTES_MAX];
-    size_t size;
-    fr_cid value;
-} held_row;
+fr_slice fr_repo_maker_last_key(const fr_repo_maker *m)
+{
+    return fr_slice_of(m->key, m->key_size);
+}
 
-/* A row waits until the next one has another key. */
-static fr_status add_rows(fr_repo_maker *m, held_row *held, fr_error *err)
+/* Rows of one key stand beside each other, in the order in which they came. */
+static fr_status add_rows(fr_repo_maker *m, fr_error *err)
 {
     fr_slice key, value;
     fr_status status;
+    fr_cid cid;
     while ((status = row_sort_next(m->keys, &key, &value, err)) == FR_OK) {
-        fr_slice before = fr_slice_of(held->key, held->size);
-        if (held->any && !fr_slice_equal(before, key)) {
-            FR_TRY(tree_writer_add(m->tree, before, &held->value, err));
+        if (m->any && fr_slice_equal(key, fr_repo_maker_last_key(m))) {
+            return fr_fail_code(err, FR_MALFORMED, fr_load_u64le(value.data + FR_CID_BYTES),
+                                "key-twice", "repo: a key stands twice");
         }
-        held->any = true;
-        held->size = key.size;
-        memcpy(held->key, key.data, key.size);
-        memcpy(held->value.bytes, value.data, FR_CID_BYTES);
+        m->any = true;
+        m->key_size = key.size;
+        memcpy(m->key, key.data, key.size);
+        memcpy(cid.bytes, value.data, FR_CID_BYTES);
+        FR_TRY(tree_writer_add(m->tree, key, &cid, err));
     }
-    FR_TRY(status == FR_END ? FR_OK : status);
-    return held->any
-               ? tree_writer_add(m->tree, fr_slice_of(held->key, held->size), &held->value, err)
-               : FR_OK;
+    return status == FR_END ? FR_OK : status;
 }
 
 fr_status fr_repo_maker_root(fr_repo_maker *m, fr_cid *root, fr_error *err)
 {
-    held_row held = {.any = false};
     FR_TRY(tree_writer_new(&m->tree, put_block, m, err));
     FR_TRY(row_sort_end(m->keys, err));
-    FR_TRY(add_rows(m, &held, err));
+    FR_TRY(add_rows(m, err));
     FR_TRY(tree_writer_end(m->tree, &m->root, err));
     row_sort_free(m->keys);
     tree_writer_free(m->tree);

@@ -25,12 +25,16 @@ FR_MUST_USE fr_status fr_repo_maker_new(fr_repo_maker **out, const fr_repo_maker
                                         fr_error *err);
 void fr_repo_maker_free(fr_repo_maker *maker); /* NULL is fine */
 /** A record, `cid` of its block, under a key of at most 1,024 bytes whose syntax is the caller's.
- *  Of one key the last record counts.
+ *  `place` is where it stands in the caller's input: the offset of an error about it.
  *  errors   FR_LIMIT limit-memory, limit-disk; FR_INVALID the key's length; FR_NOMEM, FR_IO */
 FR_MUST_USE fr_status fr_repo_maker_put(fr_repo_maker *maker, fr_slice key, const fr_cid *cid,
-                                        fr_slice block, fr_error *err);
-/** There are no more records: the root of their tree. errors: as put */
+                                        fr_slice block, uint64_t place, fr_error *err);
+/** There are no more records: the root of their tree.
+ *  errors   as put; FR_MALFORMED key-twice, at the place where the least such key came again: it is
+ *           the last key then */
 FR_MUST_USE fr_status fr_repo_maker_root(fr_repo_maker *maker, fr_cid *root, fr_error *err);
+/** Of the tree as far as it was made. */
+fr_slice fr_repo_maker_last_key(const fr_repo_maker *maker);
 /** After that and once: everything under `commit` (a block whose data is the root; empty: a bare
  *  tree) is loaded as the options of `load` say; the maker stays until the load is done with.
  *  errors   as fr_load_memory */
