@@ -573,7 +573,9 @@ int repo_pack(const repo_args *args)
     fr_buffer_init(&p.key, REPO_LINE_BYTES_MAX);
     snprintf(p.did, sizeof p.did, "%.*s", FR_SLICE_ARG(args->options.expect_did));
     fr_status status = pack(&p, &error);
-    int code = status == FR_OK ? FR_REPO_EXIT_SOUND : repo_out_fail(&p.out, p.path, fr_buffer_view(&p.key), status, &error);
+    int code = status == FR_OK
+                   ? FR_REPO_EXIT_SOUND
+                   : repo_out_fail(&p.out, p.path, fr_buffer_view(&p.key), status, &error);
     fr_repo_maker_free(p.maker);
     fr_json_free(p.json);
     fr_buffer_done(&p.commit);

@@ -234,7 +234,8 @@ static int write_proof(const repo_args *args, const asked *a, const fr_buffer *p
     fr_status status = repo_out_open(&out, args->out, &error);
     status = status == FR_OK ? repo_out_put(&out, fr_buffer_view(proof)) : status;
     status = repo_out_close(&out, status, &error);
-    return status == FR_OK ? FR_REPO_EXIT_SOUND : repo_out_fail(&out, a->path, a->key, status, &error);
+    return status == FR_OK ? FR_REPO_EXIT_SOUND
+                           : repo_out_fail(&out, a->path, a->key, status, &error);
 }
 
 /* What verify-proof says of it. */

@@ -305,10 +305,12 @@ int repo_refresh(const repo_args *args)
     fr_buffer_init(&r.joined, 2 * REFRESH_BYTES_MAX);
     r.old_bytes = input.bytes;
     status = fr_repo_open(&r.old, input.bytes, &args->options, &error);
-    int code = status == FR_OK ? FR_REPO_EXIT_SOUND : repo_fail(args->words[0], (fr_slice){0}, status, &error);
+    int code = status == FR_OK ? FR_REPO_EXIT_SOUND
+                               : repo_fail(args->words[0], (fr_slice){0}, status, &error);
     if (code == FR_REPO_EXIT_SOUND) {
         status = run(&r, &error);
-        code = status == FR_OK ? code : repo_out_fail(&r.out, args->from, (fr_slice){0}, status, &error);
+        code = status == FR_OK ? code
+                               : repo_out_fail(&r.out, args->from, (fr_slice){0}, status, &error);
     }
     fr_repo_close(r.old);
     fr_fetcher_close(r.fetcher);
