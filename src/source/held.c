@@ -20,7 +20,9 @@ typedef struct row {
     struct row *before, *after; /* among the desynced, the longest waiting first */
     bool dirty;                 /* "a" row to be saved */
     bool mark_dirty;            /* "d" row to be saved, or deleted */
-    bool known, desynced, busy;
+    bool known, desynced;
+    bool busy;  /* it is being loaded, */
+    bool again; /* and something was missed since, so that load may be from before it */
     uint32_t failures;
     uint64_t not_before_ns;
     uint64_t rev, wanted_rev;
@@ -144,7 +146,7 @@ static void unmark(held *h, row *r)
 {
     touch(h, r);
     r->mark_dirty = true;
-    r->desynced = r->busy = false;
+    r->desynced = r->busy = r->again = false;
     r->wanted_rev = 0;
     h->desynced_count--;
     unlink_row(h, r);
@@ -194,6 +196,7 @@ fr_status held_desync(held *h, fr_slice did, uint64_t rev, bool *fresh, fr_error
     fr_status status = row_of(h, did, &r, err);
     if (status == FR_OK) {
         *fresh = !r->desynced;
+        r->again |= r->busy && rev == 0;
         if (*fresh || rev > r->wanted_rev) {
             touch(h, r);
             r->mark_dirty = true;
@@ -251,13 +254,15 @@ fr_status held_take(held *h, uint64_t now_ns, char did[FR_DID_MAX_BYTES + 1], fr
 {
     fr_status status = FR_AGAIN;
     fr_mutex_lock(&h->lock);
-    if (h->desynced_count == 0 && h->more_desynced) {
+    /* not only when none is left here: some can never be loaded */
+    if (h->more_desynced && h->desynced_count <= FR_HELD_DESYNCED_MAX / 2) {
         fr_status loaded = load_desynced(h, err);
         status = loaded == FR_OK ? FR_AGAIN : loaded;
     }
     for (row *r = h->first; r != NULL && status == FR_AGAIN; r = r->after) {
         if (!r->busy && r->not_before_ns <= now_ns && r->did_size <= FR_DID_MAX_BYTES) {
             r->busy = true;
+            r->again = false;
             memcpy(did, r->did, r->did_size);
             did[r->did_size] = '\0';
             status = FR_OK;
@@ -285,7 +290,7 @@ fr_status held_loaded(held *h, fr_slice did, uint64_t rev, const fr_cid *data, u
     fr_status status = row_of(h, did, &r, err);
     if (status == FR_OK) {
         put(h, r, rev, data);
-        *mended = rev >= r->wanted_rev;
+        *mended = rev >= r->wanted_rev && !r->again;
         if (r->desynced && *mended) {
             unmark(h, r);
         } else if (r->desynced) {

@@ -38,8 +38,8 @@ FR_MUST_USE fr_status held_get(held *h, fr_slice did, held_account *out, fr_erro
 /** A sound commit came; one that is not newer than what is held changes nothing. */
 FR_MUST_USE fr_status held_put(held *h, fr_slice did, uint64_t rev, const fr_cid *data,
                                fr_error *err);
-/** The account is out of step: a load that reaches `rev` mends it (0: any load). *fresh: it was not
- *  before. */
+/** The account is out of step: a load that reaches `rev` mends it (0: any that is taken from now
+ *  on). *fresh: it was not before. */
 FR_MUST_USE fr_status held_desync(held *h, fr_slice did, uint64_t rev, bool *fresh, fr_error *err);
 /** The account is gone, or says so itself: nothing is to be mended. */
 FR_MUST_USE fr_status held_forgive(held *h, fr_slice did, fr_error *err);
@@ -51,7 +51,7 @@ FR_MUST_USE fr_status held_forgive(held *h, fr_slice did, fr_error *err);
 FR_MUST_USE fr_status held_take(held *h, uint64_t now_ns, char did[FR_DID_MAX_BYTES + 1],
                                 fr_error *err);
 /** It was loaded, and what it gave is durable. False in *mended: it does not reach the rev that is
- *  wanted, and waits its turn again. */
+ *  wanted, or more was missed while it was loaded, and it waits its turn again. */
 FR_MUST_USE fr_status held_loaded(held *h, fr_slice did, uint64_t rev, const fr_cid *data,
                                   uint64_t now_ns, bool *mended, fr_error *err);
 /** It was not; again after a time that doubles from 1 s to an hour. */

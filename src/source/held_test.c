@@ -204,11 +204,76 @@ static void test_when_to_load_and_save(void **state)
     assert_ok(fr_os_remove_tree(fr_os_real(), dir, NULL));
 }
 
+/* "Any load" is any that is taken from then on: the one under way may have read the repository
+ * before what was missed. */
+static void test_missed_while_it_is_loaded(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/fr-held-XXXXXX", did[FR_DID_MAX_BYTES + 1];
+    const uint64_t second = 1000000000;
+    const fr_slice a = FR_SLICE("did:plc:a");
+    const fr_cid tree = tree_of(1);
+    held *h = NULL;
+    bool fresh = false, mended = true;
+    assert_non_null(mkdtemp(dir));
+    assert_ok(held_open(&h, dir, NULL));
+    assert_ok(held_desync(h, a, 0, &fresh, NULL));
+    assert_ok(held_desync(h, a, 0, &fresh, NULL)); /* it is not being loaded yet */
+    assert_ok(held_take(h, second, did, NULL));
+    assert_ok(held_desync(h, a, 0, &fresh, NULL));
+    assert_false(fresh);
+    assert_ok(held_loaded(h, a, 7, &tree, second, &mended, NULL));
+    assert_false(mended);
+    assert_int_equal(held_desynced_count(h), 1);
+    assert_ok(held_take(h, 3 * second, did, NULL));
+    assert_ok(held_loaded(h, a, 7, &tree, 3 * second, &mended, NULL));
+    assert_true(mended);
+    assert_int_equal(held_desynced_count(h), 0);
+    held_close(h);
+    assert_ok(fr_os_remove_tree(fr_os_real(), dir, NULL));
+}
+
+/* More than memory holds, of which many can never be loaded: those that wait in the store have
+ * their turn all the same. */
+static void test_more_than_memory_holds(void **state)
+{
+    (void)state;
+    enum { EXTRA = 1000, LOST = FR_HELD_DESYNCED_MAX / 3 };
+    char dir[] = "/tmp/fr-held-XXXXXX", did[FR_DID_MAX_BYTES + 1], room[32];
+    const fr_cid tree = tree_of(1);
+    size_t loaded = 0, failed = 0;
+    held *h = NULL;
+    bool fresh = false, mended = false;
+    assert_non_null(mkdtemp(dir));
+    assert_ok(held_open(&h, dir, NULL));
+    for (size_t i = 0; i < FR_HELD_DESYNCED_MAX + EXTRA; i++) {
+        assert_ok(held_desync(h, did_of(i, room), 0, &fresh, NULL));
+    }
+    assert_ok(held_save(h, 1, NULL));
+    assert_int_equal(held_desynced_count(h), FR_HELD_DESYNCED_MAX);
+    while (held_take(h, 1, did, NULL) == FR_OK) {
+        if (failed < LOST) {
+            held_failed(h, fr_slice_text(did), 1);
+            failed++;
+            continue;
+        }
+        assert_ok(held_loaded(h, fr_slice_text(did), 1, &tree, 1, &mended, NULL));
+        assert_true(mended);
+        loaded++;
+    }
+    assert_int_equal(loaded, FR_HELD_DESYNCED_MAX + EXTRA - LOST);
+    assert_int_equal(held_desynced_count(h), LOST);
+    held_close(h);
+    assert_ok(fr_os_remove_tree(fr_os_real(), dir, NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_as_the_model),
         cmocka_unit_test(test_when_to_load_and_save),
+        cmocka_unit_test(test_missed_while_it_is_loaded),
+        cmocka_unit_test(test_more_than_memory_holds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
