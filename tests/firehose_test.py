@@ -186,6 +186,29 @@ def test_operations_that_are_not_in_the_tree():
     with_trouble(lie, "inv-", rejected=None)
 
 
+def test_a_host_that_rests_holds_nobody_up():
+    """It wants to be left alone for an hour, and more of its accounts wait than there are threads: those of others are
+    mended meanwhile, and it is asked once."""
+    frames, documents = network()
+    with Host(frames, documents) as host, Host([], {}) as busy:
+        def rest(request, did):
+            busy.loaded.append(did)
+            return busy.send(request, 429, b"{}", [("Retry-After", "3600")])
+        busy.get_repo = rest
+        lost = {frames[at].did: at for at in later_commits(frames)}
+        sick = sorted(lost, key=lost.get)[:5]
+        for did in sick:
+            host.wire[lost[did]] = None
+        for did in sick[:4]:
+            documents[did]["service"][0]["serviceEndpoint"] = busy.url
+        with follow(scratch(), host) as daemon:
+            host.release(len(frames))
+            wait_for(daemon, "the repair of the last", lambda s: s["repaired"] == 1 and s["desynchronised"] == 4)
+            assert host.loaded == sick[4:] and len(busy.loaded) == 1, (host.loaded, busy.loaded)
+            assert "repo-busy" in daemon.log()
+            daemon.stop()
+
+
 def test_a_sync_in_place_of_commits():
     """The account moved on without commits, and says so."""
     def sync(host, frames):

@@ -69,7 +69,7 @@ static host *find(const char *name)
     return h;
 }
 
-/* FR_AGAIN: not before *wait_ns have passed. */
+/* FR_AGAIN: not before *wait_ns have passed; FR_LIMIT: it rests longer than the limits say. */
 static fr_status try_enter(const char *name, host_limits limits, uint64_t *wait_ns)
 {
     uint64_t now = now_ns();
@@ -86,8 +86,9 @@ static fr_status try_enter(const char *name, host_limits limits, uint64_t *wait_
         hosts = h;
     }
     if (h->ready_ns > now) {
-        *wait_ns = FR_MIN(h->ready_ns - now, FR_HOST_GATE_LOOK_NS);
-        return FR_AGAIN;
+        uint64_t rest_ns = h->ready_ns - now;
+        *wait_ns = FR_MIN(rest_ns, FR_HOST_GATE_LOOK_NS);
+        return limits.rest_most_ns != 0 && rest_ns > limits.rest_most_ns ? FR_LIMIT : FR_AGAIN;
     }
     if (limits.at_once != 0 && h->in_flight >= limits.at_once) {
         return FR_AGAIN;
@@ -109,6 +110,10 @@ fr_status host_gate_enter(const char *url, host_limits limits, const bool *stop,
         fr_mutex_lock(&lock);
         fr_status status = try_enter(name, limits, &wait_ns);
         fr_mutex_unlock(&lock);
+        if (status == FR_LIMIT) {
+            return fr_fail_code(err, FR_AGAIN, 0, "repo-busy",
+                                "repository: its host asked to be left alone");
+        }
         if (status != FR_AGAIN) {
             return status == FR_OK ? FR_OK : fr_fail(err, status, "source: hosts");
         }

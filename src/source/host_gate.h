@@ -18,10 +18,12 @@
 typedef struct {
     uint32_t per_s;   /* 0: no limit of this one who asks */
     uint32_t at_once; /* 0: none */
+    /* who has other hosts to ask does not wait for one that rests longer; 0: it does */
+    uint64_t rest_most_ns;
 } host_limits;
 
 /** Waits until the host may be asked; then it is, until host_gate_leave. `stop` may be NULL.
- *  errors: FR_AGAIN stopped; FR_NOMEM */
+ *  errors: FR_AGAIN stopped, or "repo-busy" it rests longer than rest_most_ns; FR_NOMEM */
 FR_MUST_USE fr_status host_gate_enter(const char *url, host_limits limits, const bool *stop,
                                       fr_error *err);
 /** The request ended; the host wants to be left alone for rest_ns (0: it did not say so). */

@@ -102,6 +102,23 @@ static void test_hosts_are_apart(void **state)
     assert_int_equal(host_gate_enter("http://b.example", limits, &stop, NULL), FR_AGAIN);
 }
 
+/* Who has others to ask goes on at once; a rest that is short is waited for. */
+static void test_a_long_rest_is_not_waited_for(void **state)
+{
+    (void)state;
+    static const char url[] = "http://c.example";
+    const host_limits limits = {.per_s = 1000, .at_once = 1, .rest_most_ns = 1000 * MS};
+    fr_error error = {0};
+    assert_ok(host_gate_enter(url, limits, NULL, NULL));
+    host_gate_leave(url, 30 * MS);
+    uint64_t start_ns = now_ns();
+    assert_ok(host_gate_enter(url, limits, NULL, NULL));
+    assert_true(now_ns() - start_ns >= 20 * MS);
+    host_gate_leave(url, 3600000 * MS);
+    assert_int_equal(host_gate_enter(url, limits, NULL, &error), FR_AGAIN);
+    assert_string_equal(error.code, "repo-busy");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -109,6 +126,7 @@ int main(void)
         cmocka_unit_test(test_so_many_at_once),
         cmocka_unit_test(test_a_rest_is_for_all),
         cmocka_unit_test(test_hosts_are_apart),
+        cmocka_unit_test(test_a_long_rest_is_not_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,15 +43,6 @@ static bool stopped(const repair *r)
 
 /* ---- one account ----------------------------------------------------------------------------- */
 
-static uint64_t rest_ms(const fr_fetch_answer *answer)
-{
-    uint64_t ms = answer->retry_after_s * 1000;
-    if (answer->has_ratelimit && answer->ratelimit_remaining == 0) {
-        ms = FR_MAX(ms, (uint64_t)FR_REPAIR_REST_MOST_MS);
-    }
-    return FR_MIN(FR_MAX(ms, (uint64_t)FR_REPAIR_REST_MS), (uint64_t)FR_REPAIR_REST_MOST_MS);
-}
-
 /** Durable first: a mark that is taken off must not come back as a hole. */
 static fr_status settle(worker *w, fr_slice did, const load_repo_result *result, fr_error *err)
 {
@@ -67,14 +58,13 @@ static fr_status settle(worker *w, fr_slice did, const load_repo_result *result,
     return FR_OK;
 }
 
-static fr_status mend(worker *w, fr_slice did, uint64_t *pause_ms, fr_error *err)
+static fr_status mend(worker *w, fr_slice did, fr_error *err)
 {
     running_source *source = w->all->source;
     load_repo_result result;
     fr_error why = {0};
     fr_status status = load_repo_run(w->loader, did, NULL, &result, &why);
-    *pause_ms = rest_ms(&result.answer);
-    if (result.engine_failed || status == FR_NOMEM) {
+    if (result.engine_failed) {
         *err = why;
         return status;
     }
@@ -110,7 +100,8 @@ static void *run(void *context)
         uint64_t pause_ms = LOOK_NS / 1000000;
         status = held_take(w->all->held, now_ns(), did, &error);
         if (status == FR_OK) {
-            status = mend(w, fr_slice_text(did), &pause_ms, &error);
+            status = mend(w, fr_slice_text(did), &error);
+            pause_ms = FR_REPAIR_REST_MS;
         }
         rest(w->all, pause_ms * 1000000);
     }
@@ -140,7 +131,7 @@ static fr_status start_worker(worker *w, fr_error *err)
         .resolver = source->resolver,
         .host = w->all->host,
         .spill_dir = w->all->folder,
-        .limits = {FR_REPAIR_PER_S, FR_REPAIR_THREADS_MAX},
+        .limits = {FR_REPAIR_PER_S, FR_REPAIR_THREADS_MAX, FR_REPAIR_WAIT_MOST_NS},
         .stop = &w->all->stop,
         .allow_local = local,
     };

@@ -2,9 +2,10 @@
 /** Accounts that are out of step, loaded again beside the live stream.
  *
  *  Few threads, each with one account at a time: politeness is that they are few, rest after each,
- *  and rest longer when a host says so. Live events of such an account go on being taken: each is
- *  true by itself, and the engine settles record by record which is newer, so what a load brings
- *  and what the stream brings may come in any order.
+ *  and leave a host alone that says so (host_gate.h) while the accounts of others are loaded. Live
+ *  events of such an account go on being taken: each is true by itself, and the engine settles
+ *  record by record which is newer, so what a load brings and what the stream brings may come in
+ *  any order.
  *
  *  thread   owned(the source's thread) */
 #pragma once
@@ -13,9 +14,10 @@
 #include "running.h"
 
 #define FR_REPAIR_THREADS_MAX 2
-#define FR_REPAIR_PER_S 10           /* of one host */
-#define FR_REPAIR_REST_MS 100        /* of a thread after each account */
-#define FR_REPAIR_REST_MOST_MS 60000 /* where a host asks for it */
+#define FR_REPAIR_PER_S 10    /* of one host */
+#define FR_REPAIR_REST_MS 100 /* of a thread after each account */
+/* a thread waits no longer for a host that rests: others have accounts, too */
+#define FR_REPAIR_WAIT_MOST_NS UINT64_C(2000000000)
 
 typedef struct repair repair;
 
