@@ -137,6 +137,90 @@ def test_every_fault():
         assert tries == 5, tries
 
 
+def test_accounts_that_move_meanwhile():
+    """The document that located one is from before its move, and the host that it names has it no longer."""
+    with network(hosts=2) as net:
+        movers = net.list()[::7]
+        for account in movers:
+            account.leaves_for = "pds1" if account.host == "pds0" else "pds0"
+        data = scratch()
+        status = backfill(data, fast(net))
+        assert status["done"] == len(net.accounts), status
+        check_complete(net, data, net.accounts)
+        for account in movers:
+            assert len({r.host for r in net.of("getRepo") if r.did == account.did}) == 2
+        assert len(net.of("document")) == len(net.accounts) + len(movers)
+
+
+def test_the_directory_is_away_at_a_new_start():
+    """Accounts whose host was known before a kill wait for the directory like those whose host was not."""
+    with network(hosts=2) as net:
+        data, gate = scratch(), threading.Event()
+        for account in net.list():
+            account.gate = gate
+        daemon = Daemon(data, *fast(net))
+        daemon.wait_until(lambda: len(net.of("document")) == len(net.accounts), "the documents")
+        time.sleep(0.3)
+        daemon.kill()
+        net.plc_faults = [503] * 1000000
+        gate.set()
+        with Daemon(data, *fast(net)) as daemon:
+            asked = len(net.of("document"))
+            time.sleep(3)
+            status = status_of(data)
+            assert status["failed"] == 0 and status["pending"] == len(net.accounts), status
+            assert len(net.of("document")) - asked < 40, "the directory is hammered"
+            net.plc_faults = []
+            daemon.wait_until(lambda: daemon.ok("/health")["backfills"][0]["phase"] == "done", "the backfill")
+            daemon.stop()
+        check_complete(net, data, net.accounts)
+
+
+def gone(first, count):
+    return [{"did": f"did:plc:gone{i}", "active": False, "status": "deleted"} for i in range(first, first + count)]
+
+
+def listing(pages, expect=0, headers=()):
+    """A backfill of a relay that lists so; the requests it took, and what came of it."""
+    with network(hosts=1) as net:
+        net.pages, net.list_headers = pages, headers
+        data = scratch()
+        result = run("ingest", "--data", data, *fast(net), expect=expect, timeout=60)
+        return net.of("listRepos"), status_of(data), result
+
+
+def test_more_than_a_page_and_then_nonsense():
+    asked, status, _ = listing(lambda cursor: {"repos": [*gone(0, 1000), {"did": "nonsense"}]})
+    assert len(asked) == 1 and status["listed"] == 1000 and status["listing_complete"], (len(asked), status)
+
+
+def test_the_last_page_has_a_cursor():
+    asked, status, _ = listing(lambda cursor: {"repos": [] if cursor else gone(0, 5), "cursor": "5"})
+    assert len(asked) == 2 and status["listed"] == 5 and status["listing_complete"], (len(asked), status)
+
+
+def test_a_listing_that_goes_round():
+    after = {None: "a", "a": "b", "b": "c", "c": "d", "d": "b"}
+    asked, status, result = listing(lambda cursor: {"repos": gone(0, 1), "cursor": after[cursor]}, expect=None)
+    assert result.code == 1 and "listRepos" in result.errors, result
+    assert len(asked) < 20 and not status["listing_complete"], (len(asked), status)
+
+
+def test_empty_pages_are_asked_for_slowly():
+    def pages(cursor):
+        at = int(cursor or 0)
+        return {"repos": gone(0, 1)} if at == 3 else {"repos": [], "cursor": str(at + 1)}
+    asked, status, _ = listing(pages)
+    gaps = [b.at - a.at for a, b in zip(asked, asked[1:])]
+    assert status["listed"] == 1 and len(asked) == 4 and min(gaps) > 0.4, gaps
+
+
+def test_a_listing_that_is_rationed():
+    asked, status, _ = listing(lambda cursor: {"repos": gone(0, 1)} if cursor else {"repos": gone(1, 1), "cursor": "1"},
+                               headers=[("RateLimit-Remaining", "0"), ("RateLimit-Reset", "2")])
+    assert status["listed"] == 2 and asked[1].at - asked[0].at > 1.5, asked
+
+
 def test_polite():
     """10 a second, 4 at once, and silence after a Retry-After."""
     with network(accounts=30, events=60, hosts=1) as net:

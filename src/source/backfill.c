@@ -158,6 +158,8 @@ typedef struct {
     fr_buffer body;
     backfill_list list;
     fr_fetch_answer answer;
+    uint64_t mark; /* hash of one of the cursors: a circle comes back to it, for it is moved on */
+    uint64_t since_mark, mark_for; /* when twice as many pages as the last time have followed */
 } lister;
 
 /** The lock is not held: the cursor changes in this thread alone. */
@@ -183,7 +185,20 @@ static fr_status ask_list(lister *l, fr_error *err)
     return backfill_list_parse(l->json, fr_buffer_view(&l->body), &l->list, err);
 }
 
-/** A server that repeats its cursor would be asked for ever. The lock is held. */
+/** A server whose cursors repeat would be asked for ever. */
+static bool goes_round(lister *l)
+{
+    uint64_t hash = fr_xxh3_64(l->list.cursor);
+    bool seen = l->mark_for != 0 && hash == l->mark;
+    if (l->since_mark++ == l->mark_for) {
+        l->mark = hash;
+        l->mark_for = l->mark_for * 2 + 1;
+        l->since_mark = 0;
+    }
+    return seen;
+}
+
+/** The lock is held. */
 static fr_status keep_list(lister *l, fr_error *err)
 {
     backfill *b = l->b;
@@ -192,8 +207,10 @@ static fr_status keep_list(lister *l, fr_error *err)
     fr_slice before = backfill_state_cursor(b->state);
     bool stuck = l->list.has_cursor && fr_slice_equal(before, l->list.cursor);
     bool more = true;
-    if (stuck) {
-        return fr_fail(err, FR_MALFORMED, "listRepos: the cursor does not move");
+    if (stuck && l->list.count == 0) { /* nothing, and nothing behind it */
+        l->list.has_cursor = false;
+    } else if (stuck || (l->list.has_cursor && goes_round(l))) {
+        return fr_fail(err, FR_MALFORMED, "listRepos: the cursor does not move, or in a circle");
     }
     while (more) { /* a server may give more than was asked for */
         backfill_account *accounts = l->list.accounts;
@@ -205,7 +222,7 @@ static fr_status keep_list(lister *l, fr_error *err)
         FR_TRY(backfill_state_page(b->state, accounts, count, cursor, !more && !l->list.has_cursor,
                                    err));
         before = backfill_state_cursor(b->state);
-        more = more && backfill_list_next(&l->list);
+        (void)backfill_list_next(&l->list); /* perhaps nothing but nonsense */
     }
     return fill_pool(b, f.listed, err);
 }
@@ -227,12 +244,18 @@ static fr_status list_all(lister *l, bool *again, fr_error *err)
         fr_status status = ask_list(l, &why);
         fr_mutex_lock(&b->lock);
         uint64_t now = fr_os_monotonic_ns(fr_os_real());
+        uint64_t rest_ns = load_repo_rest_of(&l->answer, fr_os_wall_us(fr_os_real()) / 1000000);
+        bool empty = l->list.count == 0;
         if (status == FR_OK) {
             FR_TRY(keep_list(l, err));
+            empty = empty && l->list.has_cursor;
+            status = empty ? fr_fail(&why, FR_AGAIN, "listRepos: an empty page") : FR_OK;
+        }
+        if (status == FR_OK) {
             pause_ns = FR_BACKFILL_PAUSE_LEAST_NS;
             since_ns = now;
+            (void)sleep_until(b, l->list.has_cursor ? now + rest_ns : now);
         } else if (!b->stop) {
-            uint64_t rest_ns = load_repo_rest_of(&l->answer, fr_os_wall_us(fr_os_real()) / 1000000);
             if (!b->options.keep && now - since_ns > b->options.patience_s * NS_PER_S) {
                 *err = why;
                 return status;

@@ -187,18 +187,41 @@ static fr_status settle_loaded(worker *w, fr_status status, fr_error *err)
     return leave(w, verdict.trouble, verdict.rest_ns, err);
 }
 
+static bool names_another(const worker *w)
+{
+    return w->document.pds[0] != '\0' && strcmp(w->document.pds, w->host_url) != 0;
+}
+
+/** Its host has it no longer: the document that named it may be from before a move. */
+static bool has_left(worker *w)
+{
+    return fr_did_resolve_again(w->b->resolver, w->account.did, now_ns() + FR_DID_HOLD_NS,
+                                &w->document, NULL) == FR_OK &&
+           names_another(w);
+}
+
+/** Where it lives cannot be seen now: it waits for the directory, as one that was never seen. */
+static fr_status await_directory(worker *w, fr_error *err)
+{
+    w->mark.host = 0;
+    FR_TRY(note(w, BACKFILL_PENDING, 0, err));
+    FR_TRY(backfill_pool_add(w->b->pool, 0, w->turn.ordinal, err));
+    return leave(w, false, 0, err);
+}
+
 /** Loads from the host whose turn it is, or finds that the account has moved since. */
 static fr_status visit(worker *w, fr_error *err)
 {
     backfill *b = w->b;
     fr_status status = fr_did_resolve(b->resolver, w->account.did, &w->document, &w->why);
-    bool known = status == FR_OK;
-    bool moved = known && w->document.pds[0] != '\0' && strcmp(w->document.pds, w->host_url) != 0;
+    bool known = status == FR_OK, away = status == FR_AGAIN;
+    bool moved = known && names_another(w);
     bool unplaced = status == FR_NOT_FOUND && fr_did_resolver_is_file_only(b->resolver);
     w->result = (load_repo_result){0};
     if (!moved && (known || unplaced)) {
         fr_error_reset(&w->why);
         status = load(w, known);
+        moved = known && status == FR_NOT_FOUND && has_left(w);
     }
     fr_mutex_lock(&b->lock);
     if (backfill_stopped(b)) {
@@ -212,7 +235,7 @@ static fr_status visit(worker *w, fr_error *err)
         FR_TRY(move_to_host(w, fr_slice_text(w->document.pds), err));
         return leave(w, false, 0, err);
     }
-    return settle_loaded(w, status, err);
+    return away ? await_directory(w, err) : settle_loaded(w, status, err);
 }
 
 /** Comes with the lock held and goes with it held. */

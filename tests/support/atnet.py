@@ -24,6 +24,7 @@ class Account:
         self.always = None  # an XRPC error's name, a number, or one of the words above
         self.listed_as = {}  # over the entry of listRepos
         self.gate = None  # getRepo waits for this event
+        self.leaves_for = None  # at its next getRepo it moves to this host, and the one that was asked has it no more
         self.served = 0  # whole repositories given out
 
 
@@ -110,6 +111,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         net = self.server.net
         if net.list_gate is not None:
             net.list_gate.wait(60)
+        if net.pages is not None:
+            self.json(200, net.pages(query.get("cursor")), net.list_headers)
+            return
         if net.list_faults:
             fault = net.list_faults.pop(0)
             self.give(fault, b"busy", [("retry-after", "1")] if fault == 429 else [])
@@ -128,6 +132,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         if account.gate is not None:
             account.gate.wait(60)
+        if account.leaves_for is not None:
+            self.server.net.move(account, account.leaves_for)
+            account.leaves_for = None
+            self.json(400, {"error": "RepoDeactivated", "message": "it has moved"})
+            return
         with self.server.net.lock:
             fault = account.faults.pop(0) if account.faults else account.always
         if fault is None:
@@ -158,6 +167,7 @@ class Net:
         self.lock = threading.Lock()
         self.requests, self.plc_faults, self.list_faults = [], [], []
         self.list_gate = None
+        self.pages, self.list_headers = None, []  # what listRepos answers instead, of a cursor
         self.page = page
         documents = json.loads(folder.with_name(folder.name + ".did-docs.json").read_text())
         self.accounts = {}
