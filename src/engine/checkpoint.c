@@ -30,7 +30,7 @@ static bool memory_is_full(const fr_engine *engine, bool writing)
     void *links = fr_view_is_live(engine, FR_VIEW_LINKS) ? engine->views[FR_VIEW_LINKS] : NULL;
     return fr_resolver_recent_bytes(engine->resolver) > budget / 4 ||
            (links != NULL &&
-            FR_VIEWS[FR_VIEW_LINKS]->bytes(links) > (writing ? budget / 2 : budget / 3));
+            engine->view_ops[FR_VIEW_LINKS]->bytes(links) > (writing ? budget / 2 : budget / 3));
 }
 
 fr_status fr_checkpoint_has_room(const fr_engine *engine, fr_error *err)
@@ -39,7 +39,7 @@ fr_status fr_checkpoint_has_room(const fr_engine *engine, fr_error *err)
     uint64_t half = engine->options.memory_bytes / 2;
     void *links = fr_view_is_live(engine, FR_VIEW_LINKS) ? engine->views[FR_VIEW_LINKS] : NULL;
     bool full = fr_resolver_recent_bytes(engine->resolver) > half ||
-                (links != NULL && FR_VIEWS[FR_VIEW_LINKS]->bytes(links) > half);
+                (links != NULL && engine->view_ops[FR_VIEW_LINKS]->bytes(links) > half);
     return c->failed_ns == 0 || !full
                ? FR_OK
                : fr_fail_full(err, FR_IO, c->failed_os, 0, FR_CODE_CHECKPOINTS,
@@ -90,10 +90,10 @@ static fr_status freeze(fr_engine *engine, fr_error *err)
         *err = engine->poison_error;
         return engine->poison_status;
     }
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
         /* saved as of this sequence, or (a replay has not reached it) beyond it: that stands */
         if (fr_view_is_live(engine, i) && engine->view_seq[i] < c->seq) {
-            FR_TRY(FR_VIEWS[i]->freeze(engine->views[i], c->seq, err));
+            FR_TRY(engine->view_ops[i]->freeze(engine->views[i], c->seq, err));
             c->frozen[i] = true;
         }
     }
@@ -103,11 +103,11 @@ static fr_status freeze(fr_engine *engine, fr_error *err)
 static fr_status write_views(fr_engine *engine, fr_error *err)
 {
     fr_checkpoint *c = &engine->checkpoint;
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
         if (c->frozen[i]) {
-            c->step = FR_VIEWS[i]->name;
+            c->step = engine->view_ops[i]->name;
             FR_TRY(fr_marks_add(engine, i, c->seq, err));
-            FR_TRY(FR_VIEWS[i]->write(engine->views[i], err));
+            FR_TRY(engine->view_ops[i]->write(engine->views[i], err));
             c->written[i] = true;
         }
     }
@@ -148,9 +148,9 @@ static fr_status write_all(fr_engine *engine, fr_error *err)
 static void settle(fr_engine *engine)
 {
     fr_checkpoint *c = &engine->checkpoint;
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-        if (c->frozen[i] && FR_VIEWS[i]->settle != NULL) {
-            FR_VIEWS[i]->settle(engine->views[i], c->written[i]);
+    for (unsigned i = 0; i < engine->view_count; i++) {
+        if (c->frozen[i] && engine->view_ops[i]->settle != NULL) {
+            engine->view_ops[i]->settle(engine->views[i], c->written[i]);
         }
         engine->view_seq[i] = c->written[i] ? c->seq : engine->view_seq[i];
     }
@@ -171,7 +171,7 @@ static void answer(fr_engine *engine, uint64_t asked, fr_status status, const fr
 void fr_checkpoint_note_saved(fr_engine *engine)
 {
     uint64_t seq = __atomic_load_n(&engine->metrics.checkpoint_seq, __ATOMIC_RELAXED);
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
         seq = FR_MIN(seq, fr_view_is_live(engine, i) ? engine->view_seq[i] : 0);
     }
     /* relaxed: upkeep reads no more than the number */

@@ -18,6 +18,7 @@
 #define FR_ENGINE_CHUNK 1024      /* events folded together */
 #define FR_ENGINE_CHUNK_ROOM 1280 /* and the rest of a commit */
 #define FR_ENGINE_CLOSERS_MAX 64  /* running sources */
+#define FR_VIEWS_MAX 8            /* ours, and those that a world links in */
 /* events after which a checkpoint is due, unless the options say otherwise */
 #define FR_CHECKPOINT_EVENTS 2000000
 
@@ -82,10 +83,16 @@ typedef struct {
     /* stepwise: a sync happens when its end is awaited, not when it begins; a checkpoint is written
      * by fr_checkpoint_write, or when its end is awaited */
     bool sync_late, save_late;
+    /* More views, borrowed until the close: they follow ours in the registry, and of ours they may
+     * hold identity. One that is new to a data directory is filled from the log and its archive
+     * before the open returns; one that is linked in no more leaves its folder behind. */
+    const fr_view_ops *const *views;
+    unsigned view_count;
 } fr_engine_world;
 
-/* What is saved in a folder of its own: the views, by fr_view_index, and the resolver. */
-enum { FR_PART_RESOLVER = FR_VIEW_COUNT, FR_PARTS = FR_VIEW_COUNT + 1, FR_PART_NONE = FR_PARTS };
+/* What is saved in a folder of its own: the views, by their place in the registry (ours by
+ * fr_view_index), and the resolver. */
+enum { FR_PART_RESOLVER = FR_VIEWS_MAX, FR_PARTS = FR_VIEWS_MAX + 1, FR_PART_NONE = FR_PARTS };
 
 /** Why a part's last checkpoint was not used; why NULL: it was. */
 typedef struct {
@@ -109,7 +116,7 @@ typedef struct {
     bool saver_runs, stop;
     fr_save_phase
         phase; /* locked; what follows belongs to the saver while FROZEN, else to the writer */
-    bool frozen[FR_VIEW_COUNT], written[FR_VIEW_COUNT], resolver_written;
+    bool frozen[FR_VIEWS_MAX], written[FR_VIEWS_MAX], resolver_written;
     fr_status status;
     fr_error error;
     /* owned(writer) */
@@ -125,12 +132,12 @@ typedef enum { FR_REBUILD_IDLE = 0, FR_REBUILD_RUNS = 1, FR_REBUILD_READY = 2 } 
 typedef struct {
     fr_mutex lock;
     fr_cond changed;
-    fr_rebuild_phase phase;    /* locked */
-    bool stop, thread_runs;    /* stop: locked */
-    bool asked[FR_VIEW_COUNT]; /* locked: to be reset */
+    fr_rebuild_phase phase;   /* locked */
+    bool stop, thread_runs;   /* stop: locked */
+    bool asked[FR_VIEWS_MAX]; /* locked: to be reset */
     fr_thread thread;
     /* owned(thread) while RUNS, else by the writer */
-    bool which[FR_VIEW_COUNT], reset[FR_VIEW_COUNT];
+    bool which[FR_VIEWS_MAX], reset[FR_VIEWS_MAX];
     struct freshet *shadow;
     fr_status status;
     fr_error error;
@@ -189,14 +196,16 @@ struct freshet {
     fr_file *lock;
     fr_log *log;
     fr_resolver *resolver;
-    void *views[FR_VIEW_COUNT];
-    char view_dirs[FR_VIEW_COUNT][FR_PATH_MAX]; /* views borrow them */
-    uint64_t view_seq[FR_VIEW_COUNT];           /* through which each is saved */
+    const fr_view_ops *view_ops[FR_VIEWS_MAX]; /* the registry: ours, then the world's */
+    unsigned view_count;
+    void *views[FR_VIEWS_MAX];
+    char view_dirs[FR_VIEWS_MAX][FR_PATH_MAX]; /* views borrow them */
+    uint64_t view_seq[FR_VIEWS_MAX];           /* through which each is saved */
     struct freshet *home; /* this one; of a shadow (rebuild.c) the one whose views it has */
-    uint32_t view_state[FR_VIEW_COUNT];     /* atomic: fr_view_state, set by the writer */
-    uint64_t failed_seq[FR_VIEW_COUNT];     /* atomic: watermark of a view that is not live */
-    fr_status failed_status[FR_VIEW_COUNT]; /* owned(writer): why */
-    const char *failed_text[FR_VIEW_COUNT]; /* atomic: static */
+    uint32_t view_state[FR_VIEWS_MAX];     /* atomic: fr_view_state, set by the writer */
+    uint64_t failed_seq[FR_VIEWS_MAX];     /* atomic: watermark of a view that is not live */
+    fr_status failed_status[FR_VIEWS_MAX]; /* owned(writer): why */
+    const char *failed_text[FR_VIEWS_MAX]; /* atomic: static */
     fr_fallback fallbacks[FR_PARTS];
     unsigned broken; /* the part whose saved state did not check during a replay */
 
@@ -278,6 +287,7 @@ struct freshet {
     fr_engine_metrics metrics;
 };
 
+/** Ours, by fr_view_index. */
 extern const fr_view_ops *const FR_VIEWS[FR_VIEW_COUNT];
 
 /** Is it closed, or told to stop? Then no pause of writing is waited out. */
@@ -361,6 +371,8 @@ void fr_rebuild_stop(fr_engine *engine);
 void fr_rebuild_done(fr_engine *engine);
 
 /* ---- folding: fold.c ---- */
+/** Fills the registry. FR_LIMIT */
+FR_MUST_USE fr_status fr_engine_link_views(fr_engine *engine, fr_error *err);
 /** Folds the chunk into every view and empties it. */
 FR_MUST_USE fr_status fr_engine_fold(fr_engine *engine, fr_error *err);
 /** Reads the log from the resolver's sequence on, up to `to` (UINT64_MAX: its end), and folds
@@ -397,6 +409,11 @@ void fr_checkpoint_now(fr_engine *engine);
 /** freshet_open in a world of one's own. */
 FR_MUST_USE fr_status fr_engine_open_in(fr_engine **out, const freshet_options *options,
                                         const fr_engine_world *world, fr_error *err);
+/** freshet_verify of such a world. */
+FR_MUST_USE fr_status fr_engine_verify_in(const freshet_options *options,
+                                          const fr_engine_world *world,
+                                          void (*each)(void *context, const char *json),
+                                          void *context, uint32_t *different, fr_error *err);
 /** Frees a stepwise engine whose disk is gone: nothing is saved, nothing is written. */
 void fr_engine_abandon(fr_engine *engine);
 

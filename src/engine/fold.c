@@ -10,13 +10,27 @@ const fr_view_ops *const FR_VIEWS[FR_VIEW_COUNT] = {
     [FR_VIEW_LINKS] = &fr_links_ops,
 };
 
+fr_status fr_engine_link_views(fr_engine *engine, fr_error *err)
+{
+    unsigned more = engine->world.view_count;
+    if (more > FR_VIEWS_MAX - FR_VIEW_COUNT) {
+        return fr_fail(err, FR_LIMIT, "engine: too many views");
+    }
+    memcpy(engine->view_ops, FR_VIEWS, sizeof FR_VIEWS);
+    for (unsigned i = 0; i < more; i++) {
+        engine->view_ops[FR_VIEW_COUNT + i] = engine->world.views[i];
+    }
+    engine->view_count = FR_VIEW_COUNT + more;
+    return FR_OK;
+}
+
 /** Live, a view that fails stops alone. At open it fails the replay, which begins again below it
  *  where its saved state is the reason. */
 static fr_status fold_into(fr_engine *engine, unsigned i, fr_error *err)
 {
     fr_error error = {0};
     fr_status status =
-        FR_VIEWS[i]->apply(engine->views[i], engine->facts, engine->chunk_count, &error);
+        engine->view_ops[i]->apply(engine->views[i], engine->facts, engine->chunk_count, &error);
     if (status == FR_OK) {
         return FR_OK;
     }
@@ -37,7 +51,7 @@ fr_status fr_engine_fold(fr_engine *engine, fr_error *err)
         return FR_OK;
     }
     uint64_t start = fr_os_monotonic_ns(engine->os);
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
         FR_TRY(fr_view_is_live(engine, i) ? fold_into(engine, i, err) : FR_OK);
     }
     fr_histogram_add(&engine->metrics.apply_ns, fr_os_monotonic_ns(engine->os) - start);
@@ -49,9 +63,9 @@ fr_status fr_engine_fold(fr_engine *engine, fr_error *err)
 
 void fr_engine_publish(fr_engine *engine, uint64_t seq, uint64_t time_us)
 {
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
         if (fr_view_is_live(engine, i)) {
-            FR_VIEWS[i]->publish(engine->views[i], seq);
+            engine->view_ops[i]->publish(engine->views[i], seq);
         }
     }
     __atomic_store_n(&engine->time_us, time_us, __ATOMIC_RELEASE);

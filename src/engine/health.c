@@ -89,7 +89,7 @@ static uint64_t view_seq(const fr_engine *engine, unsigned i, uint64_t seq)
 static bool all_live(const fr_engine *engine)
 {
     bool live = true;
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
         live = live && fr_view_is_live(engine, i);
     }
     return live;
@@ -100,7 +100,7 @@ static void put_view(fr_engine *engine, unsigned i, uint64_t seq, fr_buffer *out
     const char *state = state_name(engine, i);
     uint64_t through = FR_MIN(view_seq(engine, i, seq), seq);
     fr_buffer_printf(out, "%s{\"name\":\"%s\",\"seq\":%llu,\"lag\":%llu,\"state\":\"%s\"",
-                     i == 0 ? "" : ",", FR_VIEWS[i]->name, (unsigned long long)through,
+                     i == 0 ? "" : ",", engine->view_ops[i]->name, (unsigned long long)through,
                      (unsigned long long)(seq - through), state);
     const char *why = LOAD(engine->failed_text[i]);
     if (strcmp(state, "failed") == 0 && why != NULL) {
@@ -118,7 +118,7 @@ static void put_fallbacks(fr_engine *engine, fr_buffer *out)
         const char *why = __atomic_load_n(&fallback->why, __ATOMIC_ACQUIRE);
         if (why != NULL) {
             fr_buffer_printf(out, "%s{\"part\":\"%s\",\"from\":\"%s\",\"why\":", comma,
-                             part == FR_PART_RESOLVER ? "resolver" : FR_VIEWS[part]->name,
+                             part == FR_PART_RESOLVER ? "resolver" : engine->view_ops[part]->name,
                              LOAD(fallback->previous) ? "checkpoint before" : "log");
             fr_buffer_json_string(out, fr_slice_text(why));
             fr_buffer_byte(out, '}');
@@ -172,7 +172,7 @@ int fr_engine_put_health(void *context, fr_buffer *out)
     fr_buffer_text(out, "],\"backfills\":[");
     fr_engine_put_backfills(engine, out);
     fr_buffer_text(out, "],\"views\":[");
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
         put_view(engine, i, progress.seq, out);
     }
     fr_buffer_text(out, "],\"fallbacks\":[");
@@ -276,18 +276,19 @@ static void put_view_metrics(fr_engine *engine, uint64_t seq, fr_buffer *out)
 {
     fr_buffer_text(out, "# HELP freshet_view_lag_events events a view is behind what is published\n"
                         "# TYPE freshet_view_lag_events gauge\n");
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
         uint64_t through = FR_MIN(view_seq(engine, i, seq), seq);
         fr_buffer_printf(out, "freshet_view_lag_events{view=\"%s\",state=\"%s\"} %llu\n",
-                         FR_VIEWS[i]->name, state_name(engine, i),
+                         engine->view_ops[i]->name, state_name(engine, i),
                          (unsigned long long)(seq - through));
     }
     fr_buffer_text(out,
                    "# HELP freshet_view_bytes memory of a view\n# TYPE freshet_view_bytes gauge\n");
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
         if (fr_view_is_live(engine, i)) {
-            fr_buffer_printf(out, "freshet_view_bytes{view=\"%s\"} %llu\n", FR_VIEWS[i]->name,
-                             (unsigned long long)FR_VIEWS[i]->bytes(engine->views[i]));
+            fr_buffer_printf(out, "freshet_view_bytes{view=\"%s\"} %llu\n",
+                             engine->view_ops[i]->name,
+                             (unsigned long long)engine->view_ops[i]->bytes(engine->views[i]));
         }
     }
     if (fr_view_is_live(engine, FR_VIEW_LINKS)) {

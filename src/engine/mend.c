@@ -103,7 +103,7 @@ void fr_mend_begin_resolver(fr_engine *engine, const char *why)
 static uint64_t views_saved_seq(const fr_engine *engine)
 {
     uint64_t least = UINT64_MAX;
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
         least = FR_MIN(least, fr_view_is_live(engine, i) ? engine->view_seq[i] : 0);
     }
     return least;

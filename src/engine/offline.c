@@ -77,23 +77,24 @@ typedef struct {
 } saved_view;
 
 typedef struct {
-    saved_view at[FR_VIEW_COUNT];
-    void *views[FR_VIEW_COUNT];
+    unsigned count;
+    saved_view at[FR_VIEWS_MAX];
+    void *views[FR_VIEWS_MAX];
 } saved_views;
 
-static fr_status open_one(const fr_view_context *context, unsigned i, saved_view *saved)
+static fr_status open_one(const fr_view_ops *ops, const fr_view_context *context, saved_view *saved)
 {
-    FR_TRY(FR_VIEWS[i]->saved(context, &saved->recorded, &saved->seq, NULL));
-    FR_TRY(FR_VIEWS[i]->open(&saved->view, context, &saved->seq,
-                             NULL)); /* may be a later one by now */
-    return FR_VIEWS[i]->digest(saved->view, false, &saved->recorded, NULL);
+    FR_TRY(ops->saved(context, &saved->recorded, &saved->seq, NULL));
+    FR_TRY(ops->open(&saved->view, context, &saved->seq, NULL)); /* may be a later one by now */
+    return ops->digest(saved->view, false, &saved->recorded, NULL);
 }
 
 /** Opens what is saved. Its ids are those of the engine that is being rebuilt, the same by
  *  construction; their texts are there when the rebuild has come so far. */
 static void open_saved(fr_engine *engine, saved_views *saved)
 {
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    saved->count = engine->view_count;
+    for (unsigned i = 0; i < saved->count; i++) {
         fr_view_context context = {
             .os = engine->os,
             .room = engine->world.room,
@@ -105,16 +106,16 @@ static void open_saved(fr_engine *engine, saved_views *saved)
             .read_only = true,
             .views = saved->views,
         };
-        saved->at[i].status = open_one(&context, i, &saved->at[i]);
+        saved->at[i].status = open_one(engine->view_ops[i], &context, &saved->at[i]);
         saved->views[i] = saved->at[i].view;
     }
 }
 
-static void close_saved(saved_views *saved)
+static void close_saved(const fr_engine *engine, saved_views *saved)
 {
-    for (unsigned i = FR_VIEW_COUNT; i-- > 0;) {
+    for (unsigned i = saved->count; i-- > 0;) {
         if (saved->views[i] != NULL) {
-            FR_VIEWS[i]->close(saved->views[i]);
+            engine->view_ops[i]->close(saved->views[i]);
         }
     }
 }
@@ -126,7 +127,7 @@ static bool same_digest(const fr_digest *a, const fr_digest *b)
 
 /** Compares one view, whose rebuilt digest at the saved sequence is known, with what its
  *  checkpoint says of itself and with what its rows say. */
-static void report(unsigned i, const saved_view *saved, const fr_digest *rebuilt,
+static void report(const fr_view_ops *ops, const saved_view *saved, const fr_digest *rebuilt,
                    void (*each)(void *context, const char *json), void *context,
                    uint32_t *different)
 {
@@ -136,21 +137,20 @@ static void report(unsigned i, const saved_view *saved, const fr_digest *rebuilt
     bool ok = saved->status == FR_OK || saved->status == FR_NOT_FOUND;
     if (saved->status == FR_OK) {
         ok = same_digest(rebuilt, &saved->recorded) &&
-             FR_VIEWS[i]->digest(saved->view, true, &state, NULL) == FR_OK &&
-             same_digest(rebuilt, &state);
+             ops->digest(saved->view, true, &state, NULL) == FR_OK && same_digest(rebuilt, &state);
     }
     *different += !ok;
     fr_digest_format(rebuilt, text);
     snprintf(line, sizeof line, "{\"view\":\"%s\",\"digest\":\"%s\",\"seq\":%llu,\"ok\":%s}",
-             FR_VIEWS[i]->name, text, (unsigned long long)saved->seq, ok ? "true" : "false");
+             ops->name, text, (unsigned long long)saved->seq, ok ? "true" : "false");
     each(context, line);
 }
 
 /** The next saved sequence that was not reached yet, UINT64_MAX when there is none. */
-static uint64_t next_stop(const saved_views *saved, const bool known[FR_VIEW_COUNT])
+static uint64_t next_stop(const saved_views *saved, const bool known[FR_VIEWS_MAX])
 {
     uint64_t next = UINT64_MAX;
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < saved->count; i++) {
         if (!known[i] && saved->at[i].status == FR_OK) {
             next = FR_MIN(next, saved->at[i].seq);
         }
@@ -163,22 +163,22 @@ static fr_status rebuild_and_compare(fr_engine *engine, saved_views *saved,
                                      void (*each)(void *context, const char *json), void *context,
                                      uint32_t *different, fr_error *err)
 {
-    fr_digest rebuilt[FR_VIEW_COUNT];
-    bool known[FR_VIEW_COUNT] = {0};
+    fr_digest rebuilt[FR_VIEWS_MAX];
+    bool known[FR_VIEWS_MAX] = {0};
     for (uint64_t at = 0; at != UINT64_MAX;) {
         at = next_stop(saved, known);
         FR_TRY(fr_engine_replay(engine, at, err));
-        for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+        for (unsigned i = 0; i < saved->count; i++) {
             bool reached = saved->at[i].status == FR_OK && saved->at[i].seq == at;
             if (!known[i] && (reached || at == UINT64_MAX)) {
-                FR_TRY(FR_VIEWS[i]->digest(engine->views[i], false, &rebuilt[i], err));
+                FR_TRY(engine->view_ops[i]->digest(engine->views[i], false, &rebuilt[i], err));
                 saved->at[i].seq = reached ? at : engine->seq;
                 known[i] = true;
             }
         }
     }
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-        report(i, &saved->at[i], &rebuilt[i], each, context, different);
+    for (unsigned i = 0; i < saved->count; i++) {
+        report(engine->view_ops[i], &saved->at[i], &rebuilt[i], each, context, different);
     }
     return FR_OK;
 }
@@ -195,7 +195,31 @@ static fr_status verify(fr_engine *engine, void (*each)(void *context, const cha
     saved_views saved = {0};
     open_saved(engine, &saved);
     fr_status status = rebuild_and_compare(engine, &saved, each, context, different, err);
-    close_saved(&saved);
+    close_saved(engine, &saved);
+    return status;
+}
+
+fr_status fr_engine_verify_in(const freshet_options *options, const fr_engine_world *world,
+                              void (*each)(void *context, const char *json), void *context,
+                              uint32_t *different, fr_error *err)
+{
+    fr_engine *engine = calloc(1, sizeof *engine);
+    if (engine == NULL) {
+        return fr_fail(err, FR_NOMEM, "verify: no memory");
+    }
+    engine->options = *options;
+    engine->options.read_only = true; /* nothing is saved, whatever memory it takes */
+    engine->options.checkpoint_events = UINT64_MAX;
+    engine->options.memory_bytes =
+        options->memory_bytes == 0 ? UINT64_C(1) << 30 : options->memory_bytes;
+    engine->world = *world;
+    engine->os = world->os;
+    *different = 0;
+    fr_rcu_register_thread();
+    fr_status status = verify(engine, each, context, different, err);
+    fr_engine_close_state(engine, NULL);
+    fr_rcu_unregister_thread();
+    free(engine);
     return status;
 }
 
@@ -204,23 +228,8 @@ freshet_status freshet_verify(const freshet_options *options,
                               uint32_t *different, freshet_error *err)
 {
     fr_error error = {0};
-    fr_engine *engine = calloc(1, sizeof *engine);
-    if (engine == NULL) {
-        return fr_status_export(fr_fail(&error, FR_NOMEM, "verify: no memory"), &error, err);
-    }
-    engine->options = *options;
-    engine->options.read_only = true; /* nothing is saved, whatever memory it takes */
-    engine->options.checkpoint_events = UINT64_MAX;
-    engine->options.memory_bytes =
-        options->memory_bytes == 0 ? UINT64_C(1) << 30 : options->memory_bytes;
-    engine->world = (fr_engine_world){.os = fr_os_real()};
-    engine->os = engine->world.os;
-    *different = 0;
-    fr_rcu_register_thread();
-    fr_status status = verify(engine, each, context, different, &error);
-    fr_engine_close_state(engine, NULL);
-    fr_rcu_unregister_thread();
-    free(engine);
+    const fr_engine_world real = {.os = fr_os_real()};
+    fr_status status = fr_engine_verify_in(options, &real, each, context, different, &error);
     return fr_status_export(status, &error, err);
 }
 

@@ -131,16 +131,16 @@ void freshet_data_unlock(freshet_lock *lock)
 
 /* ---- state ----------------------------------------------------------------------------------- */
 
-static const char *part_name(unsigned part)
+static const char *part_name(const fr_engine *engine, unsigned part)
 {
-    return part == FR_PART_RESOLVER ? "resolver" : FR_VIEWS[part]->name;
+    return part == FR_PART_RESOLVER ? "resolver" : engine->view_ops[part]->name;
 }
 
 fr_status fr_engine_part_dir(const fr_engine *engine, unsigned part, char out[FR_PATH_MAX],
                              fr_error *err)
 {
     return fr_path(out, FR_PATH_MAX, err, part == FR_PART_RESOLVER ? "%s/%s" : "%s/views/%s",
-                   engine->dir, part_name(part));
+                   engine->dir, part_name(engine, part));
 }
 
 /** DIR.restore, which was DIR/previous, in the place of DIR. A crash in between leaves it, and then
@@ -162,7 +162,7 @@ static void tell(fr_engine *engine, unsigned part, bool previous, const char *wh
     __atomic_store_n(&told->previous, previous, __ATOMIC_RELAXED);
     __atomic_store_n(&told->why, why, __ATOMIC_RELEASE); /* pairs with put_fallbacks */
     if (engine->options.on_fallback != NULL) {
-        engine->options.on_fallback(engine->options.fallback_context, part_name(part),
+        engine->options.on_fallback(engine->options.fallback_context, part_name(engine, part),
                                     previous ? "checkpoint before" : "log", why);
     }
 }
@@ -226,7 +226,7 @@ static fr_status open_view(fr_engine *engine, unsigned i, const char *dir, uint6
         .read_only = engine->options.read_only,
         .views = engine->views,
     };
-    FR_TRY(FR_VIEWS[i]->open(&engine->views[i], &context, seq, err));
+    FR_TRY(engine->view_ops[i]->open(&engine->views[i], &context, seq, err));
     engine->view_seq[i] = *seq;
     return FR_OK;
 }
@@ -240,7 +240,7 @@ static void close_part(fr_engine *engine, unsigned part)
         fr_resolver_close(engine->resolver);
         engine->resolver = NULL;
     } else if (engine->views[part] != NULL) {
-        FR_VIEWS[part]->close(engine->views[part]);
+        engine->view_ops[part]->close(engine->views[part]);
         engine->views[part] = NULL;
     }
 }
@@ -248,7 +248,7 @@ static void close_part(fr_engine *engine, unsigned part)
 static void close_state(fr_engine *engine)
 {
     engine->mending.resolver = FR_RESOLVER_SOUND; /* nobody uses it any more */
-    for (unsigned part = FR_VIEW_COUNT; part-- > 0;) {
+    for (unsigned part = engine->view_count; part-- > 0;) {
         close_part(engine, part);
     }
     close_part(engine, FR_PART_RESOLVER);
@@ -333,7 +333,7 @@ fr_status fr_engine_reopen_resolver(fr_engine *engine, fr_error *err)
 static fr_status open_parts(fr_engine *engine, uint64_t last, fr_error *err)
 {
     FR_TRY(open_part(engine, FR_PART_RESOLVER, last, err));
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
         FR_TRY(open_part(engine, i, last, err));
     }
     return FR_OK;
@@ -343,8 +343,9 @@ fr_status fr_engine_open_scratch(fr_engine *engine, fr_error *err)
 {
     uint64_t seq = 0;
     engine->home = engine;
+    FR_TRY(fr_engine_link_views(engine, err));
     FR_TRY(open_resolver(engine, NULL, &seq, err));
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
         FR_TRY(fr_engine_part_dir(engine, i, engine->view_dirs[i], err));
         FR_TRY(open_view(engine, i, NULL, &seq, err));
     }
@@ -361,7 +362,7 @@ fr_status fr_engine_open_view(fr_engine *engine, unsigned view, fr_error *err)
 static bool is_behind(fr_engine *engine)
 {
     bool behind = false;
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
         bool this_one = engine->view_seq[i] < fr_resolver_seq(engine->resolver);
         if (this_one && engine->fallbacks[i].why == NULL) {
             tell(engine, i, engine->view_seq[i] != 0, "there is no newer checkpoint of it");
@@ -394,7 +395,7 @@ static fr_status open_state(fr_engine *engine, fr_error *err)
 static bool is_missing(const fr_engine *engine)
 {
     uint64_t most = 0;
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
         most = FR_MAX(most, engine->view_seq[i]);
     }
     return fr_resolver_seq(engine->resolver) == 0 && most != 0;
@@ -470,6 +471,7 @@ static fr_status recall_time(fr_engine *engine, fr_error *err)
 fr_status fr_engine_open(fr_engine *engine, fr_error *err)
 {
     char path[FR_PATH_MAX];
+    FR_TRY(fr_engine_link_views(engine, err));
     if (!engine->options.read_only) {
         FR_TRY(fr_os_mkdir_synced(engine->os, engine->dir, err));
     } else if (!fr_os_is_dir(engine->os, engine->dir)) {

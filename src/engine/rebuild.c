@@ -60,8 +60,8 @@ static fr_status open_resolver(fr_engine *shadow, uint64_t least, fr_error *err)
 
 static void bind(fr_engine *engine, fr_resolver *resolver, unsigned i)
 {
-    if (FR_VIEWS[i]->bind != NULL) {
-        FR_VIEWS[i]->bind(engine->views[i], resolver, engine->home->views);
+    if (engine->view_ops[i]->bind != NULL) {
+        engine->view_ops[i]->bind(engine->views[i], resolver, engine->home->views);
     }
 }
 
@@ -81,6 +81,8 @@ static fr_status shadow_new(fr_engine **out, fr_engine *home, fr_error *err)
     shadow->home = home;
     shadow->broken = FR_PART_NONE;
     memcpy(shadow->dir, home->dir, sizeof shadow->dir);
+    memcpy(shadow->view_ops, home->view_ops, sizeof shadow->view_ops);
+    shadow->view_count = home->view_count;
     fr_mutex_init(&shadow->request_lock);
     fr_cond_init(&shadow->request_changed);
     fr_checkpoint_init(shadow);
@@ -92,9 +94,9 @@ static fr_status shadow_new(fr_engine **out, fr_engine *home, fr_error *err)
 static void shadow_free(fr_engine *shadow)
 {
     char rebuild[FR_PATH_MAX];
-    for (unsigned i = FR_VIEW_COUNT; i-- > 0;) {
+    for (unsigned i = shadow->view_count; i-- > 0;) {
         if (shadow->views[i] != NULL) {
-            FR_VIEWS[i]->close(shadow->views[i]);
+            shadow->view_ops[i]->close(shadow->views[i]);
         }
     }
     fr_resolver_close(shadow->resolver);
@@ -111,11 +113,11 @@ static void shadow_free(fr_engine *shadow)
 static fr_status shadow_begin(fr_engine *shadow, fr_error *err)
 {
     uint64_t least = UINT64_MAX;
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < shadow->view_count; i++) {
         least = shadow->views[i] == NULL ? least : FR_MIN(least, shadow->view_seq[i]);
     }
     FR_TRY(open_resolver(shadow, least, err));
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < shadow->view_count; i++) {
         if (shadow->views[i] != NULL) {
             bind(shadow, shadow->resolver, i);
         }
@@ -127,7 +129,7 @@ static fr_status shadow_begin(fr_engine *shadow, fr_error *err)
 static void shadow_give_back(fr_engine *shadow)
 {
     fr_engine *home = shadow->home;
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < home->view_count; i++) {
         if (shadow->views[i] != NULL) {
             home->views[i] = shadow->views[i];
             home->view_seq[i] = shadow->view_seq[i];
@@ -141,7 +143,7 @@ static void shadow_give_back(fr_engine *shadow)
 static void note_built(fr_engine *engine, const bool *which, uint64_t seq)
 {
     uint64_t saved = seq;
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
         saved = which[i] ? FR_MIN(saved, engine->view_seq[i]) : saved;
     }
     engine->since_checkpoint = FR_MAX(engine->since_checkpoint, seq - saved);
@@ -153,14 +155,14 @@ static void note_built(fr_engine *engine, const bool *which, uint64_t seq)
 static void leave_out(fr_engine *engine, const bool *which, fr_error *why)
 {
     fr_status status = fr_fault_of_log(FR_CORRUPT, why);
-    for (unsigned i = FR_VIEW_COUNT; i-- > 0;) {
+    for (unsigned i = engine->view_count; i-- > 0;) {
         if (which[i]) {
-            FR_VIEWS[i]->close(engine->views[i]);
+            engine->view_ops[i]->close(engine->views[i]);
             engine->views[i] = NULL;
             fr_view_fail(engine, i, engine->view_seq[i], status, why);
         }
     }
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
         if (engine->views[i] != NULL) {
             bind(engine, engine->resolver, i); /* one that is gone is nobody's */
         }
@@ -171,10 +173,10 @@ static void leave_out(fr_engine *engine, const bool *which, fr_error *why)
 fr_status fr_rebuild_behind(fr_engine *engine, fr_error *err)
 {
     fr_engine *shadow = NULL;
-    bool which[FR_VIEW_COUNT] = {0};
+    bool which[FR_VIEWS_MAX] = {0};
     uint64_t to = fr_resolver_seq(engine->resolver);
     FR_TRY(shadow_new(&shadow, engine, err));
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
         if (engine->view_seq[i] < to) {
             which[i] = true;
             shadow->views[i] = engine->views[i];
@@ -183,7 +185,7 @@ fr_status fr_rebuild_behind(fr_engine *engine, fr_error *err)
     }
     fr_status status = shadow_begin(shadow, err);
     status = status == FR_OK ? fr_engine_replay(shadow, to, err) : status;
-    engine->broken = shadow->broken < FR_VIEW_COUNT ? shadow->broken : engine->broken;
+    engine->broken = shadow->broken < FR_VIEWS_MAX ? shadow->broken : engine->broken;
     bool of_log = status == FR_CORRUPT && shadow->broken == FR_PART_NONE;
     shadow_give_back(shadow); /* after a failure they are closed with the rest */
     shadow_free(shadow);
@@ -226,9 +228,9 @@ void fr_view_fail(fr_engine *engine, unsigned view, uint64_t seq, fr_status stat
 static void fail_damaged(fr_engine *engine)
 {
     static const fr_error why = {.status = FR_CORRUPT, .text = "damage in what is saved of it"};
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-        if (fr_view_is_live(engine, i) && FR_VIEWS[i]->damaged != NULL &&
-            FR_VIEWS[i]->damaged(engine->views[i])) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
+        if (fr_view_is_live(engine, i) && engine->view_ops[i]->damaged != NULL &&
+            engine->view_ops[i]->damaged(engine->views[i])) {
             fr_view_fail(engine, i, engine->seq, FR_CORRUPT, &why);
             engine->rebuild.retry_at_ns = fr_os_monotonic_ns(engine->os);
         }
@@ -280,7 +282,7 @@ static fr_status reopen(fr_engine *engine, fr_engine *shadow, unsigned i, fr_err
     if (engine->rebuild.reset[i]) {
         FR_TRY(fr_os_remove_tree(engine->os, engine->view_dirs[i], err));
     } else if (engine->failed_status[i] == FR_CORRUPT) {
-        FR_TRY(FR_VIEWS[i]->damaged == NULL ? FR_OK : forget_previous(engine, i, err));
+        FR_TRY(engine->view_ops[i]->damaged == NULL ? FR_OK : forget_previous(engine, i, err));
         FR_TRY(fr_engine_fall_back(shadow, i, engine->failed_text[i], err));
     }
     return fr_engine_open_view(shadow, i, err);
@@ -296,13 +298,13 @@ static fr_status catch_up(fr_engine *engine, fr_engine *shadow, fr_error *err)
 {
     uint64_t to = 0;
     bool resets = false;
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
         resets = resets || engine->rebuild.reset[i];
     }
     if (resets) {
         FR_TRY(fr_fault_of_log(check_log(engine, engine->os, engine->dir, err), err));
     }
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
         FR_TRY(engine->rebuild.which[i] ? reopen(engine, shadow, i, err) : FR_OK);
     }
     FR_TRY(shadow_begin(shadow, err));
@@ -320,9 +322,9 @@ static void *rebuild_run(void *context)
     fr_rebuild *r = &engine->rebuild;
     fr_rcu_register_thread();
     fr_rcu_barrier(); /* whoever saw them live has left */
-    for (unsigned i = FR_VIEW_COUNT; i-- > 0;) {
+    for (unsigned i = engine->view_count; i-- > 0;) {
         if (r->which[i]) {
-            FR_VIEWS[i]->close(engine->views[i]);
+            engine->view_ops[i]->close(engine->views[i]);
             engine->views[i] = NULL;
         }
     }
@@ -339,7 +341,7 @@ static void *rebuild_run(void *context)
 /** What a view is to be told of a rebuild that failed: damage is that of one of them. */
 static fr_status share_of(const fr_rebuild *r, unsigned i, fr_status status)
 {
-    bool others = status == FR_CORRUPT && r->shadow != NULL && r->shadow->broken < FR_VIEW_COUNT &&
+    bool others = status == FR_CORRUPT && r->shadow != NULL && r->shadow->broken < FR_VIEWS_MAX &&
                   r->shadow->broken != i;
     return others ? FR_IO : status;
 }
@@ -350,7 +352,7 @@ static void take_out(fr_engine *engine)
     fr_rebuild *r = &engine->rebuild;
     bool retry = fr_os_monotonic_ns(engine->os) >= r->retry_at_ns;
     fr_mutex_lock(&r->lock);
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
         r->reset[i] = r->asked[i];
         r->asked[i] = false;
         r->which[i] = r->reset[i] || (retry && fr_view_state_of(engine, i) == FR_VIEW_FAILED);
@@ -385,20 +387,20 @@ static void put_back(fr_engine *engine)
         note_built(engine, r->which, engine->seq);
         r->backoff_ns = 0;
     }
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
         bool again = r->which[i] && status != FR_OK;
         if (again) {
             fr_view_fail(engine, i, engine->failed_seq[i], share_of(r, i, status), &r->error);
         } else if (r->which[i]) {
-            FR_VIEWS[i]->publish(engine->views[i], engine->seq);
+            engine->view_ops[i]->publish(engine->views[i], engine->seq);
         }
     }
-    for (unsigned i = 0; i < FR_VIEW_COUNT && status == FR_OK; i++) {
+    for (unsigned i = 0; i < engine->view_count && status == FR_OK; i++) {
         if (engine->views[i] != NULL && (r->which[i] || r->which[FR_VIEW_IDENTITY])) {
-            bind(engine, engine->resolver, i); /* they may hold one that was put back */
+            bind(engine, engine->resolver, i); /* they may hold the one that was put back */
         }
     }
-    for (unsigned i = 0; i < FR_VIEW_COUNT && status == FR_OK; i++) {
+    for (unsigned i = 0; i < engine->view_count && status == FR_OK; i++) {
         if (r->which[i]) {
             set_state(engine, i, FR_VIEW_LIVE);
         }
@@ -430,7 +432,7 @@ bool fr_rebuild_is_due(fr_engine *engine)
     fail_damaged(engine);
     fr_mutex_lock(&r->lock);
     fr_rebuild_phase phase = r->phase;
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
+    for (unsigned i = 0; i < engine->view_count; i++) {
         due = due || r->asked[i];
         failed = failed || fr_view_state_of(engine, i) == FR_VIEW_FAILED;
     }
@@ -484,10 +486,11 @@ void fr_rebuild_stop(fr_engine *engine)
 
 /* ---- resetting ------------------------------------------------------------------------------- */
 
-static bool find_view(const char *name, unsigned *out)
+static bool find_view(const fr_view_ops *const *ops, unsigned count, const char *name,
+                      unsigned *out)
 {
-    for (unsigned i = 0; i < FR_VIEW_COUNT; i++) {
-        if (strcmp(FR_VIEWS[i]->name, name) == 0) {
+    for (unsigned i = 0; i < count; i++) {
+        if (strcmp(ops[i]->name, name) == 0) {
             *out = i;
             return true;
         }
@@ -502,7 +505,7 @@ freshet_status freshet_view_reset(freshet *engine, const char *name, freshet_err
     fr_status status = FR_OK;
     if (engine->options.read_only) {
         status = fr_fail(&error, FR_INVALID, "opened for reading only");
-    } else if (!find_view(name, &view)) {
+    } else if (!find_view(engine->view_ops, engine->view_count, name, &view)) {
         status = fr_fail(&error, FR_NOT_FOUND, "no such view");
     } else {
         fr_mutex_lock(&engine->rebuild.lock);
@@ -531,7 +534,7 @@ freshet_status freshet_view_drop(const char *data_dir, const char *name, freshet
     fr_file *lock = NULL;
     uint64_t started_us = 0;
     unsigned view = 0;
-    fr_status status = find_view(name, &view)
+    fr_status status = find_view(FR_VIEWS, FR_VIEW_COUNT, name, &view)
                            ? fr_data_claim(fr_os_real(), data_dir, &lock, &started_us, &error)
                            : fr_fail_code(&error, FR_NOT_FOUND, 0, "view", "no such view");
     status = status == FR_OK ? drop_view(fr_os_real(), data_dir, name, &error) : status;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "engine.h"
+#include "tally_view.h"
 
 #include <fr/codec.h>
 #include <fr/simulate.h>
@@ -30,10 +31,10 @@ typedef struct {
     history_input *input;
     size_t count, room;
     uint32_t accounts;
-    size_t *appended;                    /* by position: sequence after inputs [0, position) */
-    fr_u128 *prints;                     /* by sequence: of all that an event says */
-    fr_u128 *lines;                      /* by sequence: of its JSON */
-    fr_digest (*digests)[FR_VIEW_COUNT]; /* by sequence */
+    size_t *appended;                   /* by position: sequence after inputs [0, position) */
+    fr_u128 *prints;                    /* by sequence: of all that an event says */
+    fr_u128 *lines;                     /* by sequence: of its JSON */
+    fr_digest (*digests)[FR_VIEWS_MAX]; /* by sequence */
     uint64_t last_seq, seq_room;
     uint64_t car_deletes;
 } history;
@@ -194,8 +195,8 @@ static inline void tell_event(history *h, fr_engine *engine, const fr_event *eve
     h->lines[seq] = line_of(event, seq);
     assert_ok(fr_engine_fold(engine, NULL));
     fr_engine_publish(engine, seq, event->time_us);
-    for (unsigned v = 0; v < FR_VIEW_COUNT; v++) {
-        assert_ok(FR_VIEWS[v]->digest(engine->views[v], false, &h->digests[seq][v], NULL));
+    for (unsigned v = 0; v < engine->view_count; v++) {
+        assert_ok(engine->view_ops[v]->digest(engine->views[v], false, &h->digests[seq][v], NULL));
     }
 }
 
@@ -263,7 +264,9 @@ static inline void history_tell(history *h)
     engine->options.read_only = true;
     engine->options.memory_bytes = 64 << 20;
     engine->options.checkpoint_events = UINT64_MAX;
-    engine->world.os = engine->os = fr_os_real();
+    engine->world =
+        (fr_engine_world){.os = fr_os_real(), .views = TALLY, .view_count = FR_COUNT_OF(TALLY)};
+    engine->os = engine->world.os;
     assert_ok(fr_engine_open_scratch(engine, NULL));
     for (size_t i = 0; i < h->count; i++) {
         h->appended[i] = h->last_seq;

@@ -56,12 +56,16 @@ static struct {
 
 static inline fr_engine_world place_of(world *w)
 {
-    return (fr_engine_world){.os = w->os,
-                             .room = FR_STORE_MEMORY,
-                             .segment_bytes = 4096 << below(&w->random, 5),
-                             .stepwise = true,
-                             .sync_late = one_in(&w->random, 2),
-                             .save_late = one_in(&w->random, 2)};
+    return (fr_engine_world){
+        .os = w->os,
+        .room = FR_STORE_MEMORY,
+        .segment_bytes = 4096 << below(&w->random, 5),
+        .stepwise = true,
+        .sync_late = one_in(&w->random, 2),
+        .save_late = one_in(&w->random, 2),
+        /* a life with a view more may go on without it, and with it again */
+        .views = TALLY,
+        .view_count = w->seed % 2 == 0 || one_in(&w->random, 4) ? 0 : FR_COUNT_OF(TALLY)};
 }
 
 static inline fr_status open_engine(world *w)
@@ -178,18 +182,18 @@ static inline void check_log(world *w, uint64_t last_seq)
 
 static inline void check_views(world *w, uint64_t seq, bool deep)
 {
-    for (unsigned v = 0; v < FR_VIEW_COUNT && seq != 0; v++) {
+    for (unsigned v = 0; v < w->engine->view_count && seq != 0; v++) {
         fr_digest found;
         const fr_digest *wanted = &w->h->digests[seq][v];
         if (!fr_view_is_live(w->engine, v)) {
             continue; /* it is built again */
         }
         fr_rcu_read_lock();
-        assert_ok(FR_VIEWS[v]->digest(w->engine->views[v], deep, &found, NULL));
+        assert_ok(w->engine->view_ops[v]->digest(w->engine->views[v], deep, &found, NULL));
         fr_rcu_read_unlock();
         if (found.lo != wanted->lo || found.hi != wanted->hi) {
             fail_msg("seed %llu: view %s differs at %llu", (unsigned long long)w->seed,
-                     FR_VIEWS[v]->name, (unsigned long long)seq);
+                     w->engine->view_ops[v]->name, (unsigned long long)seq);
         }
     }
 }
@@ -197,7 +201,7 @@ static inline void check_views(world *w, uint64_t seq, bool deep)
 static inline bool all_live(const world *w)
 {
     bool live = true;
-    for (unsigned v = 0; v < FR_VIEW_COUNT; v++) {
+    for (unsigned v = 0; v < w->engine->view_count; v++) {
         live = live && fr_view_is_live(w->engine, v);
     }
     return live;
@@ -401,9 +405,10 @@ static inline bool health_says(world *w, const char *words, int status)
 
 static inline void reset_a_view(world *w)
 {
-    unsigned view = (unsigned)below(&w->random, FR_VIEW_COUNT);
+    unsigned view = (unsigned)below(&w->random, w->engine->view_count);
     bool live = fr_view_is_live(w->engine, view);
-    assert_int_equal(freshet_view_reset(w->engine, FR_VIEWS[view]->name, NULL), FRESHET_OK);
+    assert_int_equal(freshet_view_reset(w->engine, w->engine->view_ops[view]->name, NULL),
+                     FRESHET_OK);
     assert_true(!live || health_says(w, "\"state\":\"rebuilding\"", 0)); /* before it begins, too */
     total.resets++;
     take_turn(w);
@@ -455,7 +460,7 @@ static inline void act(world *w)
             if (one_in(&w->random, 3)) {
                 reset_a_view(w);
             } else if (one_in(&w->random, 4)) {
-                fail_a_view(w, (unsigned)below(&w->random, FR_VIEW_COUNT));
+                fail_a_view(w, (unsigned)below(&w->random, w->engine->view_count));
             }
             break;
         case 8: /* the source reconnects, further back */
@@ -558,9 +563,10 @@ static inline void live(world *w, int actions)
 static inline void step(const world *w, uint64_t *steps)
 {
     if (++*steps > STEPS_MAX) {
-        for (unsigned v = 0; v < FR_VIEW_COUNT; v++) {
+        for (unsigned v = 0; v < w->engine->view_count; v++) {
             const char *why = fr_view_is_live(w->engine, v) ? NULL : w->engine->failed_text[v];
-            printf("view %s: %s\n", FR_VIEWS[v]->name, why == NULL ? "live, or did not fail" : why);
+            printf("view %s: %s\n", w->engine->view_ops[v]->name,
+                   why == NULL ? "live, or did not fail" : why);
         }
         fail_msg("seed %llu: after %d steps %llu of %llu events are shown, input %zu of %zu",
                  (unsigned long long)w->seed, STEPS_MAX, (unsigned long long)w->engine->seq,

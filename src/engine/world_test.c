@@ -275,12 +275,12 @@ static void a_view_that_fails_stops_alone(void **state)
             take_turn(&w);
         }
         assert_true(w.kept > at + 20);
-        for (unsigned v = 0; v < FR_VIEW_COUNT; v++) {
+        for (unsigned v = 0; v < w.engine->view_count; v++) {
             assert_int_equal(fr_view_is_live(w.engine, v), v != view);
         }
         snprintf(failed, sizeof failed,
                  "\"%s\",\"seq\":%llu,\"lag\":%llu,\"state\":\"failed\",\"why\":\"the test\"}",
-                 FR_VIEWS[view]->name, (unsigned long long)at,
+                 w.engine->view_ops[view]->name, (unsigned long long)at,
                  (unsigned long long)(w.engine->seq - at));
         assert_true(health_says(&w, failed, 200));
         assert_true(health_says(&w, "\"status\":\"degraded\"", 200));
