@@ -326,6 +326,60 @@ def test_every_fault():
     assert found["fault_count"] == 1501 and len(found["faults"]) == 1000
 
 
+def test_a_refused_pipe_is_told_as_its_file():
+    """Member by member, however little memory there is; what is not read to its end for a limit says so, and tells
+    nothing that it cannot know."""
+    dice = random.Random(fr.seed())
+    made = {key: {**record, "n": n} for n, (key, record) in enumerate(records(dice, 1200).items())}
+    car = pack(lines(made), "--order", dice.choice(["pds", "streamable", "cid-sorted"]))
+    path = fr.scratch("spoiled.car")
+    starts, at = [], 59
+    for part in sections(car).values():
+        starts.append(at)
+        at += len(part)
+    for kind in ["flip"] * 6 + ["cut"] * 2 + ["drop"] * 2 + ["twice", "header", "tail"]:
+        where, spoiled = dice.randrange(100, len(car)), bytearray(car)
+        if kind == "flip":
+            spoiled[where] ^= 1 << dice.randrange(8)
+        elif kind == "cut":
+            del spoiled[where:]
+        elif kind == "drop":
+            i = dice.randrange(len(starts) - 1)
+            del spoiled[starts[i]:starts[i + 1]]
+        elif kind == "twice":
+            spoiled += spoiled[starts[-1]:]
+        elif kind == "header":
+            spoiled[dice.randrange(59)] ^= 0x10
+        else:
+            spoiled += b"\x05tail"
+        path.write_bytes(spoiled)
+        whole = json.loads(repo("check", "--json", path, expect=None).text)
+        assert whole["bytes"] == len(spoiled) and "whole" not in whole
+        for limit in ("16M", "300K", "1K"):
+            piped = repo("check", "--json", "--mem", limit, "-", stdin=bytes(spoiled), expect=None)
+            found = json.loads(piped.text)
+            assert {**found, "file": str(path)} == whole, (kind, where, limit, found, whole)
+        for limits in (["--mem", "100K", "--on-limit", "refuse"], ["--mem", "40K", "--disk", "100K"]):
+            found = json.loads(repo("check", "--json", *limits, "-", stdin=bytes(spoiled), expect=None).text)
+            if found.get("whole", True):
+                assert {**found, "file": str(path)} == whole
+                continue
+            assert found["whole"] is False and found["strict"] == "reject" and "blocks" not in found, found
+            assert found["offset"] <= found["bytes"] <= len(spoiled), found
+            assert found["blocks_read"] == len(sections(bytes(spoiled[:found["offset"]]))), (kind, where, found)
+            assert found["verdict"] == "limit" or found["offset"] == whole["offset"], (found, whole)
+    # A refused pipe that stays open is read on, but not longer than --seconds.
+    silent = subprocess.Popen([fr.FRESHET, "repo", "check", "--json", "--seconds", "1", "-"], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE)
+    silent.stdin.write(b"\0nonsense")
+    silent.stdin.flush()
+    assert silent.wait(fr.PATIENCE_S) == 1
+    found = json.loads(silent.stdout.read())
+    assert (found["code"][:4], found["bytes"], found["whole"], found["blocks_read"]) == ("car-", 9, False, 0), found
+    silent.stdin.close()
+    silent.stdout.close()
+
+
 # ---- parts -----------------------------------------------------------------------------------------------------------
 
 def test_what_a_part_leaves_open():

@@ -560,6 +560,30 @@ void fr_load_usage_of(const fr_load *load, fr_load_usage *out)
     out->live_bytes = live_bytes(load);
 }
 
+/* Bytes may lie elsewhere now, which matters to who names a key on the path. */
+void load_see_rest(fr_load *load)
+{
+    fr_slice input = load_input(load);
+    if (walk_has_begun(load) && input.data != NULL) {
+        repo_moved(load->repo, load->lay, input.data);
+        load->lay = input;
+    }
+    if (load_is_paged(load)) {
+        (void)!(watch_input(load, input, NULL) == FR_OK ? load_share_memory(load, NULL) : FR_OK);
+    }
+}
+
+load_extent load_extent_of(const fr_load *load)
+{
+    const car_scanner *s = &load->scanner;
+    fr_slice input = load_input(load);
+    bool given = load->store == NULL;
+    return (load_extent){.input = input,
+                         .bytes = given ? input.size : load->total,
+                         .blocks = load->header_read ? s->counts.blocks + s->window.settled : 0,
+                         .whole = given || (load->ended && input.size == load->total)};
+}
+
 fr_slice load_input(const fr_load *load)
 {
     fr_slice input = load->given;

@@ -79,6 +79,11 @@ static inline bool load_is_paged(const fr_load *load)
 FR_MUST_USE fr_status load_share_memory(fr_load *load, fr_error *err);
 /** Room for what the scanner stopped at: FR_OK when it can go on. The fault is limit-memory. */
 FR_MUST_USE fr_status load_relieve(fr_load *load, fr_error *fault);
+/** Of a stream that was refused and is read on: room for `size` bytes more. errors: FR_LIMIT there
+ *  is none; FR_IO, FR_NOMEM */
+FR_MUST_USE fr_status load_room_for(fr_load *load, size_t size);
+/** What was read on can be looked at. */
+void load_see_rest(fr_load *load);
 /** The next file, by the options. */
 void load_begin(fr_load *load);
 /** Its bytes are kept in memory, for as long as they are wanted. */

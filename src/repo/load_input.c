@@ -14,17 +14,28 @@ static fr_status wait_bytes(const fr_load *load, uint64_t *timeout_ns, fr_error 
     return FR_OK;
 }
 
-/* After a failure: to the end, so that the file can be described. */
+/* After a failure: to the end, so that the file can be described. Within the limits, and what is
+ * beyond them is not read. */
 static void read_rest(fr_load *load)
 {
     uint8_t piece[LOAD_PIECE_BYTES];
-    size_t got = 0;
-    const fr_repo_store *store = load->store;
-    uint64_t max = load_in_memory(load) ? load->memory_max : load->disk.max;
-    while (store->bytes_used(store->context) < max &&
-           fr_stream_read(load->stream, piece, sizeof piece, &got, UINT64_MAX, NULL) == FR_OK &&
-           store->put(store->context, piece, got, NULL) == FR_OK) {
+    fr_status status = FR_OK;
+    while (status == FR_OK) {
+        size_t got = 0;
+        uint64_t timeout_ns;
+        status = load_room_for(load, sizeof piece);
+        status = status == FR_OK ? wait_bytes(load, &timeout_ns, NULL) : status;
+        if (status == FR_OK) {
+            status = fr_stream_read(load->stream, piece, sizeof piece, &got, timeout_ns, NULL);
+        }
+        load->ended = status == FR_END;
+        load->total += got;
+        if (status == FR_OK) {
+            status = load->store->put(load->store->context, piece, got, NULL);
+        }
+        status = status == FR_AGAIN ? FR_OK : status; /* the time is over: the clock says so */
     }
+    load_see_rest(load);
 }
 
 static fr_status read_stream(fr_load *load, fr_error *err)

@@ -55,6 +55,18 @@ static fr_status spill_bytes(fr_load *load, fr_error *err)
     return FR_OK;
 }
 
+fr_status load_room_for(fr_load *load, size_t size)
+{
+    uint64_t used = load->store->bytes_used(load->store->context);
+    uint64_t index = block_index_bytes(&load->repo->index);
+    if (load_in_memory(load) &&
+        used + size > load->memory_max - FR_MIN(index, load->memory_max / 2)) {
+        return load->may_spill ? spill_bytes(load, NULL) : FR_LIMIT;
+    }
+    return used + size <= load->disk.max - FR_MIN(load->disk.used, load->disk.max) ? FR_OK
+                                                                                   : FR_LIMIT;
+}
+
 static fr_status spill_index(fr_load *load, fr_error *err)
 {
 #if FR_REPO_DISK

@@ -19,7 +19,7 @@ static const char *const RECORD_CODES[] = {"record-cbor", "record-not-map", "rec
                                            "record-size"};
 
 struct fr_repo_judge {
-    fr_slice input;
+    load_extent read;
     const fr_repo_options *options;
     fr_repo *repo;
     repo_watch *watch; /* NULL: the input's pages may stay */
@@ -167,10 +167,10 @@ void fr_repo_judge_freep(fr_repo_judge **j)
 }
 
 /* Of a repository that was walked, or of why there is none or no more of it. */
-static fr_status conclude(judgement *j, fr_slice input, fr_repo *repo, fr_status status,
+static fr_status conclude(judgement *j, load_extent read, fr_repo *repo, fr_status status,
                           const fr_error *fault)
 {
-    j->input = input;
+    j->read = read;
     j->repo = repo;
     j->status = status;
     j->fault = *fault;
@@ -254,11 +254,11 @@ static void put_any_cid(fr_buffer *out, fr_slice cid)
 /* A header that can be read can be described, whatever came after it. */
 static bool put_roots(const judgement *j, car_header *header, fr_buffer *out)
 {
-    if (car_header_read(j->input, CAR_HEADER_BYTES_MAX, header, NULL) != FR_OK) {
+    if (car_header_read(j->read.input, CAR_HEADER_BYTES_MAX, header, NULL) != FR_OK) {
         return false;
     }
     fr_cbor_reader reader;
-    fr_cbor_reader_init(&reader, fr_slice_from(j->input, (size_t)header->roots_offset));
+    fr_cbor_reader_init(&reader, fr_slice_from(j->read.input, (size_t)header->roots_offset));
     fr_buffer_text(out, ",\"roots\":[");
     for (uint64_t i = 0; i < header->root_count; i++) {
         fr_cbor_item item;
@@ -275,7 +275,7 @@ static void put_blocks(const judgement *j, const car_header *header, fr_buffer *
 {
     car_census census;
     bool judged = j->status == FR_OK && j->options->level == FR_LEVEL_FULL;
-    fr_status status = car_census_take(j->input, header->sections_offset, judged,
+    fr_status status = car_census_take(j->read.input, header->sections_offset, judged,
                                        j->facts.duplicate_blocks, j->watch, &census, NULL);
     if (status != FR_OK) {
         return;
@@ -391,10 +391,14 @@ static void put_report(judgement *j, const char *file, fr_buffer *out, int *exit
     const char *verdict = verdict_of(j, exit_code);
     fr_buffer_text(out, "{\"file\":");
     fr_buffer_json_string(out, fr_slice_text(file));
-    put_u64(out, "bytes", j->input.size);
+    put_u64(out, "bytes", j->read.bytes);
+    if (!j->read.whole) {
+        fr_buffer_text(out, ",\"whole\":false");
+        put_u64(out, "blocks_read", j->read.blocks);
+    }
     put_verdict(j, verdict, out);
     car_header header;
-    if (put_roots(j, &header, out)) {
+    if (put_roots(j, &header, out) && j->read.whole) {
         put_blocks(j, &header, out);
     }
     put_commit(j, out);
@@ -443,7 +447,8 @@ static fr_status report_slice(put_judgement put, fr_slice input, const char *fil
     if (status != FR_OK && repo != NULL) {
         fr_repo_fault_of(repo, &fault, &judge->place);
     }
-    FR_TRY(conclude(judge, input, repo, status, &fault));
+    const load_extent all = {.input = input, .bytes = input.size, .whole = true};
+    FR_TRY(conclude(judge, all, repo, status, &fault));
     put(judge, file, out, exit_code);
     return fr_buffer_status(out, NULL);
 }
@@ -464,7 +469,7 @@ fr_status fr_repo_judge_json(fr_repo_judge *judge, const fr_load *load, const ch
                              fr_status status, const fr_error *fault, fr_buffer *json_out,
                              int *exit_code)
 {
-    FR_TRY(conclude(judge, load_input(load), fr_load_repo(load), status, fault));
+    FR_TRY(conclude(judge, load_extent_of(load), fr_load_repo(load), status, fault));
     judge->watch = load_watch(load);
     put_report(judge, file, json_out, exit_code);
     return fr_buffer_status(json_out, NULL);
@@ -477,7 +482,7 @@ fr_status fr_repo_judge_line(fr_repo_judge *judge, const fr_load *load, const ch
     if (status != FR_OK) {
         fr_load_fault(load, fault, &judge->place);
     }
-    FR_TRY(conclude(judge, load_input(load), fr_load_repo(load), status, fault));
+    FR_TRY(conclude(judge, load_extent_of(load), fr_load_repo(load), status, fault));
     put_line(judge, file, text_out, exit_code);
     return fr_buffer_status(text_out, NULL);
 }

@@ -191,3 +191,10 @@ void repo_fault_in(const fr_repo *repo, fr_slice input, fault_start from, const 
 repo_watch *load_watch(const fr_load *load);
 /** What a load has read so far: the whole file when it is loaded. */
 fr_slice load_input(const fr_load *load);
+typedef struct {
+    fr_slice input;
+    uint64_t bytes;  /* that came, of a file all */
+    uint64_t blocks; /* sections before the end or a fault of the stream */
+    bool whole;      /* `input` has all there is */
+} load_extent;
+load_extent load_extent_of(const fr_load *load);
