@@ -39,6 +39,29 @@ def test_full_segments_go_to_the_archive():
     assert fr.stat(data)["upkeep"] is None
 
 
+def test_what_an_archive_that_is_away_takes_along_is_told():
+    """Every item is there, and the answer says that some have no text."""
+    data, archive, away = sealed_log(), fr.scratch("archive"), fr.scratch("away")
+    sealed = segments(data / "log")
+    with fr.Daemon(data, "--archive", archive, "--log-keep", "1") as daemon:
+        daemon.wait_until(lambda: not segments(data / "log"), "the segments to go from here")
+        whole = daemon.ok("/newest", limit=100)
+    assert whole["complete"] is True and sealed == segments(archive)
+    archive.rename(away)
+    with fr.Daemon(data) as daemon:
+        answer = daemon.get("/newest", limit=100)
+        page = answer.json
+        assert answer.headers["freshet-incomplete"] == "records" and page["complete"] is False, answer
+        assert [item["uri"] for item in page["feed"]] == [item["uri"] for item in whole["feed"]]
+        assert any("text" in item for item in whole["feed"]) and not any("text" in item for item in page["feed"])
+        assert page["cursor"] == whole["cursor"]
+        assert "freshet-incomplete" not in daemon.get("/links/top").headers, "which reads no records"
+    away.rename(archive)
+    with fr.Daemon(data) as daemon:
+        answer = daemon.get("/newest", limit=100)
+        assert answer.json == whole and "freshet-incomplete" not in answer.headers, answer
+
+
 def test_what_a_view_has_not_saved_stays():
     """A view that was built from the log a moment ago would need it again."""
     data, archive = sealed_log(), fr.scratch("archive")

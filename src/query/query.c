@@ -157,6 +157,19 @@ static void answer_route(fr_request *request, fr_slice query)
     }
 }
 
+/** What the answer lacks (invariant 7). */
+static void put_incomplete(const fr_request *request)
+{
+    fr_buffer *out = &request->answer->headers;
+    bool backfilling = request->context->backfilling;
+    if (backfilling || request->lacks_records) {
+        fr_buffer_text(out, "freshet-incomplete: ");
+        fr_buffer_text(out, backfilling ? "backfill" : "");
+        fr_buffer_text(out, backfilling && request->lacks_records ? ", " : "");
+        fr_buffer_text(out, request->lacks_records ? "records\r\n" : "\r\n");
+    }
+}
+
 void fr_query_buffers_init(fr_query_answer_buffers *buffers)
 {
     fr_buffer_init(&buffers->body, FR_QUERY_BODY_MAX);
@@ -184,6 +197,7 @@ fr_status fr_query_answer(const fr_query_context *context, fr_slice target,
     request.param_count = 0;
     request.arena = &answer->arena;
     request.seq = context->seq;
+    request.lacks_records = false;
     fr_buffer_reset(&answer->body);
     fr_buffer_reset(&answer->headers);
     fr_arena_reset(&answer->arena);
@@ -194,9 +208,7 @@ fr_status fr_query_answer(const fr_query_context *context, fr_slice target,
     fr_buffer_text(&answer->headers, "freshet-seq: ");
     fr_buffer_u64_decimal(&answer->headers, request.seq);
     fr_buffer_text(&answer->headers, "\r\n");
-    if (context->backfilling) { /* invariant 7 */
-        fr_buffer_text(&answer->headers, "freshet-incomplete: backfill\r\n");
-    }
+    put_incomplete(&request);
     if (answer->status == 503) {
         fr_buffer_text(&answer->headers, "retry-after: 1\r\n");
     }

@@ -17,8 +17,9 @@ typedef struct {
     fr_slice path;
     fr_param params[FR_QUERY_PARAMS_MAX];
     size_t param_count;
-    fr_arena *arena; /* of the request */
-    uint64_t seq;    /* pinned: what this answer includes */
+    fr_arena *arena;    /* of the request */
+    uint64_t seq;       /* pinned: what this answer includes */
+    bool lacks_records; /* some that the answer speaks of could not be read */
 } fr_request;
 
 typedef void (*fr_route_fn)(fr_request *request);

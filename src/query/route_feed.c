@@ -40,8 +40,19 @@ static bool ref_uri(fr_slice map, const char *name, fr_slice *uri)
     return fr_cbor_get_map(map, name, &ref) == FR_OK && fr_cbor_get_text(ref, "uri", uri) == FR_OK;
 }
 
-/** What only the record says: its text, what it replies to. Read from the log, by the sequence the
- *  item knows. */
+/** The record in the log, by the sequence the item knows. One that lies in an archive that is away,
+ *  or cannot be read for another reason, leaves its item without what only it says; so does a log
+ *  that is not open. */
+static bool read_record(fr_request *request, const fr_post *post, fr_event *event)
+{
+    fr_log *log = request->context->log;
+    bool read =
+        log != NULL && fr_log_read(log, post->seq, &request->answer->record, event, NULL) == FR_OK;
+    request->lacks_records = request->lacks_records || !read;
+    return read;
+}
+
+/** What only the record says: its text, what it replies to. */
 static void put_record_members(fr_request *request, const fr_post *post)
 {
     fr_buffer *out = fr_body(request);
@@ -49,10 +60,7 @@ static void put_record_members(fr_request *request, const fr_post *post)
     fr_slice reply;
     fr_slice uri;
     fr_slice text;
-    if (request->context->log == NULL ||
-        fr_log_read(request->context->log, post->seq, &request->answer->record, &event, NULL) !=
-            FR_OK ||
-        event.body_format == FR_BODY_JSON) {
+    if (!read_record(request, post, &event) || event.body_format == FR_BODY_JSON) {
         return;
     }
     if (post->repost) {
@@ -209,7 +217,7 @@ static void put_feed(fr_request *request, const fr_post *posts, size_t count, bo
     }
     fr_buffer_text(out, "],\"cursor\":");
     put_cursor(request, more && count != 0 ? &posts[count - 1] : NULL);
-    fr_buffer_text(out, ",\"complete\":true}");
+    fr_buffer_text(out, request->lacks_records ? ",\"complete\":false}" : ",\"complete\":true}");
 }
 
 /* ---- who counts ------------------------------------------------------------------------------ */
