@@ -455,6 +455,10 @@ FRESHET_API void freshet_reader_close(freshet_reader *reader); /* NULL is fine *
 typedef struct {
     uint64_t seq;     /* answers include everything up to here */
     uint64_t time_us; /* source time of that event */
+    /* the first event that the log can give, 1 before there is one. More: what is before it is
+     * neither here nor in an archive that could be read at the open, and what needs it (texts, a
+     * view that is to be built again) has to do without */
+    uint64_t first_seq;
     bool ready;       /* caught up, takes writes */
     bool poisoned;    /* a write failed: reads go on, writes do not, or not yet (/health says) */
     bool backfilling; /* accounts are still being loaded: answers may lack them */

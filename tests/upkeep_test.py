@@ -56,10 +56,18 @@ def test_what_an_archive_that_is_away_takes_along_is_told():
         assert any("text" in item for item in whole["feed"]) and not any("text" in item for item in page["feed"])
         assert page["cursor"] == whole["cursor"]
         assert "freshet-incomplete" not in daemon.get("/links/top").headers, "which reads no records"
+        first = daemon.ok("/health")["first_seq"]
+        warned = [line for line in daemon.log().splitlines() if "log.beginning" in line]
+        assert first > 1 and len(warned) == 1 and f"first_seq={first} " in warned[0], (first, warned)
+        assert warned[0].split()[1].lower() == "warn", warned
+    result = fr.run("ingest", "--data", data, "--from", "jetstream", "-")
+    assert result.errors.count(f"the log begins with event {first}: ") == 1, result
     away.rename(archive)
     with fr.Daemon(data) as daemon:
         answer = daemon.get("/newest", limit=100)
         assert answer.json == whole and "freshet-incomplete" not in answer.headers, answer
+        assert daemon.ok("/health")["first_seq"] == 1 and "log.beginning" not in daemon.log()
+    assert "begins" not in fr.run("ingest", "--data", data, "--from", "jetstream", "-").errors
 
 
 def test_what_a_view_has_not_saved_stays():

@@ -17,6 +17,11 @@ enum {
     EXIT_INTERRUPTED = 130
 };
 
+/** Why a log begins with another event than the first. */
+#define CLI_NO_BEGINNING                                                                           \
+    "what is before it is neither here nor in an archive that can be read, so texts there are "    \
+    "missing and no view can be built again"
+
 int cli_backfill(int argc, char **argv);
 int cli_ingest(int argc, char **argv);
 int cli_log(int argc, char **argv);

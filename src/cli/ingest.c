@@ -233,6 +233,17 @@ static void on_trouble(void *context, const char *state, const char *why)
     }
 }
 
+static void warn_of_beginning(freshet *db)
+{
+    freshet_progress progress;
+    freshet_progress_of(db, &progress);
+    cli_progress_end();
+    if (progress.first_seq > 1) {
+        fprintf(stderr, "freshet: the log begins with event %llu: %s\n",
+                (unsigned long long)progress.first_seq, CLI_NO_BEGINNING);
+    }
+}
+
 int cli_ingest(int argc, char **argv)
 {
     static const struct argp argp = {
@@ -273,6 +284,7 @@ int cli_ingest(int argc, char **argv)
     if (freshet_open(&db, &options, &error) != FRESHET_OK) {
         return cli_fail(args.data, &error);
     }
+    warn_of_beginning(db);
     int code = ingest_files(db, &args, format, &report);
     if (args.backfills.count != 0 && !cli_stop) {
         int of_backfills = ingest_backfills(db, &args, &report);

@@ -163,6 +163,17 @@ static int serve_until_signal(const cli_daemon *daemon, fr_server *server, fresh
     return exit_of_signal(cli_await_signal());
 }
 
+static void warn_of_beginning(freshet *db)
+{
+    freshet_progress progress;
+    char first[24];
+    freshet_progress_of(db, &progress);
+    if (progress.first_seq > 1) {
+        snprintf(first, sizeof first, "%llu", (unsigned long long)progress.first_seq);
+        fr_log_kv(FR_LOG_WARN, "log.beginning", "first_seq", first, "why", CLI_NO_BEGINNING);
+    }
+}
+
 static int open_and_serve(const cli_daemon *daemon, fr_server *server, loop *l, fr_thread thread)
 {
     freshet *db = NULL;
@@ -183,6 +194,7 @@ static int open_and_serve(const cli_daemon *daemon, fr_server *server, loop *l, 
     }
     cli_progress_end();
     if (code == EXIT_DONE && !stopped) {
+        warn_of_beginning(db);
         fr_server_attach(server, db);
         code = serve_until_signal(daemon, server, db);
     }

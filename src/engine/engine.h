@@ -217,6 +217,7 @@ struct freshet {
     uint64_t trouble_since_us;
     fr_status poison_status;
     fr_error poison_error;
+    uint64_t first_seq;  /* as in freshet_progress */
     uint64_t opened_ns;  /* of the clock that never jumps */
     uint64_t started_us; /* when the data directory was made */
 

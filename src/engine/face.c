@@ -281,6 +281,7 @@ void freshet_progress_of(freshet *engine, freshet_progress *out)
 {
     out->seq = __atomic_load_n(&engine->seq, __ATOMIC_ACQUIRE);
     out->time_us = __atomic_load_n(&engine->time_us, __ATOMIC_ACQUIRE);
+    out->first_seq = engine->first_seq;
     out->ready = __atomic_load_n(&engine->ready, __ATOMIC_ACQUIRE);
     out->poisoned = __atomic_load_n(&engine->poisoned, __ATOMIC_ACQUIRE) || fr_mend_waits(engine);
     out->backfilling = __atomic_load_n(&engine->backfilling, __ATOMIC_ACQUIRE);

@@ -177,8 +177,9 @@ int fr_engine_put_health(void *context, fr_buffer *out)
     }
     fr_buffer_text(out, "],\"fallbacks\":[");
     put_fallbacks(engine, out);
-    fr_buffer_printf(out, "],\"checkpoint_seq\":%llu,\"uptime_ms\":%llu",
+    fr_buffer_printf(out, "],\"checkpoint_seq\":%llu,\"first_seq\":%llu,\"uptime_ms\":%llu",
                      (unsigned long long)LOAD(engine->metrics.checkpoint_seq),
+                     (unsigned long long)progress.first_seq,
                      (unsigned long long)((now_ns - engine->opened_ns) / 1000000));
     fr_buffer_slice(out, fr_buffer_view(&troubles));
     fr_buffer_done(&troubles);

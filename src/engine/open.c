@@ -254,17 +254,26 @@ static void close_state(fr_engine *engine)
     close_part(engine, FR_PART_RESOLVER);
 }
 
-/** The log's end, with or without a writer. */
-static fr_status last_seq(fr_engine *engine, uint64_t *out, fr_error *err)
+/** The log's, with or without a writer. */
+static fr_status stat_log(const fr_engine *engine, fr_log_stat *stat, fr_error *err)
 {
     char path[FR_PATH_MAX];
-    fr_log_stat stat;
     if (engine->log != NULL) {
-        *out = fr_log_last_seq(engine->log);
+        fr_log_stat_of(engine->log, stat);
         return FR_OK;
     }
     FR_TRY(fr_path(path, sizeof path, err, "%s/log", engine->dir));
-    FR_TRY(fr_log_stat_dir(engine->os, path, &stat, err));
+    return fr_log_stat_dir(engine->os, path, stat, err);
+}
+
+static fr_status last_seq(fr_engine *engine, uint64_t *out, fr_error *err)
+{
+    fr_log_stat stat = {0};
+    if (engine->log != NULL) {
+        *out = fr_log_last_seq(engine->log); /* no figures: a rebuild asks beside the writer */
+        return FR_OK;
+    }
+    FR_TRY(stat_log(engine, &stat, err));
     *out = stat.last_seq;
     return FR_OK;
 }
@@ -468,6 +477,15 @@ static fr_status recall_time(fr_engine *engine, fr_error *err)
     return status;
 }
 
+/** Of a log without events: the one it would give next. */
+static fr_status note_first_seq(fr_engine *engine, fr_error *err)
+{
+    fr_log_stat stat = {0};
+    FR_TRY(stat_log(engine, &stat, err));
+    engine->first_seq = stat.events == 0 ? stat.last_seq + 1 : stat.first_seq;
+    return FR_OK;
+}
+
 fr_status fr_engine_open(fr_engine *engine, fr_error *err)
 {
     char path[FR_PATH_MAX];
@@ -486,6 +504,7 @@ fr_status fr_engine_open(fr_engine *engine, fr_error *err)
     }
     FR_TRY(catch_up_or_fall_back(engine, err));
     FR_TRY(recall_time(engine, err));
+    FR_TRY(note_first_seq(engine, err));
     fr_checkpoint_note_saved(engine);
     /* not the resolver's: a replay may have skipped what an older version took for new */
     engine->next_seq = engine->seq + 1;
