@@ -218,6 +218,27 @@ def test_an_older_directory_becomes_ours_before_it_is_changed():
     assert (data / "VERSION").read_text() == "freshet 2\nstarted_us 5\n"
 
 
+def test_verbs_take_their_own_options_alone():
+    """What the manual names with a verb, and nothing else: an option that does nothing is a mistake."""
+    options = {"--from": [1], "--count": [1], "--since": ["2020-01-01T00:00:00Z"], "--until": ["2020-01-01T00:00:00Z"],
+               "--out": ["-"], "--at": [EVENTS], "--yes": [], "--level": [3], "--archive": [fr.scratch()], "--json": []}
+    stretch = {"--from", "--count", "--since", "--until", "--out"}
+    own = {"verify": {"--json"}, "stat": {"--json"}, "dump": stretch, "export": stretch,
+           "seal": {"--archive", "--json"}, "compact": {"--level", "--json"}, "cut": {"--at", "--yes", "--json"},
+           "restore": {"--archive", "--json"}}
+    data = filled()
+    before = log("dump", data).out
+    for verb, taken in own.items():
+        for option, value in options.items():
+            if option not in taken:
+                result = log(verb, data, option, *value, expect=2)
+                assert option in result.errors and f"log {verb}" in result.errors and not result.out, result
+    assert log("dump", data).out == before
+    for verb, taken in own.items():
+        words = [word for option in sorted(taken) for word in (option, *options[option])]
+        assert log(verb, data, *words, expect=None).code != 2, (verb, words)
+
+
 def test_words_that_do_not_fit():
     data = filled()
     for words in (["compact", "--level", "20"], ["cut", "--at", "0"], ["export", "--since", "yesterday"], ["burn"],

@@ -13,13 +13,14 @@
 enum { OPTION_AT = 256, OPTION_YES, OPTION_JSON, OPTION_LEVEL, OPTION_SINCE, OPTION_UNTIL };
 
 typedef struct {
-    const char *data, *out, *archive;
+    const char *verb, *data, *out, *archive;
     uint64_t at, level;
     fr_log_dump_options what; /* dump, export */
     bool yes, json;
     char log[FR_PATH_MAX]; /* DATA/log */
 } arguments;
 
+/* What stands before the colon are the verbs that take it; the others refuse it. */
 static const struct argp_option OPTIONS[] = {
     {"data", 'd', "DIR", 0, "data directory", 0},
     {"from", 'f', "SEQ", 0, "dump, export: first sequence (default: the first there is)", 0},
@@ -30,8 +31,8 @@ static const struct argp_option OPTIONS[] = {
     {"at", OPTION_AT, "SEQ", 0, "cut: in front of the frame of that event, not of damage", 0},
     {"yes", OPTION_YES, 0, 0, "cut: do it, not only say what it would do", 0},
     {"level", OPTION_LEVEL, "1..19", 0, "compact: level of zstd (default 12)", 0},
-    {"archive", 'a', "DIR", 0, "restore: the archive; seal: copy to it as well", 0},
-    {"json", OPTION_JSON, 0, 0, "verify, cut, seal, compact, restore: one JSON object", 0},
+    {"archive", 'a', "DIR", 0, "restore, seal: the archive, copied from or to", 0},
+    {"json", OPTION_JSON, 0, 0, "verify, stat, cut, seal, compact, restore: one JSON object", 0},
     {0},
 };
 
@@ -58,9 +59,35 @@ static bool parse_number(arguments *args, int key, const char *value)
     }
 }
 
+/** Does the verb take it? Its help says so, or names no verb: then all do. */
+static bool takes(const struct argp_option *option, const char *verb)
+{
+    fr_slice doc = fr_slice_text(option->doc);
+    size_t colon = fr_slice_find(doc, ':');
+    fr_slice verbs = fr_slice_sub(doc, 0, colon);
+    while (colon < doc.size && verbs.size != 0) {
+        size_t end = fr_slice_find(verbs, ',');
+        if (fr_slice_equal(fr_slice_sub(verbs, 0, end), fr_slice_text(verb))) {
+            return true;
+        }
+        verbs = fr_slice_from(verbs, end + strlen(", "));
+    }
+    return colon == doc.size;
+}
+
+static void check_verb(const arguments *args, int key, struct argp_state *state)
+{
+    for (const struct argp_option *option = OPTIONS; option->name != NULL; option++) {
+        if (option->key == key && !takes(option, args->verb)) {
+            argp_error(state, "--%s is not for log %s", option->name, args->verb);
+        }
+    }
+}
+
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
     arguments *args = state->input;
+    check_verb(args, key, state);
     switch (key) {
         case 'd': args->data = value; return 0;
         case 'o': args->out = value; return 0;
@@ -407,6 +434,7 @@ int cli_log(int argc, char **argv)
     for (size_t i = 0; argc > 1 && i < FR_COUNT_OF(VERBS); i++) {
         if (strcmp(argv[1], VERBS[i].name) == 0) {
             snprintf(name, sizeof name, "log %s", VERBS[i].name);
+            args.verb = VERBS[i].name;
             cli_parse(&argp, argc - 1, argv + 1, name, &args);
             if (fr_path(args.log, sizeof args.log, NULL, "%s/log", args.data) != FR_OK) {
                 return EXIT_USAGE;
