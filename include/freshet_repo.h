@@ -114,7 +114,8 @@ typedef struct {
     bool forget;
 } freshet_repo_options;
 
-/** `options` (NULL: all zero) are copied, what they point to is not. */
+/** `options` (NULL: all zero) are copied, what they point to is not.
+ *  errors  FRESHET_INVALID `did` is empty; FRESHET_MALFORMED `key` is none; FRESHET_NOMEM */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_new(freshet_repo **out,
                                                              const freshet_repo_options *options,
                                                              freshet_error *err);

@@ -52,7 +52,7 @@ static void set_range(fr_cursor *c, const fr_cursor_options *options)
     if (options->from.size != 0) {
         set_bound(&c->from, options->from);
     }
-    if (options->to.size != 0) {
+    if (options->to.data != NULL) { /* empty: no key is below it */
         set_bound(&c->to, options->to);
     }
     if (options->prefix.size == 0) {
@@ -476,8 +476,7 @@ static fr_status start(fr_cursor *c, fr_repo_item *item, bool *delivered, fr_err
 {
     uint64_t link = 0;
     c->started = true;
-    if (c->from.given && c->to.given &&
-        fr_slice_compare(bound_of(&c->from), bound_of(&c->to)) >= 0) {
+    if (c->to.given && fr_slice_compare(bound_of(&c->from), bound_of(&c->to)) >= 0) {
         return FR_END;
     }
     FR_TRY(cursor_enter_root(c, delivered, &link, err));

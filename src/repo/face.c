@@ -126,8 +126,18 @@ static fr_load_options load_options(freshet_repo *repo)
                              .forget = o->forget};
 }
 
+fr_status face_did(const char *did, fr_slice *out, fr_error *err)
+{
+    *out = fr_slice_text(did);
+    return did == NULL || out->size != 0
+               ? FR_OK
+               : fr_fail(err, FR_INVALID, "repo: the account it must be of is no DID");
+}
+
 static fr_status make(freshet_repo *repo, fr_error *err)
 {
+    fr_slice did;
+    FR_TRY(face_did(repo->options.did, &did, err));
     if (repo->options.key != NULL) {
         FR_TRY(fr_public_key_parse(fr_slice_text(repo->options.key), &repo->key, err));
     }
@@ -248,7 +258,8 @@ freshet_status freshet_repo_arrived(freshet_repo *repo, freshet_item *item, fres
 {
     fr_error error = {0};
     fr_repo_item next = {.kind = FR_ITEM_RECORD};
-    fr_status status = fr_load_next(repo->load, &next, &error);
+    fr_status status = repo->started ? fr_fail(&error, FR_INVALID, "repo: its thread walks it")
+                                     : fr_load_next(repo->load, &next, &error);
     repo->arrived = next; /* the CID lies in the item */
     *item = export_item(&repo->arrived);
     return fr_status_export(status, &error, err);

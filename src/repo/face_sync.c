@@ -44,7 +44,7 @@ static fr_status check_proof(fr_slice car, const char *key, const freshet_repo_o
     fr_proof proof;
     fr_repo_options options = {.level = FR_LEVEL_FULL};
     if (asked != NULL) {
-        options.expect_did = fr_slice_text(asked->did);
+        FR_TRY(face_did(asked->did, &options.expect_did, err));
         options.any_key = asked->any_key;
         options.bare = asked->bare;
         options.partial = asked->partial;

@@ -585,9 +585,85 @@ static void test_what_is_refused(void **state)
     freshet_draft_free(draft);
 }
 
+static freshet_status count_item(void *context, const freshet_item *item)
+{
+    (void)item;
+    ++*(uint64_t *)context;
+    return FRESHET_OK;
+}
+
+/* An empty text is a text: nothing is below it, and it is nobody's DID. */
+static void test_empty_is_not_absent(void **state)
+{
+    (void)state;
+    freshet_draft *draft;
+    freshet_repo *repo;
+    freshet_proof proof;
+    freshet_error err = {0};
+    bytes car = {0};
+    uint8_t record[8];
+    uint64_t seen = 0, count = 9;
+    const freshet_repo_options nobody = {.did = ""};
+    size_t size = record_of(record, 5);
+    assert_int_equal(freshet_draft_new(&draft, DID, NULL), FRESHET_OK);
+    assert_int_equal(freshet_draft_put(draft, "app.example.post/a", record, size, NULL),
+                     FRESHET_OK);
+    assert_int_equal(freshet_draft_sign(draft, NULL, NULL), FRESHET_OK);
+    assert_int_equal(freshet_draft_write(draft, FRESHET_ORDER_CID, put_bytes, &car, NULL),
+                     FRESHET_OK);
+    repo = open_car(&car, (freshet_repo_options){0});
+    for (int reverse = 0; reverse < 2; reverse++) {
+        const freshet_keys none = {.to = "", .reverse = reverse != 0};
+        assert_int_equal(freshet_repo_range(repo, &none, count_item, &seen, NULL), FRESHET_OK);
+        assert_int_equal(freshet_repo_count(repo, &none, &count, NULL), FRESHET_OK);
+        assert_int_equal(seen + count, 0);
+    }
+    assert_int_equal(
+        freshet_proof_check(car.data, car.size, "app.example.post/a", &nobody, &proof, &err),
+        FRESHET_INVALID);
+    freshet_repo_free(repo);
+    assert_int_equal(freshet_repo_new(&repo, &nobody, &err), FRESHET_INVALID);
+    freshet_draft_free(draft);
+    free(car.data);
+}
+
+/* Whoever asks beside the thread would take items from it. */
+static void test_the_thread_has_it(void **state)
+{
+    (void)state;
+    freshet_draft *draft;
+    const freshet_item *items;
+    freshet_item item;
+    bytes car = {0};
+    uint8_t record[8];
+    uint64_t seen = 0;
+    size_t size = record_of(record, 5), count;
+    assert_int_equal(freshet_draft_new(&draft, DID, NULL), FRESHET_OK);
+    for (uint32_t i = 0; i < 9; i++) {
+        char key[64];
+        key_of(key, i);
+        assert_int_equal(freshet_draft_put(draft, key, record, size, NULL), FRESHET_OK);
+    }
+    assert_int_equal(freshet_draft_sign(draft, NULL, NULL), FRESHET_OK);
+    assert_int_equal(freshet_draft_write(draft, FRESHET_ORDER_CID, put_bytes, &car, NULL),
+                     FRESHET_OK);
+    freshet_repo *repo = open_car(&car, (freshet_repo_options){0});
+    assert_int_equal(freshet_repo_start(repo, 2, 1, NULL), FRESHET_OK);
+    assert_int_equal(freshet_repo_arrived(repo, &item, NULL), FRESHET_INVALID);
+    while (freshet_repo_next(repo, 1, &items, &count, NULL) == FRESHET_OK) {
+        seen += count;
+    }
+    assert_int_equal(seen, 9);
+    assert_int_equal(freshet_repo_arrived(repo, &item, NULL), FRESHET_INVALID);
+    freshet_repo_free(repo);
+    freshet_draft_free(draft);
+    free(car.data);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_lives),
-                                       cmocka_unit_test(test_what_is_refused)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_random_lives), cmocka_unit_test(test_what_is_refused),
+        cmocka_unit_test(test_empty_is_not_absent), cmocka_unit_test(test_the_thread_has_it)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,7 @@
 
 typedef struct {
     fr_slice from;   /* first key that is in; empty: from the first */
-    fr_slice to;     /* first key that is out; empty: to the last */
+    fr_slice to;     /* first key that is out; its data NULL: to the last */
     fr_slice prefix; /* only keys that begin so; one collection is "collection/" */
     bool reverse;    /* last key first */
     bool keys_only;  /* no record block is looked for, read or hashed: values are empty */
