@@ -103,6 +103,7 @@ static bool can_be_asked(const backfill_pool *pool, size_t host, uint64_t *ready
 {
     const host_row *row = &pool->hosts[host];
     uint32_t at_once = host == 0 ? pool->options.at_once_0 : pool->options.at_once;
+    at_once = row->troubles == 0 ? at_once : 1; /* others would wait for nothing as well */
     *ready_ns = row->ready_ns;
     return row->first != NONE && row->in_flight < at_once;
 }

@@ -2,7 +2,8 @@
 /** Whose turn it is: the accounts of each host in a row, and when the host may be asked again.
  *
  *  A host is asked at most so often a second and by so many at once; it rests when it says so
- *  (Retry-After, RateLimit-Reset), and for twice as long after each trouble in a row. A host that
+ *  (Retry-After, RateLimit-Reset), and for twice as long after each trouble in a row, when it is
+ *  asked by one alone until it answers: one that never does holds up few. A host that
  *  is nothing but trouble for longer than the patience is given up. Host 0 is whoever says where
  *  accounts live: an account waits there until its host is known.
  *

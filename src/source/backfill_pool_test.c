@@ -155,6 +155,30 @@ static void test_one_trouble(void **unused)
     backfill_pool_free(pool);
 }
 
+/** A host in trouble is asked by one at a time, until it answers. */
+static void test_one_alone_after_trouble(void **unused)
+{
+    (void)unused;
+    backfill_pool *pool = new_pool();
+    backfill_turn turn;
+    uint64_t until = 0, now = SECOND;
+    for (uint32_t i = 0; i < 5; i++) {
+        assert_ok(backfill_pool_add(pool, 1, i, NULL));
+    }
+    assert_ok(backfill_pool_take(pool, now, &turn, &until));
+    assert_true(backfill_pool_trouble(pool, 1, now));
+    now += FR_BACKFILL_PAUSE_LEAST_NS;
+    assert_ok(backfill_pool_take(pool, now, &turn, &until));
+    now += SECOND;
+    assert_int_equal(backfill_pool_take(pool, now, &turn, &until), FR_AGAIN);
+    backfill_pool_leave(pool, 1);
+    for (uint32_t i = 0; i < 3; i++, now += SECOND) {
+        assert_ok(backfill_pool_take(pool, now, &turn, &until));
+    }
+    assert_int_equal(backfill_pool_in_flight(pool, 1), 3);
+    backfill_pool_free(pool);
+}
+
 /** A host that asks for long rests is not given up for keeping us waiting, but is in the end. */
 static void test_rest_is_no_trouble(void **unused)
 {
@@ -247,7 +271,7 @@ int main(void)
         cmocka_unit_test(test_empty),       cmocka_unit_test(test_rate),
         cmocka_unit_test(test_rest),        cmocka_unit_test(test_trouble),
         cmocka_unit_test(test_one_trouble), cmocka_unit_test(test_rest_is_no_trouble),
-        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_model),       cmocka_unit_test(test_one_alone_after_trouble),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
