@@ -124,18 +124,28 @@ def main():
                 for word, stdin in [(cut, None), ("-", cut)]]
         assert said[0] == said[1] and b"offset" in said[0], said
         # What is refused, or not judged in full, is described within the limit; its blocks are remembered beside it.
-        bad = top / "bad.car"
-        bad.write_bytes(Path(car).read_bytes())
-        with bad.open("r+b") as file:
-            file.seek(150)  # in the commit, or whatever comes first
-            byte = file.read(1)
-            file.seek(150)
-            file.write(bytes([byte[0] ^ 1]))
-        for words, expect in [([bad], 1), (["--level", "lazy", car], 0)]:
-            out, _, resident = run("check", "--json", "--mem", "8M", *words, expect=expect)
-            room = 16 * MIB + 48 * json.loads(out)["blocks"]
-            print(f"check --json, exit {expect}, 8 MiB: {resident >> 10} KiB resident")
-            assert sanitized or resident <= room, f"check --json, exit {expect}: {resident} bytes resident"
+        early, late = top / "early.car", top / "late.car"
+        for bad, place in ((early, 150), (late, size - 1)):  # in the commit, or whatever comes first; in the last block
+            spoiled = bytearray(Path(car).read_bytes())
+            spoiled[place] ^= 1
+            bad.write_bytes(spoiled)
+        said = {}
+        for bad, stdin in ((early, None), (late, None), ("-", early), ("-", late)):
+            out, _, resident = run("check", "--json", "--mem", "8M", "--spill-dir", spill, bad, stdin=stdin, expect=1)
+            found = json.loads(out)
+            said.setdefault(stdin or bad, []).append({**found, "file": None})
+            blocks = found["blocks"]
+            assert sanitized or resident <= 16 * MIB + 48 * blocks, f"check --json {bad}: {resident} bytes resident"
+            _, _, resident = run("check", "--all", "--mem", "8M", "--spill-dir", spill, bad, stdin=stdin, expect=1)
+            print(f"check --all {bad}, 8 MiB: {resident >> 10} KiB resident, {blocks} blocks")
+            assert sanitized or resident <= 16 * MIB + 51 * blocks, f"check --all {bad}: {resident} bytes resident"
+        assert all(of_file == of_pipe for of_file, of_pipe in said.values()), said
+        for words in (["check"], ["ls", "--count"], ["verify-proof", "a.b.c/d"]):  # to name the block is a look, too
+            _, _, resident = run(*words, "--mem", "8M", late, expect=1)
+            print(f"{words[0]} of a bad file, 8 MiB: {resident >> 10} KiB resident")
+            assert sanitized or resident <= 16 * MIB, f"{words} of a bad file: {resident} bytes resident"
+        out, _, resident = run("check", "--json", "--mem", "8M", "--level", "lazy", car)
+        assert sanitized or resident <= 16 * MIB + 48 * json.loads(out)["blocks"], f"lazy: {resident} bytes resident"
         options = ["ls", "--count", "--mem", "1M", "--spill-dir", spill]
         _, err, _ = run(*options, "--on-limit", "refuse", "-", stdin=car, expect=3)
         assert b"limit-memory" in err

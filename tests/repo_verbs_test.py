@@ -8,6 +8,7 @@ import os
 import random
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -320,6 +321,27 @@ def test_every_fault():
     assert found == ["car-cid", "car-hash", "commit-did-mismatch", "sig-wrong"], found
     assert [f["code"] for f in all_faults(car[:-1])][:1] == ["car-section-length"]
     assert [f["code"] for f in all_faults(b"")] == ["car-empty"]
+    # Under any limit and from a file as from a pipe; where the input is not all there, only why.
+    path = fr.scratch("spoiled.car")
+    path.write_bytes(spoiled)
+    told = repo("check", "--all", path, expect=1).text
+    for limit in ("16M", "30K", "1K"):
+        piped = repo("check", "--all", "--mem", limit, "-", stdin=bytes(spoiled), expect=1)
+        assert piped.text == told.replace(str(path), "-"), (limit, piped)
+    for limits in (["--mem", "20K", "--on-limit", "refuse"], ["--limit", "blocks=5"]):
+        told = repo("check", "--all", *limits, "-", stdin=car, expect=3).text.splitlines()
+        assert len(told) == 1 and ": limit-" in told[0], told
+        found = json.loads(repo("check", "--all", "--json", *limits, "-", stdin=car, expect=3).text)
+        (fault,) = found["faults"]
+        assert found["fault_count"] == 1 and fault["code"] == found["code"] and fault["offset"] == found["offset"]
+    for words in (["check", "--all"], ["check", "--all", "--json"], ["refresh", "--from", "http://127.0.0.1:1"]):
+        silent = subprocess.Popen([fr.FRESHET, "repo", *words, "--seconds", "1", "-"], stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        silent.stdin.write(car[:-1])
+        silent.stdin.flush()
+        assert silent.wait(fr.PATIENCE_S) == 3 and b"limit-time" in silent.stdout.read(), words
+        silent.stdin.close()
+        silent.stdout.close()
     # More than are told.
     found = json.loads(repo("check", "--all", "--json", "-", expect=1,
                             stdin=car[:59] + (b"\x25\x01\x71\x13\x20" + bytes(33)) * 1500).text)
@@ -624,6 +646,13 @@ def test_refresh():
     with Host(old, other) as host:  # a key that signed neither: the old file is refused before anything is asked
         result, written = refresh(host, old, "--key", key, expect=1)
         assert "sig-wrong" in result.errors and not written and host.asked == []
+    deaf = socket.create_server(("127.0.0.1", 0))  # takes the call and never answers
+    result = repo("refresh", "--from", f"http://127.0.0.1:{deaf.getsockname()[1]}", "--seconds", "1", "-", stdin=old,
+                  expect=3)
+    assert ": limit-time: " in result.errors and not result.out, result
+    deaf.close()
+    with Host(old, new) as host:
+        assert repo("refresh", "--from", host.url, "-", stdin=old).out == new
     with Host(old, new, ("getLatestCommit",)) as host:
         result, written = refresh(host, old, expect=1)
         assert not written

@@ -3,10 +3,8 @@
 #include "cli.h"
 
 #include <errno.h>
-#include <fr/buffer.h>
 #include <fr/export.h>
 #include <fr/os.h>
-#include <fr/stream.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -260,57 +258,4 @@ void cli_remove_on_signal(const char *path)
             sigaction(numbers[i], &action, NULL);
         }
     }
-}
-
-/* ---- input ----------------------------------------------------------------------------------- */
-
-static fr_status read_all(fr_stream *stream, cli_input *out, fr_error *err)
-{
-    enum { PIECE_BYTES = 1 << 16 };
-    fr_buffer buffer;
-    fr_status status = FR_OK;
-    fr_buffer_init(&buffer, SIZE_MAX / 2);
-    while (status == FR_OK) {
-        size_t got = 0;
-        uint8_t *room = fr_buffer_reserve(&buffer, PIECE_BYTES);
-        status = room == NULL ? fr_fail(err, FR_NOMEM, "no memory for the input")
-                              : fr_stream_read(stream, room, PIECE_BYTES, &got, UINT64_MAX, err);
-        buffer.size += got;
-    }
-    if (status != FR_END) {
-        fr_buffer_done(&buffer);
-        return status;
-    }
-    *out = (cli_input){.bytes = fr_buffer_view(&buffer), .memory = buffer.data};
-    return FR_OK;
-}
-
-/** What is no file has no size, and nothing to map. */
-fr_status cli_input_open(cli_input *out, const char *path, fr_error *err)
-{
-    fr_cleanup(fr_stream_closep) fr_stream *stream = NULL;
-    *out = (cli_input){0};
-    FR_TRY(fr_stream_open(&stream, path, err));
-    if (strcmp(path, "-") == 0 || !fr_stream_is_regular(stream)) {
-        return read_all(stream, out, err);
-    }
-    fr_file *file = NULL;
-    uint64_t size = 0;
-    FR_TRY(fr_file_open(&file, fr_os_real(), path, FR_OPEN_READ, err));
-    fr_status status = fr_file_size(file, &size, err);
-    if (status == FR_OK && size != 0) {
-        status = fr_file_map(file, size, &out->bytes, err);
-        out->mapped = status == FR_OK;
-    }
-    fr_file_closep(&file);
-    return status;
-}
-
-void cli_input_free(cli_input *input)
-{
-    if (input->mapped) {
-        fr_file_unmap(fr_os_real(), input->bytes);
-    }
-    free(input->memory);
-    *input = (cli_input){0};
 }

@@ -76,12 +76,3 @@ int cli_await_signal(void);
 /** A file that goes when a signal ends the process; of one at a time. NULL: none any more. The text
  *  is borrowed. */
 void cli_remove_on_signal(const char *path);
-
-/** A whole file, mapped; or all of a pipe or of "-", read. Free with cli_input_free. */
-typedef struct {
-    fr_slice bytes;
-    void *memory; /* of what was read */
-    bool mapped;
-} cli_input;
-FR_MUST_USE fr_status cli_input_open(cli_input *out, const char *path, fr_error *err);
-void cli_input_free(cli_input *input);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// freshet repo VERB: repositories in CAR files. Options and files for all verbs; ls and check.
+// freshet repo VERB: repositories in CAR files. Options and files for all verbs; ls.
 #include "repo.h"
 
 #include <fr/scratch.h>
@@ -313,6 +313,22 @@ static void on_progress(void *context, uint64_t bytes, uint64_t total)
     cli_progress(context, bytes, total);
 }
 
+uint64_t repo_deadline(const repo_args *args)
+{
+    uint64_t seconds = args->load.seconds_max;
+    return seconds == 0 ? UINT64_MAX
+                        : fr_os_monotonic_ns(fr_os_real()) + seconds * UINT64_C(1000000000);
+}
+
+fr_status repo_time_left(uint64_t deadline_ns, uint64_t offset, uint64_t *left_ns, fr_error *err)
+{
+    uint64_t now_ns = deadline_ns == UINT64_MAX ? 0 : fr_os_monotonic_ns(fr_os_real());
+    *left_ns = deadline_ns == UINT64_MAX ? UINT64_MAX : deadline_ns - FR_MIN(now_ns, deadline_ns);
+    return *left_ns != 0 ? FR_OK
+                         : fr_fail_code(err, FR_LIMIT, offset, "limit-time",
+                                        "repo: the time for the file is over");
+}
+
 static int new_load(const repo_args *args, fr_load **out)
 {
     fr_error error = {0};
@@ -322,8 +338,7 @@ static int new_load(const repo_args *args, fr_load **out)
     return status == FR_OK ? FR_REPO_EXIT_SOUND : cli_fail_internal("repo", status, &error);
 }
 
-/* The same options; the bar has the file's name. */
-static fr_load_options load_options(const repo_args *args, const char *path)
+fr_load_options repo_load_options(const repo_args *args, const char *path)
 {
     fr_load_options options = args->load;
     options.repo = args->options;
@@ -334,7 +349,7 @@ static fr_load_options load_options(const repo_args *args, const char *path)
 
 static void set_options(const repo_args *args, const char *path, fr_load *load)
 {
-    fr_load_options options = load_options(args, path);
+    fr_load_options options = repo_load_options(args, path);
     fr_load_set_options(load, &options);
 }
 
@@ -484,7 +499,7 @@ static void show_lines(void *context)
 /* All of it, as it comes. */
 static fr_status list_all(listing *list, const char *path, fr_load *load, fr_error *err)
 {
-    fr_load_options options = load_options(list->args, path);
+    fr_load_options options = repo_load_options(list->args, path);
     options.on_progress = list->args->count_only ? on_progress : NULL; /* lines come meanwhile */
     options.on_item = list_item;
     options.on_wait = show_lines;
@@ -527,48 +542,6 @@ static int ls_file(const repo_args *args, const char *path, fr_load *load)
 int repo_ls(const repo_args *args)
 {
     return repo_each_file(args, ls_file);
-}
-
-/* ---- check ----------------------------------------------------------------------------------- */
-
-static int check_file(const repo_args *args, const char *path, fr_load *load)
-{
-    enum { OUT_MAX_BYTES = 64 << 20 };
-    fr_buffer out;
-    fr_error error = {0};
-    int code = FR_REPO_EXIT_SYSTEM;
-    fr_cleanup(fr_repo_judge_freep) fr_repo_judge *judge = NULL;
-    fr_load_options options = load_options(args, path);
-    fr_status status = fr_repo_judge_new(&judge, &args->options, &error);
-    options.on_item = fr_repo_judge_item;
-    options.item_context = judge;
-    options.forget = !args->json; /* which looks at the input again */
-    fr_load_set_options(load, &options);
-    status = status == FR_OK ? fr_load_path(load, path, &error) : status;
-    cli_progress_end();
-    if (status != FR_OK && status != FR_MALFORMED && status != FR_LIMIT) {
-        cli_fail_internal(path, status, &error);
-        return FR_REPO_EXIT_SYSTEM;
-    }
-    fr_buffer_init(&out, OUT_MAX_BYTES);
-    status = (args->json ? fr_repo_judge_json : fr_repo_judge_line)(judge, load, path, status,
-                                                                    &error, &out, &code);
-    if (status == FR_OK && args->json) {
-        fr_buffer_byte(&out, '\n');
-    }
-    if (status != FR_OK || fwrite(out.data, 1, out.size, stdout) != out.size) {
-        code = FR_REPO_EXIT_SYSTEM;
-    }
-    fr_buffer_done(&out);
-    return code;
-}
-
-int repo_check(const repo_args *args)
-{
-    repo_args judged = *args;
-    judged.options.check_records = true;
-    judged.load.read_rest = true;
-    return args->all_faults ? repo_check_all(&judged) : repo_each_file(&judged, check_file);
 }
 
 /* ---- verbs ----------------------------------------------------------------------------------- */

@@ -35,7 +35,6 @@ typedef struct {
 
 int repo_ls(const repo_args *args);
 int repo_check(const repo_args *args);
-int repo_check_all(const repo_args *args); /* with check_records on */
 int repo_commit(const repo_args *args);
 int repo_get(const repo_args *args);
 int repo_prove(const repo_args *args);
@@ -93,6 +92,13 @@ void repo_put_cid_member(fr_buffer *out, const char *name, const fr_cid *cid);
  *  it (repo_open), and lets it be: the next one takes its place. */
 int repo_each_file(const repo_args *args,
                    int (*run)(const repo_args *args, const char *path, fr_load *load));
+/** What each file is loaded with; the bar has its name. */
+fr_load_options repo_load_options(const repo_args *args, const char *path);
+/** When --seconds from now are over, monotonic; UINT64_MAX: never. */
+uint64_t repo_deadline(const repo_args *args);
+/** What is left until then; UINT64_MAX: no end. errors: FR_LIMIT limit-time, at `offset` */
+FR_MUST_USE fr_status repo_time_left(uint64_t deadline_ns, uint64_t offset, uint64_t *left_ns,
+                                     fr_error *err);
 /** Loads by the options. The result is the exit code; a failure has been printed. */
 int repo_open(const repo_args *args, const char *path, fr_load *load, fr_repo **repo);
 /** As repo_fail, with key and CID where they are known. */

@@ -272,7 +272,7 @@ static bool take_frame(frames_run *run, fr_slice bytes, bool whole)
 /* A file or pipe, of which no more is held than a piece and one frame. */
 typedef struct {
     fr_stream *stream;
-    uint64_t deadline_ns; /* UINT64_MAX: none */
+    uint64_t deadline_ns; /* repo_deadline */
     uint64_t count;       /* of bytes that came */
     size_t at, end;       /* what is left of the piece */
     uint8_t piece[1 << 16];
@@ -284,15 +284,11 @@ static fr_status read_piece(frames_input *in, fr_error *err)
     fr_status status = FR_AGAIN;
     in->at = in->end = 0;
     for (uint64_t wait_ns = 0; status == FR_AGAIN; wait_ns = UINT64_MAX) {
-        uint64_t now_ns = fr_os_monotonic_ns(fr_os_real());
-        if (now_ns >= in->deadline_ns) {
-            return fr_fail_code(err, FR_LIMIT, in->count, "limit-time",
-                                "repo: the time for the file is over");
-        }
+        uint64_t left_ns;
+        FR_TRY(repo_time_left(in->deadline_ns, in->count, &left_ns, err));
         if (wait_ns != 0 && fflush(stdout) != 0) {
             return fr_fail(err, FR_IO, "standard output");
         }
-        uint64_t left_ns = in->deadline_ns == UINT64_MAX ? UINT64_MAX : in->deadline_ns - now_ns;
         status = fr_stream_read(in->stream, in->piece, sizeof in->piece, &in->end,
                                 FR_MIN(left_ns, wait_ns), err);
     }
@@ -347,12 +343,8 @@ static int take_stream(frames_run *run, frames_input *in)
 
 static int take_file(frames_run *run)
 {
-    uint64_t seconds = run->args->load.seconds_max;
-    frames_input in = {.deadline_ns = UINT64_MAX};
+    frames_input in = {.deadline_ns = repo_deadline(run->args)};
     fr_error error = {0};
-    if (seconds != 0) {
-        in.deadline_ns = fr_os_monotonic_ns(fr_os_real()) + seconds * UINT64_C(1000000000);
-    }
     fr_status status = fr_stream_open(&in.stream, run->path, &error);
     if (status != FR_OK) {
         fflush(stdout);

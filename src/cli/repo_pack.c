@@ -19,7 +19,7 @@
 typedef struct {
     const repo_args *args;
     const char *path;     /* for messages */
-    uint64_t deadline_ns; /* UINT64_MAX: none */
+    uint64_t deadline_ns; /* repo_deadline */
     repo_out out;
     fr_repo_maker *maker; /* of records; NULL: a CAR came */
     fr_json *json;
@@ -38,20 +38,6 @@ static fr_status bad_input(fr_error *err, const char *text)
     return fr_fail_code(err, FR_MALFORMED, 0, "pack-input", text);
 }
 
-/* What is left of --seconds. */
-static fr_status time_left(const packer *p, uint64_t *left_ns, fr_error *err)
-{
-    uint64_t now_ns = fr_os_monotonic_ns(fr_os_real());
-    *left_ns = UINT64_MAX;
-    if (p->deadline_ns == UINT64_MAX) {
-        return FR_OK;
-    }
-    *left_ns = p->deadline_ns - FR_MIN(now_ns, p->deadline_ns);
-    return *left_ns != 0 ? FR_OK
-                         : fr_fail_code(err, FR_LIMIT, 0, "limit-time",
-                                        "repo: the time for the file is over");
-}
-
 /* FR_OK with bytes, FR_END, or an error. */
 static fr_status read_piece(const packer *p, fr_stream *stream, uint8_t *room, size_t *got,
                             fr_error *err)
@@ -59,7 +45,7 @@ static fr_status read_piece(const packer *p, fr_stream *stream, uint8_t *room, s
     uint64_t left_ns;
     fr_status status = FR_AGAIN;
     while (status == FR_AGAIN) {
-        FR_TRY(time_left(p, &left_ns, err));
+        FR_TRY(repo_time_left(p->deadline_ns, 0, &left_ns, err));
         status = fr_stream_read(stream, room, PIECE_BYTES, got, left_ns, err);
     }
     return status;
@@ -70,7 +56,7 @@ static fr_status put_value(packer *p, fr_slice key, fr_json_value value, const f
 {
     fr_cid cid;
     uint64_t left_ns;
-    FR_TRY(time_left(p, &left_ns, err));
+    FR_TRY(repo_time_left(p->deadline_ns, p->place, &left_ns, err));
     p->any = true;
     fr_buffer_reset(&p->block);
     FR_TRY(fr_json_to_cbor(value, 0, &p->block, err));
@@ -553,10 +539,7 @@ static fr_status pack(packer *p, fr_error *err)
 {
     fr_cleanup(fr_load_freep) fr_load *load = NULL;
     const fr_load_options options = load_limits(p->args);
-    p->deadline_ns = options.seconds_max == 0
-                         ? UINT64_MAX
-                         : fr_os_monotonic_ns(fr_os_real()) +
-                               (uint64_t)options.seconds_max * UINT64_C(1000000000);
+    p->deadline_ns = repo_deadline(p->args);
     FR_TRY(fr_load_new(&load, &options, err));
     fr_status status = repo_out_open(&p->out, p->args->out, err);
     status = status == FR_OK ? make(p, load, err) : status;

@@ -26,6 +26,7 @@ typedef struct {
     fr_fetcher *fetcher;
     fr_repo *old;
     fr_slice old_bytes;
+    uint64_t deadline_ns; /* repo_deadline */
     fr_buffer answer, joined;
     repo_out out;
     uint64_t fetched;
@@ -69,16 +70,23 @@ static void request_add(request *q, const char *name, fr_slice value)
 /* The body in r->answer. errors: FR_NOT_FOUND for any answer but 200 */
 static fr_status ask(refresh *r, const request *q, fr_error *err)
 {
-    const fr_fetch_options options = {.timeout_ns = UINT64_C(3600000000000),
-                                      .body_max_bytes = REFRESH_BYTES_MAX};
     fr_fetch_answer answer = {.status = 0};
+    uint64_t left_ns;
     fr_buffer_reset(&r->answer);
     if (!q->whole) {
         return fr_fail(err, FR_LIMIT, "refresh: the URL is too long");
     }
+    FR_TRY(repo_time_left(r->deadline_ns, 0, &left_ns, err));
+    const fr_fetch_options options = {.timeout_ns = FR_MIN(left_ns, UINT64_C(3600000000000)),
+                                      .body_max_bytes = REFRESH_BYTES_MAX};
     fr_status status =
         fr_fetch(r->fetcher, q->text, &options, fr_fetch_keep, &r->answer, &answer, err);
     r->fetched += answer.bytes;
+    if (status == FR_AGAIN && err != NULL) {
+        fr_error_reset(err); /* of the clock, where its time was over */
+        FR_TRY(repo_time_left(r->deadline_ns, 0, &left_ns, err));
+        return fr_fail_code(err, FR_AGAIN, 0, "fetch-timeout", "refresh: no answer in time");
+    }
     FR_TRY(status);
     return answer.status == 200 ? FR_OK
                                 : fr_fail_code(err, FR_NOT_FOUND, 0, "refresh-refused",
@@ -287,35 +295,31 @@ static fr_status run(refresh *r, fr_error *err)
     return FR_OK;
 }
 
+static int refresh_file(const repo_args *args, const repo_file *file)
+{
+    refresh r = {.args = args, .old = file->repo, .old_bytes = fr_load_input(file->load)};
+    fr_error error = {0};
+    r.deadline_ns = repo_deadline(args);
+    fr_buffer_init(&r.answer, REFRESH_BYTES_MAX);
+    fr_buffer_init(&r.joined, 2 * REFRESH_BYTES_MAX);
+    fr_status status = run(&r, &error);
+    int code = status == FR_OK ? FR_REPO_EXIT_SOUND
+                               : repo_out_fail(&r.out, args->from, (fr_slice){0}, status, &error);
+    fr_fetcher_close(r.fetcher);
+    fr_buffer_done(&r.answer);
+    fr_buffer_done(&r.joined);
+    return code;
+}
+
 int repo_refresh(const repo_args *args)
 {
-    refresh r = {.args = args};
-    cli_input input;
-    fr_error error = {0};
+    repo_file file;
     if (args->from == NULL || args->options.bare) {
         fprintf(stderr, "usage: freshet repo refresh OLD.car --from URL [--out FILE]\n");
         return EXIT_USAGE;
     }
-    fr_status status = cli_input_open(&input, args->words[0], &error);
-    if (status != FR_OK) {
-        cli_fail_internal(args->words[0], status, &error);
-        return FR_REPO_EXIT_SYSTEM;
-    }
-    fr_buffer_init(&r.answer, REFRESH_BYTES_MAX);
-    fr_buffer_init(&r.joined, 2 * REFRESH_BYTES_MAX);
-    r.old_bytes = input.bytes;
-    status = fr_repo_open(&r.old, input.bytes, &args->options, &error);
-    int code = status == FR_OK ? FR_REPO_EXIT_SOUND
-                               : repo_fail(args->words[0], (fr_slice){0}, status, &error);
-    if (code == FR_REPO_EXIT_SOUND) {
-        status = run(&r, &error);
-        code = status == FR_OK ? code
-                               : repo_out_fail(&r.out, args->from, (fr_slice){0}, status, &error);
-    }
-    fr_repo_close(r.old);
-    fr_fetcher_close(r.fetcher);
-    fr_buffer_done(&r.answer);
-    fr_buffer_done(&r.joined);
-    cli_input_free(&input);
+    int code = repo_file_open(&file, args, args->words[0]);
+    code = code == FR_REPO_EXIT_SOUND ? refresh_file(args, &file) : code;
+    repo_file_close(&file);
     return code;
 }

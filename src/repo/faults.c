@@ -54,6 +54,7 @@ static fr_status take_section(finder *f, const car_section *section, fr_error *e
     const uint8_t *at = repo->input.data + section->data_offset - FR_CID_BYTES;
     fr_cid cid;
     bool fresh;
+    repo_watch_touch(repo->watch, at, FR_CID_BYTES + section->data_size);
     memcpy(cid.bytes, at, FR_CID_BYTES);
     if (!hashes(at, fr_slice_sub(repo->input, section->data_offset, section->data_size))) {
         fr_error error =
@@ -62,6 +63,17 @@ static fr_status take_section(finder *f, const car_section *section, fr_error *e
     }
     block_slot slot = block_index_slot(&repo->index, section->data_offset, section->data_size);
     return block_index_add(&repo->index, slot, &fresh, err);
+}
+
+/* What a loaded file is watched with: its pages, and the time. */
+static fr_status go_on_at(const finder *f, uint64_t offset, fr_error *err)
+{
+    repo_watch *watch = f->repo->watch;
+    if (watch == NULL) {
+        return FR_OK;
+    }
+    repo_watch_touch(watch, f->repo->input.data + offset, CAR_VARINT_BYTES_MAX + FR_CID_BYTES);
+    return repo_watch_time(watch, offset, err);
 }
 
 /* Where the next section begins when this one is framed soundly and else wrong; 0: nowhere. */
@@ -81,6 +93,7 @@ static fr_status read_sections(finder *f, fr_error *err)
     block_max = block_max == 0 ? CAR_BLOCK_BYTES_MAX : block_max;
     for (uint64_t at = repo->header.sections_offset; at < repo->input.size;) {
         fr_error fault = {0};
+        FR_TRY(go_on_at(f, at, err));
         if (car_section_read(repo->input, at, block_max, &section, &fault) == FR_OK) {
             FR_TRY(take_section(f, &section, err));
             at = section.data_offset + section.data_size;
@@ -179,10 +192,11 @@ static fr_status tell_node(finder *f, const fr_cid *cid, const fr_error *fault)
 static fr_status read_tree(finder *f, bool missing_is_fault, fr_error *err)
 {
     fr_cleanup(fr_cursor_closep) fr_cursor *c = NULL;
-    fr_repo_item item;
+    fr_repo_item item = {.offset = 0};
     FR_TRY(fr_cursor_open(&c, f->repo, NULL, err));
     for (;;) {
         fr_error fault = {0};
+        FR_TRY(go_on_at(f, item.offset, err));
         fr_status status = fr_cursor_next(c, &item, &fault);
         if (status == FR_OK) {
             FR_TRY(look_at_item(f, &item, missing_is_fault));
@@ -198,7 +212,8 @@ static fr_status read_tree(finder *f, bool missing_is_fault, fr_error *err)
     }
 }
 
-static fr_status find(finder *f, fr_slice input, const fr_repo_options *options, fr_error *err)
+static fr_status find(finder *f, fr_slice input, const fr_repo_options *options, repo_watch *watch,
+                      fr_error *err)
 {
     fr_repo *repo = f->repo;
     fr_error fault = {0};
@@ -209,6 +224,7 @@ static fr_status find(finder *f, fr_slice input, const fr_repo_options *options,
     own.partial = own.check_records = true;
     repo_prepare(repo, &own);
     repo->input = input;
+    repo->watch = watch;
     if (car_header_read(input, header_max, &repo->header, &fault) != FR_OK) {
         return tell(f, &fault, NULL, (fr_slice){0}, false);
     }
@@ -226,7 +242,25 @@ fr_status fr_repo_flaws(fr_slice input, const fr_repo_options *options,
     finder f = {.visitor = visitor};
     FR_TRY(repo_new(&repo, err));
     f.repo = repo;
-    FR_TRY(find(&f, input, options, err));
+    FR_TRY(find(&f, input, options, NULL, err));
     *count = f.count;
     return FR_OK;
+}
+
+fr_status fr_load_flaws(const fr_load *load, const fr_flaw_visitor *visitor, uint64_t *count,
+                        fr_error *err)
+{
+    fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
+    finder f = {.visitor = visitor};
+    const load_extent read = load_extent_of(load);
+    *count = 0;
+    if (!read.whole) {
+        return FR_OK;
+    }
+    FR_TRY(repo_new(&repo, err));
+    f.repo = repo;
+    fr_status status = find(&f, read.input, load_options_of(load), load_watch(load), err);
+    *count = f.count;
+    bool lost = fr_is_lost(fr_map_lost(read.input));
+    return lost ? fr_fail(err, FR_IO, REPO_LOST_TEXT) : status;
 }

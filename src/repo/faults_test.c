@@ -6,6 +6,7 @@
 #include <fr/repo_faults.h>
 
 #include "cursor.h"
+#include <fr/thread.h>
 
 typedef struct {
     uint64_t told, count;
@@ -148,12 +149,47 @@ static void test_large_wrong_nodes_end_it(void **state)
     wide_done(&w);
 }
 
+/* Of what was loaded the same, as long as there is time. */
+static void test_the_time_of_a_load(void **state)
+{
+    (void)state;
+    fr_load_options options = {.repo = BARE};
+    faults f = {.told = 0};
+    const fr_flaw_visitor visitor = {on_flaw, &f};
+    fr_load *load = NULL;
+    fr_error err = {0};
+    wide w;
+    fr_slice file = wide_init(&w, 11);
+    assert_int_equal(fr_load_new(&load, &options, NULL), FR_OK);
+    assert_int_equal(fr_load_memory(load, file, NULL), FR_OK);
+    assert_int_equal(fr_load_flaws(load, &visitor, &f.count, NULL), FR_OK);
+    assert_int_equal(f.count, WIDE_KEYS);
+    options.seconds_max = 1;
+    fr_load_set_options(load, &options);
+    assert_int_equal(fr_load_memory(load, file, NULL), FR_OK);
+    fr_sleep_ns(1100000000);
+    assert_int_equal(fr_load_flaws(load, &visitor, &f.count, &err), FR_LIMIT);
+    assert_string_equal(err.code, "limit-time");
+    assert_in_range(f.count, 0, 300);
+    /* A stream that was refused and not read on may have had what is absent. */
+    options.on_limit = FR_ON_LIMIT_REFUSE;
+    options.memory_max_bytes = 4096;
+    fr_load_set_options(load, &options);
+    assert_int_equal(fr_load_begin(load, NULL), FR_OK);
+    assert_int_equal(fr_load_push(load, file.data, file.size, NULL, &err), FR_LIMIT);
+    assert_int_equal(fr_load_flaws(load, &visitor, &f.count, NULL), FR_OK);
+    assert_int_equal(f.count, 0);
+    fr_load_free(load);
+    wide_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_raw_records),
         cmocka_unit_test(test_wrong_nodes_are_passed),
         cmocka_unit_test(test_large_wrong_nodes_end_it),
+        cmocka_unit_test(test_the_time_of_a_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -190,6 +190,12 @@ static fr_status scan(fr_load *load, fr_error *err)
     return FR_OK;
 }
 
+static void watch_repo(fr_load *load)
+{
+    bool watched = load->watch.bytes_max != 0 || load->watch.deadline_ns != 0;
+    load->repo->watch = watched ? &load->watch : NULL;
+}
+
 fr_status load_fail(fr_load *load, fr_status status, const fr_error *fault, fr_error *err)
 {
     if (err != NULL) {
@@ -201,6 +207,7 @@ fr_status load_fail(fr_load *load, fr_status status, const fr_error *fault, fr_e
         load->fault = *fault;
         load->fault.status = status;
         load->state = LOAD_FAILED;
+        watch_repo(load); /* who asks where the fault is looks over all before it */
     }
     return status;
 }
@@ -221,8 +228,7 @@ static fr_status see_input(fr_load *load, fr_error *err)
     load->lay = repo->input;
     repo->index.input = repo->input.data;
     repo->lost = fr_map_lost(load->given);
-    bool watched = load->watch.bytes_max != 0 || load->watch.deadline_ns != 0;
-    repo->watch = watched ? &load->watch : NULL;
+    watch_repo(load);
     return FR_OK;
 }
 
@@ -563,7 +569,7 @@ void fr_load_usage_of(const fr_load *load, fr_load_usage *out)
 /* Bytes may lie elsewhere now, which matters to who names a key on the path. */
 void load_see_rest(fr_load *load)
 {
-    fr_slice input = load_input(load);
+    fr_slice input = fr_load_input(load);
     if (walk_has_begun(load) && input.data != NULL) {
         repo_moved(load->repo, load->lay, input.data);
         load->lay = input;
@@ -576,7 +582,7 @@ void load_see_rest(fr_load *load)
 load_extent load_extent_of(const fr_load *load)
 {
     const car_scanner *s = &load->scanner;
-    fr_slice input = load_input(load);
+    fr_slice input = fr_load_input(load);
     bool given = load->store == NULL;
     return (load_extent){.input = input,
                          .bytes = given ? input.size : load->total,
@@ -584,13 +590,18 @@ load_extent load_extent_of(const fr_load *load)
                          .whole = given || (load->ended && input.size == load->total)};
 }
 
-fr_slice load_input(const fr_load *load)
+fr_slice fr_load_input(const fr_load *load)
 {
     fr_slice input = load->given;
     if (load->store != NULL && load->store->get(load->store->context, &input, NULL) != FR_OK) {
         return (fr_slice){0};
     }
     return input;
+}
+
+const fr_repo_options *load_options_of(const fr_load *load)
+{
+    return &load->options.repo;
 }
 
 repo_watch *load_watch(const fr_load *load)
@@ -623,5 +634,5 @@ static fault_start fault_start_of(const fr_load *load, uint64_t offset)
 
 void fr_load_fault(const fr_load *load, const fr_error *error, fr_repo_fault *out)
 {
-    repo_fault_in(load->repo, load_input(load), fault_start_of(load, error->offset), error, out);
+    repo_fault_in(load->repo, fr_load_input(load), fault_start_of(load, error->offset), error, out);
 }

@@ -431,10 +431,8 @@ static void put_line(judgement *j, const char *file, fr_buffer *out, int *exit_c
                      checked ? "verified" : "unchecked");
 }
 
-typedef void (*put_judgement)(judgement *j, const char *file, fr_buffer *out, int *exit_code);
-
-static fr_status report_slice(put_judgement put, fr_slice input, const char *file,
-                              const fr_repo_options *options, fr_buffer *out, int *exit_code)
+fr_status fr_repo_report(fr_slice input, const char *file, const fr_repo_options *options,
+                         fr_buffer *json_out, int *exit_code)
 {
     fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
     fr_cleanup(fr_repo_judge_freep) fr_repo_judge *judge = NULL;
@@ -444,25 +442,10 @@ static fr_status report_slice(put_judgement put, fr_slice input, const char *fil
     if (status == FR_OK) {
         status = fr_repo_walk(repo, fr_repo_judge_item, judge, &fault);
     }
-    if (status != FR_OK && repo != NULL) {
-        fr_repo_fault_of(repo, &fault, &judge->place);
-    }
     const load_extent all = {.input = input, .bytes = input.size, .whole = true};
     FR_TRY(conclude(judge, all, repo, status, &fault));
-    put(judge, file, out, exit_code);
-    return fr_buffer_status(out, NULL);
-}
-
-fr_status fr_repo_report(fr_slice input, const char *file, const fr_repo_options *options,
-                         fr_buffer *json_out, int *exit_code)
-{
-    return report_slice(put_report, input, file, options, json_out, exit_code);
-}
-
-fr_status fr_repo_report_line(fr_slice input, const char *file, const fr_repo_options *options,
-                              fr_buffer *text_out, int *exit_code)
-{
-    return report_slice(put_line, input, file, options, text_out, exit_code);
+    put_report(judge, file, json_out, exit_code);
+    return fr_buffer_status(json_out, NULL);
 }
 
 fr_status fr_repo_judge_json(fr_repo_judge *judge, const fr_load *load, const char *file,

@@ -189,8 +189,8 @@ void repo_fault_in(const fr_repo *repo, fr_slice input, fault_start from, const 
                    fr_repo_fault *out);
 /** What its pages are watched with, also when it has failed. */
 repo_watch *load_watch(const fr_load *load);
-/** What a load has read so far: the whole file when it is loaded. */
-fr_slice load_input(const fr_load *load);
+/** Its options for the file. */
+const fr_repo_options *load_options_of(const fr_load *load);
 typedef struct {
     fr_slice input;
     uint64_t bytes;  /* that came, of a file all */

@@ -2,7 +2,7 @@
 /** Every fault of a file, not the first: for who has to mend it, or to say what is wrong. */
 #pragma once
 
-#include <fr/repo.h>
+#include <fr/repo_load.h>
 
 #define FR_FAULTS_MAX 1000 /* that are told of one file */
 
@@ -32,3 +32,10 @@ typedef struct {
  *  cost     as opening and walking at level full */
 FR_MUST_USE fr_status fr_repo_flaws(fr_slice input, const fr_repo_options *options,
                                     const fr_flaw_visitor *visitor, uint64_t *count, fr_error *err);
+/** The same of what was loaded, or was refused, by the load's options, in what is left of its time,
+ *  and giving its pages back. Of a stream that is not there as a whole (forgotten, or refused and
+ *  not read on: fr_load_options.read_rest) nothing is told, for what is absent may have come.
+ *  errors   also FR_LIMIT limit-time, with *count what was found till then; FR_IO
+ *  cost     beside the load's own memory an index of 26 to 51 bytes a block */
+FR_MUST_USE fr_status fr_load_flaws(const fr_load *load, const fr_flaw_visitor *visitor,
+                                    uint64_t *count, fr_error *err);

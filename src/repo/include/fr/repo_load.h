@@ -154,6 +154,9 @@ void fr_load_reset(fr_load *load);
 
 /** NULL unless a file is loaded. */
 fr_repo *fr_load_repo(const fr_load *load);
+/** The bytes that are held, with those of the repository in their places: all of them unless the
+ *  file is a stream that failed, or is forgotten. Valid as long as the repository. */
+fr_slice fr_load_input(const fr_load *load);
 
 typedef struct {
     uint64_t input_bytes;  /* read so far */

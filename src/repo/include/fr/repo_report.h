@@ -29,14 +29,8 @@ FR_MUST_USE fr_status fr_repo_report(fr_slice input, const char *file,
                                      const fr_repo_options *options, fr_buffer *json_out,
                                      int *exit_code);
 
-/** The same in one line for people, with its line end: what is wrong as `FILE: offset N: code:
- *  text (key, cid)`, else the verdict and the main facts. */
-FR_MUST_USE fr_status fr_repo_report_line(fr_slice input, const char *file,
-                                          const fr_repo_options *options, fr_buffer *text_out,
-                                          int *exit_code);
-
-/** Both for what is loaded, judged as it comes: fr_repo_judge_item is the load's on_item and the
- *  judge its context. */
+/** The same for what is loaded, judged as it comes: fr_repo_judge_item is the load's on_item, and
+ *  the judge its context. */
 typedef struct fr_repo_judge fr_repo_judge;
 /** For one file. `options` are the load's, borrowed. */
 FR_MUST_USE fr_status fr_repo_judge_new(fr_repo_judge **out, const fr_repo_options *options,
@@ -48,10 +42,12 @@ FR_MUST_USE fr_status fr_repo_judge_item(void *judge, const fr_repo_item *item);
  *  it was forgotten; what a refused file is made of is told as far as it was read
  *  (fr_load_options.read_rest): a stream that was not read to its end, for a limit, has "whole":
  *  false, in "bytes" what was read, in "blocks_read" the sections before the fault, and nothing
- *  that only all of it could tell. The line needs facts alone. */
+ *  that only all of it could tell. */
 FR_MUST_USE fr_status fr_repo_judge_json(fr_repo_judge *judge, const fr_load *load,
                                          const char *file, fr_status status, const fr_error *fault,
                                          fr_buffer *json_out, int *exit_code);
+/** In one line for people, with its line end: what is wrong as `FILE: offset N: code: text (key,
+ *  cid)`, else the verdict and the main facts; for these the input is not needed again. */
 FR_MUST_USE fr_status fr_repo_judge_line(fr_repo_judge *judge, const fr_load *load,
                                          const char *file, fr_status status, const fr_error *fault,
                                          fr_buffer *text_out, int *exit_code);
