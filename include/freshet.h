@@ -299,7 +299,8 @@ typedef struct {
     /** Called from its threads for an account that was given up because something is wrong with it
      *  ("HOST DID"), and for records of no use. May be NULL. */
     freshet_on_reject on_reject;
-    /** "listing", "loading", "done", "failed" (why says why). May be NULL. */
+    /** "listing" (and again, with why, when a page cannot be had and will be asked for later),
+     *  "loading", "done", "failed" (why says why). May be NULL. */
     void (*on_state)(void *context, const char *url, const char *state, const freshet_error *why);
     void *context; /* of both */
 } freshet_backfill_options;

@@ -215,6 +215,15 @@ def test_empty_pages_are_asked_for_slowly():
     assert status["listed"] == 1 and len(asked) == 4 and min(gaps) > 0.4, gaps
 
 
+def test_a_listing_that_cannot_be_had_is_told():
+    with network(hosts=1) as net:
+        net.list_faults = [500, 500]
+        with Daemon(scratch(), *fast(net)) as daemon:
+            daemon.wait_until(lambda: daemon.ok("/health")["backfills"][0]["phase"] == "done", "the backfill")
+            assert daemon.log().count("listRepos: refused") == 2, daemon.log()
+            daemon.stop()
+
+
 def test_a_listing_that_is_rationed():
     asked, status, _ = listing(lambda cursor: {"repos": gone(0, 1)} if cursor else {"repos": gone(1, 1), "cursor": "1"},
                                headers=[("RateLimit-Remaining", "0"), ("RateLimit-Reset", "2")])

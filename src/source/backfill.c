@@ -260,6 +260,8 @@ static fr_status list_all(lister *l, bool *again, fr_error *err)
                 *err = why;
                 return status;
             }
+            why.status = status;
+            tell_state(b, "listing", &why);
             (void)sleep_until(b, now + FR_MAX(pause_ns, rest_ns));
             pause_ns = FR_MIN(pause_ns * 2, FR_BACKFILL_PAUSE_MOST_NS);
         }
