@@ -98,6 +98,7 @@ typedef struct {
     freshet_on_limit on_limit;
     uint32_t seconds; /* for a file; 0: no limit */
     freshet_repo_limits limits;
+    uint64_t now_us; /* a rev over five minutes after it is commit-rev; 0: no clock */
     /** Makes `value`, value_bytes of room, from a record, for freshet_repo_next. NULL: items have
      *  the record's bytes. Any status but FRESHET_OK stops and is returned. */
     freshet_status (*process)(void *context, const freshet_item *item, void *value);

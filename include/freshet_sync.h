@@ -27,8 +27,8 @@ typedef struct {
 } freshet_proof;
 /** Judges a CAR of freshet_repo_prove or of com.atproto.sync.getRecord by itself: hashes, shape and
  *  order of every node on the path, and the signature when options->key is given. Of `options`
- *  (NULL: all zero) key, did, any_key, bare and partial count. FRESHET_OK is a proof, of presence
- *  or absence as `present` says.
+ *  (NULL: all zero) key, did, any_key, bare, partial and now_us count. FRESHET_OK is a proof, of
+ *  presence or absence as `present` says.
  *  errors  FRESHET_MALFORMED tree-missing-node the path is not all there, tree-missing-record,
  *          sig-*, and all that a repository's are */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_proof_check(const void *car, size_t size,

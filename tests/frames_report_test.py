@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """`freshet repo frames --report` on frames that are lost, repeated, out of order, cut, damaged, or that lie."""
 import copy
+import datetime
 import json
 import os
 import subprocess
@@ -223,6 +224,39 @@ def test_what_the_lexicon_says_of_a_message():
     _, header = decode(commit.raw)
     twice = b"\xa3\x62op\x20\x62op\x01\x61t" + encode("#commit") + commit.raw[header:]
     assert report([twice], documents)[0]["code"] == "frame-cbor"
+
+
+def test_a_clock():
+    """With --now a rev of more than five minutes later is refused, of commits and of #sync alone."""
+    frames, documents = network()
+    path, keys = scratch("frames.bin"), scratch("docs.json")
+    path.write_bytes(join(f.raw for f in frames))
+    keys.write_text(json.dumps(documents))
+    letters = "234567abcdefghijklmnopqrstuvwxyz"
+
+    def time_of(rev):  # microseconds
+        value = 0
+        for letter in rev:
+            value = value << 5 | letters.index(letter)
+        return value >> 10
+
+    revs = {i: time_of(f.body["rev"]) for i, f in enumerate(frames) if f.type == "#commit"}
+    middle = sorted(revs.values())[len(revs) // 2]
+    for late in (-1, 0, 300_000_000, 300_000_001):
+        now = datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=middle - late)
+        result = run("repo", "frames", "--report", "--did-docs", keys, "--now", now.isoformat() + "Z", path,
+                     expect=None)
+        said = {line["frame"]: line for line in result.lines()}
+        ahead = {i for i, time in revs.items() if time - (middle - late) > 300_000_000}
+        assert {i for i, line in said.items() if line["verdict"] == "reject"} == ahead, late
+        assert {said[i]["code"] for i in ahead} <= {"commit-rev"} and result.code == (ahead != set())
+        assert (late > 300_000_000) <= bool(ahead)
+    old = run("repo", "frames", "--now", "2001-09-09T01:46:40Z", "--did-docs", keys, path, expect=1)
+    assert old.errors.count(": commit-rev: ") == len(revs), old
+    for now in (["--now", "clock"], []):
+        assert run("repo", "frames", *now, "--did-docs", keys, path).text.count('"kind":"commit"') > 0
+    for now in ("", "now", "-1", "2001-09-09", "12", "1969-12-31T23:59:59Z"):
+        run("repo", "frames", "--now", now, path, expect=2)
 
 
 if __name__ == "__main__":

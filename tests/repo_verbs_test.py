@@ -158,6 +158,22 @@ def test_limits_are_options():
         repo("check", "--limit", bad, "-", stdin=car, expect=2)
 
 
+def test_a_clock():
+    """A rev of more than five minutes after --now is refused by every verb that looks at a commit."""
+    key = "a.b.c/d"
+    car = pack(line(key, {}), "--sign-key", SECRET, "--rev", atproto.tid(17 * 10**14, 0))  # 2023-11-14T22:13:20Z
+    verbs = (["ls"], ["check"], ["check", "--all"], ["check", "--json"], ["commit"], ["get", key], ["stat"], ["pack"],
+             ["verify-proof", key], ["unpack", "--ndjson"], ["prove", key])
+    for words in verbs:
+        for now in ("2023-11-14T22:08:20Z", "2023-11-14T22:13:20+00:00", "2024-01-01T00:00:00Z", "clock"):
+            repo(*words, "--now", now, "-", stdin=car)
+        told = repo(*words, "--now", "2023-11-14T22:08:19.999Z", "-", stdin=car, expect=1)
+        assert b"commit-rev" in told.out + told.err, (words, told)
+    text = repo("unpack", "--ndjson", "-", stdin=car).out
+    assert b"commit-rev" in repo("pack", "--now", "2023-11-14T22:00:00Z", "-", stdin=text, expect=1).err
+    repo("pack", "--now", "clock", "-", stdin=line(key, {}))  # made now
+
+
 def test_a_pipe_with_a_name_is_read():
     car = pack(lines(records(random.Random(fr.seed()), 20)))
     path = fr.scratch("named")

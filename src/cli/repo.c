@@ -2,6 +2,7 @@
 // freshet repo VERB: repositories in CAR files. Options and files for all verbs; ls.
 #include "repo.h"
 
+#include <fr/codec.h>
 #include <fr/scratch.h>
 
 enum {
@@ -27,12 +28,15 @@ enum {
     OPTION_SIGN_KEY,
     OPTION_FROM,
     OPTION_ALL,
+    OPTION_NOW,
 };
 
 static const struct argp_option OPTIONS[] = {
     {"level", 'l', "LEVEL", 0, "trusted, lazy or full (default)", 0},
     {"key", 'k', "KEY", 0, "did:key or multikey that must have signed the commit", 0},
     {"did", OPTION_DID, "DID", 0, "the account it must be of", 0},
+    {"now", OPTION_NOW, "TIME|clock", 0,
+     "refuse a rev of more than five minutes later (default: any time will do)", 0},
     {"mem", 'm', "BYTES", 0, "memory for a file, with K, M or G (default 16M)", 0},
     {"disk", OPTION_DISK, "BYTES", 0, "disk for what does not fit in memory (default 10G)", 0},
     {"spill-dir", OPTION_SPILL_DIR, "DIR", 0, "where that lies, without a name (default $TMPDIR)",
@@ -141,6 +145,19 @@ static bool take_limit(fr_repo_options *options, const char *value)
     return false;
 }
 
+static void take_now(repo_args *args, const char *value, struct argp_state *state)
+{
+    int64_t now_us = 0;
+    args->clock = strcmp(value, "clock") == 0;
+    if (args->clock) {
+        now_us = (int64_t)fr_os_wall_us(fr_os_real());
+    } else if (!fr_time_parse(fr_slice_text(value), &now_us) || now_us <= 0) {
+        argp_error(state, "--now takes a time such as 2025-01-09T18:21:32Z, or clock, not %s",
+                   value);
+    }
+    args->options.now_us = (uint64_t)now_us;
+}
+
 static void check_options(const repo_args *args, struct argp_state *state)
 {
     if (args->options.bare && (args->options.key != NULL || args->options.expect_did.size != 0)) {
@@ -204,6 +221,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
             }
             return 0;
         case OPTION_SIGN_KEY: args->sign_key = value; return 0;
+        case OPTION_NOW: take_now(args, value, state); return 0;
         case OPTION_ALL: args->all_faults = true; return 0;
         case OPTION_FROM: args->from = value; return 0;
         case OPTION_DID_DOCS: args->did_docs = value; return 0;

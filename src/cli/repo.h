@@ -28,6 +28,7 @@ typedef struct {
     fr_car_order order;                  /* pack */
     const char *from;                    /* refresh: URL of a host */
     bool all_faults;                     /* check --all */
+    bool clock;                          /* --now clock: for frames it goes on */
     bool count_only, keys_only, reverse, json, raw, ndjson, report;
     char **words; /* what is left of the line */
     int word_count;

@@ -43,6 +43,18 @@ static void refuse(verdict *v, const fr_error *error)
     }
 }
 
+static void judge_time(const frames_run *run, const fr_frame *frame, verdict *v)
+{
+    const repo_args *args = run->args;
+    uint64_t now_us = args->clock ? fr_os_wall_us(fr_os_real()) : args->options.now_us;
+    if (fr_rev_is_ahead(frame->rev, now_us)) {
+        fr_error error = {.code = "commit-rev",
+                          .text = "frame: rev lies in the future",
+                          .offset = frame->commit.offset};
+        refuse(v, &error);
+    }
+}
+
 static void judge_signature(frames_run *run, const fr_frame *frame, verdict *v)
 {
     fr_error error = {0};
@@ -91,6 +103,7 @@ static void judge_commit(frames_run *run, const fr_frame *frame, verdict *v)
     static const char *const steps[] = {"ok", "skip", "desync"};
     fr_chain_step step;
     if (frame->blocks.size != 0) { /* else nothing of it can be checked */
+        judge_time(run, frame, v);
         judge_signature(run, frame, v);
         if (frame->type == FR_FRAME_COMMIT) {
             judge_inversion(run, frame, v);

@@ -334,7 +334,7 @@ static fr_status sign_commit(packer *p, const fr_cid *root, const fr_commit *cam
 }
 
 /* The commit that came when it is of this tree and no other is asked for; else a new one. Either is
- * of the account, and of the key, that was asked for. */
+ * of the account, the key and the time that were asked for. */
 static fr_status make_commit(packer *p, const fr_cid *root, fr_error *err)
 {
     fr_commit came = {.rev = 0}, made;
@@ -353,11 +353,11 @@ static fr_status make_commit(packer *p, const fr_cid *root, fr_error *err)
     if (!p->kept) {
         FR_TRY(sign_commit(p, root, &came, same_tree, err));
     }
-    if (args->options.key == NULL) {
-        return FR_OK;
-    }
     FR_TRY(fr_commit_parse(fr_buffer_view(&p->commit), &made, err));
-    return fr_commit_verify(&made, args->options.key, err);
+    if (fr_rev_is_ahead(made.rev, args->options.now_us)) {
+        return fr_fail_code(err, FR_MALFORMED, 0, "commit-rev", "pack: rev lies in the future");
+    }
+    return args->options.key == NULL ? FR_OK : fr_commit_verify(&made, args->options.key, err);
 }
 
 /* The collection asked for, with the nodes that show it; without one all. */

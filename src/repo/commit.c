@@ -232,6 +232,12 @@ fr_status fr_commit_digest(const fr_commit *commit, uint8_t digest[32], fr_error
     return status;
 }
 
+bool fr_rev_is_ahead(uint64_t rev, uint64_t now_us)
+{
+    uint64_t time_us = fr_tid_time_us(rev);
+    return now_us != 0 && time_us > now_us && time_us - now_us > FR_REV_AHEAD_MAX_US;
+}
+
 fr_status fr_commit_verify(const fr_commit *commit, const fr_public_key *key, fr_error *err)
 {
     uint8_t digest[32];

@@ -48,6 +48,7 @@ static fr_status check_proof(fr_slice car, const char *key, const freshet_repo_o
         options.any_key = asked->any_key;
         options.bare = asked->bare;
         options.partial = asked->partial;
+        options.now_us = asked->now_us;
     }
     if (asked != NULL && asked->key != NULL) {
         FR_TRY(fr_public_key_parse(fr_slice_text(asked->key), &signer, err));

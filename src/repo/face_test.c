@@ -293,6 +293,28 @@ static void open_proof(const bytes *proof, const char *key, const freshet_repo_o
     freshet_repo_free(repo);
 }
 
+/* A rev of more than five minutes after now_us is refused: of a proof, and when a CAR is opened. */
+static void check_clock(const bytes *proof, const char *key, const char *rev_text)
+{
+    uint64_t rev = 0;
+    freshet_proof shown;
+    freshet_error err;
+    assert_true(fr_tid_parse(fr_slice_text(rev_text), &rev));
+    for (uint64_t late = 299999999; late <= 300000001; late++) {
+        bool ahead = late > 300000000;
+        const freshet_repo_options options = {.now_us = fr_tid_time_us(rev) - late};
+        freshet_repo *repo = NULL;
+        freshet_status want = ahead ? FRESHET_MALFORMED : FRESHET_OK;
+        assert_int_equal(freshet_repo_new(&repo, &options, NULL), FRESHET_OK);
+        assert_int_equal(freshet_repo_open_memory(repo, proof->data, proof->size, &err), want);
+        assert_true(!ahead || strcmp(err.code, "commit-rev") == 0);
+        assert_int_equal(freshet_proof_check(proof->data, proof->size, key, &options, &shown, &err),
+                         want);
+        assert_true(!ahead || strcmp(err.code, "commit-rev") == 0);
+        freshet_repo_free(repo);
+    }
+}
+
 static void prove_some(const bytes *car, const model *m, const char *signer, tree_random *random)
 {
     freshet_repo *repo = open_car(car, (freshet_repo_options){.key = signer});
@@ -318,6 +340,7 @@ static void prove_some(const bytes *car, const model *m, const char *signer, tre
             assert_memory_equal(shown.record, record, shown.record_size);
         }
         open_proof(&proof, key, &must, &shown);
+        check_clock(&proof, key, shown.commit.rev);
         proof.data[proof.size - 1] ^= 1;
         assert_int_equal(freshet_proof_check(proof.data, proof.size, key, &must, &shown, NULL),
                          FRESHET_MALFORMED);

@@ -138,6 +138,10 @@ static fr_status read_commit(finder *f, bool *go_on)
         fault = flaw_at(base, "commit-did-mismatch", "repo: of another account");
         FR_TRY(tell(f, &fault, &repo->header.root, (fr_slice){0}, false));
     }
+    if (fr_rev_is_ahead(repo->commit.rev, repo->options.now_us)) {
+        fault = flaw_at(base, "commit-rev", "repo: rev lies in the future");
+        FR_TRY(tell(f, &fault, &repo->header.root, (fr_slice){0}, false));
+    }
     if (repo->options.key != NULL &&
         fr_commit_verify(&repo->commit, repo->options.key, &fault) != FR_OK) {
         fault.offset = base;

@@ -18,8 +18,6 @@
 
 #include "hash.h"
 
-#define REV_AHEAD_US_MAX (UINT64_C(300) * 1000000)
-
 enum { STAGE_LEFT, STAGE_ENTRY, STAGE_RIGHT };
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -106,9 +104,7 @@ static fr_status check_commit(const fr_repo *repo, fr_error *err)
         return fr_fail_code(err, FR_MALFORMED, commit->offset, "commit-did-mismatch",
                             "repo: the commit is of another DID");
     }
-    uint64_t time_us = fr_tid_time_us(commit->rev);
-    if (options->now_us != 0 && time_us > options->now_us &&
-        time_us - options->now_us > REV_AHEAD_US_MAX) {
+    if (fr_rev_is_ahead(commit->rev, options->now_us)) {
         return fr_fail_code(err, FR_MALFORMED, commit->offset, "commit-rev",
                             "repo: rev lies in the future");
     }

@@ -35,7 +35,6 @@
 
 #define LOOK_NS 250000000 /* how often a quiet stream looks if it is time to save */
 #define FR_FIREHOSE_WEB_HOLD_NS UINT64_C(1000000000) /* a did:web holds the stream up so long */
-#define FR_FIREHOSE_AHEAD_MAX_US UINT64_C(300000000) /* of a rev before our clock */
 
 typedef struct {
     running_source *source;
@@ -245,7 +244,7 @@ static fr_status take_commit(firehose *h, fr_frame *frame, fr_error *err)
                            "frame: a commit without blocks; its repository must be read again",
                            err);
     }
-    if (fr_tid_time_us(frame->rev) > fr_os_wall_us(fr_os_real()) + FR_FIREHOSE_AHEAD_MAX_US) {
+    if (fr_rev_is_ahead(frame->rev, fr_os_wall_us(fr_os_real()))) {
         return refuse_code(h, frame, "commit-rev", "frame: a rev of the future", err);
     }
     FR_TRY(judge_signature(h, frame, &sig, err));

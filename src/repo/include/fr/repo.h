@@ -35,6 +35,10 @@ FR_MUST_USE fr_status fr_commit_verify(const fr_commit *commit, const fr_public_
  *  errors: FR_NOMEM, of blocks over 512 bytes */
 FR_MUST_USE fr_status fr_commit_digest(const fr_commit *commit, uint8_t digest[32], fr_error *err);
 
+/** Is the time of `rev` more than FR_REV_AHEAD_MAX_US after now_us? now_us 0: nobody knows, no. */
+bool fr_rev_is_ahead(uint64_t rev, uint64_t now_us);
+#define FR_REV_AHEAD_MAX_US UINT64_C(300000000)
+
 #define FR_RECORD_BYTES_MAX (1u << 20) /* more is record-size */
 
 /* ---- walking a CAR --------------------------------------------------------------------------- */
