@@ -44,7 +44,10 @@ static void take_number(struct argp_state *state, const char *value, uint32_t *o
 static error_t parse_start(int key, char *value, struct argp_state *state)
 {
     cli_backfills *backfills = state->input;
-    freshet_backfill_options *options = backfills == NULL ? NULL : &backfills->options;
+    if (backfills == NULL) { /* argp asks for help only */
+        return ARGP_ERR_UNKNOWN;
+    }
+    freshet_backfill_options *options = &backfills->options;
     switch (key) {
         case OPTION_URL:
             if (backfills->count == CLI_BACKFILLS_MAX) {
@@ -94,6 +97,7 @@ static const struct argp_option OPTIONS[] = {
     {0},
 };
 
+// NOLINTNEXTLINE(readability-non-const-parameter): argp's type
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
     arguments *args = state->input;

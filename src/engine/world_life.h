@@ -6,6 +6,7 @@
 #include "failing_memory.h"
 #include "world_history.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <sys/time.h>
 
@@ -621,6 +622,7 @@ static inline void say_that_it_hangs(int signal_number)
 {
     char text[80];
     (void)signal_number;
+    // NOLINTNEXTLINE(bugprone-signal-handler): nothing comes after it
     int size = snprintf(text, sizeof text, "\nworld: seed %llu does not come to its end\n",
                         (unsigned long long)seed_of_world);
     (void)!write(STDERR_FILENO, text, (size_t)size);

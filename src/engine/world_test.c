@@ -73,7 +73,7 @@ static void fresh_seeds(void **state)
     uint64_t seed = seed_of_run() * 1000003;
     memset(&total, 0, sizeof total);
     for (uint64_t i = 0; i < count; i++) {
-        printf("world: seed %llu\r", (unsigned long long)(seed + i));
+        printf("world: seed %" PRIu64 "\r", seed + i);
         fflush(stdout);
         live_through(seed + i, NULL);
     }
