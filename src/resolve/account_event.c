@@ -12,7 +12,7 @@
 typedef struct {
     bool active;
     fr_slice status;
-    uint64_t time_us;
+    uint64_t time_us; /* as it is claimed */
 } account_body;
 
 static uint64_t time_or(fr_slice text, uint64_t otherwise)
@@ -132,8 +132,9 @@ typedef struct {
     uint64_t floor_rev;
 } account_change;
 
-/** Finds it out, and changes nothing. Deletion is the empty repository at the newest rev known:
- *  older commits that come late stay out. */
+/** Finds it out, and changes nothing. A claim of a time to come is as old as its witness says, or
+ *  nothing could follow it, no takedown either. Deletion is the empty repository at the newest rev
+ *  known: older commits that come late stay out. */
 static fr_status find_change(fr_resolver *r, const account_body *body, fr_fact *fact,
                              account_change *out, fr_error *err)
 {
@@ -143,7 +144,7 @@ static fr_status find_change(fr_resolver *r, const account_body *body, fr_fact *
         return FR_OK;
     }
     out->status = wanted_status(body);
-    out->status_us = body->time_us;
+    out->status_us = FR_MIN(body->time_us, fact->event->time_us);
     out->deletes = out->status == FR_ACCOUNT_DELETED && fact->status_before != FR_ACCOUNT_DELETED;
     out->floor_rev = known == NULL ? 0 : known->floor_rev;
     if (out->deletes) {

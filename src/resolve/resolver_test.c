@@ -187,6 +187,23 @@ static void late_account_events_change_nothing(void **state)
     fr_resolver_close(r);
 }
 
+static void a_claimed_time_to_come_is_not_the_last_word(void **state)
+{
+    (void)state;
+    fr_resolver *r = open_scratch();
+    fr_fact fact;
+    body b;
+    fr_event up = account(&b, true, 0, 1, UINT64_C(4102444800000000)); /* the year 2100 */
+    assert_new(r, up, &fact);
+    fr_event late = account(&b, false, DEACTIVATED, 2, 998);
+    assert_new(r, late, &fact);
+    assert_int_equal(fact.status_after, FR_ACCOUNT_ACTIVE);
+    fr_event down = account(&b, false, TAKENDOWN, 3, 1000);
+    assert_new(r, down, &fact);
+    assert_int_equal(fact.status_after, FR_ACCOUNT_TAKENDOWN);
+    fr_resolver_close(r);
+}
+
 static void a_deleted_account_comes_back_empty(void **state)
 {
     (void)state;
@@ -386,6 +403,7 @@ int main(void)
         cmocka_unit_test(a_car_brings_what_is_new),
         cmocka_unit_test(a_sync_mark_is_a_floor),
         cmocka_unit_test(late_account_events_change_nothing),
+        cmocka_unit_test(a_claimed_time_to_come_is_not_the_last_word),
         cmocka_unit_test(a_deleted_account_comes_back_empty),
         cmocka_unit_test(a_delete_does_not_bring_an_account_back),
         cmocka_unit_test(links_are_read_from_the_body),

@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define COMMIT_ROOM 256                                   /* a commit has 200 operations at most */
-#define FR_SOURCE_CURSOR_AHEAD_MAX_US UINT64_C(300000000) /* of our clock */
+#define COMMIT_ROOM 256                            /* a commit has 200 operations at most */
+#define FR_SOURCE_AHEAD_MAX_US UINT64_C(300000000) /* a time before our clock */
 
 /* ---- the door -------------------------------------------------------------------------------- */
 
@@ -265,17 +265,30 @@ static bool is_time(const fr_batch *batch, const fr_event *event)
            begins_commit(batch, event);
 }
 
+/** Asks the clock when a time is beyond what was credible at the last look. */
+static bool is_credible(feeder *f, uint64_t time_us)
+{
+    if (FR_UNLIKELY(time_us > f->credible_us)) {
+        f->credible_us = fr_os_wall_us(fr_os_real()) + FR_SOURCE_AHEAD_MAX_US;
+    }
+    return time_us <= f->credible_us;
+}
+
 /** The largest time taken, but for times far ahead of our clock: a server that is asked for a time
  *  to come sends what is live from then on, and what came meanwhile would be lost. One that was
  *  saved all the same, or by a clock that was wrong, gives way to the next time there is. */
 static void move_cursor(feeder *f, uint64_t time_us)
 {
-    if (FR_UNLIKELY(FR_MAX(f->cursor, time_us) > f->cursor_most)) {
-        f->cursor_most = fr_os_wall_us(fr_os_real()) + FR_SOURCE_CURSOR_AHEAD_MAX_US;
+    if (is_credible(f, time_us)) {
+        f->cursor = is_credible(f, f->cursor) ? FR_MAX(f->cursor, time_us) : time_us;
     }
-    if (time_us <= f->cursor_most) {
-        f->cursor = f->cursor > f->cursor_most ? time_us : FR_MAX(f->cursor, time_us);
-    }
+}
+
+/** Whoever follows the newest time (retention does) would follow one event of a wrong clock, and
+ *  nobody signs these times: of a live source none counts that is far ahead of ours. */
+static void bound_time(feeder *f, fr_event *event)
+{
+    event->time_us = is_credible(f, event->time_us) ? event->time_us : f->credible_us;
 }
 
 /** inputs[count] is filled: counts it and finds its links. */
@@ -294,6 +307,9 @@ static void keep_input(feeder *f, bool from_car)
     f->taken++;
     if (f->cursor_name != NULL && !f->cursor_is_set) {
         move_cursor(f, input->event.time_us);
+    }
+    if (f->cursor_name != NULL) {
+        bound_time(f, &input->event);
     }
 }
 

@@ -49,7 +49,7 @@ typedef struct {
     bool foreign; /* a line that is the key of an append is refused: it is not theirs to give */
     const char *cursor_name; /* NULL: this source has no cursor */
     uint64_t cursor;         /* the largest credible time_us taken, or what the source sets */
-    uint64_t cursor_most;    /* a later time is not credible, unless the clock went on since */
+    uint64_t credible_us;    /* no later time is, unless the clock went on since */
     bool cursor_is_set;      /* by the source */
     uint64_t cursor_sent;    /* with a batch */
     uint64_t taken, rejected, ignored, unverified, desynced;

@@ -366,6 +366,46 @@ static void test_accounts_look_as_jetstream_shows_them(void **state)
     }
 }
 
+/** However long a text that somebody's server chose: it is taken, or costs its frame; what follows
+ *  is read. */
+static void test_accounts_of_long_texts(void **state)
+{
+    static const struct {
+        size_t size;
+        uint64_t appended, rejected;
+    } cases[] = {{20000, 3, 0}, {FR_EVENT_BODY_MAX_BYTES, 2, 1}};
+    const fixture *fx = *state;
+    char *text = calloc(1, FR_EVENT_BODY_MAX_BYTES + 1), path[300];
+    fr_buffer out;
+    fr_error err = {0};
+    fr_buffer_init(&out, 4U << 20);
+    for (unsigned i = 0; i < 2 * FR_COUNT_OF(cases); i++) {
+        bool account = i % 2 == 0;
+        fake_door *fake = fake_new();
+        freshet_report report = {0};
+        made_frame frames[3] = {{.type = "#account", .time = TIME, .active = 1},
+                                {.type = account ? "#account" : "#identity", .time = TIME},
+                                {.type = "#account", .time = TIME, .active = 1}};
+        memset(text, 'x', cases[i / 2].size);
+        *(account ? &frames[1].status : &frames[1].handle) = text;
+        fr_buffer_reset(&out);
+        for (size_t k = 0; k < FR_COUNT_OF(frames); k++) {
+            put_frame(&out, &frames[k]);
+        }
+        write_file(fx, "frames", out.data, out.size);
+        snprintf(path, sizeof path, "%s", path_of(fx, "frames"));
+        assert_int_equal(fake_read(fake, FRESHET_FRAMES, path, NULL, &report, &err), FR_OK);
+        assert_int_equal(report.appended, cases[i / 2].appended);
+        assert_int_equal(report.rejected, cases[i / 2].rejected);
+        if (report.rejected != 0) {
+            assert_string_equal(fake->codes[0], "record-size");
+        }
+        fake_free(fake);
+    }
+    fr_buffer_done(&out);
+    free(text);
+}
+
 /** A length over the bound is one rejected input; with an honest length the next frame is read. */
 static void test_a_length_over_the_bound(void **state)
 {
@@ -541,6 +581,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_frames, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_wrong_signature_costs_the_commit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_accounts_of_long_texts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_accounts_look_as_jetstream_shows_them, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_length_over_the_bound, set_up, tear_down),

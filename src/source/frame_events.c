@@ -4,9 +4,8 @@
 #include <fr/cbor.h>
 #include <fr/codec.h>
 
-#define ACCOUNT_BODY_BYTES 16384 /* a handle, a status, a time, a DID */
-
-/** The inner object as Jetstream shows it; these orders are canonical. */
+/** The inner object as Jetstream shows it; these orders are canonical. All of it is in the frame,
+ *  so it is not longer than that. */
 static void put_account(fr_buffer *out, const fr_frame *frame)
 {
     bool last = frame->type == FR_FRAME_ACCOUNT ? frame->status.size != 0 : frame->handle.size != 0;
@@ -45,7 +44,7 @@ static fr_status hand_on_account(feeder *f, const fr_frame *frame, const feeder_
     fr_buffer body;
     fr_event event =
         event_of(frame, frame->type == FR_FRAME_ACCOUNT ? FR_EVENT_ACCOUNT : FR_EVENT_IDENTITY);
-    fr_buffer_init(&body, ACCOUNT_BODY_BYTES);
+    fr_buffer_init(&body, FR_FRAME_BYTES_MAX);
     put_account(&body, frame);
     fr_status status = fr_buffer_status(&body, err);
     event.body = fr_buffer_view(&body);

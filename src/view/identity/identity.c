@@ -264,6 +264,7 @@ static fr_status apply_identity(fr_identity *identity, const fr_fact *fact, fr_e
     if (was != NULL && time_us < was->time_us) {
         return FR_OK; /* late */
     }
+    time_us = FR_MIN(time_us, event->time_us); /* a claim of a time to come is not the last one */
     return set_handle(identity, fact->uid, event->seq, time_us, handle, err);
 }
 

@@ -59,7 +59,7 @@ static void note_handle(history *h, const net_event *e, uint64_t seq)
         h->handles = realloc(h->handles, h->handle_room * sizeof *h->handles);
         assert_non_null(h->handles);
     }
-    h->handles[h->handle_count++] = (handle_change){seq, time_us, e->handle};
+    h->handles[h->handle_count++] = (handle_change){seq, FR_MIN(time_us, e->time_us), e->handle};
 }
 
 static fr_account_status status_at(const history *h, uint64_t seq)
