@@ -399,9 +399,20 @@ static size_t event_bytes(const fr_event *event)
     return event->did.size + event->collection.size + event->rkey.size + event->body.size;
 }
 
+/** The log leaves the CID of a canonical body out, for it follows: but not that of one under a raw
+ *  CID, as trees may name their records. */
+static fr_body_format format_of(const fr_event *event)
+{
+    enum { CODEC_AT = 1, DAG_CBOR = 0x71 };
+    bool odd = event->kind == FR_EVENT_PUT && !fr_cid_is_none(&event->cid) &&
+               event->cid.bytes[CODEC_AT] != DAG_CBOR;
+    return odd && event->body_format == FR_BODY_CANONICAL ? FR_BODY_UNVERIFIED : event->body_format;
+}
+
 static void copy_event(fr_buffer *scratch, const fr_event *from, fr_event *to)
 {
     *to = *from;
+    to->body_format = format_of(from);
     keep_slice(scratch, &to->did);
     keep_slice(scratch, &to->collection);
     keep_slice(scratch, &to->rkey);

@@ -20,6 +20,7 @@ static const uint8_t OTHER_SECRET[32] = {9, 9, 9, 1};
 typedef struct {
     const char *rkey;
     const char *text; /* NULL: a body that is no record */
+    bool raw;         /* under a raw CID */
 } post;
 
 typedef struct {
@@ -53,6 +54,7 @@ static void record_of(const post *p, fr_buffer *out, fr_cid *cid)
     fr_buffer_reset(out);
     put_record(out, p);
     fr_cid_of_block(fr_buffer_view(out), cid);
+    cid->bytes[1] = p->raw ? 0x55 : cid->bytes[1];
 }
 
 /** The whole repository as a CAR; *root gets its commit. */
@@ -335,6 +337,35 @@ static void test_a_wrong_signature_costs_the_commit(void **state)
     fake_free(fake);
 }
 
+/** Its CID is not the one that follows from it: the log has to keep it. */
+static void test_a_record_under_a_raw_cid(void **state)
+{
+    const fixture *fx = *state;
+    const made_repo repo = {
+        .posts = {{"3mptbyplj5d2a", "one", .raw = true}, {"3mptbyplj5d2b", "two"}},
+        .count = 2,
+        .rev = REV_US << 10,
+        .secret = SECRET};
+    const made_frame frame = {.type = "#commit", .time = TIME, .repo = repo};
+    fr_error err = {0};
+    char path[300];
+    for (unsigned car = 0; car < 2; car++) {
+        fake_door *fake = fake_new();
+        freshet_report report = {0};
+        if (car) {
+            write_car(fx, "car", &repo);
+            snprintf(path, sizeof path, "%s", path_of(fx, "car"));
+            assert_int_equal(fake_read(fake, FRESHET_CAR, path, NULL, &report, &err), FR_OK);
+        } else {
+            read_frame(fx, fake, &frame, true, &report);
+        }
+        assert_int_equal(report.rejected, 0);
+        assert_non_null(strstr(fake->lines[0], "\"cid\":\"bafkrei"));
+        assert_non_null(strstr(fake->lines[1], "\"cid\":\"bafyrei"));
+        fake_free(fake);
+    }
+}
+
 /** What Jetstream shows of the same, member by member. */
 static void test_accounts_look_as_jetstream_shows_them(void **state)
 {
@@ -581,6 +612,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_frames, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_wrong_signature_costs_the_commit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_record_under_a_raw_cid, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_accounts_of_long_texts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_accounts_look_as_jetstream_shows_them, set_up,
                                         tear_down),
