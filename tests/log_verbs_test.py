@@ -199,6 +199,30 @@ def test_an_archive_brings_a_log_back():
     assert b"holds no segment" in log("restore", nothing, "--archive", nowhere, expect=4).err
 
 
+def test_an_archive_mends_what_is_damaged_in_the_middle():
+    data, archive, lines = fr.scratch(), fr.scratch("archive"), fr.simulate(50, EVENTS, 7).read_bytes().splitlines(True)
+    for part in range(4):  # as many segments
+        fr.ingest(data, "-", stdin=b"".join(lines[part * EVENTS // 4:(part + 1) * EVENTS // 4]))
+        log("seal", data, "--archive", archive)
+    whole, digests = text_of(data), fr.digests(data)
+    damaged = data / "log" / "0000000002.frseal"
+    flip(damaged, 2000)
+    assert str(damaged).encode() in log("verify", data, expect=1).err
+    assert json.loads(log("restore", data, "--archive", archive, "--json").out)["restored"] == 0
+    damaged.rename(data / "damaged")
+    log("verify", data, expect=1)
+    assert json.loads(log("restore", data, "--archive", archive, "--json").out)["restored"] == 1
+    log("verify", data)
+    assert text_of(data) == whole and fr.digests(data) == digests
+    for number in 2, 3:
+        damaged.with_name(f"{number:010}.frseal").unlink()
+    (archive / "0000000003.frseal").rename(archive / "0000000009.frseal")
+    log("restore", data, "--archive", archive, expect=1)  # an archive with a gap
+    (archive / "0000000009.frseal").rename(archive / "0000000003.frseal")
+    log("restore", data, "--archive", archive)
+    assert text_of(data) == whole
+
+
 def test_verbs_that_change_wait_for_nobody():
     data = filled()
     with fr.Daemon(data) as daemon:

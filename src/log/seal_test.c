@@ -469,6 +469,36 @@ static void a_lost_log_comes_back_from_the_archive(void **state)
     fr_sim_free(os);
 }
 
+/* Whatever is missing: what was damaged, and moved away by hand, lies in the middle. */
+static void what_is_missing_in_the_middle_comes_back(void **state)
+{
+    (void)state;
+    fr_os *os = new_sim(16, false, false);
+    fr_log *log = new_log(os, "log", SEGMENT_BYTES, 100);
+    fr_error err = {0};
+    uint64_t count = 0;
+    ignore((fr_status)seal_all(log));
+    while (fr_log_archive_next(log, "archive", NULL) == FR_OK) {
+    }
+    assert_ok(fr_log_close(log, NULL));
+    for (unsigned gap = 2; gap < 4; gap++) { /* one, then two of them */
+        assert_ok(fr_os_unlink(os, "log/0000000002.frseal", NULL));
+        if (gap == 3) {
+            assert_ok(fr_os_unlink(os, "log/0000000004.frseal", NULL));
+        }
+        assert_int_equal(fr_log_open(&log, os, "log", SEGMENT_BYTES, NULL), FR_CORRUPT);
+        assert_ok(fr_log_restore(os, "log", "archive", &count, NULL));
+        assert_int_equal(count, gap - 1);
+        check_all(os, "log", 100);
+    }
+    assert_ok(fr_os_unlink(os, "log/0000000003.frseal", NULL));
+    assert_ok(fr_os_remove_tree(os, "archive", NULL));
+    assert_ok(fr_os_mkdir(os, "archive", NULL));
+    assert_int_equal(fr_log_restore(os, "log", "archive", &count, &err), FR_NOT_FOUND);
+    assert_non_null(strstr(err.text, "missing here"));
+    fr_sim_free(os);
+}
+
 /* A copy that rotted is no reason to let the original go. */
 static void a_rotten_archive_drops_nothing(void **state)
 {
@@ -866,6 +896,7 @@ int main(void)
         cmocka_unit_test(a_damaged_segment_is_not_sealed),
         cmocka_unit_test(what_is_dropped_is_read_in_the_archive),
         cmocka_unit_test(a_lost_log_comes_back_from_the_archive),
+        cmocka_unit_test(what_is_missing_in_the_middle_comes_back),
         cmocka_unit_test(a_rotten_archive_drops_nothing),
         cmocka_unit_test(a_time_to_come_keeps_nothing_for_ever),
         cmocka_unit_test(what_is_not_durable_in_the_archive_stays),

@@ -267,22 +267,52 @@ static fr_status restore_one(const fr_log_folder *folder, const fr_log_folder *a
     return fr_segment_copy(folder->os, path, folder->dir, number, err);
 }
 
-/* The newest first: at each moment what is here is the end of the log without a gap. */
+static bool is_here(const fr_log_folder *folder, uint64_t number)
+{
+    return fr_segment_has(folder, number, FR_SEGMENT_RAW) ||
+           fr_segment_has(folder, number, FR_SEGMENT_SEALED);
+}
+
+/* A gap is no obstacle: it is what there is to restore. */
+static fr_status list_here(const fr_log_folder *folder, fr_segment_range *out, fr_error *err)
+{
+    fr_error why = {0};
+    *out = (fr_segment_range){0};
+    if (!fr_os_is_dir(folder->os, folder->dir)) {
+        return FR_OK;
+    }
+    fr_status status = fr_segment_list_local(folder, out, &why);
+    if (status == FR_OK || (status == FR_CORRUPT && out->last != 0)) {
+        return FR_OK;
+    }
+    if (err != NULL) {
+        *err = why;
+    }
+    return status;
+}
+
+/* The newest first: at each moment what is here up to a first gap is the end of the log. */
 static fr_status restore_all(const fr_log_folder *folder, const fr_log_folder *archive,
                              uint64_t *restored, fr_error *err)
 {
-    fr_segment_range here = {0}, there;
-    if (fr_os_is_dir(folder->os, folder->dir)) {
-        FR_TRY(fr_segment_list_local(folder, &here, err));
-    }
+    fr_segment_range here, there;
+    FR_TRY(list_here(folder, &here, err));
     FR_TRY(fr_segment_list_local(archive, &there, err));
     if (here.last == 0 && there.last == 0) {
         return fr_fail(err, FR_NOT_FOUND, "log: the archive holds no segment");
     }
-    uint64_t last = here.last == 0 ? there.last : 0;
-    uint64_t number = here.last == 0 ? last : here.first - 1;
-    for (; number > 0 && number >= there.first && number <= there.last; number--) {
-        FR_TRY(restore_one(folder, archive, number, number == last, err));
+    uint64_t first = here.last == 0    ? there.first
+                     : there.last == 0 ? here.first
+                                       : FR_MIN(here.first, there.first);
+    uint64_t last = here.last == 0 ? there.last : here.last - 1; /* the last one here stays */
+    for (uint64_t number = last; number >= first; number--) {
+        if (is_here(folder, number)) {
+            continue;
+        }
+        if (number < there.first || number > there.last) {
+            return fr_fail(err, FR_NOT_FOUND, "log: a segment is missing here, and in the archive");
+        }
+        FR_TRY(restore_one(folder, archive, number, here.last == 0 && number == last, err));
         ++*restored;
     }
     return FR_OK;

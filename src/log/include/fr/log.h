@@ -214,10 +214,12 @@ typedef struct {
  *  reader of this log reads it there (log/ARCHIVE names the place). FR_OK one went, FR_END none. */
 FR_MUST_USE fr_status fr_log_drop_next(fr_log *log, const char *archive, const fr_log_keep *keep,
                                        uint64_t saved_seq, fr_error *err);
-/** Copies the segments that an archive holds and `dir` lacks back into it, newest first, each read
- *  in full before it has its name; with nothing left in `dir`, all of them. No writer may be there.
- *  *restored counts them, also when it fails.
- *  errors   FR_NOT_FOUND no such archive; FR_CORRUPT a copy is damaged, or of another log */
+/** Copies the segments that an archive holds and `dir` lacks, in front of those there or between
+ *  them, back into it, newest first, each read in full before it has its name; with nothing left in
+ *  `dir`, all of them. What is there stays as it is: damage is moved away first. No writer may be
+ *  there. *restored counts them, also when it fails.
+ *  errors   FR_NOT_FOUND no such archive, or it lacks one, too; FR_CORRUPT a copy is damaged, or of
+ *           another log */
 FR_MUST_USE fr_status fr_log_restore(fr_os *os, const char *dir, const char *archive,
                                      uint64_t *restored, fr_error *err);
 /** Writes every sealed segment of `dir` anew at another level of zstd (1 .. 19), each read back in
