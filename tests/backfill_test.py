@@ -320,6 +320,21 @@ def commit(did, rev, operation, collection, rkey, record=None, at=0):
     return {"did": did, "time_us": at or 1700000000000000, "kind": "commit", "commit": value}
 
 
+def test_what_a_cut_took_is_loaded_again():
+    with network(accounts=20) as net:
+        data = scratch()
+        backfill(data, fast(net))
+        whole = len(dump(data))
+        half = run("log", "cut", "--data", data, "--at", whole // 2, "--yes")
+        assert b"listed again" in half.err, half.err
+        assert len(dump(data)) < whole
+        before = len(net.of("getRepo"))
+        status = backfill(data, fast(net))
+        assert status["phase"] == "done" and status["done"] + status["held"] == len(net.accounts), status
+        assert 0 < len(net.of("getRepo")) - before < len(net.accounts), "what the cut left is held"
+        check_complete(net, data, net.accounts)
+
+
 def test_live_events_before_the_repository():
     """Live events arrive while getRepo still waits, and so before an older CAR: deletes stay deleted, updates stay
     updated, what is new stays, and the rest comes with the CAR."""

@@ -268,14 +268,38 @@ static int fail_not_found(const char *what, const char *why)
     return cli_fail_internal(what, FR_NOT_FOUND, &error);
 }
 
+/* Backfills note what the log holds, which it soon does no more: asked before, so that no crash in
+ * between forgets it. */
+static int list_again(const arguments *args)
+{
+    freshet_error error = {0};
+    uint64_t count = 0;
+    if (freshet_backfill_retry(args->data, true, &count, &error) != FRESHET_OK) {
+        return cli_fail(args->data, &error);
+    }
+    if (count > 0) {
+        fprintf(stderr,
+                "freshet: repositories that were loaded may go with the end of the log: at the "
+                "next start all are listed again, and what is gone is loaded\n");
+    }
+    return EXIT_DONE;
+}
+
 static int cut_log(const arguments *args)
 {
     fr_log_cut_report report;
     fr_error error = {0};
-    fr_status status = fr_log_cut(fr_os_real(), args->log, args->at, !args->yes, &report, &error);
+    fr_status status = fr_log_cut(fr_os_real(), args->log, args->at, true, &report, &error);
     if (status == FR_END) {
         puts(args->json ? "{\"cut\":false}" : "nothing to cut");
         return EXIT_DONE;
+    }
+    if (status == FR_OK && args->yes) {
+        int code = list_again(args);
+        if (code != EXIT_DONE) {
+            return code;
+        }
+        status = fr_log_cut(fr_os_real(), args->log, args->at, false, &report, &error);
     }
     if (status != FR_OK) {
         return cli_fail_internal(args->data, status, &error);
