@@ -168,6 +168,16 @@ def test_the_last_commit_of_an_account_is_damaged():
     with_trouble(damage, "car-hash")
 
 
+def test_the_last_commit_of_an_account_is_no_frame():
+    """As the server has it: the connection is dropped once, then it is left out, and its account loaded."""
+    def append(host, frames):
+        at = max(i for i, f in enumerate(frames[:-1]) if f.type == "#commit"
+                 and f.did not in [g.did for g in frames[i + 1:]])
+        host.wire[at] = frames[at].raw + b"\x00"
+        return at
+    with_trouble(append, "frame-cbor")
+
+
 def test_a_commit_too_big():
     def empty(host, frames):
         at = later_commits(frames)[20]

@@ -348,6 +348,17 @@ static fr_status take_broken(firehose *h, const fr_frame *frame, const fr_error 
     return FR_MALFORMED;
 }
 
+/** Whose commit it may have been, though it is none: a load too many harms nobody. */
+static void guess_account(fr_frame *frame, fr_slice message)
+{
+    fr_frame_type type = FR_FRAME_UNKNOWN;
+    fr_slice did;
+    if (frame->did.size == 0 && fr_frame_peek(message, &type, &did) &&
+        (type == FR_FRAME_COMMIT || type == FR_FRAME_SYNC) && fr_did_valid(did)) {
+        frame->did = did;
+    }
+}
+
 static fr_status take_message(firehose *h, fr_slice message, fr_error *err)
 {
     fr_frame frame = {0};
@@ -364,6 +375,7 @@ static fr_status take_message(firehose *h, fr_slice message, fr_error *err)
     }
     bool theirs = false; /* what goes wrong now is the server's fault */
     if (status != FR_OK) {
+        guess_account(&frame, message);
         theirs = why.code != NULL && strcmp(why.code, "frame-cbor") == 0;
         status = theirs ? take_broken(h, &frame, &why, err) : refuse(h, &frame, 0, &why, err);
     } else {
