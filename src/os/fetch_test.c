@@ -7,12 +7,29 @@
 #include <fr/thread.h>
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #define SECOND_NS 1000000000ULL
+
+/* In the place of the C library's: who serves slow.example does not answer. */
+__attribute__((visibility("default"))) int getaddrinfo(const char *name, const char *service,
+                                                       const struct addrinfo *hints,
+                                                       struct addrinfo **out)
+{
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    if (name != NULL && strcmp(name, "slow.example") == 0) {
+        fr_sleep_ns(30 * SECOND_NS);
+        return EAI_AGAIN;
+    }
+    void *found = dlsym(RTLD_NEXT, "getaddrinfo");
+    memcpy(&real, &found, sizeof real);
+    return real(name, service, hints, out);
+}
 
 typedef struct {
     int listener;
@@ -309,6 +326,25 @@ static void test_failures(void **state)
     fr_fetcher_close(NULL);
 }
 
+/* A name is looked up in a thread of libcurl's, which cannot be stopped; nobody waits for it. */
+static void test_a_name_that_nobody_answers_for(void **state)
+{
+    (void)state;
+    fr_fetcher *f = NULL;
+    fr_fetch_answer a;
+    fr_error err = {0};
+    const fr_fetch_options hurry = {.timeout_ns = SECOND_NS / 5};
+    uint64_t start_ns = now_ns();
+    assert_int_equal(fr_fetcher_open(&f, NULL), FR_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(fr_fetch(f, "http://slow.example/", &hurry, NULL, NULL, &a, &err),
+                         FR_AGAIN);
+        assert_string_equal(err.code, "fetch-timeout");
+    }
+    fr_fetcher_close(f);
+    assert_true(now_ns() - start_ns < 15 * SECOND_NS);
+}
+
 static void test_addresses(void **state)
 {
     (void)state;
@@ -349,6 +385,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_answers, start, end),
         cmocka_unit_test_setup_teardown(test_bounds, start, end),
         cmocka_unit_test_setup_teardown(test_failures, start, end),
+        cmocka_unit_test(test_a_name_that_nobody_answers_for),
         cmocka_unit_test(test_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
