@@ -470,10 +470,12 @@ FRESHET_API void freshet_progress_of(freshet *db, freshet_progress *out);
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_checkpoint(freshet *db, freshet_error *err);
 /** Drops one view ("identity", "graph", "posts", "links") and builds it again from the log, beside
  *  the writer: answers that need it are 503 until it has caught up; all others go on. What the log
- *  knows of duplicates and deletions stays. Returns at once; /health tells the view's state.
+ *  knows of duplicates and deletions stays. Returns once the request is durable: what a crash keeps
+ *  from being done the next open does. /health tells the view's state.
  *  All of the log is read first: where it is damaged, or its beginning is not there, the view fails
  *  and comes back as it was saved.
- *  errors  FRESHET_NOT_FOUND no such view; FRESHET_INVALID opened for reading only */
+ *  errors  FRESHET_NOT_FOUND no such view; FRESHET_INVALID opened for reading only; FRESHET_IO the
+ *          disk does not take the request */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_view_reset(freshet *db, const char *name,
                                                                freshet_error *err);
 

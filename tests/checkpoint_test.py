@@ -255,6 +255,26 @@ def test_reset_in_place():
         assert daemon.get("/admin/view/reset", method="POST", name="posts").status == 404
 
 
+def test_a_reset_that_was_accepted_outlives_a_kill():
+    """What was saved goes, whenever the daemon is killed after it said yes; a file in its folder goes along."""
+    token = fr.scratch("token")
+    token.write_text("s3cret\n")
+    for name in VIEWS:
+        data = story.copy()
+        reopen(data)
+        stain, note = data / "views" / name / "stain", data / "views" / f"{name}.reset"
+        with fr.Daemon(data, "--admin-token-file", token) as daemon:
+            stain.write_text("x")
+            answer = daemon.get("/admin/view/reset", method="POST", headers={"Authorization": "Bearer s3cret"}, name=name)
+            daemon.kill()
+            assert answer.status == 200 and answer.json["state"] == "rebuilding", answer
+        assert note.exists() or not stain.exists()
+        with fr.Daemon(data) as daemon:
+            daemon.wait_until(lambda: daemon.ok("/health")["status"] == "ok", f"{name} is built again")
+            assert not note.exists() and not stain.exists(), name
+        check(story, data, name)
+
+
 if __name__ == "__main__":
     fr.need_command()
     rng = random.Random(fr.seed())

@@ -135,9 +135,10 @@ typedef struct {
     fr_rebuild_phase phase;   /* locked */
     bool stop, thread_runs;   /* stop: locked */
     bool asked[FR_VIEWS_MAX]; /* locked: to be reset */
+    fr_mutex reset_lock;      /* taken before `lock`: for what DIR/views/NAME.reset says of asked */
     fr_thread thread;
     /* owned(thread) while RUNS, else by the writer */
-    bool which[FR_VIEWS_MAX], reset[FR_VIEWS_MAX];
+    bool which[FR_VIEWS_MAX], reset[FR_VIEWS_MAX]; /* reset: until it is done, or refused */
     struct freshet *shadow;
     fr_status status;
     fr_error error;
@@ -358,6 +359,8 @@ FR_MUST_USE fr_status fr_rebuild_behind(fr_engine *engine, fr_error *err);
 /** The view stops here and is tried again later; the others go on. thread: the writer */
 void fr_view_fail(fr_engine *engine, unsigned view, uint64_t seq, fr_status status,
                   const fr_error *error);
+/** At open: asks for the resets again that were accepted and had not begun. */
+FR_MUST_USE fr_status fr_rebuild_recall(fr_engine *engine, fr_error *err);
 /** Was a reset asked for that has not begun? */
 bool fr_rebuild_is_asked(fr_engine *engine, unsigned view);
 /** Is there something to take out, or to put back? */

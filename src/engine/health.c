@@ -86,11 +86,11 @@ static uint64_t view_seq(const fr_engine *engine, unsigned i, uint64_t seq)
     return fr_view_is_live(engine, i) ? seq : LOAD(engine->failed_seq[i]);
 }
 
-static bool all_live(const fr_engine *engine)
+static bool all_live(fr_engine *engine)
 {
     bool live = true;
     for (unsigned i = 0; i < engine->view_count; i++) {
-        live = live && fr_view_is_live(engine, i);
+        live = live && !fr_rebuild_is_asked(engine, i) && fr_view_is_live(engine, i);
     }
     return live;
 }

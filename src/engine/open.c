@@ -505,6 +505,7 @@ fr_status fr_engine_open(fr_engine *engine, fr_error *err)
     FR_TRY(catch_up_or_fall_back(engine, err));
     FR_TRY(recall_time(engine, err));
     FR_TRY(note_first_seq(engine, err));
+    FR_TRY(engine->options.read_only ? FR_OK : fr_rebuild_recall(engine, err));
     fr_checkpoint_note_saved(engine);
     /* not the resolver's: a replay may have skipped what an older version took for new */
     engine->next_seq = engine->seq + 1;

@@ -276,11 +276,48 @@ static fr_status check_log(fr_engine *engine, fr_os *os, const char *dir, fr_err
     return status;
 }
 
+/* DIR/views/NAME.reset is there from the acceptance of a reset until what was saved of the view is
+ * gone for good, or has to stay: whatever crash comes between, the next open goes on. */
+static fr_status note_of_reset(const char *dir, const char *name, char out[FR_PATH_MAX],
+                               fr_error *err)
+{
+    return fr_path(out, FR_PATH_MAX, err, "%s/views/%s.reset", dir, name);
+}
+
+/** The removals of what is saved, and of the note, are durable in this order. */
+static fr_status forget_reset(fr_os *os, const char *dir, const char *name, fr_error *err)
+{
+    char views[FR_PATH_MAX];
+    char note[FR_PATH_MAX];
+    FR_TRY(fr_path(views, sizeof views, err, "%s/views", dir));
+    FR_TRY(note_of_reset(dir, name, note, err));
+    if (!fr_os_exists(os, note)) {
+        return FR_OK;
+    }
+    FR_TRY(fr_os_sync_dir(os, views, err));
+    FR_TRY(fr_os_unlink(os, note, err));
+    return fr_os_sync_dir(os, views, err);
+}
+
+/** It is done or refused; one that was asked for meanwhile keeps the note. */
+static fr_status end_reset(fr_engine *engine, unsigned i, fr_error *err)
+{
+    fr_rebuild *r = &engine->rebuild;
+    fr_mutex_lock(&r->reset_lock);
+    fr_status status = fr_rebuild_is_asked(engine, i)
+                           ? FR_OK
+                           : forget_reset(engine->os, engine->dir, engine->view_ops[i]->name, err);
+    fr_mutex_unlock(&r->reset_lock);
+    r->reset[i] = status != FR_OK;
+    return status;
+}
+
 /** What is on disk of a view that was taken out, and is nobody's now. */
 static fr_status reopen(fr_engine *engine, fr_engine *shadow, unsigned i, fr_error *err)
 {
     if (engine->rebuild.reset[i]) {
         FR_TRY(fr_os_remove_tree(engine->os, engine->view_dirs[i], err));
+        FR_TRY(end_reset(engine, i, err));
     } else if (engine->failed_status[i] == FR_CORRUPT) {
         FR_TRY(engine->view_ops[i]->damaged == NULL ? FR_OK : forget_previous(engine, i, err));
         FR_TRY(fr_engine_fall_back(shadow, i, engine->failed_text[i], err));
@@ -294,16 +331,29 @@ static fr_status replay(fr_engine *shadow, uint64_t to, fr_error *err)
     return shadow->broken == FR_PART_NONE ? fr_fault_of_log(status, err) : status;
 }
 
+/** Can the log give back what is to be thrown away? Where it is damaged, or lacks its beginning, it
+ *  cannot, and the views stay as they were saved. */
+static fr_status judge_resets(fr_engine *engine, fr_error *err)
+{
+    fr_rebuild *r = &engine->rebuild;
+    bool any = false;
+    for (unsigned i = 0; i < engine->view_count; i++) {
+        any = any || (r->which[i] && r->reset[i]);
+    }
+    fr_status status = any ? check_log(engine, engine->os, engine->dir, err) : FR_OK;
+    bool refused = status == FR_CORRUPT || status == FR_NOT_FOUND;
+    for (unsigned i = 0; i < engine->view_count && refused; i++) {
+        if (r->which[i] && r->reset[i]) {
+            (void)!end_reset(engine, i, NULL); /* else the next open asks, and is refused, again */
+        }
+    }
+    return fr_fault_of_log(status, err);
+}
+
 static fr_status catch_up(fr_engine *engine, fr_engine *shadow, fr_error *err)
 {
     uint64_t to = 0;
-    bool resets = false;
-    for (unsigned i = 0; i < engine->view_count; i++) {
-        resets = resets || engine->rebuild.reset[i];
-    }
-    if (resets) {
-        FR_TRY(fr_fault_of_log(check_log(engine, engine->os, engine->dir, err), err));
-    }
+    FR_TRY(judge_resets(engine, err));
     for (unsigned i = 0; i < engine->view_count; i++) {
         FR_TRY(engine->rebuild.which[i] ? reopen(engine, shadow, i, err) : FR_OK);
     }
@@ -353,9 +403,10 @@ static void take_out(fr_engine *engine)
     bool retry = fr_os_monotonic_ns(engine->os) >= r->retry_at_ns;
     fr_mutex_lock(&r->lock);
     for (unsigned i = 0; i < engine->view_count; i++) {
-        r->reset[i] = r->asked[i];
+        bool asked = r->asked[i];
+        r->reset[i] = r->reset[i] || asked;
         r->asked[i] = false;
-        r->which[i] = r->reset[i] || (retry && fr_view_state_of(engine, i) == FR_VIEW_FAILED);
+        r->which[i] = asked || (retry && fr_view_state_of(engine, i) == FR_VIEW_FAILED);
         if (r->which[i]) { /* in the same step, for fr_rebuild_is_asked */
             set_state(engine, i, FR_VIEW_REBUILDING);
             __atomic_store_n(&engine->failed_seq[i], r->reset[i] ? 0 : engine->failed_seq[i],
@@ -457,6 +508,7 @@ void fr_rebuild_turn(fr_engine *engine)
 
 void fr_rebuild_init(fr_engine *engine)
 {
+    fr_mutex_init(&engine->rebuild.reset_lock);
     fr_mutex_init(&engine->rebuild.lock);
     fr_cond_init(&engine->rebuild.changed);
 }
@@ -465,6 +517,7 @@ void fr_rebuild_done(fr_engine *engine)
 {
     fr_cond_done(&engine->rebuild.changed);
     fr_mutex_done(&engine->rebuild.lock);
+    fr_mutex_done(&engine->rebuild.reset_lock);
 }
 
 /** What has not caught up is behind the resolver at the next open. */
@@ -498,6 +551,37 @@ static bool find_view(const fr_view_ops *const *ops, unsigned count, const char 
     return false;
 }
 
+/** Durable when it returns, for whoever is told that it was accepted. */
+static fr_status ask(fr_engine *engine, unsigned i, fr_error *err)
+{
+    fr_rebuild *r = &engine->rebuild;
+    char views[FR_PATH_MAX];
+    char note[FR_PATH_MAX];
+    FR_TRY(fr_path(views, sizeof views, err, "%s/views", engine->dir));
+    FR_TRY(note_of_reset(engine->dir, engine->view_ops[i]->name, note, err));
+    fr_mutex_lock(&r->reset_lock);
+    fr_status status = fr_os_mkdir_synced(engine->os, views, err);
+    status =
+        status == FR_OK ? fr_os_write_file_atomic(engine->os, note, FR_SLICE("\n"), err) : status;
+    if (status == FR_OK) {
+        fr_mutex_lock(&r->lock);
+        r->asked[i] = true;
+        fr_mutex_unlock(&r->lock);
+    }
+    fr_mutex_unlock(&r->reset_lock);
+    return status;
+}
+
+fr_status fr_rebuild_recall(fr_engine *engine, fr_error *err)
+{
+    for (unsigned i = 0; i < engine->view_count; i++) {
+        char note[FR_PATH_MAX];
+        FR_TRY(note_of_reset(engine->dir, engine->view_ops[i]->name, note, err));
+        engine->rebuild.asked[i] = fr_os_exists(engine->os, note);
+    }
+    return FR_OK;
+}
+
 freshet_status freshet_view_reset(freshet *engine, const char *name, freshet_error *err)
 {
     fr_error error = {0};
@@ -508,9 +592,7 @@ freshet_status freshet_view_reset(freshet *engine, const char *name, freshet_err
     } else if (!find_view(engine->view_ops, engine->view_count, name, &view)) {
         status = fr_fail(&error, FR_NOT_FOUND, "no such view");
     } else {
-        fr_mutex_lock(&engine->rebuild.lock);
-        engine->rebuild.asked[view] = true;
-        fr_mutex_unlock(&engine->rebuild.lock);
+        status = ask(engine, view, &error);
     }
     return fr_status_export(status, &error, err);
 }
@@ -525,7 +607,8 @@ static fr_status drop_view(fr_os *os, const char *dir, const char *name, fr_erro
     FR_TRY(fr_path(path, sizeof path, err, "%s/views/%s.restore", dir, name));
     FR_TRY(fr_os_remove_tree(os, path, err));
     FR_TRY(fr_path(path, sizeof path, err, "%s/views/%s", dir, name));
-    return fr_os_remove_tree(os, path, err);
+    FR_TRY(fr_os_remove_tree(os, path, err));
+    return forget_reset(os, dir, name, err);
 }
 
 freshet_status freshet_view_drop(const char *data_dir, const char *name, freshet_error *err)

@@ -296,6 +296,39 @@ static void a_view_that_fails_stops_alone(void **state)
     }
 }
 
+/** Whoever was told that a view will be built again can rely on it, whatever comes next. */
+static void a_reset_outlives_a_crash(void **state)
+{
+    (void)state;
+    for (unsigned power = 0; power < 2; power++) {
+        world w;
+        begin_world(&w, histories[HISTORIES - 1], 41 + power);
+        assert_ok(open_engine(&w));
+        deliver_until(&w, 50);
+        close_in_order(&w); /* saved */
+        assert_ok(open_engine(&w));
+        assert_ok(fr_os_write_file_atomic(w.os, "data/views/graph/stain", FR_SLICE("\n"), NULL));
+        assert_int_equal(freshet_view_reset(w.engine, "graph", NULL), FRESHET_OK);
+        if (power != 0) {
+            cut_power(&w);
+        }
+        fr_engine_abandon(w.engine);
+        forget_receipts(&w);
+        assert_ok(open_engine(&w));
+        assert_true(fr_os_exists(w.os, "data/views/graph/stain"));
+        assert_true(health_says(&w, "\"state\":\"rebuilding\"", 200));
+        for (uint64_t steps = 0; fr_rebuild_is_due(w.engine); step(&w, &steps)) {
+            take_turn(&w);
+        }
+        assert_true(all_live(&w));
+        assert_false(fr_os_exists(w.os, "data/views/graph/stain"));
+        assert_false(fr_os_exists(w.os, "data/views/graph.reset"));
+        check_views(&w, w.engine->seq, true);
+        close_in_order(&w);
+        fr_sim_free(w.os);
+    }
+}
+
 /** Why full segments stay as they are is told, until the step works. */
 static void what_upkeep_fails_of_is_told(void **state)
 {
@@ -356,6 +389,7 @@ int main(void)
         cmocka_unit_test(a_close_on_a_bad_disk_tells_everybody),
         cmocka_unit_test(what_upkeep_fails_of_is_told),
         cmocka_unit_test(a_view_that_fails_stops_alone),
+        cmocka_unit_test(a_reset_outlives_a_crash),
         cmocka_unit_test(the_same_seeds_every_time),
         cmocka_unit_test(fresh_seeds),
         cmocka_unit_test(every_operation_fails),

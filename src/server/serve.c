@@ -414,7 +414,8 @@ static void answer_reset(exchange *x, freshet *db)
     if (status == FRESHET_OK) {
         answer_json(x, 200, "{\"view\":\"%s\",\"state\":\"rebuilding\"}", name);
     } else {
-        answer_error(x, status == FRESHET_NOT_FOUND ? 404 : 400, error.text);
+        int code = status == FRESHET_NOT_FOUND ? 404 : status == FRESHET_IO ? 503 : 400;
+        answer_error(x, code, error.text);
     }
 }
 
