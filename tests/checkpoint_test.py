@@ -265,7 +265,8 @@ def test_a_reset_that_was_accepted_outlives_a_kill():
         stain, note = data / "views" / name / "stain", data / "views" / f"{name}.reset"
         with fr.Daemon(data, "--admin-token-file", token) as daemon:
             stain.write_text("x")
-            answer = daemon.get("/admin/view/reset", method="POST", headers={"Authorization": "Bearer s3cret"}, name=name)
+            bearer = {"Authorization": "Bearer s3cret"}
+            answer = daemon.get("/admin/view/reset", method="POST", headers=bearer, name=name)
             daemon.kill()
             assert answer.status == 200 and answer.json["state"] == "rebuilding", answer
         assert note.exists() or not stain.exists()
