@@ -249,7 +249,7 @@ static fr_status prepare(fr_fetcher *f, const char *url, transfer *t, fr_error *
     bad |= f->curl->easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip, zstd");
     bad |= f->curl->easy_setopt(easy, CURLOPT_PROXY, "");
     bad |= f->curl->easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    /* a name that is still being looked up is left behind, like resolve_host.h does; else the end of
+    /* a name that is still being looked up is left behind, as resolve_host.h does; else the end of
      * a fetch would wait for servers of names that do not answer */
     (void)f->curl->easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
     bad |= f->curl->easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
