@@ -90,6 +90,41 @@ def test_what_is_said_of_each():
     assert report(raws[:at], {}) and {line["signature"] for line in report(raws[:at], {})} == {"no-key"}
 
 
+def test_a_stream_that_goes_back():
+    """As after a reconnect with an older cursor: what came already is skipped, and no account is out of step for that;
+    the lines have each event once. Behind a hole only what came since is known to have come."""
+    frames, documents = network()
+    raws = [f.raw for f in frames]
+    of_commits = {i for i, f in enumerate(frames) if f.type == "#commit"}
+    path, keys = scratch("frames.bin"), scratch("docs.json")
+    keys.write_text(json.dumps(documents))
+
+    def events(wire):
+        path.write_bytes(join(wire))
+        lines = run("repo", "frames", "--did-docs", keys, path).lines()
+        return [line for line in lines if line["kind"] == "commit"]
+
+    for back, to in ((len(raws) - 1, len(raws)), (20, 90), (0, len(raws))):
+        wire = raws[:to] + raws[back:]
+        lines = report(wire, documents)
+        assert {lines[i]["verdict"] for i in range(to)} == {"ok"}
+        again = {lines[to + i - back]["verdict"] for i in of_commits if back <= i < to}
+        assert again <= {"skip"} and all(line["verdict"] in ("ok", "skip") for line in lines)
+        assert {line["verdict"] for line in lines[2 * to - back:]} <= {"ok"}, "and goes on behind it"
+        assert events(wire) == events(raws)
+        data = scratch("data")
+        path.write_bytes(join(wire))
+        assert ingest(data, path, kind="frames", did_docs=keys).report["desynced"] == 0
+    at = later_commits(frames)[10]
+    of = [i for i in sorted(of_commits) if frames[i].did == frames[at].did]
+    place = of.index(at)
+    holed = [raws[i] for i in of[:place] + of[place + 1:]] + [raws[i] for i in of]
+    verdicts = [line["verdict"] for line in report(holed, documents)]
+    came = len(of) - 1 - place  # since the hole, the one that shows it the first
+    assert verdicts[:len(of) - 1] == ["ok"] * place + ["desync"] + ["ok"] * (came - 1), verdicts
+    assert verdicts[len(of) - 1:] == ["desync"] * (place + 1) + ["skip"] * came, verdicts
+
+
 def test_what_is_no_commit():
     frames, documents = network()
     raws = [f.raw for f in frames[:20]]

@@ -14,6 +14,7 @@ typedef struct {
     bool known; /* of a sound commit */
     bool broken;
     uint64_t rev;
+    uint64_t run_rev; /* of the first commit from which on each followed the one before */
     fr_cid data, commit;
 } account;
 
@@ -111,6 +112,9 @@ static fr_chain_step step_of(const account *before, const fr_frame *frame)
     if (frame->rev == before->rev && fr_cid_equal(&frame->commit.cid, &before->commit)) {
         return FR_CHAIN_AGAIN;
     }
+    if (frame->rev < before->rev && frame->rev >= before->run_rev) {
+        return FR_CHAIN_AGAIN; /* nothing has room between commits that follow one another */
+    }
     if (frame->type == FR_FRAME_SYNC) {
         follows = fr_cid_equal(&frame->commit.data, &before->data);
     } else {
@@ -131,6 +135,7 @@ fr_status fr_frame_chain_take(fr_frame_chain *chain, const fr_frame *frame, fr_c
         chain->broken++;
     }
     if (frame->blocks.size != 0 && (!a->known || frame->rev > a->rev)) {
+        a->run_rev = a->known && *out == FR_CHAIN_FOLLOWS ? a->run_rev : frame->rev;
         a->known = true;
         a->rev = frame->rev;
         a->data = frame->commit.data;

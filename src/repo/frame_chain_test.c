@@ -11,6 +11,7 @@
 typedef struct {
     char did[40];
     uint64_t rev, data; /* 0: nothing yet */
+    uint64_t run;       /* rev from which on nothing is lacking */
     bool broken;
 } dealt;
 
@@ -21,25 +22,45 @@ static fr_cid cid_of(uint64_t number)
     return cid;
 }
 
-typedef enum { NEXT, TWICE, LATE, HOLE, SYNC_SAME, SYNC_OTHER, NO_BLOCKS, KINDS } kind;
+typedef enum {
+    NEXT,
+    NEXT_ONE, /* that holes are rarer */
+    TWICE,
+    AGAIN, /* an older one, from the run on */
+    LATE,  /* and before it */
+    FORK,  /* of the rev that is known */
+    HOLE,
+    SYNC_SAME,
+    SYNC_OTHER,
+    NO_BLOCKS,
+    KINDS
+} kind;
 
 static fr_chain_step expected(kind k, const dealt *d)
 {
-    static const fr_chain_step steps[KINDS] = {FR_CHAIN_FOLLOWS, FR_CHAIN_AGAIN,   FR_CHAIN_BREAKS,
-                                               FR_CHAIN_BREAKS,  FR_CHAIN_FOLLOWS, FR_CHAIN_BREAKS,
-                                               FR_CHAIN_BREAKS};
+    static const fr_chain_step steps[KINDS] = {
+        FR_CHAIN_FOLLOWS, FR_CHAIN_FOLLOWS, FR_CHAIN_AGAIN,   FR_CHAIN_AGAIN,  FR_CHAIN_BREAKS,
+        FR_CHAIN_BREAKS,  FR_CHAIN_BREAKS,  FR_CHAIN_FOLLOWS, FR_CHAIN_BREAKS, FR_CHAIN_BREAKS};
     return d->rev == 0 && k != NO_BLOCKS ? FR_CHAIN_FOLLOWS : steps[k];
+}
+
+static uint64_t rev_of(kind k, const dealt *d, uint64_t number)
+{
+    switch (k) {
+        case TWICE:
+        case FORK: return d->rev;
+        case AGAIN: return d->rev - number % ((d->rev - d->run) / 1000 + 1) * 1000;
+        case LATE: return d->run - 1 - number % 500;
+        default: return d->rev + 1000;
+    }
 }
 
 static fr_chain_step deal(fr_frame_chain *chain, dealt *d, kind k, uint64_t number)
 {
     char since[FR_TID_BYTES];
     fr_chain_step step;
-    uint64_t rev = d->rev + (k == TWICE ? 0 : k == LATE ? UINT64_MAX : 1000);
+    uint64_t rev = d->rev == 0 ? 1000 : rev_of(k, d, number);
     uint64_t data = k == TWICE || k == SYNC_SAME ? d->data : number;
-    if (d->rev == 0) {
-        rev = 1000;
-    }
     fr_tid_format(d->rev + (k == HOLE ? 1 : 0), since);
     fr_frame frame = {.type = k == SYNC_SAME || k == SYNC_OTHER ? FR_FRAME_SYNC : FR_FRAME_COMMIT,
                       .did = fr_slice_text(d->did),
@@ -49,9 +70,10 @@ static fr_chain_step deal(fr_frame_chain *chain, dealt *d, kind k, uint64_t numb
                       .prev_data = cid_of(d->data),
                       .blocks = k == NO_BLOCKS ? (fr_slice){0} : FR_SLICE("x")};
     frame.commit.data = cid_of(data);
-    frame.commit.cid = cid_of(rev);
+    frame.commit.cid = cid_of(k == FORK && d->rev != 0 ? 0 : rev);
     assert_int_equal(fr_frame_chain_take(chain, &frame, &step, NULL), FR_OK);
     if (k != NO_BLOCKS && rev > d->rev) {
+        d->run = d->rev == 0 || k == HOLE || k == SYNC_OTHER ? rev : d->run;
         d->rev = rev;
         d->data = data;
     }

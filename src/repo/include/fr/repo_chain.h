@@ -8,8 +8,8 @@
 
 typedef enum {
     FR_CHAIN_FOLLOWS = 0, /* or is the first of its account */
-    FR_CHAIN_AGAIN = 1,   /* the last one, come twice */
-    FR_CHAIN_BREAKS = 2,  /* something is lacking: the account is out of step */
+    FR_CHAIN_AGAIN = 1,   /* one that came: the last, or of the unbroken run that ends with it */
+    FR_CHAIN_BREAKS = 2,  /* something is lacking, or comes late: the account is out of step */
 } fr_chain_step;
 
 /** Remembers the last commit of each account. thread: owned */
