@@ -313,6 +313,26 @@ def test_retry():
         check_complete(net, data, net.accounts)
 
 
+def test_a_kill_forgets_no_request():
+    """A new listing is asked for while downloads hang: it begins when they are over, or after a kill."""
+    with network(hosts=1) as net:
+        data, gate = scratch(), threading.Event()
+        for account in net.list():
+            account.gate = gate
+        with Daemon(data, *fast(net)) as daemon:
+            daemon.wait_until(lambda: net.of("getRepo"), "a download")
+            run("backfill", "retry", "--data", data, "--all")
+            time.sleep(1.5)  # it was seen
+            daemon.kill()
+        gate.set()
+        with Daemon(data, *fast(net)) as daemon:
+            daemon.wait_until(lambda: daemon.ok("/health")["backfills"][0]["phase"] == "done", "the backfill")
+            daemon.stop()
+        assert len(net.of("listRepos")) == 2, len(net.of("listRepos"))
+        assert not list((data / "backfill").glob("*.retry"))
+        check_complete(net, data, net.accounts)
+
+
 def commit(did, rev, operation, collection, rkey, record=None, at=0):
     value = {"rev": rev, "operation": operation, "collection": collection, "rkey": rkey}
     if record is not None:

@@ -86,16 +86,24 @@ static fr_status fill_pool(backfill *b, uint64_t from, fr_error *err)
     return FR_OK;
 }
 
-/** Somebody asked for failed accounts to be tried again, or for a new listing, by a file.
- *  *restart says which. */
-static fr_status take_request(backfill *b, bool *asked, bool *restart, fr_error *err)
+/** Somebody asked for failed accounts to be tried again, or for a new listing, by a file. It stays
+ *  until the journal says so: no kill forgets it. */
+typedef enum { NO_REQUEST, RETRY_FAILED, LIST_AGAIN } request;
+
+static request look_for_request(const backfill *b)
 {
     uint8_t *text = NULL;
     size_t size = 0;
-    *asked = fr_os_read_file(fr_os_real(), b->retry_path, 64, &text, &size, NULL) == FR_OK;
-    *restart = *asked && size >= 3 && memcmp(text, "all", 3) == 0;
+    bool asked = fr_os_read_file(fr_os_real(), b->retry_path, 64, &text, &size, NULL) == FR_OK;
+    bool all = asked && size >= 3 && memcmp(text, "all", 3) == 0;
     free(text);
-    return *asked ? fr_os_unlink(fr_os_real(), b->retry_path, err) : FR_OK;
+    return all ? LIST_AGAIN : asked ? RETRY_FAILED : NO_REQUEST;
+}
+
+/** It is in the journal. One for more that came meanwhile stays. */
+static fr_status drop_request(const backfill *b, request done, fr_error *err)
+{
+    return look_for_request(b) == done ? fr_os_unlink(fr_os_real(), b->retry_path, err) : FR_OK;
 }
 
 /** While workers run the failed accounts join the rows again; later ones are filled anew. */
@@ -111,6 +119,18 @@ static fr_status retry_failed(backfill *b, fr_error *err)
     return backfill_state_retry(b->state, err);
 }
 
+/** *again: a new listing is wanted, which is the controller's to begin. */
+static fr_status take_request(backfill *b, bool *again, fr_error *err)
+{
+    request asked = look_for_request(b);
+    *again = *again || asked == LIST_AGAIN;
+    if (asked == RETRY_FAILED) {
+        FR_TRY(retry_failed(b, err));
+        FR_TRY(drop_request(b, asked, err));
+    }
+    return FR_OK;
+}
+
 static fr_status anchor(backfill *b, fr_error *err)
 {
     fr_live_sources live = fr_engine_live_sources(b->engine);
@@ -120,11 +140,8 @@ static fr_status anchor(backfill *b, fr_error *err)
 
 static fr_status look_around(backfill *b, bool *again, fr_error *err)
 {
-    bool asked = false, restart = false;
     FR_TRY(anchor(b, err));
-    FR_TRY(take_request(b, &asked, &restart, err));
-    *again = *again || restart;
-    FR_TRY(asked && !restart ? retry_failed(b, err) : FR_OK);
+    FR_TRY(take_request(b, again, err));
     tell_figures(b);
     return FR_OK;
 }
@@ -406,12 +423,14 @@ static fr_status wait_for_request(backfill *b, bool *again, fr_error *err)
 
 static fr_status control(backfill *b, fr_error *err)
 {
-    bool again = false, asked = false;
+    bool again = false;
     FR_TRY(begin_again_unless_anchored(b, err));
-    FR_TRY(take_request(b, &asked, &again, err));
-    FR_TRY(asked && !again ? backfill_state_retry(b->state, err) : FR_OK);
+    FR_TRY(take_request(b, &again, err));
     do {
-        FR_TRY(again ? backfill_state_restart(b->state, err) : FR_OK);
+        if (again) {
+            FR_TRY(backfill_state_restart(b->state, err));
+            FR_TRY(drop_request(b, LIST_AGAIN, err));
+        }
         again = false;
         wait_for_live(b);
         FR_TRY(is_done(b) || b->stop ? FR_OK : work_round(b, &again, err));
