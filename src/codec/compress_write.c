@@ -33,7 +33,6 @@ fr_status fr_zstd_writer_new(fr_zstd_writer **out, int level, fr_slice dict, fr_
     fr_cleanup(fr_zstd_writer_freep) fr_zstd_writer *writer = calloc(1, sizeof *writer);
     if (writer == NULL || (writer->context = ZSTD_createCCtx()) == NULL ||
         ZSTD_isError(ZSTD_CCtx_setParameter(writer->context, ZSTD_c_compressionLevel, level))) {
-        // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): fr_cleanup frees it
         return fr_fail(err, FR_NOMEM, "zstd: no memory for a compressor");
     }
     if (dict.size > 0 && ((writer->dict = ZSTD_createCDict(dict.data, dict.size, level)) == NULL ||

@@ -103,7 +103,7 @@ static log_block *insert(log_cache *cache, log_block **slot, log_block *fresh)
     evict(cache);
     fr_mutex_unlock(&cache->lock);
     free_block(fresh);
-    return block; // NOLINT(clang-analyzer-unix.Malloc): what is pinned is not evicted
+    return block;
 }
 
 void log_cache_give(fr_log *log, log_block *block)

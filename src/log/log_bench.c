@@ -348,6 +348,7 @@ static void bench_read(const char *dir)
         count++;
     }
     fr_log_reader_close(reader);
+    must(count > 0 ? FR_OK : FR_NOT_FOUND);
     report("read in order (CRC, chain, lazy cid)", started, count, 0);
     started = now_ns();
     must(fr_log_open(&log, os, dir, 0, NULL));
