@@ -120,12 +120,19 @@ def test_a_small_disk():
         return
     ballast = mount / "ballast"
 
-    def fill(daemon):
+    def fill(but):
         with open(ballast, "wb") as file:
             left = os.statvfs(mount)
-            os.posix_fallocate(file.fileno(), 0, left.f_bavail * left.f_frsize - 5 * MEBIBYTE)
+            os.posix_fallocate(file.fileno(), 0, left.f_bavail * left.f_frsize - but)
     try:
-        live_through(story, mount / "data", fill, lambda d: ballast.unlink())
+        live_through(story, mount / "data", lambda d: fill(5 * MEBIBYTE), lambda d: ballast.unlink())
+        fill(4096)  # the lock's file; no database can be opened
+        refused = fr.run("ingest", "--data", mount / "data", "--from", "jetstream", "-", stdin=b"", expect=4).err
+        assert b"No space left on device" in refused, refused
+        assert fr.run("log", "dump", "--data", mount / "data").out == story.dump
+        ballast.unlink()
+        fr.ingest(mount / "data", "-", stdin=b"")
+        assert fr.digests(mount / "data") == story.digests
     finally:
         subprocess.run(["umount", mount], check=True)
 

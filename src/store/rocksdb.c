@@ -13,6 +13,7 @@
 #include "room.h"
 #include "sst_check.h"
 
+#include <errno.h>
 #include <rocksdb/c.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,12 +64,26 @@ static const char *const ROWS = "default";
 static const fr_store_ops ROCKS_OPS;
 static uint64_t rocks_bytes(fr_store *base);
 
+/** What the system said, of which a message has no more than the text. */
+static int errno_in(const char *message)
+{
+    static const int likely[] = {ENOSPC, EDQUOT, EFBIG, EROFS, EIO, EACCES, EMFILE, ENFILE, ENOMEM};
+    for (size_t i = 0; message != NULL && i < FR_COUNT_OF(likely); i++) {
+        if (strstr(message, strerrordesc_np(likely[i])) != NULL) {
+            return likely[i];
+        }
+    }
+    return 0;
+}
+
 /** Takes RocksDB's message; it is not kept, for errors are static texts. */
 static fr_status failed(fr_error *err, char *message, fr_status status, const char *text)
 {
     bool corrupt = message != NULL && strstr(message, "Corruption") != NULL;
+    int os = errno_in(message);
     rocksdb_free(message);
-    return fr_fail(err, corrupt ? FR_CORRUPT : status, text);
+    return corrupt ? fr_fail(err, FR_CORRUPT, text)
+                   : fr_fail_full(err, status, os, 0, NULL, text, __FILE__, __LINE__);
 }
 
 /* ---- sums ---- */
