@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 import freshet  # noqa: E402
-from firehose import Host, car_blocks, encode, make_car, read_frames  # noqa: E402
+from firehose import Frame, Host, car_blocks, encode, make_car, read_frames  # noqa: E402
 from freshet import Daemon, dump, main, scratch, simulate  # noqa: E402
 
 _networks = {}
@@ -194,6 +194,37 @@ def test_operations_that_are_not_in_the_tree():
         host.wire[at] = frames[at].rebuilt(ops=ops)
         return at
     with_trouble(lie, "inv-", rejected=None)
+
+
+def test_an_account_that_was_deleted_and_is_back():
+    """With the repository that it had: of that nothing is in our answers any more, and its next commit, which follows
+    on the last one, does not bring it."""
+    story, documents = network()
+    of_did = collections.Counter(f.did for f in story if f.type == "#commit")
+    did = of_did.most_common(1)[0][0]
+    own = [i for i, f in enumerate(story) if f.did == did and f.type == "#commit"]
+    at = own[len(own) // 2]
+    gone = {"did": did, "time": story[at].body["time"], "seq": 0, "active": False, "status": "deleted"}
+    back = {"did": did, "time": story[at].body["time"], "seq": 0, "active": True}
+    said = [Frame(encode({"op": 1, "t": "#account"}) + encode(body)) for body in (gone, back)]
+    frames = story[:at + 1] + said + story[at + 1:]
+    frames = [Frame(f.rebuilt(seq=i + 1)) for i, f in enumerate(frames)]
+    with Host(frames, documents) as host, follow(data := scratch(), host) as daemon:
+        host.release(at + 1)
+        blocks, root = dict(host.blocks[did]), host.roots[did]
+        host.release(1)
+        settle(daemon, host)
+        host.blocks[did], host.roots[did] = blocks, root
+        host.release(len(frames))
+        wait_for(daemon, "a repair", lambda s: s["repaired"] == 1)
+        settle(daemon, host)
+        daemon.stop()
+        assert host.loaded == [did], host.loaded
+        events = dump(data)
+        deleted = next(i for i, e in enumerate(events) if e["kind"] == "account" and e["did"] == did
+                       and e["account"].get("status") == "deleted")
+        now = {key: cid for key, cid in records(events[deleted:]).items() if key[0] == did}
+        assert now == {key: cid for key, cid in truth(story).items() if key[0] == did}
 
 
 def test_a_host_that_rests_holds_nobody_up():

@@ -210,13 +210,18 @@ fr_status held_desync(held *h, fr_slice did, uint64_t rev, bool *fresh, fr_error
     return status;
 }
 
-fr_status held_forgive(held *h, fr_slice did, fr_error *err)
+fr_status held_deleted(held *h, fr_slice did, const fr_cid *empty, fr_error *err)
 {
     row *r = NULL;
     fr_mutex_lock(&h->lock);
     fr_status status = row_of(h, did, &r, err);
     if (status == FR_OK && r->desynced) {
         unmark(h, r);
+    }
+    if (status == FR_OK && r->known) {
+        touch(h, r);
+        r->dirty = true;
+        r->data = *empty;
     }
     fr_mutex_unlock(&h->lock);
     return status;

@@ -41,8 +41,9 @@ FR_MUST_USE fr_status held_put(held *h, fr_slice did, uint64_t rev, const fr_cid
 /** The account is out of step: a load that reaches `rev` mends it (0: any that is taken from now
  *  on). *fresh: it was not before. */
 FR_MUST_USE fr_status held_desync(held *h, fr_slice did, uint64_t rev, bool *fresh, fr_error *err);
-/** The account is gone, or says so itself: nothing is to be mended. */
-FR_MUST_USE fr_status held_forgive(held *h, fr_slice did, fr_error *err);
+/** The account is gone: nothing is to be mended, and what is held of it is `empty`, the tree of no
+ *  record. Should it come back with the tree that it had, it does not follow on that. */
+FR_MUST_USE fr_status held_deleted(held *h, fr_slice did, const fr_cid *empty, fr_error *err);
 
 /* ---- repairs --------------------------------------------------------------------------------- */
 

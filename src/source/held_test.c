@@ -128,9 +128,11 @@ static void step(world *w)
             m->desynced = true;
             break;
         case 2:
-            assert_ok(held_forgive(w->h, did, NULL));
+            data = tree_of(0);
+            assert_ok(held_deleted(w->h, did, &data, NULL));
             m->desynced = false;
             m->wanted = 0;
+            m->tree = 0; /* of no account that is not known */
             break;
         case 3:
         case 4: load_one(w); break;

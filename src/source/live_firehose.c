@@ -269,7 +269,8 @@ static fr_status take_account(firehose *h, const fr_frame *frame, fr_error *err)
     }
     if (frame->type == FR_FRAME_ACCOUNT && !frame->active &&
         fr_slice_equal(frame->status, FR_SLICE("deleted"))) {
-        FR_TRY(held_forgive(h->held, frame->did, err));
+        fr_cid empty = empty_tree();
+        FR_TRY(held_deleted(h->held, frame->did, &empty, err));
     } else {
         held_hurry(h->held, frame->did);
     }
