@@ -294,7 +294,7 @@ static fr_status open_worker(worker *w, fr_error *err)
         .resolver = b->resolver,
         .host = b->url,
         .spill_dir = b->spill_dir,
-        .limits = {b->options.requests_per_s, b->options.parallel_per_host},
+        .limits = {.per_s = b->options.requests_per_s, .at_once = b->options.parallel_per_host},
         .stop = &b->stop,
         .allow_local = b->url_is_local || fr_did_resolver_allows_local(b->resolver),
     };

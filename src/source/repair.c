@@ -131,7 +131,9 @@ static fr_status start_worker(worker *w, fr_error *err)
         .resolver = source->resolver,
         .host = w->all->host,
         .spill_dir = w->all->folder,
-        .limits = {FR_REPAIR_PER_S, FR_REPAIR_THREADS_MAX, FR_REPAIR_WAIT_MOST_NS},
+        .limits = {.per_s = FR_REPAIR_PER_S,
+                   .at_once = FR_REPAIR_THREADS_MAX,
+                   .rest_most_ns = FR_REPAIR_WAIT_MOST_NS},
         .stop = &w->all->stop,
         .allow_local = local,
     };
