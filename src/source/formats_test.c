@@ -238,13 +238,15 @@ static void put_frame(fr_buffer *out, const made_frame *f)
 
 #define TWO                                                                                        \
     {                                                                                              \
-        .posts = {{"3mptbyplj5d2a", "one"}, {"3mptbyplj5d2b", "two"}}, .count = 2,                 \
-        .rev = REV_US << 10, .secret = SECRET                                                      \
+        .posts = {{.rkey = "3mptbyplj5d2a", .text = "one"},                                        \
+                  {.rkey = "3mptbyplj5d2b", .text = "two"}},                                       \
+        .count = 2, .rev = REV_US << 10, .secret = SECRET                                          \
     }
 #define ONE_BAD                                                                                    \
     {                                                                                              \
-        .posts = {{"3mptbyplj5d2a", "one"}, {"3mptbyplj5d2b", NULL}}, .count = 2,                  \
-        .rev = REV_US << 10, .secret = SECRET                                                      \
+        .posts = {{.rkey = "3mptbyplj5d2a", .text = "one"},                                        \
+                  {.rkey = "3mptbyplj5d2b", .text = NULL}},                                        \
+        .count = 2, .rev = REV_US << 10, .secret = SECRET                                          \
     }
 
 static void read_frame(const fixture *fx, fake_door *fake, const made_frame *frame, bool with_docs,
@@ -342,7 +344,8 @@ static void test_a_record_under_a_raw_cid(void **state)
 {
     const fixture *fx = *state;
     const made_repo repo = {
-        .posts = {{"3mptbyplj5d2a", "one", .raw = true}, {"3mptbyplj5d2b", "two"}},
+        .posts = {{.rkey = "3mptbyplj5d2a", .text = "one", .raw = true},
+                  {.rkey = "3mptbyplj5d2b", .text = "two"}},
         .count = 2,
         .rev = REV_US << 10,
         .secret = SECRET};
@@ -509,11 +512,12 @@ static void test_commits_are_not_split(void **state)
 static void test_a_car_is_a_state(void **state)
 {
     fixture *fx = *state;
-    made_repo repo = {
-        .posts = {{"3mptbyplj5d2a", "one"}, {"3mptbyplj5d2b", "two"}, {"3mptbyplj5d2c", "three"}},
-        .count = 3,
-        .rev = REV_US << 10,
-        .secret = SECRET};
+    made_repo repo = {.posts = {{.rkey = "3mptbyplj5d2a", .text = "one"},
+                                {.rkey = "3mptbyplj5d2b", .text = "two"},
+                                {.rkey = "3mptbyplj5d2c", .text = "three"}},
+                      .count = 3,
+                      .rev = REV_US << 10,
+                      .secret = SECRET};
     freshet_error err = {0};
     write_docs(fx, "docs", SECRET);
     write_docs(fx, "other-docs", OTHER_SECRET);
