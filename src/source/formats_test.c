@@ -343,12 +343,11 @@ static void test_a_wrong_signature_costs_the_commit(void **state)
 static void test_a_record_under_a_raw_cid(void **state)
 {
     const fixture *fx = *state;
-    const made_repo repo = {
-        .posts = {{.rkey = "3mptbyplj5d2a", .text = "one", .raw = true},
-                  {.rkey = "3mptbyplj5d2b", .text = "two"}},
-        .count = 2,
-        .rev = REV_US << 10,
-        .secret = SECRET};
+    const made_repo repo = {.posts = {{.rkey = "3mptbyplj5d2a", .text = "one", .raw = true},
+                                      {.rkey = "3mptbyplj5d2b", .text = "two"}},
+                            .count = 2,
+                            .rev = REV_US << 10,
+                            .secret = SECRET};
     const made_frame frame = {.type = "#commit", .time = TIME, .repo = repo};
     fr_error err = {0};
     char path[300];
