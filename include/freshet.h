@@ -73,8 +73,8 @@ typedef struct {
     uint64_t memory_bytes;
     /* works beside a daemon, on the durable prefix and the last checkpoint */
     bool read_only;
-    /* save views after so many events; 0: after 2,000,000, or a minute with something new, but not
-     * before the replay they spare costs more than the save */
+    /* save views after so many events; 0: 2,000,000. And each minute with something new: that, and
+     * the 2,000,000, not before the replay they spare costs more than the save */
     uint64_t checkpoint_events;
     uint32_t batch_events; /* at most so many events share one sync; 0: 8192 */
     /* posts older than this (by event time) leave the timelines; 0: none do */

@@ -13,6 +13,8 @@
 
 /* ---- when ------------------------------------------------------------------------------------ */
 
+#define EVERY_NS UINT64_C(60000000000)
+
 /* Replaying an event costs about so much; a save that takes longer than the replay it would spare
  * can wait. So the bytes written stay in proportion to the events, however large the views are. */
 enum { REPLAY_NS = 2500 };
@@ -47,20 +49,20 @@ fr_status fr_checkpoint_has_room(const fr_engine *engine, fr_error *err)
                               __LINE__);
 }
 
-/** A number of events that was asked for is kept to; without one it is time, events and cost. */
+/** A number of events that was asked for is kept to, whatever it costs. Without one it is many of
+ *  them; and each minute with something new in any case, where that pays. */
 static bool is_due(const fr_engine *engine)
 {
-    const uint64_t every_ns = UINT64_C(60000000000);
     uint64_t events = engine->options.checkpoint_events;
-    if (engine->since_checkpoint == 0) {
+    uint64_t since = engine->since_checkpoint;
+    if (since == 0) {
         return false;
     }
-    if (memory_is_full(engine, false) || (events != 0 && engine->since_checkpoint >= events)) {
+    if (memory_is_full(engine, false) || (events != 0 && since >= events)) {
         return true;
     }
-    bool long_ago = fr_os_monotonic_ns(engine->os) - engine->checkpoint.began_ns >= every_ns;
-    return events == 0 && pays(engine) &&
-           (long_ago || engine->since_checkpoint >= FR_CHECKPOINT_EVENTS);
+    bool long_ago = fr_os_monotonic_ns(engine->os) - engine->checkpoint.began_ns >= EVERY_NS;
+    return pays(engine) && (long_ago || (events == 0 && since >= FR_CHECKPOINT_EVENTS));
 }
 
 static bool is_asked_for(fr_engine *engine)

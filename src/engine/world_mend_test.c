@@ -148,6 +148,7 @@ static met tell_without(uint64_t n, uint64_t fail_count)
     while (w.engine->seq < w.h->last_seq || !all_live(&w)) {
         deliver(&w);
         fr_sim_advance(w.os, 300000);
+        fr_checkpoint_write(w.engine); /* a view is not put back beside a save */
         fail_memory(at, fail_count);
         (void)fr_engine_turn(w.engine, 0);
         uint64_t asked = failing_memory_asked;
