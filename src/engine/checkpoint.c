@@ -14,6 +14,8 @@
 /* ---- when ------------------------------------------------------------------------------------ */
 
 #define EVERY_NS UINT64_C(60000000000)
+#define RETRY_NS UINT64_C(10000000000) /* after a failure; at most: */
+#define RETRY_MOST_NS UINT64_C(600000000000)
 
 /* Replaying an event costs about so much; a save that takes longer than the replay it would spare
  * can wait. So the bytes written stay in proportion to the events, however large the views are. */
@@ -74,13 +76,23 @@ static bool is_asked_for(fr_engine *engine)
 }
 
 /** After a save that failed the log still has everything: the next attempt, which writes whole
- *  views, can wait, however full the memory is. Whoever asks is served at once. */
+ *  views, can wait, however full the memory is. Then it comes, due or not: a disk that was full may
+ *  have room by now. */
+static bool is_time(const fr_engine *engine)
+{
+    const fr_checkpoint *c = &engine->checkpoint;
+    bool due = is_due(engine);
+    if (c->failed_ns == 0) {
+        return due;
+    }
+    uint64_t pause_ns = due ? RETRY_NS : FR_MIN(FR_MAX(4 * c->took_ns, RETRY_NS), RETRY_MOST_NS);
+    return fr_os_monotonic_ns(engine->os) - c->failed_ns >= pause_ns;
+}
+
+/** Whoever asks is served at once. */
 static bool is_wanted(fr_engine *engine)
 {
-    const uint64_t retry_ns = UINT64_C(10000000000);
-    uint64_t failed_ns = engine->checkpoint.failed_ns;
-    bool waits = failed_ns != 0 && fr_os_monotonic_ns(engine->os) - failed_ns < retry_ns;
-    return is_asked_for(engine) || (!engine->poisoned && !waits && is_due(engine));
+    return is_asked_for(engine) || (!engine->poisoned && is_time(engine));
 }
 
 /* ---- the three steps ------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// When views are saved, by a clock that is moved by hand: each minute with something new, and after
-// so many events.
+// When views are saved, by a clock that is moved by hand: each minute with something new, after so
+// many events, and after a failure as soon as there may be room again.
 #include "engine.h"
 
 #include <fr/codec.h>
@@ -66,6 +66,14 @@ static void append(world *w, unsigned count)
     fr_sink_done(&sink);
 }
 
+static bool health_says(world *w, const char *words)
+{
+    fr_cleanup(fr_buffer_done) fr_buffer text;
+    fr_buffer_init(&text, 1 << 20);
+    (void)fr_engine_put_health(w->db, &text);
+    return memmem(text.data, text.size, words, strlen(words)) != NULL;
+}
+
 /** R18: a number of events is one limit more, not another one. */
 static void each_minute_and_after_so_many_events(void **state)
 {
@@ -90,10 +98,37 @@ static void each_minute_and_after_so_many_events(void **state)
     }
 }
 
+/** A full disk keeps a checkpoint from being saved; it is tried again soon after there is room, and
+ *  not all the time. */
+static void one_that_failed_is_tried_again_soon(void **state)
+{
+    world w;
+    (void)state;
+    open_world(&w, 0);
+    append(&w, 5);
+    fr_sim_set_room(w.os, 0);
+    turn(&w, 60);
+    assert_int_equal(w.db->metrics.checkpoint_failures, 1);
+    assert_true(health_says(&w, "\"status\":\"degraded\""));
+    turn(&w, 5);
+    assert_int_equal(w.db->metrics.checkpoint_failures, 1);
+    turn(&w, 6);
+    assert_int_equal(w.db->metrics.checkpoint_failures, 2);
+    fr_sim_set_room(w.os, UINT64_MAX);
+    turn(&w, 5);
+    assert_true(health_says(&w, "\"checkpoint\":{"));
+    turn(&w, 6);
+    assert_true(health_says(&w, "\"checkpoint\":null"));
+    assert_true(health_says(&w, "\"status\":\"ok\""));
+    assert_int_equal(w.db->metrics.checkpoint_seq, 5);
+    close_world(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_minute_and_after_so_many_events),
+        cmocka_unit_test(one_that_failed_is_tried_again_soon),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
