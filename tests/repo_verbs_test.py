@@ -806,6 +806,38 @@ def test_what_a_careless_user_does():
         repo("ls", "--mem", wrong, path, expect=2)
 
 
+def test_options_of_other_verbs():
+    """A verb takes its own options and those of all, helps with no other, and refuses these: they would do nothing."""
+    common = ["--level=lazy", "--key=did:key:zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme", f"--did={DID}",
+              "--mem=16M", "--disk=1G", "--spill-dir=/tmp", "--on-limit=spill", "--seconds=9", "--limit=blocks=9",
+              "--partial", "--any-key", "--json", "--now=clock"]
+    own = {"--collection=a.b.c": ["ls", "unpack", "pack"], "--count": ["ls"], "--keys": ["ls"],
+           "--reverse": ["ls", "unpack"], "--raw": ["get"], "--out=/nowhere/x": ["prove", "pack", "refresh"],
+           "--ndjson": ["unpack", "pack"], "--rev=3kaaaaaaaaaa2": ["pack"], "--order=pds": ["pack", "refresh"],
+           f"--sign-key={SECRET}": ["pack"], "--all": ["check"], "--from=http://x": ["refresh"],
+           "--did-docs=x": ["frames"], "--report": ["frames"]}
+    for verb in ("ls", "check", "commit", "get", "prove", "verify-proof", "stat", "order", "explain", "diff", "unpack",
+                 "pack", "refresh", "frames"):
+        told = repo(verb, *common, "--help").text
+        assert "--bare" in told and repo(verb, "--bare", "--help").text == told
+        for option, verbs in own.items():
+            result = repo(verb, option, "--help", expect=0 if verb in verbs else 2)
+            name = option.split("=")[0]
+            assert (name + "=" in told or name + " " in told) == (verb in verbs), (verb, option)
+            assert verb in verbs or name in result.errors, (verb, option, result)  # of --reverse --rev is short
+
+
+def test_unpack_that_cannot_write():
+    """It is the folder that is told, and no fault of the input."""
+    path = fr.scratch("in.car")
+    path.write_bytes(pack(line("a.b.c/d", {})))
+    file = fr.scratch("file")
+    file.write_bytes(b"")
+    for folder, code in (("/proc/nowhere", 4), (file / "x", 4), (file, 2), ("/proc", 2)):
+        told = repo("unpack", path, folder, expect=code).errors
+        assert str(folder) in told and str(path) not in told, told
+
+
 def test_help():
     for verb in ("explain", "refresh", "pack"):
         assert repo(verb, "--help").out

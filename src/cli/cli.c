@@ -146,6 +146,20 @@ void cli_check_keep(struct argp_state *state, const freshet_options *options)
     }
 }
 
+bool cli_option_is_for(const struct argp_option *option, const char *verb)
+{
+    const char *colon = strstr(option->doc, ": ");
+    fr_slice verbs = fr_slice_of(option->doc, colon == NULL ? 0 : (size_t)(colon - option->doc));
+    while (verbs.size != 0) {
+        size_t end = fr_slice_find(verbs, ',');
+        if (fr_slice_equal(fr_slice_sub(verbs, 0, end), fr_slice_text(verb))) {
+            return true;
+        }
+        verbs = fr_slice_from(verbs, FR_MIN(end + strlen(", "), verbs.size));
+    }
+    return colon == NULL;
+}
+
 void cli_parse(const struct argp *argp, int argc, char **argv, const char *name, void *input)
 {
     static char full[64];

@@ -56,6 +56,9 @@ void cli_check_keep(struct argp_state *state, const freshet_options *options);
 /** The path from the root of a folder that is remembered for later runs, which may start
  *  elsewhere. One a process: the text lies in static memory. */
 const char *cli_absolute(const char *path);
+/** Does the verb take it? What stands before the first ": " of its help are the verbs that do; all
+ *  do where there is none. */
+bool cli_option_is_for(const struct argp_option *option, const char *verb);
 /** argp_parse with this project's exit code for usage errors; exits the process on --help and on a
  *  usage error. */
 void cli_parse(const struct argp *argp, int argc, char **argv, const char *name, void *input);

@@ -59,26 +59,10 @@ static bool parse_number(arguments *args, int key, const char *value)
     }
 }
 
-/** Does the verb take it? Its help says so, or names no verb: then all do. */
-static bool takes(const struct argp_option *option, const char *verb)
-{
-    fr_slice doc = fr_slice_text(option->doc);
-    size_t colon = fr_slice_find(doc, ':');
-    fr_slice verbs = fr_slice_sub(doc, 0, colon);
-    while (colon < doc.size && verbs.size != 0) {
-        size_t end = fr_slice_find(verbs, ',');
-        if (fr_slice_equal(fr_slice_sub(verbs, 0, end), fr_slice_text(verb))) {
-            return true;
-        }
-        verbs = fr_slice_from(verbs, end + strlen(", "));
-    }
-    return colon == doc.size;
-}
-
 static void check_verb(const arguments *args, int key, struct argp_state *state)
 {
     for (const struct argp_option *option = OPTIONS; option->name != NULL; option++) {
-        if (option->key == key && !takes(option, args->verb)) {
+        if (option->key == key && !cli_option_is_for(option, args->verb)) {
             argp_error(state, "--%s is not for log %s", option->name, args->verb);
         }
     }

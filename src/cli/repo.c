@@ -31,21 +31,21 @@ enum {
     OPTION_NOW,
 };
 
+/* What stands before the colon are the verbs that take it; the others do not know it. */
 static const struct argp_option OPTIONS[] = {
     {"level", 'l', "LEVEL", 0, "trusted, lazy or full (default)", 0},
     {"key", 'k', "KEY", 0, "did:key or multikey that must have signed the commit", 0},
     {"did", OPTION_DID, "DID", 0, "the account it must be of", 0},
     {"now", OPTION_NOW, "TIME|clock", 0,
-     "refuse a rev of more than five minutes later (default: any time will do)", 0},
+     "refuse a rev of more than five minutes later (default any time will do)", 0},
     {"mem", 'm', "BYTES", 0, "memory for a file, with K, M or G (default 16M)", 0},
     {"disk", OPTION_DISK, "BYTES", 0, "disk for what does not fit in memory (default 10G)", 0},
     {"spill-dir", OPTION_SPILL_DIR, "DIR", 0, "where that lies, without a name (default $TMPDIR)",
      0},
-    {"on-limit", OPTION_ON_LIMIT, "WHAT", 0, "beyond --mem: spill (default) or refuse", 0},
-    {"seconds", OPTION_SECONDS, "N", 0, "time for a file (default: none)", 0},
+    {"on-limit", OPTION_ON_LIMIT, "WHAT", 0, "spill (default) or refuse what is beyond --mem", 0},
+    {"seconds", OPTION_SECONDS, "N", 0, "time for a file (default none)", 0},
     {"limit", OPTION_LIMIT, "NAME=N", 0,
-     "most of header, block, node-bytes, node-entries, key, blocks or bytes: the codes limit-NAME",
-     0},
+     "most of header, block, node-bytes, node-entries, key, blocks or bytes, each by itself", 0},
     {"partial", OPTION_PARTIAL, NULL, 0, "absent blocks are no fault", 0},
     {"bare", OPTION_BARE, NULL, 0, "the root is a tree node, there is no commit", 0},
     {"any-key", OPTION_ANY_KEY, NULL, 0, "keys need not be collection/rkey", 0},
@@ -53,10 +53,11 @@ static const struct argp_option OPTIONS[] = {
     {"collection", 'c', "NSID", 0, "ls, unpack, pack: only this collection", 0},
     {"count", OPTION_COUNT, NULL, 0, "ls: only the number of records", 0},
     {"keys", OPTION_KEYS, NULL, 0, "ls: only keys", 0},
-    {"reverse", OPTION_REVERSE, NULL, 0, "ls: last key first", 0},
+    {"reverse", OPTION_REVERSE, NULL, 0, "ls, unpack: last key first", 0},
     {"raw", OPTION_RAW, NULL, 0, "get: the record's bytes instead of JSON", 0},
     {"out", 'o', "FILE", 0, "prove, pack, refresh: write here instead of standard output", 0},
-    {"ndjson", OPTION_NDJSON, NULL, 0, "unpack: lines of {uri, cid, value} instead of files", 0},
+    {"ndjson", OPTION_NDJSON, NULL, 0, "unpack, pack: lines of {uri, cid, value} instead of files",
+     0},
     {"rev", OPTION_REV, "TID", 0, "pack: revision of a new commit", 0},
     {"order", OPTION_ORDER, "ORDER", 0, "pack, refresh: streamable (default), cid-sorted or pds",
      0},
@@ -612,7 +613,13 @@ static int run_verb(size_t verb, int argc, char **argv)
 {
     repo_args args = {.options = {.level = FR_LEVEL_FULL}};
     char name[32];
-    const struct argp argp = {OPTIONS, parse_option, VERBS[verb].words, VERBS[verb].summary, NULL,
+    struct argp_option options[FR_COUNT_OF(OPTIONS)] = {{0}};
+    for (size_t i = 0, own = 0; i + 1 < FR_COUNT_OF(OPTIONS); i++) {
+        if (cli_option_is_for(&OPTIONS[i], VERBS[verb].name)) {
+            options[own++] = OPTIONS[i];
+        }
+    }
+    const struct argp argp = {options, parse_option, VERBS[verb].words, VERBS[verb].summary, NULL,
                               NULL,    NULL};
     snprintf(name, sizeof name, "repo %s", VERBS[verb].name);
     cli_parse(&argp, argc, argv, name, &args);

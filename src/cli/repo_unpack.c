@@ -163,7 +163,7 @@ static fr_status make_dir(const unpacker *u, fr_error *err)
 {
     if (fr_os_exists(fr_os_real(), u->dir) &&
         fr_os_list(fr_os_real(), u->dir, not_empty, NULL, NULL) != FR_OK) {
-        return fr_fail(err, FR_INVALID, "the folder is not empty");
+        return fr_fail(err, FR_INVALID, "it is no folder, or not an empty one");
     }
     return fr_os_mkdir(fr_os_real(), u->dir, err);
 }
@@ -218,6 +218,9 @@ static int unpack_file(const repo_args *args, const char *path, const char *dir)
         } else if (status == FR_INVALID) {
             fprintf(stderr, "%s: %s\n", dir, error.text);
             code = EXIT_USAGE;
+        } else if (dir != NULL && error.os != 0) { /* of what is written, for all is read by maps */
+            cli_fail_internal(dir, status, &error);
+            code = FR_REPO_EXIT_SYSTEM;
         } else {
             code = repo_fail_in(file.load, path, status, &error);
         }
