@@ -152,6 +152,20 @@ def test_accounts_that_move_meanwhile():
         assert len(net.of("document")) == len(net.accounts) + len(movers)
 
 
+def test_a_host_that_is_away_for_a_while():
+    """A small one, whose proxy answers for it: its account is not given up after five tries."""
+    with network(accounts=8, events=60, hosts=2) as net:
+        lone = net.list()[0]
+        for account in net.list()[1:]:
+            net.move(account, "pds1")
+        net.move(lone, "pds0")
+        lone.faults = [502] * 5
+        status = backfill(scratch(), fast(net))
+        assert status["done"] == len(net.accounts), status
+        times = [r.at for r in net.of("getRepo", "pds0")]
+        assert len(times) == 6 and times[5] - times[4] > 6, times
+
+
 def test_the_directory_is_away_at_a_new_start():
     """Accounts whose host was known before a kill wait for the directory like those whose host was not."""
     with network(hosts=2) as net:

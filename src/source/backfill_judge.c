@@ -36,6 +36,12 @@ static backfill_outcome unsound(const fr_error *why)
                                                   : BACKFILL_LOCATED; /* perhaps it was cut */
 }
 
+/** Its proxy says that the host is away, or it says so itself: of the account that says nothing. */
+static bool is_host_away(uint32_t status)
+{
+    return status == 0 || status == 429 || (status >= 502 && status <= 504);
+}
+
 /** It may go better later. */
 static backfill_verdict later(const load_repo_result *result, const fr_error *why)
 {
@@ -47,8 +53,7 @@ static backfill_verdict later(const load_repo_result *result, const fr_error *wh
     if (has_code(why, "did-unreachable")) {
         return (backfill_verdict){.outcome = BACKFILL_LOCATED, .counts = true};
     }
-    verdict.counts =
-        status != 0 && status != 429; /* it was on its way, or the host broke over it */
+    verdict.counts = !is_host_away(status); /* it was on its way, or the host broke over it */
     verdict.trouble = status != 200;
     return verdict;
 }
