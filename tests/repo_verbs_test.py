@@ -209,7 +209,13 @@ def test_orders_and_signatures():
     before, after = facts(car), facts(other)
     assert before["commit"]["rev"] == after["commit"]["rev"] and before["commit_cid"] != after["commit_cid"]
     assert before["commit"]["data"] == after["commit"]["data"] and before["listing_sha256"] == after["listing_sha256"]
-    repo("pack", "--sign-key", "zz", "-", stdin=car, expect=2)
+    for wrong in (["--sign-key", "zz"], ["--sign-key", "/dev/null"], ["--rev", "now"]):  # before anything is read
+        waits = subprocess.Popen([fr.FRESHET, "repo", "pack", *wrong, "-"], stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert waits.wait(fr.PATIENCE_S) == 2 and waits.stderr.read() and not waits.stdout.read(), wrong
+        waits.stdin.close()
+        waits.stderr.close()
+        waits.stdout.close()
     repo("pack", "/nowhere.car", expect=4)
     repo("pack", "--order", "random", "-", stdin=car, expect=2)
     repo("pack", "-", stdin=car[:-1], expect=1)

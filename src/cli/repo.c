@@ -215,7 +215,12 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         case OPTION_RAW: args->raw = true; return 0;
         case 'o': args->out = value; return 0;
         case OPTION_NDJSON: args->ndjson = true; return 0;
-        case OPTION_REV: args->rev = value; return 0;
+        case OPTION_REV:
+            args->has_rev = fr_tid_parse(fr_slice_text(value), &args->rev);
+            if (!args->has_rev) {
+                argp_error(state, "not a TID: %s", value);
+            }
+            return 0;
         case OPTION_ORDER:
             if (!order_of(value, &args->order)) {
                 argp_error(state, "--order takes streamable, cid-sorted or pds, not %s", value);

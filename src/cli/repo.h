@@ -23,7 +23,8 @@ typedef struct {
     char prefix[REPO_KEY_BYTES_MAX + 2]; /* --collection and a slash: of the keys; "": all */
     const char *out;                     /* --out */
     const char *did_docs;                /* --did-docs */
-    const char *rev;                     /* pack */
+    bool has_rev;                        /* pack */
+    uint64_t rev;
     const char *sign_key;                /* pack: 64 hexadecimal digits or a file */
     fr_car_order order;                  /* pack */
     const char *from;                    /* refresh: URL of a host */

@@ -21,6 +21,7 @@ typedef struct {
     const char *path;     /* for messages */
     uint64_t deadline_ns; /* repo_deadline */
     repo_out out;
+    fr_secret_key secret; /* --sign-key */
     fr_repo_maker *maker; /* of records; NULL: a CAR came */
     fr_json *json;
     bool any;         /* record came */
@@ -298,7 +299,7 @@ static fr_status read_secret(const char *text, fr_secret_key *out, fr_error *err
         return FR_OK;
     }
     if (fr_os_read_file(fr_os_real(), text, FILE_BYTES_MAX, &bytes, &size, NULL) != FR_OK) {
-        return fr_fail(err, FR_INVALID, "--sign-key: neither 64 hexadecimal digits nor a file");
+        return fr_fail(err, FR_INVALID, "neither 64 hexadecimal digits nor a file");
     }
     while (size > 0 && (bytes[size - 1] == '\n' || bytes[size - 1] == '\r')) {
         size--;
@@ -314,23 +315,16 @@ static fr_status sign_commit(packer *p, const fr_cid *root, const fr_commit *cam
                              fr_error *err)
 {
     const repo_args *args = p->args;
-    fr_secret_key secret = {.curve = FR_CURVE_K256};
     fr_cid cid;
     uint64_t now = fr_tid_make(fr_os_wall_us(fr_os_real()), 0);
     uint64_t rev = same_tree && came->rev != 0 ? came->rev : FR_MAX(now, came->rev + 1);
-    if (args->rev != NULL && !fr_tid_parse(fr_slice_text(args->rev), &rev)) {
-        return fr_fail(err, FR_INVALID, "--rev is not a TID");
-    }
+    rev = args->has_rev ? args->rev : rev;
     if (args->sign_key == NULL) {
         fprintf(stderr, "%s: the commit is new and not signed\n", p->path);
-    } else {
-        FR_TRY(read_secret(args->sign_key, &secret, err));
     }
     fr_buffer_reset(&p->commit);
-    fr_status status = fr_commit_build(&p->commit, fr_slice_text(p->did), root, rev,
-                                       args->sign_key == NULL ? NULL : &secret, &cid, err);
-    explicit_bzero(&secret, sizeof secret);
-    return status;
+    return fr_commit_build(&p->commit, fr_slice_text(p->did), root, rev,
+                           args->sign_key == NULL ? NULL : &p->secret, &cid, err);
 }
 
 /* The commit that came when it is of this tree and no other is asked for; else a new one. Either is
@@ -349,7 +343,7 @@ static fr_status make_commit(packer *p, const fr_cid *root, fr_error *err)
         }
         snprintf(p->did, sizeof p->did, "%.*s", FR_SLICE_ARG(came.did));
     }
-    p->kept = same_tree && args->sign_key == NULL && args->rev == NULL;
+    p->kept = same_tree && args->sign_key == NULL && !args->has_rev;
     if (!p->kept) {
         FR_TRY(sign_commit(p, root, &came, same_tree, err));
     }
@@ -551,6 +545,10 @@ int repo_pack(const repo_args *args)
 {
     packer p = {.args = args, .path = args->words[0]};
     fr_error error = {0};
+    if (args->sign_key != NULL && read_secret(args->sign_key, &p.secret, &error) != FR_OK) {
+        fprintf(stderr, "freshet repo pack: --sign-key: %s\n", error.text);
+        return EXIT_USAGE;
+    }
     fr_buffer_init(&p.commit, REPO_LINE_BYTES_MAX);
     fr_buffer_init(&p.block, REPO_LINE_BYTES_MAX);
     fr_buffer_init(&p.key, REPO_LINE_BYTES_MAX);
@@ -559,6 +557,7 @@ int repo_pack(const repo_args *args)
     int code = status == FR_OK
                    ? FR_REPO_EXIT_SOUND
                    : repo_out_fail(&p.out, p.path, fr_buffer_view(&p.key), status, &error);
+    explicit_bzero(&p.secret, sizeof p.secret);
     fr_repo_maker_free(p.maker);
     fr_json_free(p.json);
     fr_buffer_done(&p.commit);
