@@ -250,6 +250,28 @@ def test_a_host_that_rests_holds_nobody_up():
             daemon.stop()
 
 
+def test_a_repair_of_an_account_that_has_moved():
+    """Nobody said so: the host that its document named has it no longer, and the document is read again."""
+    frames, documents = network()
+    with Host(frames, documents) as host, Host([], {}) as old:
+        said = {f.did: i for i, f in enumerate(frames) if f.type == "#identity"}
+        at = [i for i in later_commits(frames) if said.get(frames[i].did, -1) < i][-1]
+        did = frames[at].did
+        service = documents[did]["service"][0]
+        service["serviceEndpoint"] = old.url
+        host.wire[at] = None
+        with follow(data := scratch(), host) as daemon:
+            host.release(at)
+            settle(daemon, host)
+            assert did in host.resolved
+            service["serviceEndpoint"] = host.url
+            host.release(len(frames))
+            wait_for(daemon, "the repair", lambda s: s["repaired"] == 1)
+            assert old.loaded == [did] and host.loaded == [did], (old.loaded, host.loaded)
+            daemon.stop()
+        assert records(dump(data)) == truth(frames)
+
+
 def test_a_sync_in_place_of_commits():
     """The account moved on without commits, and says so."""
     def sync(host, frames):

@@ -71,6 +71,9 @@ static fr_status mend(worker *w, fr_slice did, fr_error *err)
     if (status == FR_OK) {
         return settle(w, did, &result, err);
     }
+    if (status == FR_NOT_FOUND && result.answer.status != 0 && source->resolver != NULL) {
+        (void)fr_did_forget(source->resolver, did); /* it may have moved since it was read */
+    }
     held_failed(w->all->held, did, now_ns());
     if (!stopped(w->all)) {
         why.status = status;
