@@ -261,6 +261,29 @@ def test_what_the_lexicon_says_of_a_message():
     assert report([twice], documents)[0]["code"] == "frame-cbor"
 
 
+def test_an_account_and_a_key():
+    """--did and --key are held against each frame, as against any commit: of another account, or signed by another."""
+    frames, documents = network()
+    path, keys = scratch("frames.bin"), scratch("docs.json")
+    path.write_bytes(join([f.raw for f in frames] + [info(3)]))
+    keys.write_text(json.dumps(documents))
+    commit = next(f for f in frames if f.type == "#commit")
+    did = commit.did
+    key = next(m["publicKeyMultibase"] for m in documents[did]["verificationMethod"] if m["id"].endswith("#atproto"))
+    lines = run("repo", "frames", "--report", "--did", did, "--did-docs", keys, path, expect=1).lines()
+    for line in lines[:-1]:
+        assert (line["verdict"] == "reject") == (line["repo"] != did), line
+        assert line["repo"] == did or line["code"] == "commit-did-mismatch", line
+    assert lines[-1]["verdict"] == "skip" and {line["repo"] for line in lines} > {did}
+    mine = join(f.raw for f in frames if f.did == did)
+    for form in ((), ("--report",)):
+        whole = run("repo", "frames", *form, "--did-docs", keys, "-", stdin=mine)
+        assert run("repo", "frames", *form, "--did", did, "--key", key, "-", stdin=mine).out == whole.out
+    wrong = "did:key:zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme"
+    lines = run("repo", "frames", "--report", "--key", wrong, "-", stdin=mine, expect=1).lines()
+    assert {line["code"] for line in lines if line["type"] == "#commit"} == {"sig-wrong"}
+
+
 def test_a_clock():
     """With --now a rev of more than five minutes later is refused, of commits and of #sync alone."""
     frames, documents = network()

@@ -104,6 +104,8 @@ def test_pack_is_held_to_account_and_key():
         assert b"commit-did-mismatch" in refused or b"a uri is not of one DID" in refused, refused
         assert b"sig-wrong" in repo("pack", "--key", wrong, source, stdin=given, expect=1).err
     repo("pack", "--did", "nonsense", folder, expect=2)
+    nobody = json.dumps({"uri": "a.b.c/d", "value": {}}).encode()
+    assert "no commit" in repo("pack", "-", stdin=nobody).errors and not repo("pack", "--bare", "-", stdin=nobody).err
     lied = text.replace(b'"at://' + DID.encode(), b'"at://' + other.encode())
     assert lied != text and b"commit-did-mismatch" in repo("pack", "-", stdin=lied, expect=1).err
     bare = repo("pack", "--bare", "-", stdin=text).out

@@ -43,6 +43,18 @@ static void refuse(verdict *v, const fr_error *error)
     }
 }
 
+/* Of a frame that is about an account: of the one that was asked for? */
+static void judge_account(const frames_run *run, const fr_frame *frame, verdict *v)
+{
+    fr_slice expected = run->args->options.expect_did;
+    if (expected.size != 0 && frame->did.size != 0 && !fr_slice_equal(frame->did, expected)) {
+        fr_error error = {.code = "commit-did-mismatch",
+                          .text = "frame: of another account",
+                          .offset = frame->commit.offset};
+        refuse(v, &error);
+    }
+}
+
 static void judge_time(const frames_run *run, const fr_frame *frame, verdict *v)
 {
     const repo_args *args = run->args;
@@ -119,6 +131,7 @@ static void judge_commit(frames_run *run, const fr_frame *frame, verdict *v)
 static verdict judge(frames_run *run, const fr_frame *frame)
 {
     verdict v = {.inversion = "not-given", .verdict = "ok", .signature = "no-key"};
+    judge_account(run, frame, &v);
     switch (frame->type) {
         case FR_FRAME_COMMIT:
         case FR_FRAME_SYNC: judge_commit(run, frame, &v); break;

@@ -411,6 +411,8 @@ static fr_status make_car(packer *p, fr_load *load, fr_error *err)
                           .bare = p->args->options.bare || (p->did[0] == 0 && p->commit.size == 0)};
     if (!options.repo.bare) {
         FR_TRY(make_commit(p, &root, err));
+    } else if (!p->args->options.bare) {
+        fprintf(stderr, "%s: no account is named: the tree has no commit\n", p->path);
     }
     fr_load_set_options(load, &options);
     FR_TRY(fr_repo_maker_load(p->maker, fr_buffer_view(&p->commit), load, err));
