@@ -106,7 +106,7 @@ static fr_status freeze(fr_engine *engine, fr_error *err)
     }
     for (unsigned i = 0; i < engine->view_count; i++) {
         /* saved as of this sequence, or (a replay has not reached it) beyond it: that stands */
-        if (fr_view_is_live(engine, i) && engine->view_seq[i] < c->seq) {
+        if (fr_view_is_live(engine, i) && engine->slots[i].saved_seq < c->seq) {
             FR_TRY(engine->view_ops[i]->freeze(engine->views[i], c->seq, err));
             c->frozen[i] = true;
         }
@@ -166,7 +166,7 @@ static void settle(fr_engine *engine)
         if (c->frozen[i] && engine->view_ops[i]->settle != NULL) {
             engine->view_ops[i]->settle(engine->views[i], c->written[i]);
         }
-        engine->view_seq[i] = c->written[i] ? c->seq : engine->view_seq[i];
+        engine->slots[i].saved_seq = c->written[i] ? c->seq : engine->slots[i].saved_seq;
     }
     fr_resolver_settle(engine->resolver, c->resolver_written);
 }
@@ -186,7 +186,7 @@ void fr_checkpoint_note_saved(fr_engine *engine)
 {
     uint64_t seq = __atomic_load_n(&engine->metrics.checkpoint_seq, __ATOMIC_RELAXED);
     for (unsigned i = 0; i < engine->view_count; i++) {
-        seq = FR_MIN(seq, fr_view_is_live(engine, i) ? engine->view_seq[i] : 0);
+        seq = FR_MIN(seq, fr_view_is_live(engine, i) ? engine->slots[i].saved_seq : 0);
     }
     /* relaxed: upkeep reads no more than the number */
     __atomic_store_n(&engine->metrics.saved_seq, seq, __ATOMIC_RELAXED);

@@ -107,6 +107,16 @@ typedef enum {
     FR_VIEW_REBUILDING = 2 /* catches up beside the writer */
 } fr_view_state;
 
+/** What the engine keeps of a view, by its place in the registry. */
+typedef struct {
+    char dir[FR_PATH_MAX];   /* DIR/views/NAME, which the view borrows */
+    uint64_t saved_seq;      /* through which it is saved */
+    uint32_t state;          /* atomic: fr_view_state, set by the writer */
+    uint64_t failed_seq;     /* atomic: its watermark when it is not live */
+    fr_status failed_status; /* owned(writer): why */
+    const char *failed_text; /* atomic: static */
+} fr_view_slot;
+
 /** A checkpoint under way: checkpoint.c. The writer freezes and settles, the saver writes. */
 typedef enum { FR_SAVE_IDLE = 0, FR_SAVE_FROZEN = 1, FR_SAVE_WRITTEN = 2 } fr_save_phase;
 typedef struct {
@@ -126,6 +136,18 @@ typedef struct {
     int failed_os;      /* and its errno */
     const char *step;   /* what it is at: "freeze", or the part that is written */
 } fr_checkpoint;
+
+/** Hand-over of a group to the thread that syncs it: writer.c. */
+typedef struct {
+    fr_thread thread;
+    bool runs;
+    fr_mutex lock;
+    fr_cond changed;
+    bool wanted, done, stop; /* locked, as what follows */
+    fr_status status;
+    uint64_t took_ns;
+    fr_error error;
+} fr_syncer;
 
 /** Views that catch up beside the writer: rebuild.c. It takes them out and puts them back. */
 typedef enum { FR_REBUILD_IDLE = 0, FR_REBUILD_RUNS = 1, FR_REBUILD_READY = 2 } fr_rebuild_phase;
@@ -200,13 +222,8 @@ struct freshet {
     const fr_view_ops *view_ops[FR_VIEWS_MAX]; /* the registry: ours, then the world's */
     unsigned view_count;
     void *views[FR_VIEWS_MAX];
-    char view_dirs[FR_VIEWS_MAX][FR_PATH_MAX]; /* views borrow them */
-    uint64_t view_seq[FR_VIEWS_MAX];           /* through which each is saved */
+    fr_view_slot slots[FR_VIEWS_MAX];
     struct freshet *home; /* this one; of a shadow (rebuild.c) the one whose views it has */
-    uint32_t view_state[FR_VIEWS_MAX];     /* atomic: fr_view_state, set by the writer */
-    uint64_t failed_seq[FR_VIEWS_MAX];     /* atomic: watermark of a view that is not live */
-    fr_status failed_status[FR_VIEWS_MAX]; /* owned(writer): why */
-    const char *failed_text[FR_VIEWS_MAX]; /* atomic: static */
     fr_fallback fallbacks[FR_PARTS];
     unsigned broken; /* the part whose saved state did not check during a replay */
 
@@ -249,16 +266,7 @@ struct freshet {
     unsigned which;    /* the group that is being filled */
     fr_group *syncing; /* the other one, or NULL */
 
-    /* hand-over to the syncer */
-    fr_thread syncer;
-    bool syncer_runs;
-    fr_mutex sync_lock;
-    fr_cond sync_changed;
-    bool sync_wanted, sync_done, sync_stop;
-    fr_status sync_status;
-    uint64_t sync_took_ns;
-    fr_error sync_error;
-
+    fr_syncer syncer;
     fr_mending mending;
     fr_checkpoint checkpoint;
     fr_rebuild rebuild;
@@ -334,7 +342,7 @@ FR_MUST_USE fr_status fr_engine_reopen_resolver(fr_engine *engine, fr_error *err
 static inline fr_view_state fr_view_state_of(const fr_engine *engine, unsigned view)
 {
     /* pairs with the release of the writer: a live view's pointer is there */
-    return (fr_view_state)__atomic_load_n(&engine->view_state[view], __ATOMIC_ACQUIRE);
+    return (fr_view_state)__atomic_load_n(&engine->slots[view].state, __ATOMIC_ACQUIRE);
 }
 static inline bool fr_view_is_live(const fr_engine *engine, unsigned view)
 {

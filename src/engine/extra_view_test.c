@@ -270,7 +270,7 @@ static void a_new_view_is_filled_from_archive_and_log(void **state)
     }
     open_world(w, true, 0);
     assert_null(w->db->fallbacks[TALLY_INDEX].why); /* that was saved */
-    assert_int_equal(w->db->view_seq[TALLY_INDEX], w->db->seq);
+    assert_int_equal(w->db->slots[TALLY_INDEX].saved_seq, w->db->seq);
     check_tally(w);
     tell(w, 3600, 4200);
     check_tally(w);
@@ -294,12 +294,12 @@ static void a_reset_reads_the_archive_again(void **state)
     tell(w, 6100, 6200);
     check_tally(w);
     assert_int_equal(freshet_checkpoint(w->db, NULL), FRESHET_OK);
-    uint64_t saved = w->db->view_seq[TALLY_INDEX];
+    uint64_t saved = w->db->slots[TALLY_INDEX].saved_seq;
     assert_ok(fr_os_rename(fr_os_real(), w->archive, w->away, NULL));
     assert_int_equal(freshet_view_reset(w->db, "tally", NULL), FRESHET_OK);
     wait_for(w->db, "\"state\":\"failed\"");
     assert_ok(fr_os_rename(fr_os_real(), w->away, w->archive, NULL));
-    assert_int_equal(w->db->view_seq[TALLY_INDEX], saved);
+    assert_int_equal(w->db->slots[TALLY_INDEX].saved_seq, saved);
     assert_int_equal(freshet_view_reset(w->db, "tally", NULL), FRESHET_OK);
     wait_for(w->db, "\"status\":\"ok\"");
     check_tally(w);

@@ -32,8 +32,8 @@ static void set_options(fr_engine *engine, const freshet_options *options,
     engine->opened_ns = fr_os_monotonic_ns(engine->os);
     fr_mutex_init(&engine->pool_lock);
     fr_cond_init(&engine->pool_free);
-    fr_mutex_init(&engine->sync_lock);
-    fr_cond_init(&engine->sync_changed);
+    fr_mutex_init(&engine->syncer.lock);
+    fr_cond_init(&engine->syncer.changed);
     fr_mutex_init(&engine->request_lock);
     fr_cond_init(&engine->request_changed);
     fr_mutex_init(&engine->source_lock);
@@ -72,8 +72,8 @@ static void free_engine(fr_engine *engine)
     fr_queue_free(engine->queue);
     fr_mutex_done(&engine->pool_lock);
     fr_cond_done(&engine->pool_free);
-    fr_mutex_done(&engine->sync_lock);
-    fr_cond_done(&engine->sync_changed);
+    fr_mutex_done(&engine->syncer.lock);
+    fr_cond_done(&engine->syncer.changed);
     fr_mutex_done(&engine->request_lock);
     fr_cond_done(&engine->request_changed);
     fr_mutex_done(&engine->source_lock);

@@ -83,7 +83,7 @@ static const char *state_name(fr_engine *engine, unsigned i)
 /** Through which event the view has folded what is published. */
 static uint64_t view_seq(const fr_engine *engine, unsigned i, uint64_t seq)
 {
-    return fr_view_is_live(engine, i) ? seq : LOAD(engine->failed_seq[i]);
+    return fr_view_is_live(engine, i) ? seq : LOAD(engine->slots[i].failed_seq);
 }
 
 static bool all_live(fr_engine *engine)
@@ -102,7 +102,7 @@ static void put_view(fr_engine *engine, unsigned i, uint64_t seq, fr_buffer *out
     fr_buffer_printf(out, "%s{\"name\":\"%s\",\"seq\":%llu,\"lag\":%llu,\"state\":\"%s\"",
                      i == 0 ? "" : ",", engine->view_ops[i]->name, (unsigned long long)through,
                      (unsigned long long)(seq - through), state);
-    const char *why = LOAD(engine->failed_text[i]);
+    const char *why = LOAD(engine->slots[i].failed_text);
     if (strcmp(state, "failed") == 0 && why != NULL) {
         fr_buffer_text(out, ",\"why\":");
         fr_buffer_json_string(out, fr_slice_text(why));

@@ -104,7 +104,7 @@ static uint64_t views_saved_seq(const fr_engine *engine)
 {
     uint64_t least = UINT64_MAX;
     for (unsigned i = 0; i < engine->view_count; i++) {
-        least = FR_MIN(least, fr_view_is_live(engine, i) ? engine->view_seq[i] : 0);
+        least = FR_MIN(least, fr_view_is_live(engine, i) ? engine->slots[i].saved_seq : 0);
     }
     return least;
 }

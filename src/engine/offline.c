@@ -98,7 +98,7 @@ static void open_saved(fr_engine *engine, saved_views *saved)
         fr_view_context context = {
             .os = engine->os,
             .room = engine->world.room,
-            .dir = engine->view_dirs[i],
+            .dir = engine->slots[i].dir,
             .resolver = engine->resolver,
             .ids = fr_resolver_ids(engine->resolver),
             .memory_bytes = 256 << 20,

@@ -227,7 +227,7 @@ static fr_status open_view(fr_engine *engine, unsigned i, const char *dir, uint6
         .views = engine->views,
     };
     FR_TRY(engine->view_ops[i]->open(&engine->views[i], &context, seq, err));
-    engine->view_seq[i] = *seq;
+    engine->slots[i].saved_seq = *seq;
     return FR_OK;
 }
 
@@ -299,7 +299,7 @@ static fr_status open_saved(fr_engine *engine, unsigned part, uint64_t last, fr_
 {
     char room[FR_PATH_MAX];
     /* views borrow theirs */
-    char *dir = part == FR_PART_RESOLVER ? room : engine->home->view_dirs[part];
+    char *dir = part == FR_PART_RESOLVER ? room : engine->home->slots[part].dir;
     uint64_t seq = 0;
     FR_TRY(fr_engine_part_dir(engine, part, dir, err));
     FR_TRY(engine->options.read_only ? FR_OK : restore(engine, dir, err));
@@ -355,7 +355,7 @@ fr_status fr_engine_open_scratch(fr_engine *engine, fr_error *err)
     FR_TRY(fr_engine_link_views(engine, err));
     FR_TRY(open_resolver(engine, NULL, &seq, err));
     for (unsigned i = 0; i < engine->view_count; i++) {
-        FR_TRY(fr_engine_part_dir(engine, i, engine->view_dirs[i], err));
+        FR_TRY(fr_engine_part_dir(engine, i, engine->slots[i].dir, err));
         FR_TRY(open_view(engine, i, NULL, &seq, err));
     }
     return FR_OK;
@@ -372,9 +372,9 @@ static bool is_behind(fr_engine *engine)
 {
     bool behind = false;
     for (unsigned i = 0; i < engine->view_count; i++) {
-        bool this_one = engine->view_seq[i] < fr_resolver_seq(engine->resolver);
+        bool this_one = engine->slots[i].saved_seq < fr_resolver_seq(engine->resolver);
         if (this_one && engine->fallbacks[i].why == NULL) {
-            tell(engine, i, engine->view_seq[i] != 0, "there is no newer checkpoint of it");
+            tell(engine, i, engine->slots[i].saved_seq != 0, "there is no newer checkpoint of it");
         }
         behind = behind || this_one;
     }
@@ -405,7 +405,7 @@ static bool is_missing(const fr_engine *engine)
 {
     uint64_t most = 0;
     for (unsigned i = 0; i < engine->view_count; i++) {
-        most = FR_MAX(most, engine->view_seq[i]);
+        most = FR_MAX(most, engine->slots[i].saved_seq);
     }
     return fr_resolver_seq(engine->resolver) == 0 && most != 0;
 }

@@ -114,7 +114,7 @@ static fr_status shadow_begin(fr_engine *shadow, fr_error *err)
 {
     uint64_t least = UINT64_MAX;
     for (unsigned i = 0; i < shadow->view_count; i++) {
-        least = shadow->views[i] == NULL ? least : FR_MIN(least, shadow->view_seq[i]);
+        least = shadow->views[i] == NULL ? least : FR_MIN(least, shadow->slots[i].saved_seq);
     }
     FR_TRY(open_resolver(shadow, least, err));
     for (unsigned i = 0; i < shadow->view_count; i++) {
@@ -132,7 +132,7 @@ static void shadow_give_back(fr_engine *shadow)
     for (unsigned i = 0; i < home->view_count; i++) {
         if (shadow->views[i] != NULL) {
             home->views[i] = shadow->views[i];
-            home->view_seq[i] = shadow->view_seq[i];
+            home->slots[i].saved_seq = shadow->slots[i].saved_seq;
             shadow->views[i] = NULL;
             bind(home, home->resolver, i);
         }
@@ -144,7 +144,7 @@ static void note_built(fr_engine *engine, const bool *which, uint64_t seq)
 {
     uint64_t saved = seq;
     for (unsigned i = 0; i < engine->view_count; i++) {
-        saved = which[i] ? FR_MIN(saved, engine->view_seq[i]) : saved;
+        saved = which[i] ? FR_MIN(saved, engine->slots[i].saved_seq) : saved;
     }
     engine->since_checkpoint = FR_MAX(engine->since_checkpoint, seq - saved);
 }
@@ -159,7 +159,7 @@ static void leave_out(fr_engine *engine, const bool *which, fr_error *why)
         if (which[i]) {
             engine->view_ops[i]->close(engine->views[i]);
             engine->views[i] = NULL;
-            fr_view_fail(engine, i, engine->view_seq[i], status, why);
+            fr_view_fail(engine, i, engine->slots[i].saved_seq, status, why);
         }
     }
     for (unsigned i = 0; i < engine->view_count; i++) {
@@ -177,10 +177,10 @@ fr_status fr_rebuild_behind(fr_engine *engine, fr_error *err)
     uint64_t to = fr_resolver_seq(engine->resolver);
     FR_TRY(shadow_new(&shadow, engine, err));
     for (unsigned i = 0; i < engine->view_count; i++) {
-        if (engine->view_seq[i] < to) {
+        if (engine->slots[i].saved_seq < to) {
             which[i] = true;
             shadow->views[i] = engine->views[i];
-            shadow->view_seq[i] = engine->view_seq[i];
+            shadow->slots[i].saved_seq = engine->slots[i].saved_seq;
         }
     }
     fr_status status = shadow_begin(shadow, err);
@@ -206,15 +206,15 @@ static const uint64_t NS_PER_S = 1000000000;
 
 static void set_state(fr_engine *engine, unsigned view, fr_view_state state)
 {
-    __atomic_store_n(&engine->view_state[view], (uint32_t)state, __ATOMIC_RELEASE);
+    __atomic_store_n(&engine->slots[view].state, (uint32_t)state, __ATOMIC_RELEASE);
 }
 
 void fr_view_fail(fr_engine *engine, unsigned view, uint64_t seq, fr_status status,
                   const fr_error *error)
 {
-    engine->failed_status[view] = status;
-    __atomic_store_n(&engine->failed_text[view], error->text, __ATOMIC_RELAXED);
-    __atomic_store_n(&engine->failed_seq[view], seq, __ATOMIC_RELAXED);
+    engine->slots[view].failed_status = status;
+    __atomic_store_n(&engine->slots[view].failed_text, error->text, __ATOMIC_RELAXED);
+    __atomic_store_n(&engine->slots[view].failed_seq, seq, __ATOMIC_RELAXED);
     fr_rebuild *r = &engine->rebuild;
     r->backoff_ns = r->backoff_ns == 0 ? BACKOFF_S * NS_PER_S
                                        : FR_MIN(r->backoff_ns * 2, BACKOFF_MAX_S * NS_PER_S);
@@ -251,7 +251,7 @@ bool fr_rebuild_is_stopped(fr_engine *engine)
 static fr_status forget_previous(const fr_engine *engine, unsigned i, fr_error *err)
 {
     char previous[FR_PATH_MAX];
-    FR_TRY(fr_path(previous, sizeof previous, err, "%s/previous", engine->view_dirs[i]));
+    FR_TRY(fr_path(previous, sizeof previous, err, "%s/previous", engine->slots[i].dir));
     return fr_os_remove_tree(engine->os, previous, err);
 }
 
@@ -316,11 +316,11 @@ static fr_status end_reset(fr_engine *engine, unsigned i, fr_error *err)
 static fr_status reopen(fr_engine *engine, fr_engine *shadow, unsigned i, fr_error *err)
 {
     if (engine->rebuild.reset[i]) {
-        FR_TRY(fr_os_remove_tree(engine->os, engine->view_dirs[i], err));
+        FR_TRY(fr_os_remove_tree(engine->os, engine->slots[i].dir, err));
         FR_TRY(end_reset(engine, i, err));
-    } else if (engine->failed_status[i] == FR_CORRUPT) {
+    } else if (engine->slots[i].failed_status == FR_CORRUPT) {
         FR_TRY(engine->view_ops[i]->damaged == NULL ? FR_OK : forget_previous(engine, i, err));
-        FR_TRY(fr_engine_fall_back(shadow, i, engine->failed_text[i], err));
+        FR_TRY(fr_engine_fall_back(shadow, i, engine->slots[i].failed_text, err));
     }
     return fr_engine_open_view(shadow, i, err);
 }
@@ -409,8 +409,8 @@ static void take_out(fr_engine *engine)
         r->which[i] = asked || (retry && fr_view_state_of(engine, i) == FR_VIEW_FAILED);
         if (r->which[i]) { /* in the same step, for fr_rebuild_is_asked */
             set_state(engine, i, FR_VIEW_REBUILDING);
-            __atomic_store_n(&engine->failed_seq[i], r->reset[i] ? 0 : engine->failed_seq[i],
-                             __ATOMIC_RELAXED);
+            __atomic_store_n(&engine->slots[i].failed_seq,
+                             r->reset[i] ? 0 : engine->slots[i].failed_seq, __ATOMIC_RELAXED);
         }
     }
     r->phase = FR_REBUILD_RUNS;
@@ -441,7 +441,7 @@ static void put_back(fr_engine *engine)
     for (unsigned i = 0; i < engine->view_count; i++) {
         bool again = r->which[i] && status != FR_OK;
         if (again) {
-            fr_view_fail(engine, i, engine->failed_seq[i], share_of(r, i, status), &r->error);
+            fr_view_fail(engine, i, engine->slots[i].failed_seq, share_of(r, i, status), &r->error);
         } else if (r->which[i]) {
             engine->view_ops[i]->publish(engine->views[i], engine->seq);
         }

@@ -592,7 +592,8 @@ static inline void step(const world *w, uint64_t *steps)
 {
     if (++*steps > STEPS_MAX) {
         for (unsigned v = 0; v < w->engine->view_count; v++) {
-            const char *why = fr_view_is_live(w->engine, v) ? NULL : w->engine->failed_text[v];
+            const char *why =
+                fr_view_is_live(w->engine, v) ? NULL : w->engine->slots[v].failed_text;
             printf("view %s: %s\n", w->engine->view_ops[v]->name,
                    why == NULL ? "live, or did not fail" : why);
         }

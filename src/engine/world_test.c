@@ -269,7 +269,7 @@ static void a_view_that_fails_stops_alone(void **state)
         assert_ok(open_engine(&w));
         deliver_until(&w, 50);
         fail_a_view(&w, view);
-        uint64_t at = w.engine->failed_seq[view];
+        uint64_t at = w.engine->slots[view].failed_seq;
         for (int i = 0; i < 60; i++) { /* less than its first pause */
             deliver(&w);
             take_turn(&w);

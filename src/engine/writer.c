@@ -95,40 +95,40 @@ static void sync_log(fr_engine *engine)
     fr_status status = fr_log_sync(engine->log, &error);
     uint64_t took_ns = fr_os_monotonic_ns(engine->os) - start;
     fr_histogram_add(&engine->metrics.sync_ns, took_ns);
-    fr_mutex_lock(&engine->sync_lock);
-    engine->sync_took_ns = took_ns;
-    engine->sync_status = status;
-    engine->sync_error = error;
-    engine->sync_wanted = false;
-    engine->sync_done = true;
-    fr_cond_broadcast(&engine->sync_changed);
-    fr_mutex_unlock(&engine->sync_lock);
+    fr_mutex_lock(&engine->syncer.lock);
+    engine->syncer.took_ns = took_ns;
+    engine->syncer.status = status;
+    engine->syncer.error = error;
+    engine->syncer.wanted = false;
+    engine->syncer.done = true;
+    fr_cond_broadcast(&engine->syncer.changed);
+    fr_mutex_unlock(&engine->syncer.lock);
 }
 
 static void *syncer_run(void *context)
 {
     fr_engine *engine = context;
-    fr_mutex_lock(&engine->sync_lock);
-    while (!engine->sync_stop) {
-        if (!engine->sync_wanted) {
-            fr_cond_wait(&engine->sync_changed, &engine->sync_lock);
+    fr_mutex_lock(&engine->syncer.lock);
+    while (!engine->syncer.stop) {
+        if (!engine->syncer.wanted) {
+            fr_cond_wait(&engine->syncer.changed, &engine->syncer.lock);
             continue;
         }
-        fr_mutex_unlock(&engine->sync_lock);
+        fr_mutex_unlock(&engine->syncer.lock);
         sync_log(engine);
-        fr_mutex_lock(&engine->sync_lock);
+        fr_mutex_lock(&engine->syncer.lock);
     }
-    fr_mutex_unlock(&engine->sync_lock);
+    fr_mutex_unlock(&engine->syncer.lock);
     return NULL;
 }
 
 static void begin_sync(fr_engine *engine)
 {
-    fr_mutex_lock(&engine->sync_lock);
-    engine->sync_wanted = true;
-    engine->sync_done = false;
-    fr_cond_broadcast(&engine->sync_changed);
-    fr_mutex_unlock(&engine->sync_lock);
+    fr_mutex_lock(&engine->syncer.lock);
+    engine->syncer.wanted = true;
+    engine->syncer.done = false;
+    fr_cond_broadcast(&engine->syncer.changed);
+    fr_mutex_unlock(&engine->syncer.lock);
     if (engine->world.stepwise && !engine->world.sync_late) {
         sync_log(engine);
     }
@@ -136,17 +136,17 @@ static void begin_sync(fr_engine *engine)
 
 static void await_sync(fr_engine *engine, fr_group *group)
 {
-    if (engine->world.stepwise && engine->sync_wanted) {
+    if (engine->world.stepwise && engine->syncer.wanted) {
         sync_log(engine);
     }
-    fr_mutex_lock(&engine->sync_lock);
-    while (!engine->sync_done) {
-        fr_cond_wait(&engine->sync_changed, &engine->sync_lock);
+    fr_mutex_lock(&engine->syncer.lock);
+    while (!engine->syncer.done) {
+        fr_cond_wait(&engine->syncer.changed, &engine->syncer.lock);
     }
-    fr_status status = engine->sync_status;
-    fr_error error = engine->sync_error;
-    group->sync_ns = engine->sync_took_ns;
-    fr_mutex_unlock(&engine->sync_lock);
+    fr_status status = engine->syncer.status;
+    fr_error error = engine->syncer.error;
+    group->sync_ns = engine->syncer.took_ns;
+    fr_mutex_unlock(&engine->syncer.lock);
     if (status != FR_OK) {
         fr_mend_begin(engine, &error);
     }
@@ -466,8 +466,8 @@ fr_status fr_engine_start(fr_engine *engine, fr_error *err)
     if (engine->world.stepwise) {
         return FR_OK;
     }
-    FR_TRY(fr_thread_start(&engine->syncer, "fr-sync", syncer_run, engine, err));
-    engine->syncer_runs = true;
+    FR_TRY(fr_thread_start(&engine->syncer.thread, "fr-sync", syncer_run, engine, err));
+    engine->syncer.runs = true;
     FR_TRY(fr_thread_start(&engine->writer, "fr-writer", writer_run, engine, err));
     engine->writer_runs = true;
     return FR_OK;
@@ -497,12 +497,12 @@ void fr_engine_stop(fr_engine *engine)
         fr_checkpoint_now(engine);
         engine->writer_runs = false;
     }
-    fr_mutex_lock(&engine->sync_lock);
-    engine->sync_stop = true;
-    fr_cond_broadcast(&engine->sync_changed);
-    fr_mutex_unlock(&engine->sync_lock);
-    if (engine->syncer_runs) {
-        fr_thread_join(engine->syncer);
-        engine->syncer_runs = false;
+    fr_mutex_lock(&engine->syncer.lock);
+    engine->syncer.stop = true;
+    fr_cond_broadcast(&engine->syncer.changed);
+    fr_mutex_unlock(&engine->syncer.lock);
+    if (engine->syncer.runs) {
+        fr_thread_join(engine->syncer.thread);
+        engine->syncer.runs = false;
     }
 }
