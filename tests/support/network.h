@@ -373,7 +373,7 @@ static inline void net_apply_status(net_model *model, const net_event *e, net_ef
     if (time_us < account->status_us || net_asks_nothing(e)) {
         return; /* late, or about something else */
     }
-    account->status_us = time_us;
+    account->status_us = FR_MIN(time_us, e->time_us); /* a claim of a time to come */
     effect->after = net_wanted(e);
     if (effect->after == FR_ACCOUNT_DELETED && account->status != FR_ACCOUNT_DELETED) {
         net_delete_account(model, e->did);
@@ -487,7 +487,8 @@ static inline void net_random_inner(net_source *s, net_event *e)
     e->has_inner_seq = !one_in(&s->seed, 4);
     e->has_inner_time = !one_in(&s->seed, 4);
     e->inner_seq = one_in(&s->seed, 4) ? below(&s->seed, 20) : s->clock;
-    e->inner_time_us = net_ago(s, one_in(&s->seed, 3) ? 300 : 1, 0);
+    e->inner_time_us = one_in(&s->seed, 8) ? s->clock + below(&s->seed, 300)
+                                           : net_ago(s, one_in(&s->seed, 3) ? 300 : 1, 0);
     e->active = !one_in(&s->seed, 3);
     e->status = e->active ? 0 : (uint8_t)below(&s->seed, FR_COUNT_OF(NET_STATUSES));
     e->handle = e->kind == FR_EVENT_IDENTITY ? (uint8_t)below(&s->seed, NET_HANDLES) : 0;
