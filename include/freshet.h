@@ -184,8 +184,11 @@ typedef struct {
     freshet_durability durability; /* as it was given, with its defaults filled in */
     freshet_report report;         /* async: only what was read and rejected */
     uint64_t seq;                  /* everything of it is at or before this one; async: 0 */
+    uint64_t visible_seq;          /* every view had applied everything up to here; async: 0 */
     freshet_ticket *ticket;        /* async: for freshet_append_wait; else NULL */
 } freshet_receipt;
+
+#define FRESHET_VISIBLE_MS 50 /* waits for views last so long, unless they say otherwise */
 
 typedef struct {
     freshet_durability durability;
@@ -198,13 +201,19 @@ typedef struct {
     const char *key;
     freshet_on_reject on_reject; /* may be NULL */
     void *context;
+    /** The append returns when every view has applied it, too. Views that are live have when it is
+     *  acknowledged; one that failed or is built again is waited for, visible_ms long (0:
+     *  FRESHET_VISIBLE_MS). With async it makes the append wait, and there is no ticket. */
+    bool visible;
+    uint32_t visible_ms;
 } freshet_append_options;
 #define FRESHET_APPEND_EVENTS_MAX 1792
 
 /** freshet_append_lines with choices (NULL: batched, no key).
  *  errors  FRESHET_INVALID no such mode, not a key; FRESHET_LIMIT more events under one key than go
  *          in a batch: nothing was appended; FRESHET_IO: the log refuses work; what was not
- *          acknowledged may be there or not */
+ *          acknowledged may be there or not. With `visible` FRESHET_AGAIN and err->code
+ *          "view-behind": it is durable, the receipt holds, and some view is only at visible_seq */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_append(freshet *db, const char *lines,
                                                            size_t size,
                                                            const freshet_append_options *options,
@@ -354,6 +363,16 @@ FRESHET_API FRESHET_MUST_USE freshet_status freshet_query(freshet *db, const cha
                                                           freshet_error *err);
 /** Frees what an answer holds; the struct may then be reused. */
 FRESHET_API void freshet_answer_free(freshet_answer *answer);
+
+/** Waits until every view has applied the event with this sequence (of a receipt, of a header
+ *  freshet-seq), at most timeout_ms (0: FRESHET_VISIBLE_MS): answers asked for afterwards include
+ *  it. *reached (may be NULL): every view has applied everything up to there.
+ *  errors  FRESHET_AGAIN with the code "view-behind": the time is up. A view that failed or is
+ *          built again is behind until it is back; what is opened for reading only never follows
+ *  cost    of what is visible: a few loads, no lock */
+FRESHET_API FRESHET_MUST_USE freshet_status freshet_wait_seq(freshet *db, uint64_t seq,
+                                                             uint32_t timeout_ms, uint64_t *reached,
+                                                             freshet_error *err);
 
 /* ---- events: reading the past and following -------------------------------------------------- */
 

@@ -71,8 +71,8 @@ def includes(top):
                     yield f"{name}:{number}: a path in an include: {line.strip()}"
 
 
-CODE_OF_ERROR = (r"(?:car|commit|node|tree|key|record|limit|sig|frame|inv|json|zstd|compressed|did|fetch|pack|refresh)"
-                 r"-[a-z]+(?:-[a-z]+)*")
+CODE_OF_ERROR = (r"(?:car|commit|node|tree|key|record|limit|sig|frame|inv|json|zstd|compressed|did|fetch|pack|refresh"
+                 r"|view)-[a-z]+(?:-[a-z]+)*")
 NO_CODES = {"commit-first", "zstd-dictionary", "node-bytes", "node-entries"}  # a class of orders, options
 
 

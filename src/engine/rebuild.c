@@ -456,6 +456,7 @@ static void put_back(fr_engine *engine)
             set_state(engine, i, FR_VIEW_LIVE);
         }
     }
+    fr_engine_wake_readers(engine); /* of what these views lacked: visible.c */
     fr_checkpoint_note_saved(engine);
     if (r->shadow != NULL) {
         shadow_free(r->shadow);

@@ -258,7 +258,17 @@ static void a_failed_sync_is_told_and_mended(void **state)
     fr_sim_free(w.os);
 }
 
-/** Its lag and its reason are told; the others and the log go on, and then it catches up (R14). */
+static void expect_visible(world *w, uint64_t seq, freshet_status status, uint64_t visible)
+{
+    freshet_error error = {0};
+    uint64_t reached = 0;
+    assert_int_equal(freshet_wait_seq(w->engine, seq, 1, &reached, &error), status);
+    assert_int_equal(reached, visible);
+    assert_true(status == FRESHET_OK || strcmp(error.code, "view-behind") == 0);
+}
+
+/** Its lag and its reason are told; the others and the log go on, and then it catches up (R14). Who
+ *  waits for all views is told how far it is (R73). */
 static void a_view_that_fails_stops_alone(void **state)
 {
     (void)state;
@@ -284,12 +294,16 @@ static void a_view_that_fails_stops_alone(void **state)
                  (unsigned long long)(w.engine->seq - at));
         assert_true(health_says(&w, failed, 200));
         assert_true(health_says(&w, "\"status\":\"degraded\"", 200));
+        expect_visible(&w, w.kept, FRESHET_AGAIN, at);
+        expect_visible(&w, at, FRESHET_OK, at);
         fr_sim_advance(w.os, 20000000);
         for (uint64_t steps = 0; !all_live(&w); step(&w, &steps)) {
             fr_checkpoint_write(w.engine);
             take_turn(&w);
         }
         deliver_all(&w);
+        expect_visible(&w, w.h->last_seq, FRESHET_OK, w.h->last_seq);
+        expect_visible(&w, UINT64_MAX, FRESHET_AGAIN, w.h->last_seq);
         check_views(&w, w.h->last_seq, true);
         close_in_order(&w);
         fr_sim_free(w.os);

@@ -43,7 +43,7 @@ static void each_durability_is_answered(void **state)
     for (unsigned i = 0; i < FR_COUNT_OF(given); i++) {
         freshet_receipt receipt;
         fr_buffer lines = posts(i * 10, i * 10 + 10);
-        freshet_append_options options = {given[i], NULL, NULL, NULL};
+        freshet_append_options options = {.durability = given[i]};
         assert_int_equal(append(fx->db, &lines, &options, &receipt), FRESHET_OK);
         assert_int_equal(receipt.durability.mode, given[i].mode);
         assert_int_equal(receipt.durability.events, i == 2 ? 1000 : 100);
@@ -52,6 +52,7 @@ static void each_durability_is_answered(void **state)
         assert_int_equal(receipt.seq, i * 10 + 10);
         assert_null(receipt.ticket);
         assert_int_equal(seq_of(fx), i * 10 + 10); /* visible when it is answered */
+        assert_int_equal(receipt.visible_seq, receipt.seq);
     }
     freshet_receipt receipt;
     freshet_append_options wrong = {.durability = {.mode = (freshet_durability_mode)3}};
@@ -84,6 +85,70 @@ static void an_async_append_is_waited_for(void **state)
     }
     assert_int_equal(seq_of(fx), 80);
     assert_int_equal(fx->reject_count, 8);
+}
+
+/* ---- visible --------------------------------------------------------------------------------- */
+
+static void what_asks_for_visible_waits_for_all_views(void **state)
+{
+    static const freshet_durability_mode modes[] = {FRESHET_BATCHED, FRESHET_IMMEDIATE,
+                                                    FRESHET_ASYNC};
+    fixture *fx = *state;
+    for (unsigned i = 0; i < FR_COUNT_OF(modes); i++) {
+        freshet_receipt receipt;
+        fr_buffer lines = posts(i * 10, i * 10 + 10);
+        freshet_append_options options = {.durability = {.mode = modes[i]}, .visible = true};
+        assert_int_equal(append(fx->db, &lines, &options, &receipt), FRESHET_OK);
+        assert_null(receipt.ticket);
+        assert_int_equal(receipt.report.appended, 10);
+        assert_int_equal(receipt.seq, i * 10 + 10);
+        assert_int_equal(receipt.visible_seq, receipt.seq);
+        assert_int_equal(freshet_wait_seq(fx->db, receipt.seq, 0, NULL, NULL), FRESHET_OK);
+    }
+}
+
+/** What it says of a view that is away; true: it was away. */
+static bool append_meanwhile(fixture *fx, unsigned n)
+{
+    freshet_receipt receipt;
+    freshet_error error = {0};
+    fr_buffer lines = posts(n, n + 1);
+    freshet_append_options options = {
+        .durability = {.mode = FRESHET_IMMEDIATE}, .visible = true, .visible_ms = 1};
+    freshet_status status =
+        freshet_append(fx->db, (const char *)lines.data, lines.size, &options, &receipt, &error);
+    fr_buffer_done(&lines);
+    assert_int_equal(receipt.report.appended, 1); /* acknowledged in any case */
+    assert_int_equal(receipt.seq, seq_of(fx));
+    if (status == FRESHET_OK) {
+        assert_true(receipt.visible_seq >= receipt.seq);
+        return false;
+    }
+    assert_int_equal(status, FRESHET_AGAIN);
+    assert_string_equal(error.code, "view-behind");
+    assert_true(receipt.visible_seq < receipt.seq);
+    return true;
+}
+
+static void a_view_that_is_built_again_is_waited_for(void **state)
+{
+    enum { POSTS = 20000, TRIES = 500, PATIENCE_MS = 600000 };
+    static const char *const names[] = {"identity", "graph", "posts", "links"};
+    fixture *fx = *state;
+    fr_buffer lines = posts(0, POSTS);
+    assert_int_equal(append(fx->db, &lines, NULL, &(freshet_receipt){0}), FRESHET_OK);
+    for (unsigned i = 0, n = POSTS; i < FR_COUNT_OF(names); i++) {
+        bool away = false;
+        uint64_t reached = 0;
+        for (unsigned tries = 0; !away && tries < TRIES; tries++) {
+            assert_int_equal(freshet_view_reset(fx->db, names[i], NULL), FRESHET_OK);
+            away = append_meanwhile(fx, n++);
+        }
+        assert_true(away);
+        assert_int_equal(freshet_wait_seq(fx->db, seq_of(fx), PATIENCE_MS, &reached, NULL),
+                         FRESHET_OK);
+        assert_int_equal(reached, seq_of(fx));
+    }
 }
 
 static void limit_files(rlim_t bytes)
@@ -381,6 +446,10 @@ int main(int count, char **arguments)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_durability_is_answered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_async_append_is_waited_for, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_asks_for_visible_waits_for_all_views, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_view_that_is_built_again_is_waited_for, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(an_append_outlasts_a_full_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_key_is_appended_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keys_come_back_from_the_log, set_up, tear_down),

@@ -117,6 +117,7 @@ freshet_status freshet_ingest(freshet *db, const char *path, const freshet_inges
 
 struct freshet_ticket {
     feeder feed;
+    freshet *db;
 };
 
 static freshet_durability with_defaults(freshet_durability d)
@@ -156,6 +157,7 @@ static fr_status settle(freshet_receipt *receipt, fr_error *err)
     fr_status status = feeder_finish(&ticket->feed, &receipt->report, err);
     fr_sink_report(&ticket->feed.sink, &settled);
     receipt->seq = ticket->feed.key.size == 0 ? settled.last_seq : ticket->feed.sink.key_seq;
+    receipt->visible_seq = fr_engine_visible(ticket->db);
     feeder_done(&ticket->feed);
     free(ticket);
     return status;
@@ -174,19 +176,24 @@ static fr_status append(freshet *db, fr_slice lines, const freshet_append_option
         free(ticket);
         return status;
     }
+    ticket->db = db;
     ticket->feed.on_reject = options->on_reject;
     ticket->feed.reject_context = options->context;
     ticket->feed.durability = receipt->durability;
     ticket->feed.key = options->key == NULL ? FR_SLICE("") : fr_slice_text(options->key);
     receipt->ticket = ticket;
     status = take(ticket, lines, err);
-    if (status == FR_OK && receipt->durability.mode == FRESHET_ASYNC) {
+    if (status == FR_OK && receipt->durability.mode == FRESHET_ASYNC && !options->visible) {
         receipt->report.read = ticket->feed.taken + ticket->feed.rejected;
         receipt->report.rejected = ticket->feed.rejected;
         return FR_OK;
     }
     fr_status settled = settle(receipt, status == FR_OK ? err : &late);
-    return status == FR_OK ? settled : status;
+    status = status == FR_OK ? settled : status;
+    return status == FR_OK && options->visible
+               ? fr_engine_wait_seq(db, receipt->seq, options->visible_ms, &receipt->visible_seq,
+                                    err)
+               : status;
 }
 
 freshet_status freshet_append(freshet *db, const char *lines, size_t size,

@@ -110,6 +110,13 @@ const char *fr_engine_dir(const fr_engine *engine);
 /** fr_resolver_floor from any thread: is a repository at this rev known already? */
 uint64_t fr_engine_floor(fr_engine *engine, fr_slice did);
 
+/** Every view has applied everything up to here. */
+uint64_t fr_engine_visible(const fr_engine *engine);
+/** freshet_wait_seq: until every view has applied `seq`; FR_AGAIN with the code "view-behind" after
+ *  timeout_ms (0: FRESHET_VISIBLE_MS). */
+FR_MUST_USE fr_status fr_engine_wait_seq(fr_engine *engine, uint64_t seq, uint32_t timeout_ms,
+                                         uint64_t *reached, fr_error *err);
+
 /* ---- sources that run for long --------------------------------------------------------------- */
 
 /** Shown in /health and /metrics; owned by the source, which frees it in its stop function
