@@ -14,6 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "support"))
 import freshet as fr  # noqa: E402
+from atproto import Writer  # noqa: E402
 
 DAEMON = None
 
@@ -194,6 +195,32 @@ def test_live_ready_health():
     assert {v["name"] for v in health["views"]} == {"identity", "graph", "posts", "links"}
     assert all(v["seq"] == 1500 for v in health["views"])
     assert daemon().get("/links/count?target=a&collection=b&path=c").seq == 1500
+
+
+def test_reading_what_was_just_written():
+    """freshet-after: the first answer that is none of an error includes the event (R73)."""
+    count = "/links/count?target=did:web:new.test&collection=app.bsky.graph.follow&path=.subject"
+    w = Writer()
+    with fr.Feed() as feed:
+        for n in range(1, 200):
+            event = w.create(f"did:web:a{n}.test", "app.bsky.graph.follow", f"r{n}",
+                             {"$type": "app.bsky.graph.follow", "subject": "did:web:new.test",
+                              "createdAt": "2026-01-01T00:00:00Z"})
+            feed.daemon.process.stdin.write(json.dumps(event).encode() + b"\n")
+            feed.daemon.process.stdin.flush()
+            answer = feed.get(count, headers={"freshet-after": str(n)})
+            while answer.status == 503:
+                assert answer.json["error"] == "NotVisible" and answer.seq == n - 1, answer
+                answer = feed.get(count, headers={"freshet-after": str(n)})
+            assert (answer.status, answer.seq, answer.json["total"]) == (200, n, n), answer
+        for seq in (n + 1, 2**64 - 1):
+            start = time.monotonic()
+            answer = feed.get(count, headers={"freshet-after": str(seq)})
+            assert time.monotonic() - start >= 0.05
+            assert answer.status == 503 and answer.json["error"] == "NotVisible" and answer.seq == n, answer
+            assert answer.headers["retry-after"] == "1"
+        for bad in ("", "-1", "1.0", "x", str(2**64)):
+            assert feed.get(count, headers={"freshet-after": bad}).status == 400
 
 
 def test_metrics_are_prometheus():

@@ -8,7 +8,9 @@
 // socket does not take is copied into the connection and the peer is not read until it has gone: so
 // a peer that does not read costs one turn's answers, no more, and is dropped when its time is up.
 // A turn ends after FR_SERVER_TURN_REQUESTS or FR_SERVER_TURN_NS; a connection with more to do goes
-// to the end of the queue of turns.
+// to the end of the line of turns. One whose request wants to see what is not published yet stands
+// in the line of those that wait, where a timer looks at all of them each FR_SERVER_AFTER_TICK_MS:
+// who was acknowledged never gets there, so it needs no word from the writer.
 //
 // Closing at once with unread bytes in the socket would make the kernel send a reset, which may
 // overtake the answer; hence the lingering close (RFC 9112 section 9.6).
@@ -81,21 +83,23 @@ static void unlink_live(fr_connection *c)
     }
 }
 
-static void leave_turns(fr_connection *c)
+static void leave_line(fr_connection *c)
 {
-    fr_server *server = c->server;
-    fr_connection *before = NULL;
-    if (!c->has_turn) {
-        return;
+    fr_line *line = c->line;
+    if (line != NULL) {
+        *(c->line_previous == NULL ? &line->first : &c->line_previous->line_next) = c->line_next;
+        *(c->line_next == NULL ? &line->last : &c->line_next->line_previous) = c->line_previous;
+        c->line = NULL;
     }
-    for (fr_connection *at = server->turns_head; at != c; at = at->turn_next) {
-        before = at;
-    }
-    *(before == NULL ? &server->turns_head : &before->turn_next) = c->turn_next;
-    if (server->turns_tail == c) {
-        server->turns_tail = before;
-    }
-    c->has_turn = false;
+}
+
+static void join_line(fr_connection *c, fr_line *line)
+{
+    c->line = line;
+    c->line_next = NULL;
+    c->line_previous = line->last;
+    *(line->last == NULL ? &line->first : &line->last->line_next) = c;
+    line->last = c;
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -119,7 +123,7 @@ void fr_connection_drop(fr_connection *c)
     if (c->phase == FR_PHASE_CLOSED) {
         return;
     }
-    leave_turns(c);
+    leave_line(c);
     fr_subscriber_leave(c);
     c->phase = FR_PHASE_CLOSED;
     uv_close((uv_handle_t *)&c->handle, on_closed);
@@ -137,7 +141,7 @@ static void linger(fr_connection *c)
 {
     c->phase = FR_PHASE_LINGER;
     c->linger_ms = uv_now(&c->server->loop);
-    leave_turns(c);
+    leave_line(c);
     fr_subscriber_leave(c);
     if (uv_shutdown(&c->shutdown, (uv_stream_t *)&c->handle, on_shut) != 0) {
         fr_connection_drop(c);
@@ -240,25 +244,51 @@ static void ask_turn(fr_connection *c)
 {
     fr_server *server = c->server;
     stop_reading(c);
-    c->turn_next = NULL;
-    c->has_turn = true;
-    if (server->turns_tail == NULL) {
-        server->turns_head = c;
+    if (server->turns.first == NULL) {
         uv_idle_start(&server->turner, on_idle);
-    } else {
-        server->turns_tail->turn_next = c;
     }
-    server->turns_tail = c;
+    join_line(c, &server->turns);
+}
+
+static void on_after(uv_timer_t *timer)
+{
+    fr_connection_end_waits(timer->data);
+}
+
+static void wait_in_line(fr_connection *c)
+{
+    fr_server *server = c->server;
+    stop_reading(c);
+    if (server->waiting.first == NULL) {
+        uv_timer_start(&server->after, on_after, FR_SERVER_AFTER_TICK_MS, FR_SERVER_AFTER_TICK_MS);
+    }
+    join_line(c, &server->waiting);
+}
+
+void fr_connection_end_waits(fr_server *server)
+{
+    uint64_t now_ns = fr_os_monotonic_ns(fr_os_real());
+    uint64_t published = fr_serve_published(server);
+    for (fr_connection *c = server->waiting.first, *next; c != NULL; c = next) {
+        next = c->line_next;
+        if (c->after_seq <= published || c->after_until_ns <= now_ns || server->stopping) {
+            leave_line(c);
+            ask_turn(c);
+        }
+    }
+    if (server->waiting.first == NULL) {
+        uv_timer_stop(&server->after);
+    }
 }
 
 void fr_connection_turn(fr_server *server)
 {
-    fr_connection *c = server->turns_head;
+    fr_connection *c = server->turns.first;
     if (c != NULL) {
-        leave_turns(c);
+        leave_line(c);
         serve(c);
     }
-    if (server->turns_head == NULL) {
+    if (server->turns.first == NULL) {
         uv_idle_stop(&server->turner);
     }
 }
@@ -299,7 +329,9 @@ static void serve(fr_connection *c)
     if (c->phase != FR_PHASE_OPEN || c->writing) {
         return; /* on_written serves what is left */
     }
-    if (more) {
+    if (c->after_until_ns != 0) {
+        wait_in_line(c);
+    } else if (more) {
         ask_turn(c);
     } else if (c->peer_done) {
         fr_connection_drop(c);
@@ -332,7 +364,7 @@ static void note_end(fr_connection *c)
 {
     c->peer_done = true;
     stop_reading(c);
-    if (c->phase == FR_PHASE_LINGER || c->subscriber != NULL || (!c->writing && !c->has_turn)) {
+    if (c->phase == FR_PHASE_LINGER || c->subscriber != NULL || (!c->writing && c->line == NULL)) {
         fr_connection_drop(c);
     }
 }
@@ -390,7 +422,7 @@ static void start_reading(fr_connection *c)
 static bool is_idle(const fr_connection *c)
 {
     return c->phase == FR_PHASE_OPEN && !c->overflow && !c->subscribed && !c->writing &&
-           !c->has_turn && c->request_ms == 0;
+           c->line == NULL && c->request_ms == 0;
 }
 
 /** At the cap the peer that has been idle longest makes room, if it has been for a while: so a
@@ -478,7 +510,7 @@ static void sweep_open(fr_connection *c, uint64_t now_ms)
 {
     fr_server *server = c->server;
     const fr_server_options *options = &server->options;
-    if (c->has_turn) {
+    if (c->line != NULL) {
         return;
     }
     if (c->subscriber != NULL) {

@@ -21,6 +21,7 @@ typedef struct {
     char target[256];   /* of the last call */
     char accept[256];   /* of the last call; "(none)" */
     bool ready;         /* atomic */
+    uint64_t seq;       /* atomic: published; 0: 7 */
     size_t large_bytes; /* size of the answer to /large */
     char *large;
 } fake_engine;
@@ -77,7 +78,9 @@ static inline freshet_status fake_answer(void *context, const char *target, size
 static inline void fake_progress(void *context, freshet_progress *out)
 {
     fake_engine *fake = context;
-    *out = (freshet_progress){.seq = 7, .ready = __atomic_load_n(&fake->ready, __ATOMIC_RELAXED)};
+    uint64_t seq = __atomic_load_n(&fake->seq, __ATOMIC_RELAXED);
+    *out = (freshet_progress){.seq = seq == 0 ? 7 : seq,
+                              .ready = __atomic_load_n(&fake->ready, __ATOMIC_RELAXED)};
 }
 
 /* ---- the server, in a thread ----------------------------------------------------------------- */

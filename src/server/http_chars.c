@@ -37,3 +37,17 @@ const uint8_t fr_http_chars[256] = {
     ['~'] = T | G | V | H,
     [0x80 ... 0xff] = V,
 };
+
+bool fr_text_number(fr_slice text, uint64_t *out)
+{
+    uint64_t number = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t digit = (uint8_t)(text.data[i] - '0');
+        if (digit > 9 || fr_mul_overflows(number, 10u, &number) ||
+            fr_add_overflows(number, digit, &number)) {
+            return false;
+        }
+    }
+    *out = number;
+    return text.size > 0;
+}

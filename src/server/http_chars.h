@@ -38,6 +38,8 @@ static inline bool fr_text_is(fr_slice text, fr_slice lower)
     }
     return true;
 }
+/** Digits only; false when there are none, or too many for 64 bits. */
+bool fr_text_number(fr_slice text, uint64_t *out);
 static inline fr_slice fr_text_trim(fr_slice text)
 {
     while (text.size > 0 && fr_char_is_blank(text.data[0])) {

@@ -264,6 +264,16 @@ static void note_first(fr_slice *slot, fr_slice value)
     }
 }
 
+/** Of two one could be dropped unseen, and the answer be older than was asked for. */
+static fr_status note_after(head_reader *r, fr_slice value)
+{
+    if (r->request.after.data != NULL) {
+        return refuse(r, 400, "http: two Freshet-After lines");
+    }
+    r->request.after = value;
+    return FR_OK;
+}
+
 static fr_status note_transfer_encoding(head_reader *r, fr_slice value)
 {
     if (r->transfer_encoding.data != NULL) {
@@ -304,6 +314,8 @@ static fr_status note_field(head_reader *r, fr_slice name, fr_slice value)
                 note_first(&r->request.last_event_id, value);
             } else if (fr_text_is(name, FR_SLICE("authorization"))) {
                 note_first(&r->request.authorization, value);
+            } else if (fr_text_is(name, FR_SLICE("freshet-after"))) {
+                return note_after(r, value);
             }
             return FR_OK;
         case 14:

@@ -63,6 +63,7 @@ static const refusal refusals[] = {
      GET "Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n", 0, 400},
     {"coding in 1.0", "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 0, 400},
     {"coding with a vertical tab", GET "Transfer-Encoding: \vchunked\r\n\r\n", 0, 400},
+    {"freshet-after twice", GET "Freshet-After: 1\r\nfreshet-after: 1\r\n\r\n", 0, 400},
     {"blank before the colon", GET "Accept : */*\r\n\r\n", 0, 400},
     {"tab before the colon", GET "Transfer-Encoding\t: chunked\r\n\r\n", 0, 400},
     {"blank before the colon of Host", "GET / HTTP/1.1\r\nHost : a\r\n\r\n", 0, 400},

@@ -35,6 +35,7 @@
 #define FR_SERVER_STOP_QUIET_MS 50            /* a request already on its way is still answered */
 #define FR_SERVER_STOP_PARTIAL_MS 1000        /* half a request then has so long to become whole */
 #define FR_SERVER_BACKLOG 1024
+#define FR_SERVER_AFTER_TICK_MS 1 /* between looks at what requests wait for */
 
 /** FR_PHASE_LINGER: our side is shut, and what still comes is dropped, so that no reset eats the
  *  last answer. FR_PHASE_CLOSED: libuv has yet to let go. */
@@ -42,13 +43,18 @@ typedef enum { FR_PHASE_OPEN = 0, FR_PHASE_LINGER = 1, FR_PHASE_CLOSED = 2 } fr_
 
 typedef struct fr_connection fr_connection;
 typedef struct fr_subscriber fr_subscriber;
+/** Connections that are not read meanwhile; each is in one line at most. */
+typedef struct {
+    fr_connection *first, *last;
+} fr_line;
 struct fr_connection {
     uv_tcp_t handle; /* first: the handle is the connection */
     uv_write_t write;
     uv_shutdown_t shutdown;
     fr_server *server;
     fr_connection *next, *previous; /* in server->live */
-    fr_connection *turn_next;       /* in server->turns */
+    fr_line *line;                  /* server->turns or server->waiting; NULL: neither */
+    fr_connection *line_next, *line_previous;
 
     uint8_t *in; /* FR_SERVER_IN_BYTES; unread bytes are [start, end) */
     size_t start, end;
@@ -59,12 +65,15 @@ struct fr_connection {
 
     fr_buffer pending; /* answers the socket did not take at once */
     fr_phase phase;
-    bool reading, writing, has_turn;
+    bool reading, writing;
     bool close_after;          /* the last answer is written: flush, then linger */
     bool peer_done;            /* the peer sends no more */
     bool overflow;             /* over the cap: not counted among the connections */
     bool subscribed;           /* counted among the subscribers, and its socket sends events now */
     fr_subscriber *subscriber; /* until it is dropped */
+
+    /* of the request at `start`: it waits until this is published, or for that time; 0: no wait */
+    uint64_t after_seq, after_until_ns;
 
     uint64_t request_ms; /* when the first byte of a request came that is not whole yet; 0: none */
     uint64_t active_ms;  /* last answer or first connect */
@@ -80,6 +89,7 @@ struct fr_server {
     uv_async_t wake;
     uv_timer_t sweep;
     uv_idle_t turner;
+    uv_timer_t after; /* runs while somebody waits */
     uint16_t port;
     bool stopping, ending;
     bool accept_stalled; /* a peer waits in libuv for memory */
@@ -87,7 +97,8 @@ struct fr_server {
 
     fr_connection *live;
     fr_connection *spare; /* closed ones, kept for reuse */
-    fr_connection *turns_head, *turns_tail;
+    fr_line turns;        /* who has more to do */
+    fr_line waiting;      /* for an event to be published */
     uint32_t connection_count, overflow_count, subscriber_count;
 
     fr_subscriber *subscribers;
@@ -119,10 +130,13 @@ typedef enum {
     FR_STEP_STARVED = 1,    /* needs more bytes */
     FR_STEP_LAST = 2,       /* answered, and the connection ends with it */
     FR_STEP_SUBSCRIBED = 3, /* answered, and from now on it has a subscriber */
+    FR_STEP_WAITS = 4,      /* for what is not published yet: after_seq, after_until_ns */
 } fr_step;
 
 /** Takes one request out of the connection's buffer and appends its answer to server->out. */
 fr_step fr_serve_next(fr_connection *connection);
+/** The last event that answers include; UINT64_MAX: nobody knows. */
+uint64_t fr_serve_published(fr_server *server);
 /** Appends an error answer that ends the connection. */
 void fr_serve_refusal(fr_server *server, int status, const char *text);
 
@@ -131,6 +145,8 @@ void fr_serve_refusal(fr_server *server, int status, const char *text);
 void fr_connection_accept(uv_stream_t *listener, int status);
 /** Serves whoever waits for a turn. */
 void fr_connection_turn(fr_server *server);
+/** Gives a turn to whoever waited for what is published now, or long enough; who stops, to all. */
+void fr_connection_end_waits(fr_server *server);
 /** Sends bytes that may go afterwards: what the socket does not take at once is copied. Nothing
  *  else is being sent; the connection may be gone afterwards. */
 void fr_connection_send(fr_connection *connection, fr_slice bytes);

@@ -138,6 +138,10 @@ void fr_metrics_print(const fr_metrics *metrics, fr_buffer *out)
               "Requests that did not arrive whole.", metrics->connections_timed_out);
     print_one(out, "freshet_http_connections_dropped_total", "counter",
               "Peers that did not read their answers.", metrics->connections_dropped);
+    print_one(out, "freshet_http_after_waits_total", "counter",
+              "Requests that waited for freshet-after.", metrics->waits);
+    print_one(out, "freshet_http_after_expired_total", "counter",
+              "Requests that did not see their freshet-after in time.", metrics->waits_expired);
     print_one(out, "freshet_subscribers", "gauge", "Peers of /subscribe.",
               metrics->subscribers_open);
     print_one(out, "freshet_subscribers_total", "counter", "Subscriptions begun.",

@@ -32,6 +32,8 @@ typedef struct {
     uint64_t connections_evicted;   /* idle ones that made room at the cap */
     uint64_t connections_timed_out; /* a request that did not arrive whole */
     uint64_t connections_dropped;   /* a peer that did not read */
+    uint64_t waits;                 /* requests that had to wait for freshet-after */
+    uint64_t waits_expired;         /* and did not see it */
     uint64_t subscribers_open;      /* a gauge */
     uint64_t subscribers;
     uint64_t subscribers_dropped; /* that did not read, or answer pings */

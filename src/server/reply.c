@@ -5,7 +5,8 @@
 #include "http_chars.h"
 
 #define VARY                                                                                       \
-    "vary: origin, access-control-request-method, access-control-request-headers, accept\r\n"
+    "vary: origin, access-control-request-method, access-control-request-headers, accept, "        \
+    "freshet-after\r\n"
 
 static const char common_lines[] =
     "access-control-allow-origin: *\r\n"

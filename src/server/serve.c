@@ -38,6 +38,7 @@ typedef struct {
     bool has_answer;        /* reply.body points into server->answer */
     fr_buffer text;         /* or this */
     char small[TEXT_BYTES]; /* or this */
+    char lines[128];        /* headers that are not static */
 } exchange;
 
 /* ---- answers of our own ---------------------------------------------------------------------- */
@@ -364,10 +365,30 @@ static void answer_root(exchange *x)
     answer_from_engine(x, x->request->target, x->accept);
 }
 
+/** Not even after waiting for it. */
+static void answer_behind(exchange *x, uint64_t after, uint64_t published)
+{
+    answer_json(x, 503,
+                "{\"error\":\"NotVisible\",\"message\":\"freshet-after: answers include %" PRIu64
+                " and not yet %" PRIu64 "\"}",
+                published, after);
+    int size = snprintf(x->lines, sizeof x->lines, "freshet-seq: %" PRIu64 "\r\n%s", published,
+                        "retry-after: 1\r\ncache-control: no-store\r\n");
+    x->reply.headers = fr_slice_of(x->lines, (size_t)size);
+    x->server->metrics->waits_expired++;
+}
+
 static void answer_read(exchange *x)
 {
     const own_route *own = find_own(x->path);
-    if (own != NULL) {
+    bool asks = x->request->after.data != NULL;
+    uint64_t after = 0;
+    uint64_t published = asks ? fr_serve_published(x->server) : 0;
+    if (asks && !fr_text_number(x->request->after, &after)) {
+        answer_error(x, 400, "freshet-after: one sequence number");
+    } else if (after > published) {
+        answer_behind(x, after, published);
+    } else if (own != NULL) {
         own->answer(x);
     } else if (fr_slice_equal(x->path, FR_SLICE("/"))) {
         answer_root(x);
@@ -453,15 +474,19 @@ static void answer_other_method(exchange *x)
     }
 }
 
+static bool is_read(const fr_http_request *request)
+{
+    return fr_slice_equal(request->method, FR_SLICE("GET")) ||
+           fr_slice_equal(request->method, FR_SLICE("HEAD"));
+}
+
 static void answer_any(exchange *x)
 {
-    fr_slice method = x->request->method;
-    bool head = fr_slice_equal(method, FR_SLICE("HEAD"));
-    x->reads = head || fr_slice_equal(method, FR_SLICE("GET"));
-    x->reply.head_only = head;
+    x->reads = is_read(x->request);
+    x->reply.head_only = fr_slice_equal(x->request->method, FR_SLICE("HEAD"));
     if (x->reads) {
         answer_read(x);
-    } else if (fr_slice_equal(method, FR_SLICE("OPTIONS"))) {
+    } else if (fr_slice_equal(x->request->method, FR_SLICE("OPTIONS"))) {
         answer_options(x);
     } else {
         answer_other_method(x);
@@ -471,6 +496,41 @@ static void answer_any(exchange *x)
         fr_reply_not_modified(x->reply.headers, x->request->if_none_match)) {
         x->reply.status = 304;
     }
+}
+
+/* ---- waiting for what is not published yet --------------------------------------------------- */
+
+uint64_t fr_serve_published(fr_server *server)
+{
+    freshet_progress progress = {.seq = UINT64_MAX};
+    if (server->options.progress != NULL) {
+        server->options.progress(server->options.context, &progress);
+    } else if (attached(server) != NULL) {
+        freshet_progress_of(attached(server), &progress);
+    }
+    return progress.seq;
+}
+
+/** Once it need not wait any more it does not wait again: what it wants is there, or it is told. */
+static bool must_wait(fr_connection *c, const fr_http_request *request)
+{
+    fr_server *server = c->server;
+    const uint64_t ns_per_ms = 1000000;
+    uint64_t seq = 0;
+    if (request->after.data == NULL || !is_read(request) || !fr_text_number(request->after, &seq) ||
+        seq <= fr_serve_published(server)) {
+        c->after_until_ns = 0;
+        return false;
+    }
+    uint64_t now_ns = fr_os_monotonic_ns(fr_os_real());
+    if (c->after_until_ns == 0) {
+        c->after_seq = seq;
+        c->after_until_ns = now_ns + server->options.after_ms * ns_per_ms;
+        server->metrics->waits++;
+    }
+    bool waits = now_ns < c->after_until_ns && !server->stopping;
+    c->after_until_ns = waits ? c->after_until_ns : 0;
+    return waits;
 }
 
 /* ---- one request, in and out ----------------------------------------------------------------- */
@@ -658,6 +718,9 @@ fr_step fr_serve_next(fr_connection *c)
     }
     if (status != FR_OK) {
         return refuse(c, http_status, err.text);
+    }
+    if (must_wait(c, &request)) {
+        return FR_STEP_WAITS;
     }
     if (request.has_body) {
         return begin_body(c, &request, began_ns);

@@ -25,6 +25,7 @@ static fr_server_options with_defaults(const fr_server_options *options)
     o.header_timeout_ms = o.header_timeout_ms == 0 ? 10000 : o.header_timeout_ms;
     o.write_timeout_ms = o.write_timeout_ms == 0 ? 30000 : o.write_timeout_ms;
     o.slow_request_ms = o.slow_request_ms == 0 ? 500 : o.slow_request_ms;
+    o.after_ms = o.after_ms == 0 ? FRESHET_VISIBLE_MS : o.after_ms;
     o.subscribers_max = o.subscribers_max == 0 ? 2000 : o.subscribers_max;
     o.subscriber_stall_ms = o.subscriber_stall_ms == 0 ? 30000 : o.subscriber_stall_ms;
     o.subscriber_heartbeat_ms = o.subscriber_heartbeat_ms == 0 ? 15000 : o.subscriber_heartbeat_ms;
@@ -54,6 +55,7 @@ static void end_loop(fr_server *server)
     close_handle((uv_handle_t *)&server->fan);
     close_handle((uv_handle_t *)&server->sweep);
     close_handle((uv_handle_t *)&server->turner);
+    close_handle((uv_handle_t *)&server->after);
 }
 
 static void on_sweep(uv_timer_t *timer)
@@ -205,7 +207,8 @@ static fr_status begin_handles(fr_server *server, fr_error *err)
     uv_idle_init(&server->loop, &server->fan);
     uv_timer_init(&server->loop, &server->sweep);
     uv_idle_init(&server->loop, &server->turner);
-    server->wake.data = server->sweep.data = server->turner.data = server;
+    uv_timer_init(&server->loop, &server->after);
+    server->wake.data = server->sweep.data = server->turner.data = server->after.data = server;
     server->tail_wake.data = server->fan.data = server;
     uint64_t period_ms = sweep_period_ms(&server->options);
     uv_timer_start(&server->sweep, on_sweep, period_ms, period_ms);

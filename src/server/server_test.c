@@ -62,7 +62,7 @@ static void test_get(void **state)
     assert_has("\r\naccess-control-allow-origin: *\r\n");
     assert_has("\r\naccess-control-expose-headers: *\r\n");
     assert_has("\r\nvary: origin, access-control-request-method, access-control-request-headers, "
-               "accept\r\n");
+               "accept, freshet-after\r\n");
     assert_has("\r\ndate: ");
     assert_has(" GMT\r\n");
     assert_has_not("connection:");

@@ -26,23 +26,9 @@ static bool refuse(reading *r, int status, const char *message)
 
 /* ---- parameters ------------------------------------------------------------------------------ */
 
-static bool take_number(fr_slice text, uint64_t *out)
-{
-    uint64_t number = 0;
-    for (size_t i = 0; i < text.size; i++) {
-        uint8_t digit = (uint8_t)(text.data[i] - '0');
-        if (digit > 9 || fr_mul_overflows(number, 10u, &number) ||
-            fr_add_overflows(number, digit, &number)) {
-            return false;
-        }
-    }
-    *out = number;
-    return text.size > 0;
-}
-
 static bool take_once(reading *r, bool *seen, fr_slice value, uint64_t *out, const char *message)
 {
-    if (*seen || !take_number(value, out)) {
+    if (*seen || !fr_text_number(value, out)) {
         return refuse(r, 400, message);
     }
     *seen = true;
@@ -215,7 +201,7 @@ static bool judge_start(reading *r, freshet *db, const fr_http_request *request)
     if (request->last_event_id.size > 0 && !r->out.websocket) { /* later than what the URL says */
         r->has_cursor = true;
         r->has_time = false;
-        if (!take_number(request->last_event_id, &r->cursor)) {
+        if (!fr_text_number(request->last_event_id, &r->cursor)) {
             return refuse(r, 400, "Last-Event-ID is no sequence number");
         }
     }

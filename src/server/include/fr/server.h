@@ -3,6 +3,10 @@
  *  keep-alive, pipelining, CORS, Prometheus text, the page for a person. It holds no data and
  *  knows no view.
  *
+ *  Who wrote an event and wants to read it asks with the header `freshet-after: SEQ`: the request
+ *  waits until that event is published, at most after_ms, while the loop serves others; then it is
+ *  answered by views that all have it, or 503 with the error NotVisible. Never by an older state.
+ *
  *  thread   owned(thread): the loop runs in the thread that calls fr_server_run; stop may be
  *           called from any thread */
 #pragma once
@@ -34,6 +38,7 @@ typedef struct {
     uint32_t header_timeout_ms; /* 10,000: from the first byte of a request to its last */
     uint32_t write_timeout_ms;  /* 30,000: for the peer to take all that waits, or be dropped */
     uint32_t slow_request_ms;   /* 500: a slower answer is logged with its stage times */
+    uint32_t after_ms;          /* 50: a request waits so long for what it is to be `after` */
 
     /* Peers of /subscribe, which do not count among the connections. */
     uint32_t subscribers_max;         /* 2,000; one more is told 503 */
@@ -48,7 +53,8 @@ typedef struct {
     fr_server_answer answer;
     /* Frees what `answer` gave, after each; NULL: nothing is to be freed. */
     void (*answer_free)(freshet_answer *answer);
-    /* What /ready looks at; NULL beside an `answer`: always ready. */
+    /* What /ready and `freshet-after` look at; NULL beside an `answer`: always ready, and
+     * everything is published. */
     void (*progress)(void *context, freshet_progress *out);
     void *context; /* of `answer` and `progress` */
 } fr_server_options;
@@ -81,7 +87,7 @@ typedef struct {
     bool http_1_0;
     bool keep_alive;
     /* the first line of each; data NULL when there is none */
-    fr_slice host, accept, if_none_match, user_agent, authorization;
+    fr_slice host, accept, if_none_match, user_agent, authorization, after;
     fr_slice upgrade, websocket_key, websocket_version, last_event_id;
     bool connection_upgrade; /* Connection names `upgrade` */
     bool expect_continue;    /* HTTP/1.1 with `Expect: 100-continue` */
