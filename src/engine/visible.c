@@ -12,7 +12,7 @@ uint64_t fr_engine_visible(const fr_engine *engine)
     uint64_t seq = __atomic_load_n(&engine->seq, __ATOMIC_ACQUIRE); /* fr_engine_publish */
     for (unsigned i = 0; i < engine->view_count; i++) {
         if (fr_view_state_of(engine, i) != FR_VIEW_LIVE) {
-            seq = FR_MIN(seq, __atomic_load_n(&engine->failed_seq[i], __ATOMIC_RELAXED));
+            seq = FR_MIN(seq, __atomic_load_n(&engine->slots[i].failed_seq, __ATOMIC_RELAXED));
         }
     }
     return seq;
