@@ -53,6 +53,8 @@ typedef struct {
     uint32_t indexed;       /* atomic: `frames` lists all of them */
     fr_stable frames;       /* of frame_place; the writer appends or, older ones, under map_lock */
     segment_map *map;       /* atomic; replaced under map_lock */
+    /* under map_lock: when a map that lost a page is tried anew, and how long after that again */
+    uint64_t remap_ns, remap_pause_ns;
 
     log_sealed *sealed; /* atomic; made under map_lock, freed at close */
 

@@ -6,12 +6,16 @@
  * Real maps follow later writes, so the open segment is mapped as far as its file reaches and
  * once more for each step that it grows by. A simulated map is a copy of its moment: there each
  * frame that is read is copied once instead. A map that has lost pages (map_guard.h) answers
- * nothing until the log is opened again: its index and checks were of what is gone. */
+ * nothing: what was checked of it is gone. By and by another is tried in its place. */
 #include "event_codec.h"
 #include "log_state.h"
 
 #include <fr/map_guard.h>
 #include <stdlib.h>
+
+/* Between two maps of a file that loses pages: at first, and doubled each time up to. */
+#define REMAP_FIRST_NS UINT64_C(1000000000)
+#define REMAP_MOST_NS UINT64_C(600000000000)
 
 static bool maps_follow_writes(const fr_log *log)
 {
@@ -44,6 +48,25 @@ static fr_status map_whole(const fr_log *log, const log_segment *segment, fr_sli
     return fr_file_map(file, size, out, err);
 }
 
+/* Where the last frame begins, and its head ends. */
+static uint64_t last_head_end(const log_segment *segment)
+{
+    uint64_t count = fr_stable_count(&segment->frames);
+    const frame_place *last = count == 0 ? NULL : fr_stable_at(&segment->frames, count - 1);
+    return last == NULL ? 0 : last->offset + (uint64_t)FR_FRAME_HEAD_BYTES;
+}
+
+/* Else the file was cut: the new map reaches no further than the sound one before it, or has not
+ * the frames that the lost one had. (What is behind the last frame may have been cut off.) */
+static bool is_useful(const log_segment *segment, const segment_map *map)
+{
+    const segment_map *before = segment->map;
+    return before == NULL ||
+           (fr_is_lost(before->lost)
+                ? map->bytes.size >= FR_MIN(before->bytes.size, last_head_end(segment))
+                : map->bytes.size > before->bytes.size);
+}
+
 static fr_status add_map(fr_log *log, log_segment *segment, fr_error *err)
 {
     segment_map *map = calloc(1, sizeof *map);
@@ -55,10 +78,51 @@ static fr_status add_map(fr_log *log, log_segment *segment, fr_error *err)
         free(map);
         return status;
     }
+    if (!is_useful(segment, map)) {
+        fr_file_unmap(log->os, map->bytes);
+        free(map);
+        return FR_OK;
+    }
     map->lost = fr_map_lost(map->bytes);
     map->before = segment->map;
     log_store(segment->map, map);
     return FR_OK;
+}
+
+/* The frames are checked again: the file may not be what it was. */
+static void remap(fr_log *log, log_segment *segment)
+{
+    const segment_map *before = segment->map;
+    if (add_map(log, segment, NULL) == FR_OK && segment->map != before) {
+        for (uint64_t i = 0; i < fr_stable_count(&segment->frames); i++) {
+            frame_place *place = fr_stable_at(&segment->frames, i);
+            log_store(place->checked, 0);
+        }
+    }
+}
+
+/* What a read begins with. A map that lost a page stays the newest for a second, then another is
+ * tried, and where that loses one too, less and less often. */
+static const segment_map *newest_map(fr_log *log, log_segment *segment)
+{
+    const segment_map *map = log_load(segment->map);
+    if (map == NULL || !fr_is_lost(map->lost)) {
+        return map;
+    }
+    fr_mutex_lock(&log->map_lock);
+    uint64_t now_ns = fr_os_monotonic_ns(log->os);
+    bool first = segment->remap_pause_ns == 0;
+    if (fr_is_lost(segment->map->lost) && (first || now_ns >= segment->remap_ns)) {
+        if (!first) {
+            remap(log, segment);
+        }
+        segment->remap_pause_ns =
+            first ? REMAP_FIRST_NS : FR_MIN(2 * segment->remap_pause_ns, REMAP_MOST_NS);
+        segment->remap_ns = now_ns + segment->remap_pause_ns;
+    }
+    map = segment->map;
+    fr_mutex_unlock(&log->map_lock);
+    return map;
 }
 
 /* Bytes of a file that only grows. */
@@ -313,11 +377,14 @@ static fr_status read_frame(fr_log *log, log_segment *segment, uint64_t seq, fr_
     return copy_event(bytes, seq, scratch, out, err);
 }
 
-static bool has_lost_pages(const log_segment *segment)
+/* Has one of the maps that a read may have used, which began with `first` as the newest? */
+static bool has_lost_pages(const log_segment *segment, const segment_map *first)
 {
-    bool lost = false;
-    for (const segment_map *map = log_load(segment->map); map != NULL && !lost; map = map->before) {
-        lost = fr_is_lost(map->lost);
+    const segment_map *map = log_load(segment->map);
+    bool lost = map != NULL && fr_is_lost(map->lost);
+    while (map != NULL && map != first && !lost) {
+        map = map->before;
+        lost = map != NULL && fr_is_lost(map->lost);
     }
     return lost;
 }
@@ -326,9 +393,11 @@ static fr_status read_raw(fr_log *log, uint64_t segment_index, log_segment *segm
                           fr_buffer *scratch, fr_event *out, fr_error *err)
 {
     FR_TRY(index_segment(log, segment_index, segment, err));
+    const segment_map *first = newest_map(log, segment);
     fr_status status = read_frame(log, segment, seq, scratch, out, err);
-    return has_lost_pages(segment) ? fr_fail(err, FR_IO, "log: a page of a segment is unreadable")
-                                   : status;
+    return has_lost_pages(segment, first)
+               ? fr_fail(err, FR_IO, "log: a page of a segment is unreadable")
+               : status;
 }
 
 /* The frames of a block were checked when it was read. */
