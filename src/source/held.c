@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // A hash of chains for what changed since the last save and for the accounts out of step; those are
-// also in a list, by how long they wait. After a save only the latter stay.
+// also in one of two lists, by how long they wait: hosts that are gone can keep every thread busy
+// for as long as it takes to notice, so who never failed comes before all who did. After a save
+// only those out of step stay.
 #include "held.h"
 
 #include <fr/codec.h>
@@ -17,7 +19,8 @@
 
 typedef struct row {
     struct row *chain;
-    struct row *before, *after; /* among the desynced, the longest waiting first */
+    struct row *before, *after; /* in its list, the longest waiting first */
+    bool in_failed;             /* it is in that list */
     bool dirty;                 /* "a" row to be saved */
     bool mark_dirty;            /* "d" row to be saved, or deleted */
     bool known, desynced;
@@ -31,11 +34,15 @@ typedef struct row {
     uint8_t did[];
 } row;
 
+typedef struct {
+    row *first, *last;
+} row_list;
+
 struct held {
     fr_mutex lock; /* of all below */
     fr_store *store;
     row *chains[CHAINS];
-    row *first, *last; /* desynced */
+    row_list fresh, failed; /* all that are desynced */
     size_t count, dirty_count, desynced_count;
     bool more_desynced; /* in the store only */
     uint64_t saved_ns;
@@ -116,16 +123,19 @@ static fr_status row_of(held *h, fr_slice did, row **out, fr_error *err)
 
 static void link_last(held *h, row *r)
 {
-    r->before = h->last;
+    row_list *list = r->failures == 0 ? &h->fresh : &h->failed;
+    r->in_failed = list == &h->failed;
+    r->before = list->last;
     r->after = NULL;
-    *(h->last != NULL ? &h->last->after : &h->first) = r;
-    h->last = r;
+    *(list->last != NULL ? &list->last->after : &list->first) = r;
+    list->last = r;
 }
 
 static void unlink_row(held *h, row *r)
 {
-    *(r->before != NULL ? &r->before->after : &h->first) = r->after;
-    *(r->after != NULL ? &r->after->before : &h->last) = r->before;
+    row_list *list = r->in_failed ? &h->failed : &h->fresh;
+    *(r->before != NULL ? &r->before->after : &list->first) = r->after;
+    *(r->after != NULL ? &r->after->before : &list->last) = r->before;
 }
 
 static void touch(held *h, row *r)
@@ -255,6 +265,15 @@ static fr_status load_desynced(held *h, fr_error *err)
     return status == FR_END ? FR_OK : status;
 }
 
+static row *first_ready(const row_list *list, uint64_t now_ns)
+{
+    row *r = list->first;
+    while (r != NULL && (r->busy || r->not_before_ns > now_ns || r->did_size > FR_DID_MAX_BYTES)) {
+        r = r->after;
+    }
+    return r;
+}
+
 fr_status held_take(held *h, uint64_t now_ns, char did[FR_DID_MAX_BYTES + 1], fr_error *err)
 {
     fr_status status = FR_AGAIN;
@@ -264,14 +283,14 @@ fr_status held_take(held *h, uint64_t now_ns, char did[FR_DID_MAX_BYTES + 1], fr
         fr_status loaded = load_desynced(h, err);
         status = loaded == FR_OK ? FR_AGAIN : loaded;
     }
-    for (row *r = h->first; r != NULL && status == FR_AGAIN; r = r->after) {
-        if (!r->busy && r->not_before_ns <= now_ns && r->did_size <= FR_DID_MAX_BYTES) {
-            r->busy = true;
-            r->again = false;
-            memcpy(did, r->did, r->did_size);
-            did[r->did_size] = '\0';
-            status = FR_OK;
-        }
+    row *r = first_ready(&h->fresh, now_ns);
+    r = r != NULL ? r : first_ready(&h->failed, now_ns);
+    if (r != NULL && status == FR_AGAIN) {
+        r->busy = true;
+        r->again = false;
+        memcpy(did, r->did, r->did_size);
+        did[r->did_size] = '\0';
+        status = FR_OK;
     }
     fr_mutex_unlock(&h->lock);
     return status;
@@ -280,10 +299,10 @@ fr_status held_take(held *h, uint64_t now_ns, char did[FR_DID_MAX_BYTES + 1], fr
 static void retry_later(held *h, row *r, uint64_t now_ns)
 {
     uint64_t pause_ns = RETRY_LEAST_NS << FR_MIN(r->failures, (uint32_t)12);
+    unlink_row(h, r);
     r->busy = false;
     r->failures++;
     r->not_before_ns = now_ns + FR_MIN(pause_ns, RETRY_MOST_NS);
-    unlink_row(h, r);
     link_last(h, r);
 }
 
@@ -320,9 +339,11 @@ void held_hurry(held *h, fr_slice did)
 {
     fr_mutex_lock(&h->lock);
     row *r = *slot_of(h, did);
-    if (r != NULL && r->desynced && !r->busy) {
+    if (r != NULL && r->desynced && !r->busy && r->failures != 0) {
+        unlink_row(h, r);
         r->not_before_ns = 0;
         r->failures = 0;
+        link_last(h, r);
     }
     fr_mutex_unlock(&h->lock);
 }

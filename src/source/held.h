@@ -47,8 +47,8 @@ FR_MUST_USE fr_status held_deleted(held *h, fr_slice did, const fr_cid *empty, f
 
 /* ---- repairs --------------------------------------------------------------------------------- */
 
-/** An account that may be loaded now, the longest waiting first; it is the caller's until
- *  held_loaded or held_failed. FR_AGAIN: none now */
+/** An account that may be loaded now, the longest waiting first, and those that failed after all
+ *  others; it is the caller's until held_loaded or held_failed. FR_AGAIN: none now */
 FR_MUST_USE fr_status held_take(held *h, uint64_t now_ns, char did[FR_DID_MAX_BYTES + 1],
                                 fr_error *err);
 /** It was loaded, and what it gave is durable. False in *mended: it does not reach the rev that is

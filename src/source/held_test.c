@@ -206,6 +206,32 @@ static void test_when_to_load_and_save(void **state)
     assert_ok(fr_os_remove_tree(fr_os_real(), dir, NULL));
 }
 
+/* However many hosts are gone, who never failed does not wait for them. */
+static void test_who_failed_comes_last(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/fr-held-XXXXXX", did[FR_DID_MAX_BYTES + 1];
+    const uint64_t second = 1000000000;
+    held *h = NULL;
+    bool fresh = false;
+    assert_non_null(mkdtemp(dir));
+    assert_ok(held_open(&h, dir, NULL));
+    assert_ok(held_desync(h, FR_SLICE("did:plc:a"), 0, &fresh, NULL));
+    assert_ok(held_take(h, second, did, NULL));
+    held_failed(h, FR_SLICE("did:plc:a"), second);
+    assert_ok(held_desync(h, FR_SLICE("did:plc:b"), 0, &fresh, NULL));
+    assert_ok(held_desync(h, FR_SLICE("did:plc:c"), 0, &fresh, NULL));
+    assert_ok(held_take(h, 9 * second, did, NULL));
+    assert_string_equal(did, "did:plc:b");
+    held_hurry(h, FR_SLICE("did:plc:a")); /* as good as new */
+    assert_ok(held_take(h, 9 * second, did, NULL));
+    assert_string_equal(did, "did:plc:c");
+    assert_ok(held_take(h, 9 * second, did, NULL));
+    assert_string_equal(did, "did:plc:a");
+    held_close(h);
+    assert_ok(fr_os_remove_tree(fr_os_real(), dir, NULL));
+}
+
 /* "Any load" is any that is taken from then on: the one under way may have read the repository
  * before what was missed. */
 static void test_missed_while_it_is_loaded(void **state)
@@ -274,6 +300,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_as_the_model),
         cmocka_unit_test(test_when_to_load_and_save),
+        cmocka_unit_test(test_who_failed_comes_last),
         cmocka_unit_test(test_missed_while_it_is_loaded),
         cmocka_unit_test(test_more_than_memory_holds),
     };
