@@ -6,7 +6,7 @@
 //   ack      from the call to its acknowledgement (async: of receipt)
 //   visible  from there until every view has applied it, as freshet_wait_seq says (async: until it
 //            is durable and published, which is what async does not wait for)
-//   read     from the acknowledgement until a question to each of the four views was answered with it
+//   read     from the acknowledgement until a question to each of the four views was answered so
 //
 // An acknowledgement follows the publishing of its group, so `visible` shows what asking costs, and
 // `read` what a caller pays to see its event everywhere.
