@@ -708,6 +708,21 @@ def test_a_stream_is_listed_as_it_comes():
         assert first and out == whole, options
 
 
+def test_time_for_what_is_printed():
+    """--seconds hold for a whole file, also where a reader that sleeps is what takes the time."""
+    path = fr.scratch("whole.car")
+    path.write_bytes(pack(lines(records(random.Random(fr.seed()), 6000))))
+    for words in (["ls"], ["ls", "--reverse"], ["ls", "--collection", "app.bsky.feed.like"], ["unpack", "--ndjson"]):
+        whole = repo(*words, path).out
+        process = subprocess.Popen([fr.FRESHET, "repo", *words, "--seconds", "1", str(path)], stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        assert select.select([process.stdout], [], [], fr.PATIENCE_S)[0]
+        time.sleep(1.2)  # from the first line on, which is longer than it has in all
+        out, err = process.communicate(timeout=fr.PATIENCE_S)
+        assert process.returncode == 3 and b": limit-time: " in err, (words, err)
+        assert len(whole) > 1 << 17 and len(out) < len(whole) and whole.startswith(out), words
+
+
 def test_json():
     made = records(random.Random(fr.seed()), 40)
     path, out = fr.scratch("in.car"), fr.scratch("out.car")

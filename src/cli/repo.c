@@ -430,6 +430,7 @@ typedef struct {
     const repo_args *args;
     fr_buffer line;
     uint64_t count;
+    uint64_t deadline_ns; /* repo_deadline */
     bool incomplete; /* with --partial: something that may be wanted is absent */
 } listing;
 
@@ -509,6 +510,8 @@ static fr_status list_part(listing *list, const fr_repo *repo, fr_error *err)
     fr_status status;
     FR_TRY(fr_cursor_open(&cursor, repo, &options, err));
     while ((status = fr_cursor_next(cursor, &item, err)) == FR_OK) {
+        uint64_t left_ns;
+        FR_TRY(repo_time_left(list->deadline_ns, item.offset, &left_ns, err));
         FR_TRY(list_item(list, &item));
     }
     return status == FR_END ? FR_OK : status;
@@ -539,7 +542,7 @@ static int ls_file(const repo_args *args, const char *path, fr_load *load)
 {
     enum { LINE_MAX_BYTES = 16384 };
     fr_error error = {0};
-    listing list = {.args = args};
+    listing list = {.args = args, .deadline_ns = repo_deadline(args)};
     fr_repo *repo = NULL;
     fr_status status;
     fr_buffer_init(&list.line, LINE_MAX_BYTES);

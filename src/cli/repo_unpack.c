@@ -21,6 +21,7 @@ typedef struct {
     fr_json *json;
     fr_buffer value, again, line, path, parent;
     uint64_t count;
+    uint64_t deadline_ns; /* repo_deadline */
     bool incomplete; /* with --partial: records are absent, or what leads to them */
 } unpacker;
 
@@ -141,6 +142,8 @@ static fr_status unpack_records(unpacker *u, fr_error *err)
             u->incomplete = true;
             continue;
         }
+        uint64_t left_ns;
+        FR_TRY(repo_time_left(u->deadline_ns, item.offset, &left_ns, err));
         u->count++;
         FR_TRY(make_value(u, item.value));
         FR_TRY(u->dir != NULL ? write_record(u, item.key, err) : print_record(u, &item, err));
@@ -201,7 +204,7 @@ static fr_status unpack(unpacker *u, fr_error *err)
 
 static int unpack_file(const repo_args *args, const char *path, const char *dir)
 {
-    unpacker u = {.args = args, .dir = dir};
+    unpacker u = {.args = args, .dir = dir, .deadline_ns = repo_deadline(args)};
     fr_error error = {0};
     repo_file file;
     int code = repo_file_open(&file, args, path);
