@@ -250,8 +250,9 @@ def test_a_host_that_rests_holds_nobody_up():
             daemon.stop()
 
 
-def test_a_repair_of_an_account_that_has_moved():
-    """Nobody said so: the host that its document named has it no longer, and the document is read again."""
+def moved(stays):
+    """Nobody said so: the host that its document named has the account no longer, or as it was, and the document is
+    read again."""
     frames, documents = network()
     with Host(frames, documents) as host, Host([], {}) as old:
         said = {f.did: i for i, f in enumerate(frames) if f.type == "#identity"}
@@ -260,6 +261,9 @@ def test_a_repair_of_an_account_that_has_moved():
         service = documents[did]["service"][0]
         service["serviceEndpoint"] = old.url
         host.wire[at] = None
+        for frame in frames[:at] if stays else []:
+            if frame.did == did:
+                old.take(frame)
         with follow(data := scratch(), host) as daemon:
             host.release(at)
             settle(daemon, host)
@@ -270,6 +274,14 @@ def test_a_repair_of_an_account_that_has_moved():
             assert old.loaded == [did] and host.loaded == [did], (old.loaded, host.loaded)
             daemon.stop()
         assert records(dump(data)) == truth(frames)
+
+
+def test_a_repair_of_an_account_that_has_moved():
+    moved(stays=False)
+
+
+def test_a_repair_of_an_account_whose_old_host_goes_on():
+    moved(stays=True)
 
 
 def test_a_sync_in_place_of_commits():

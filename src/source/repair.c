@@ -43,6 +43,15 @@ static bool stopped(const repair *r)
 
 /* ---- one account ----------------------------------------------------------------------------- */
 
+/** A host that has it no longer, or not what its stream says: the account may have moved since the
+ *  document was read. */
+static void read_document_again(const worker *w, fr_slice did)
+{
+    if (w->all->source->resolver != NULL) {
+        (void)fr_did_forget(w->all->source->resolver, did);
+    }
+}
+
 /** Durable first: a mark that is taken off must not come back as a hole. */
 static fr_status settle(worker *w, fr_slice did, const load_repo_result *result, fr_error *err)
 {
@@ -54,6 +63,8 @@ static fr_status settle(worker *w, fr_slice did, const load_repo_result *result,
     if (mended) {
         __atomic_add_fetch(&source->state->repairs, 1, __ATOMIC_RELAXED);
         running_tell_of(source, did, "repaired", NULL);
+    } else {
+        read_document_again(w, did);
     }
     return FR_OK;
 }
@@ -71,8 +82,8 @@ static fr_status mend(worker *w, fr_slice did, fr_error *err)
     if (status == FR_OK) {
         return settle(w, did, &result, err);
     }
-    if (status == FR_NOT_FOUND && result.answer.status != 0 && source->resolver != NULL) {
-        (void)fr_did_forget(source->resolver, did); /* it may have moved since it was read */
+    if (status == FR_NOT_FOUND && result.answer.status != 0) {
+        read_document_again(w, did);
     }
     held_failed(w->all->held, did, now_ns());
     if (!stopped(w->all)) {
