@@ -431,7 +431,7 @@ typedef struct {
     fr_buffer line;
     uint64_t count;
     uint64_t deadline_ns; /* repo_deadline */
-    bool incomplete; /* with --partial: something that may be wanted is absent */
+    bool incomplete;      /* with --partial: something that may be wanted is absent */
 } listing;
 
 static bool is_there(const fr_repo_item *item)

@@ -40,9 +40,9 @@ void fr_repo_judge_freep(fr_repo_judge **judge);
 FR_MUST_USE fr_status fr_repo_judge_item(void *judge, const fr_repo_item *item);
 /** After the load, which gave `status` and `fault`. The object looks at the input again: not where
  *  it was forgotten; what a refused file is made of is told as far as it was read
- *  (fr_load_options.read_rest): a stream that was not read to its end, for a limit, has "whole":
- *  false, in "bytes" what was read, in "blocks_read" the sections before the fault, and nothing
- *  that only all of it could tell. */
+ *  (fr_load_options.read_rest): a stream that was not read to its end or not kept, for a limit, has
+ *  "whole": false, in "bytes" what was read, in "blocks_read" the sections before the fault, and
+ *  nothing that only all of it could tell. */
 FR_MUST_USE fr_status fr_repo_judge_json(fr_repo_judge *judge, const fr_load *load,
                                          const char *file, fr_status status, const fr_error *fault,
                                          fr_buffer *json_out, int *exit_code);
