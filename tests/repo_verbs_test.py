@@ -115,6 +115,20 @@ def test_pack_is_held_to_account_and_key():
     assert repo("pack", "-", stdin=b"\r\n \r\n".join([b""] + text.splitlines())).out == car, "white space between lines"
 
 
+def test_what_is_packed_is_told_apart():
+    """A CAR, sound or not, from a text, JSON or not: the error is of what it is."""
+    car = pack(line("a.b.c/d", {}), "--sign-key", SECRET)
+    for data, code in ((b"\x0a\xa1gversion\x02" + car, "car-version"), (b"\0" + car[1:], "car-header-length"),
+                       (b"\xba\0" + car[1:], "car-varint"), (car[:40], "car-header-length"), (b"[{}]", "pack-input"),
+                       (b"root:x:0:0\n", "json"), (b"\0\0\n", "json"), (b"{", "json"), (b"\n\n7", "pack-input"),
+                       (b"\n", "pack-input")):
+        path = fr.scratch("input")
+        path.write_bytes(data)
+        for name in ("-", path):
+            told = repo("pack", name, stdin=data, expect=1).errors
+            assert told.startswith(f"{name}: offset ") and f": {code}: " in told, (data[:20], told)
+
+
 def test_a_key_that_stands_twice():
     """It is refused, whatever the values are, where they stand and wherever the records have gone meanwhile."""
     dice = random.Random(fr.seed())

@@ -419,12 +419,11 @@ static fr_status make_car(packer *p, fr_load *load, fr_error *err)
     return write_repo(p, fr_load_repo(load), (fr_slice){0}, err);
 }
 
-/* A line begins with a brace or white space; a CAR with the length of its header, which is none of
- * these (0x7b would be 123 bytes of header, and then a map of two: 0xa2). */
+/* A CAR begins with the length of its header, in more than one byte or with a map behind it; in a
+ * text neither can be. */
 static bool is_car(fr_slice bytes)
 {
-    return bytes.size >= 2 && memchr("\t\n\r ", bytes.data[0], 4) == NULL &&
-           (bytes.data[0] != '{' || bytes.data[1] >> 5 == 5);
+    return bytes.size >= 2 && (bytes.data[0] >= 0x80 || bytes.data[1] >> 5 == 5);
 }
 
 static fr_status push_rest(const packer *p, fr_load *load, fr_stream *stream, fr_slice head,
