@@ -70,6 +70,21 @@ def test_what_an_archive_that_is_away_takes_along_is_told():
     assert "begins" not in fr.run("ingest", "--data", data, "--from", "jetstream", "-").errors
 
 
+def test_an_archive_that_was_moved_is_found():
+    data, archive, place, other = sealed_log(), fr.scratch("archive"), fr.scratch("place"), fr.scratch("other")
+    dump = fr.run("log", "dump", "--data", data).out
+    with fr.Daemon(data, "--archive", archive, "--log-keep", "1") as daemon:
+        daemon.wait_until(lambda: not segments(data / "log"), "the segments to go from here")
+    archive.rename(place)
+    fr.run("log", "seal", "--data", data)
+    with fr.Daemon(data, "--archive", other, "--log-keep", "1") as daemon:  # a new one, and the old one is away
+        assert daemon.ok("/health")["first_seq"] > 1
+    fr.run("log", "dump", "--data", data, expect=4)
+    with fr.Daemon(data, "--archive", place, "--log-keep", "1") as daemon:
+        assert daemon.ok("/health")["first_seq"] == 1
+    assert fr.run("log", "dump", "--data", data).out == dump
+
+
 def test_what_a_view_has_not_saved_stays():
     """A view that was built from the log a moment ago would need it again."""
     data, archive = sealed_log(), fr.scratch("archive")

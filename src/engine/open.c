@@ -500,6 +500,9 @@ fr_status fr_engine_open(fr_engine *engine, fr_error *err)
                : fr_data_claim(engine->os, engine->dir, &engine->lock, &engine->started_us, err));
     FR_TRY(fr_path(path, sizeof path, err, "%s/log", engine->dir));
     if (!engine->options.read_only) {
+        FR_TRY(engine->options.archive_dir == NULL
+                   ? FR_OK
+                   : fr_log_find_archive(engine->os, path, engine->options.archive_dir, err));
         FR_TRY(fr_log_open(&engine->log, engine->os, path, engine->world.segment_bytes, err));
     }
     FR_TRY(catch_up_or_fall_back(engine, err));

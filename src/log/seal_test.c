@@ -499,6 +499,38 @@ static void what_is_missing_in_the_middle_comes_back(void **state)
     fr_sim_free(os);
 }
 
+/* It is found where it is now, if all is there; what lies elsewhere keeps more from going. */
+static void an_archive_that_was_moved(void **state)
+{
+    (void)state;
+    fr_os *os = new_sim(17, false, false);
+    fr_log *log = new_log(os, "log", SEGMENT_BYTES, 100);
+    const fr_log_keep little = {.bytes = 1};
+    fr_log_stat stat;
+    ignore((fr_status)seal_all(log));
+    while (fr_log_archive_next(log, "archive", NULL) == FR_OK) {
+    }
+    assert_ok(fr_log_drop_next(log, "archive", &little, 100, NULL));
+    assert_ok(fr_log_close(log, NULL));
+    assert_ok(fr_os_rename(os, "archive", "elsewhere", NULL));
+    assert_ok(fr_log_find_archive(os, "log", "other", NULL)); /* nothing is there */
+    log = new_log(os, "log", SEGMENT_BYTES, 110);
+    ignore((fr_status)seal_all(log));
+    while (fr_log_archive_next(log, "other", NULL) == FR_OK) {
+    }
+    assert_int_equal(fr_log_drop_next(log, "other", &little, 110, NULL), FR_NOT_FOUND);
+    assert_ok(fr_log_close(log, NULL));
+    assert_ok(
+        fr_log_find_archive(os, "log", "other", NULL)); /* what there is lacks the beginning */
+    assert_ok(fr_log_stat_dir(os, "log", &stat, NULL));
+    assert_true(stat.first_seq > 1);
+    assert_ok(fr_log_find_archive(os, "log", "elsewhere", NULL));
+    check_all(os, "log", 110);
+    assert_ok(fr_log_find_archive(os, "log", "other", NULL)); /* it is where it is said to be */
+    check_all(os, "log", 110);
+    fr_sim_free(os);
+}
+
 /* A copy that rotted is no reason to let the original go. */
 static void a_rotten_archive_drops_nothing(void **state)
 {
@@ -897,6 +929,7 @@ int main(void)
         cmocka_unit_test(what_is_dropped_is_read_in_the_archive),
         cmocka_unit_test(a_lost_log_comes_back_from_the_archive),
         cmocka_unit_test(what_is_missing_in_the_middle_comes_back),
+        cmocka_unit_test(an_archive_that_was_moved),
         cmocka_unit_test(a_rotten_archive_drops_nothing),
         cmocka_unit_test(a_time_to_come_keeps_nothing_for_ever),
         cmocka_unit_test(what_is_not_durable_in_the_archive_stays),

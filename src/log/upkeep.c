@@ -223,6 +223,10 @@ fr_status fr_log_drop_next(fr_log *log, const char *archive, const fr_log_keep *
 {
     uint64_t count = fr_stable_count(&log->segments);
     bool moved = strcmp(archive, log->folder.archive) != 0;
+    if (moved && log->folder.archive[0] != '\0' && log_segment_at(log, 0)->number > 1) {
+        return fr_fail(err, FR_NOT_FOUND,
+                       "log: its beginning lies in another archive, which is away");
+    }
     for (uint64_t i = 0; i + 1 < count; i++) {
         log_segment *segment = log_segment_at(log, i);
         if (!segment->local && (segment->archived || !moved)) {
@@ -329,6 +333,45 @@ fr_status fr_log_restore(fr_os *os, const char *dir, const char *archive, uint64
     fr_status status = fr_log_folder_init(&both[0], os, dir, err);
     status = status == FR_OK ? fr_log_folder_init(&both[1], os, archive, err) : status;
     status = status == FR_OK ? restore_all(&both[0], &both[1], restored, err) : status;
+    free(both);
+    return status;
+}
+
+/* ---- an archive that was moved --------------------------------------------------------------- */
+
+/* All of what is neither here nor where ARCHIVE says. */
+static bool holds_the_beginning(const fr_log_folder *folder, const fr_log_folder *archive,
+                                uint64_t first_here)
+{
+    fr_segment_range there;
+    return !fr_segment_has(folder, first_here - 1, FR_SEGMENT_ARCHIVED) &&
+           fr_os_is_dir(archive->os, archive->dir) &&
+           fr_segment_list_local(archive, &there, NULL) == FR_OK && there.first == 1 &&
+           there.last >= first_here - 1 &&
+           check_follows(folder, archive, first_here - 1, NULL) == FR_OK;
+}
+
+static fr_status find_archive(fr_log_folder *folder, const fr_log_folder *archive, fr_error *err)
+{
+    fr_segment_range here;
+    if (folder->archive[0] == '\0' || strcmp(folder->archive, archive->dir) == 0) {
+        return FR_OK;
+    }
+    FR_TRY(list_here(folder, &here, err));
+    return here.first > 1 && holds_the_beginning(folder, archive, here.first)
+               ? fr_log_folder_set_archive(folder, archive->dir, err)
+               : FR_OK;
+}
+
+fr_status fr_log_find_archive(fr_os *os, const char *dir, const char *archive, fr_error *err)
+{
+    fr_log_folder *both = calloc(2, sizeof *both);
+    if (both == NULL) {
+        return fr_fail(err, FR_NOMEM, "log: no memory");
+    }
+    fr_status status = fr_log_folder_init(&both[0], os, dir, err);
+    status = status == FR_OK ? fr_log_folder_init(&both[1], os, archive, err) : status;
+    status = status == FR_OK ? find_archive(&both[0], &both[1], err) : status;
     free(both);
     return status;
 }

@@ -211,9 +211,15 @@ typedef struct {
 /** Drops the oldest segment here when `keep` says so, no event in it is after saved_seq (what every
  *  view has saved), and the archive's copy reads well from end to end and is durable, now, as is
  *  all that went before it. From then on every
- *  reader of this log reads it there (log/ARCHIVE names the place). FR_OK one went, FR_END none. */
+ *  reader of this log reads it there (log/ARCHIVE names the place). FR_OK one went, FR_END none;
+ *  FR_NOT_FOUND what went before lies in another archive that is away: none goes. */
 FR_MUST_USE fr_status fr_log_drop_next(fr_log *log, const char *archive, const fr_log_keep *keep,
                                        uint64_t saved_seq, fr_error *err);
+/** An archive that was moved: where what is in front of the segments of `dir` is not at the place
+ *  that log/ARCHIVE names, and `archive` has all of it, log/ARCHIVE names that from now on. For
+ *  whoever is about to open the log for writing. FR_OK also when nothing is to be done. */
+FR_MUST_USE fr_status fr_log_find_archive(fr_os *os, const char *dir, const char *archive,
+                                          fr_error *err);
 /** Copies the segments that an archive holds and `dir` lacks, in front of those there or between
  *  them, back into it, newest first, each read in full before it has its name; with nothing left in
  *  `dir`, all of them. What is there stays as it is: damage is moved away first. No writer may be
