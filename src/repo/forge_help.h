@@ -150,7 +150,6 @@ static void put_spoiled(forger *f, fr_slice section, fault wrong)
     uint64_t size = 0;
     size_t head = fr_varint_decode(section, 9, &size);
     fr_slice body = fr_slice_from(section, head);
-    size_t start = out->size;
     switch ((int)wrong) {
         case CAR_SECTION_ZERO: fr_buffer_byte(out, 0); return;
         case CAR_SECTION_SHORT: fr_buffer_byte(out, (uint8_t)(1 + below(&f->r.state, 35))); break;
@@ -165,7 +164,7 @@ static void put_spoiled(forger *f, fr_slice section, fault wrong)
         }
         default: fr_buffer_append(out, section.data, head);
     }
-    start = out->size;
+    size_t start = out->size;
     fr_buffer_slice(out, body);
     switch ((int)wrong) {
         case CAR_CID_V0:

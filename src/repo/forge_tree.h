@@ -183,7 +183,7 @@ static const char *const CODES[FAULTS] = {
     [CAR_HASH] = "car-hash",
     [CAR_FALSE_COPY] = "car-hash",
     [CAR_CUT] = "car-varint|car-section-length|tree-missing-node|tree-missing-record|"
-                "commit-missing|car-header-length", /* a header of two roots is longer than 60 */
+                "commit-missing|car-header-length", // NOLINT(bugprone-suspicious-missing-comma)
     [CAR_GARBAGE] = "car-section-length|car-varint",
     [RECORD_INDEFINITE] = "record-cbor",
     [RECORD_DUP_KEY] = "record-cbor",
@@ -244,6 +244,7 @@ static node *node_new(forger *f, int layer)
 }
 
 /* keys[0..count), sorted, as the tree of `layer`; NULL for none */
+// NOLINTNEXTLINE(misc-no-recursion): by layer
 static node *grow(forger *f, const entry_key *keys, size_t count, int layer)
 {
     size_t start = 0;

@@ -9,6 +9,8 @@
 
 #include "load_help.h"
 
+#include <inttypes.h>
+
 static void car_of(fr_load *load, fr_buffer *out)
 {
     const fr_car_options order = {.order = FR_CAR_STREAMABLE};
@@ -27,8 +29,8 @@ typedef struct {
 static made_row row_of(uint64_t number, size_t i)
 {
     made_row row;
-    int size = snprintf(row.key, sizeof row.key, "a.b.c/%llx",
-                        (unsigned long long)(number * 0x9e3779b97f4a7c15u));
+    int size = snprintf(row.key, sizeof row.key, "a.b.c/%" PRIx64,
+                        number * 0x9e3779b97f4a7c15u);
     row.size = (size_t)size;
     row.block[0] = (char)0x78; /* a text */
     row.block[1] =
