@@ -25,11 +25,11 @@ typedef struct {
     const char *did_docs;                /* --did-docs */
     bool has_rev;                        /* pack */
     uint64_t rev;
-    const char *sign_key;                /* pack: 64 hexadecimal digits or a file */
-    fr_car_order order;                  /* pack */
-    const char *from;                    /* refresh: URL of a host */
-    bool all_faults;                     /* check --all */
-    bool clock;                          /* --now clock: for frames it goes on */
+    const char *sign_key; /* pack: 64 hexadecimal digits or a file */
+    fr_car_order order;   /* pack */
+    const char *from;     /* refresh: URL of a host */
+    bool all_faults;      /* check --all */
+    bool clock;           /* --now clock: for frames it goes on */
     bool count_only, keys_only, reverse, json, raw, ndjson, report;
     char **words; /* what is left of the line */
     int word_count;

@@ -22,7 +22,7 @@ typedef struct {
     fr_buffer value, again, line, path, parent;
     uint64_t count;
     uint64_t deadline_ns; /* repo_deadline */
-    bool incomplete; /* with --partial: records are absent, or what leads to them */
+    bool incomplete;      /* with --partial: records are absent, or what leads to them */
 } unpacker;
 
 static fr_status put_bytes(fr_buffer *out, fr_slice block)

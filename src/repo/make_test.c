@@ -29,8 +29,7 @@ typedef struct {
 static made_row row_of(uint64_t number, size_t i)
 {
     made_row row;
-    int size = snprintf(row.key, sizeof row.key, "a.b.c/%" PRIx64,
-                        number * 0x9e3779b97f4a7c15u);
+    int size = snprintf(row.key, sizeof row.key, "a.b.c/%" PRIx64, number * 0x9e3779b97f4a7c15u);
     row.size = (size_t)size;
     row.block[0] = (char)0x78; /* a text */
     row.block[1] =

@@ -18,6 +18,7 @@ fr_status repo_watch_range(repo_watch *watch, int which, const void *at, uint64_
     uint64_t last = ((uintptr_t)at + size) >> range->chunk_bits;
     size_t words = size == 0 ? 0 : (size_t)((last - first) / 64 + 1);
     if (words > range->words) {
+        // NOLINTNEXTLINE(clang-analyzer-optin.portability.UnixAPI): words is not 0
         uint64_t *seen = realloc(range->seen, words * sizeof *seen);
         if (seen == NULL) {
             return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for what is watched");

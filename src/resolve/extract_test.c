@@ -96,11 +96,8 @@ static void test_at_uris(void **state)
     SAME(AT, "at://bad-example.com", "at://did:plc:x/app.bsky.feed.post/k",
          "at://bad-example.com?q=z", "at://bad-example.com#a");
     expect(AT, "AT://bad-example.com", "at://bad-example.com");
-    SAME(NONE,
-         "at://\xc2\xb5"
-         "cosm.bad-example.com",
-         "at://bad-example.com/%", "at://bad-example.com/%2", "at://bad-example.com/%ZZ",
-         "at://did:plc:abc/%+1");
+    SAME(NONE, "at://\302\265cosm.bad-example.com", "at://bad-example.com/%",
+         "at://bad-example.com/%2", "at://bad-example.com/%ZZ", "at://did:plc:abc/%+1");
     expect(AT, "at://bad-example.com/%3a", "at://bad-example.com/%3A");
     expect(AT, "at://bad-example.com/%61/%62", "at://bad-example.com/a/b");
     expect(AT, "at://bad-example.com/a/../b", "at://bad-example.com/b");
@@ -194,7 +191,8 @@ static void test_uris(void **state)
     expect(URI, "Re:hello", "re:hello");
     expect(URI, "MAILTO:A@Example.COM", "mailto:A@Example.COM");
     SAME(URI, "tel:+1234", "geo:1,2", "data:text/plain,hello", "javascript:alert(1)",
-         "urn:isbn:123", "scry:0000-uuid", "ipfs://bafy/abc", U, U "/");
+         "urn:isbn:123", "scry:0000-uuid", "ipfs://bafy/abc", U,
+         U "/"); // NOLINT(bugprone-suspicious-missing-comma)
     expect(URI, "HTTPS://EXAMPLE.com/Foo/../Bar?Q=1#Frag", "https://example.com/Bar?Q=1#Frag");
     expect(URI, "HTTPS://example.com/../", "https://example.com/");
     SAME(URI, "http://example.com:80/", "https://example.com:443/x", "https://example.com:8443/x",

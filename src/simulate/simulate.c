@@ -180,8 +180,10 @@ static fr_status tell_to_file(telling *t, fr_os *os, const char *path, fr_error 
     fr_cleanup(file_sink_done) file_sink to = {NULL, 0};
     const fr_simulate_sink sink = {write_file, &to};
     t->sink = &sink;
-    FR_TRY(file_sink_open(&to, os, path, err));
-    FR_TRY(tell(t, err));
+    fr_status status = file_sink_open(&to, os, path, err);
+    status = status == FR_OK ? tell(t, err) : status;
+    t->sink = NULL;
+    FR_TRY(status);
     t->facts.files++;
     return file_sink_close(&to, err);
 }

@@ -228,13 +228,13 @@ fr_status feeder_finish(feeder *f, freshet_report *report, fr_error *err)
 fr_status feeder_end(feeder *f, freshet_report *report, fr_error *err)
 {
     const freshet_durability asked = f->durability;
-    fr_status status = FR_OK;
     if (asked.mode == FRESHET_BATCHED) {
         f->durability.mode = FRESHET_IMMEDIATE;
-        if (f->batch == NULL) { /* an empty one asks for the sync */
-            status = f->door.take(f->door.context, &f->sink, f->stop, &f->batch, NULL);
+        /* an empty one asks for the sync, and the sink tells what is wrong */
+        if (f->batch != NULL ||
+            f->door.take(f->door.context, &f->sink, f->stop, &f->batch, NULL) == FR_OK) {
+            (void)submit(f, NULL);
         }
-        status = status == FR_OK ? submit(f, NULL) : status; /* the sink tells what is wrong */
     }
     f->durability = asked;
     return feeder_finish(f, report, err);
