@@ -35,7 +35,6 @@ static uint64_t bound_of(size_t bucket)
 
 /* One writer: a plain read and an atomic write are an increment, and cost no locked instruction.
  * Relaxed, because a reader asks for no order among the buckets. */
-// NOLINTNEXTLINE(readability-non-const-parameter): the store is a builtin
 static void increase(uint64_t *slot, uint64_t by)
 {
     __atomic_store_n(slot, *slot + by, __ATOMIC_RELAXED);

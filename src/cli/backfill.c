@@ -97,7 +97,6 @@ static const struct argp_option OPTIONS[] = {
     {0},
 };
 
-// NOLINTNEXTLINE(readability-non-const-parameter): argp's type
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
     arguments *args = state->input;

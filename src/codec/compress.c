@@ -258,7 +258,6 @@ static bool magic_goes_on(const fr_decoder *d, fr_slice in)
     return is_frame || is_skippable;
 }
 
-// NOLINTNEXTLINE(readability-non-const-parameter): written through ZSTD_outBuffer
 static fr_status step_zstd(fr_decoder *d, fr_slice *in, uint8_t *out, size_t room, size_t *written,
                            fr_error *err)
 {

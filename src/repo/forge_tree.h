@@ -182,8 +182,8 @@ static const char *const CODES[FAULTS] = {
     [CAR_CID_SHA512] = "car-cid",
     [CAR_HASH] = "car-hash",
     [CAR_FALSE_COPY] = "car-hash",
-    [CAR_CUT] = "car-varint|car-section-length|tree-missing-node|tree-missing-record|"
-                "commit-missing|car-header-length", // NOLINT(bugprone-suspicious-missing-comma)
+    [CAR_CUT] = ("car-varint|car-section-length|tree-missing-node|tree-missing-record|"
+                 "commit-missing|car-header-length"),
     [CAR_GARBAGE] = "car-section-length|car-varint",
     [RECORD_INDEFINITE] = "record-cbor",
     [RECORD_DUP_KEY] = "record-cbor",

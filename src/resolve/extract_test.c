@@ -191,8 +191,7 @@ static void test_uris(void **state)
     expect(URI, "Re:hello", "re:hello");
     expect(URI, "MAILTO:A@Example.COM", "mailto:A@Example.COM");
     SAME(URI, "tel:+1234", "geo:1,2", "data:text/plain,hello", "javascript:alert(1)",
-         "urn:isbn:123", "scry:0000-uuid", "ipfs://bafy/abc", U,
-         U "/"); // NOLINT(bugprone-suspicious-missing-comma)
+         "urn:isbn:123", "scry:0000-uuid", "ipfs://bafy/abc", U, (U "/"));
     expect(URI, "HTTPS://EXAMPLE.com/Foo/../Bar?Q=1#Frag", "https://example.com/Bar?Q=1#Frag");
     expect(URI, "HTTPS://example.com/../", "https://example.com/");
     SAME(URI, "http://example.com:80/", "https://example.com:443/x", "https://example.com:8443/x",

@@ -38,7 +38,6 @@ struct directory {
     size_t connection_count; /* the listening thread's */
 };
 
-// NOLINTNEXTLINE(readability-non-const-parameter): the load is a builtin
 static inline uint64_t directory_get(uint64_t *at)
 {
     return __atomic_load_n(at, __ATOMIC_ACQUIRE);

@@ -21,12 +21,12 @@ static void test_every_line_is_taken_or_named(void **state)
         "{\"did\":\"nodid\",\"time_us\":1,\"kind\":\"identity\",\"identity\":{}}",
         "{\"did\":\"did:plc:a\",\"kind\":\"identity\",\"identity\":{}}",
         "{\"did\":\"did:plc:a\",\"time_us\":\"1\",\"kind\":\"identity\",\"identity\":{}}",
-        "{\"did\":\"did:plc:a\",\"time_us\":1,\"kind\":\"commit\",\"commit\":{\"rev\":\"x\","
-        "\"operation\":\"delete\","
-        "\"collection\":\"a.b.c\",\"rkey\":\"x\"}}",
-        "{\"did\":\"did:plc:a\",\"time_us\":1,\"kind\":\"commit\",\"commit\":{\"rev\":"
-        "\"3mptbypluud2a\",\"operation\":"
-        "\"upsert\",\"collection\":\"a.b.c\",\"rkey\":\"x\"}}",
+        ("{\"did\":\"did:plc:a\",\"time_us\":1,\"kind\":\"commit\",\"commit\":{\"rev\":\"x\","
+         "\"operation\":\"delete\","
+         "\"collection\":\"a.b.c\",\"rkey\":\"x\"}}"),
+        ("{\"did\":\"did:plc:a\",\"time_us\":1,\"kind\":\"commit\",\"commit\":{\"rev\":"
+         "\"3mptbypluud2a\",\"operation\":"
+         "\"upsert\",\"collection\":\"a.b.c\",\"rkey\":\"x\"}}"),
         "\xff\xfe",
     };
     fr_buffer text;

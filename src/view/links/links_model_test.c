@@ -444,8 +444,7 @@ static void check_top(test *t)
         assert_true(top[i].estimate <= top[i - 1].estimate);
     }
     uint64_t found = 0;
-    const list *l = &t->lists[0][0][0];
-    for (unsigned i = 0; i < sizeof t->lists / sizeof *l; i++) {
+    for (unsigned i = 0; i < sizeof t->lists / sizeof(list); i++) {
         place p = {i / (NET_PATH_COUNT * NET_TARGETS), i / NET_TARGETS % NET_PATH_COUNT,
                    i % NET_TARGETS};
         fr_target target;
