@@ -123,7 +123,8 @@ static void judge_commit(frames_run *run, const fr_frame *frame, verdict *v)
         }
     }
     if (strcmp(v->verdict, "ok") == 0) {
-        run->failed |= fr_frame_chain_take(run->chain, frame, &step, NULL) != FR_OK;
+        bool is_signed = strcmp(v->signature, "valid") == 0;
+        run->failed |= fr_frame_chain_take(run->chain, frame, is_signed, &step, NULL) != FR_OK;
         v->verdict = run->failed ? "reject" : steps[step];
     }
 }

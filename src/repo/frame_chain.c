@@ -124,8 +124,15 @@ static fr_chain_step step_of(const account *before, const fr_frame *frame)
     return follows && frame->rev > before->rev ? FR_CHAIN_FOLLOWS : FR_CHAIN_BREAKS;
 }
 
-fr_status fr_frame_chain_take(fr_frame_chain *chain, const fr_frame *frame, fr_chain_step *out,
-                              fr_error *err)
+/** Goes the run on to this one, which follows? Not where anybody may have made it; nor with a
+ *  #sync: it names no `since`, and commits that led back to the same tree have room before it. */
+static bool is_in_run(const fr_frame *frame, bool is_signed)
+{
+    return is_signed && frame->type == FR_FRAME_COMMIT;
+}
+
+fr_status fr_frame_chain_take(fr_frame_chain *chain, const fr_frame *frame, bool is_signed,
+                              fr_chain_step *out, fr_error *err)
 {
     account *a = NULL;
     FR_TRY(find_or_add(chain, frame->did, &a, err));
@@ -135,7 +142,8 @@ fr_status fr_frame_chain_take(fr_frame_chain *chain, const fr_frame *frame, fr_c
         chain->broken++;
     }
     if (frame->blocks.size != 0 && (!a->known || frame->rev > a->rev)) {
-        a->run_rev = a->known && *out == FR_CHAIN_FOLLOWS ? a->run_rev : frame->rev;
+        bool goes_on = a->known && *out == FR_CHAIN_FOLLOWS && is_in_run(frame, is_signed);
+        a->run_rev = goes_on ? a->run_rev : frame->rev;
         a->known = true;
         a->rev = frame->rev;
         a->data = frame->commit.data;

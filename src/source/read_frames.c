@@ -72,10 +72,10 @@ static fr_status check_commit(frame_file *file, const fr_frame *frame, bool *unv
 }
 
 /* There is no host to load an account from that is out of step: it is counted. */
-static fr_status note_chain(frame_file *file, const fr_frame *frame, fr_error *err)
+static fr_status note_chain(frame_file *file, const fr_frame *frame, bool is_signed, fr_error *err)
 {
     fr_chain_step step;
-    FR_TRY(fr_frame_chain_take(file->chain, frame, &step, err));
+    FR_TRY(fr_frame_chain_take(file->chain, frame, is_signed, &step, err));
     file->feed->desynced = fr_frame_chain_broken(file->chain);
     return FR_OK;
 }
@@ -88,7 +88,7 @@ static fr_status take_commit(frame_file *file, const fr_frame *frame, fr_error *
     if (frame->blocks.size == 0) {
         reject_text(file, events, "frame-blocks",
                     "frame: a commit without blocks; its repository must be read again");
-        return note_chain(file, frame, err);
+        return note_chain(file, frame, false, err);
     }
     fr_status status = check_commit(file, frame, &unverified, &why);
     if (status == FR_NOMEM || status == FR_IO) {
@@ -99,7 +99,7 @@ static fr_status take_commit(frame_file *file, const fr_frame *frame, fr_error *
         reject(file, frame->type == FR_FRAME_SYNC ? 1 : events, &why);
         return FR_OK;
     }
-    FR_TRY(note_chain(file, frame, err));
+    FR_TRY(note_chain(file, frame, !unverified, err));
     if (frame->type == FR_FRAME_SYNC || frame->op_count == 0) {
         feeder_ignore(file->feed); /* true, and says nothing about any record */
     }

@@ -18,10 +18,11 @@ typedef struct fr_frame_chain fr_frame_chain;
 FR_MUST_USE fr_status fr_frame_chain_new(fr_frame_chain **out, fr_error *err);
 void fr_frame_chain_free(fr_frame_chain *chain); /* NULL is fine */
 /** What a `#commit` or `#sync` is, one that was found sound or has no blocks. A newer one is what
- *  the next is held against, also where it breaks the chain; one without blocks is not.
+ *  the next is held against, also where it breaks the chain; one without blocks is not. Only
+ *  commits whose signature was checked make a run.
  *  errors   FR_NOMEM
  *  cost     a look-up; about 200 bytes an account */
 FR_MUST_USE fr_status fr_frame_chain_take(fr_frame_chain *chain, const fr_frame *frame,
-                                          fr_chain_step *out, fr_error *err);
+                                          bool is_signed, fr_chain_step *out, fr_error *err);
 /** Accounts whose chain broke at least once. */
 uint64_t fr_frame_chain_broken(const fr_frame_chain *chain);
