@@ -44,6 +44,7 @@ struct held {
     row *chains[CHAINS];
     row_list fresh, failed; /* all that are desynced */
     size_t count, dirty_count, desynced_count;
+    uint64_t turns;     /* taken */
     bool more_desynced; /* in the store only */
     uint64_t saved_ns;
     fr_buffer value;
@@ -283,8 +284,9 @@ fr_status held_take(held *h, uint64_t now_ns, char did[FR_DID_MAX_BYTES + 1], fr
         fr_status loaded = load_desynced(h, err);
         status = loaded == FR_OK ? FR_AGAIN : loaded;
     }
-    row *r = first_ready(&h->fresh, now_ns);
-    r = r != NULL ? r : first_ready(&h->failed, now_ns);
+    bool failed_first = h->turns++ % 4 == 3; /* new ones may come for ever */
+    row *r = first_ready(failed_first ? &h->failed : &h->fresh, now_ns);
+    r = r != NULL ? r : first_ready(failed_first ? &h->fresh : &h->failed, now_ns);
     if (r != NULL && status == FR_AGAIN) {
         r->busy = true;
         r->again = false;

@@ -228,6 +228,15 @@ static void test_who_failed_comes_last(void **state)
     assert_string_equal(did, "did:plc:c");
     assert_ok(held_take(h, 9 * second, did, NULL));
     assert_string_equal(did, "did:plc:a");
+    held_failed(h, FR_SLICE("did:plc:a"), 9 * second); /* new ones without end: it has its turn */
+    unsigned turns = 0;
+    for (did[0] = '\0'; strcmp(did, "did:plc:a") != 0; turns++) {
+        char next[FR_DID_MAX_BYTES + 1];
+        snprintf(next, sizeof next, "did:plc:n%u", turns);
+        assert_ok(held_desync(h, fr_slice_text(next), 0, &fresh, NULL));
+        assert_ok(held_take(h, 99 * second, did, NULL));
+    }
+    assert_int_equal(turns, 4);
     held_close(h);
     assert_ok(fr_os_remove_tree(fr_os_real(), dir, NULL));
 }
