@@ -327,6 +327,17 @@ def test_retry():
         check_complete(net, data, net.accounts)
 
 
+def test_a_new_listing_is_not_taken_back():
+    with network(accounts=6, events=30) as net:
+        data = scratch()
+        net.list()[0].always = "RepoDeactivated"
+        assert backfill(data, fast(net))["failed"] == 1
+        for more in (["--all"], []):
+            run("backfill", "retry", "--data", data, *more)
+        backfill(data, fast(net))
+        assert len(net.of("listRepos")) == 2
+
+
 def test_a_kill_forgets_no_request():
     """A new listing is asked for while downloads hang: it begins when they are over, or after a kill."""
     with network(hosts=1) as net:

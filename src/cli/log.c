@@ -253,20 +253,20 @@ static int fail_not_found(const char *what, const char *why)
 }
 
 /* Backfills note what the log holds, which it soon does no more: asked before, so that no crash in
- * between forgets it. */
-static int list_again(const arguments *args)
+ * between forgets it. A log is mended also where they cannot be asked. */
+static void list_again(const arguments *args)
 {
     freshet_error error = {0};
     uint64_t count = 0;
     if (freshet_backfill_retry(args->data, true, &count, &error) != FRESHET_OK) {
-        return cli_fail(args->data, &error);
-    }
-    if (count > 0) {
+        (void)cli_fail(args->data, &error);
+        fprintf(stderr, "freshet: backfills do not know of the cut: what they loaded behind it "
+                        "comes back only after DIR/backfill is removed\n");
+    } else if (count > 0) {
         fprintf(stderr,
-                "freshet: repositories that were loaded may go with the end of the log: at the "
-                "next start all are listed again, and what is gone is loaded\n");
+                "freshet: repositories that were loaded may go with the end of the log: when "
+                "their backfill starts next all are listed again, and what is gone is loaded\n");
     }
-    return EXIT_DONE;
 }
 
 static int cut_log(const arguments *args)
@@ -279,10 +279,7 @@ static int cut_log(const arguments *args)
         return EXIT_DONE;
     }
     if (status == FR_OK && args->yes) {
-        int code = list_again(args);
-        if (code != EXIT_DONE) {
-            return code;
-        }
+        list_again(args);
         status = fr_log_cut(fr_os_real(), args->log, args->at, false, &report, &error);
     }
     if (status != FR_OK) {

@@ -86,24 +86,12 @@ static fr_status fill_pool(backfill *b, uint64_t from, fr_error *err)
     return FR_OK;
 }
 
-/** Somebody asked for failed accounts to be tried again, or for a new listing, by a file. It stays
- *  until the journal says so: no kill forgets it. */
-typedef enum { NO_REQUEST, RETRY_FAILED, LIST_AGAIN } request;
-
-static request look_for_request(const backfill *b)
-{
-    uint8_t *text = NULL;
-    size_t size = 0;
-    bool asked = fr_os_read_file(fr_os_real(), b->retry_path, 64, &text, &size, NULL) == FR_OK;
-    bool all = asked && size >= 3 && memcmp(text, "all", 3) == 0;
-    free(text);
-    return all ? LIST_AGAIN : asked ? RETRY_FAILED : NO_REQUEST;
-}
-
 /** It is in the journal. One for more that came meanwhile stays. */
-static fr_status drop_request(const backfill *b, request done, fr_error *err)
+static fr_status drop_request(const backfill *b, backfill_request done, fr_error *err)
 {
-    return look_for_request(b) == done ? fr_os_unlink(fr_os_real(), b->retry_path, err) : FR_OK;
+    return backfill_request_in(b->retry_path) == done
+               ? fr_os_unlink(fr_os_real(), b->retry_path, err)
+               : FR_OK;
 }
 
 /** While workers run the failed accounts join the rows again; later ones are filled anew. */
@@ -122,9 +110,9 @@ static fr_status retry_failed(backfill *b, fr_error *err)
 /** *again: a new listing is wanted, which is the controller's to begin. */
 static fr_status take_request(backfill *b, bool *again, fr_error *err)
 {
-    request asked = look_for_request(b);
-    *again = *again || asked == LIST_AGAIN;
-    if (asked == RETRY_FAILED) {
+    backfill_request asked = backfill_request_in(b->retry_path);
+    *again = *again || asked == BACKFILL_LIST_AGAIN;
+    if (asked == BACKFILL_RETRY_FAILED) {
         FR_TRY(retry_failed(b, err));
         FR_TRY(drop_request(b, asked, err));
     }
@@ -429,7 +417,7 @@ static fr_status control(backfill *b, fr_error *err)
     do {
         if (again) {
             FR_TRY(backfill_state_restart(b->state, err));
-            FR_TRY(drop_request(b, LIST_AGAIN, err));
+            FR_TRY(drop_request(b, BACKFILL_LIST_AGAIN, err));
         }
         again = false;
         wait_for_live(b);

@@ -170,8 +170,10 @@ static fr_status ask_for_retry(void *context, const char *path, backfill_state *
     FR_TRY(fr_path(request, sizeof request, err, "%.*s.retry",
                    (int)(strlen(path) - (sizeof suffix - 1)), path));
     fr_slice text = wish->all ? FR_SLICE("all\n") : FR_SLICE("failed\n");
-    return wish->all || f.failed != 0 ? fr_os_write_file_atomic(fr_os_real(), request, text, err)
-                                      : FR_OK;
+    /* who waits to list all again tries those that failed, too */
+    bool wanted =
+        wish->all || (f.failed != 0 && backfill_request_in(request) == BACKFILL_NO_REQUEST);
+    return wanted ? fr_os_write_file_atomic(fr_os_real(), request, text, err) : FR_OK;
 }
 
 freshet_status freshet_backfill_retry(const char *data_dir, bool all, uint64_t *count,

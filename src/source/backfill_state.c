@@ -755,3 +755,13 @@ fr_status backfill_state_account(backfill_state *state, uint32_t ordinal,
     out->did = fr_slice_of(room, out->did.size);
     return FR_OK;
 }
+
+backfill_request backfill_request_in(const char *path)
+{
+    uint8_t *text = NULL;
+    size_t size = 0;
+    bool asked = fr_os_read_file(fr_os_real(), path, 64, &text, &size, NULL) == FR_OK;
+    bool all = asked && size >= 3 && memcmp(text, "all", 3) == 0;
+    free(text);
+    return all ? BACKFILL_LIST_AGAIN : asked ? BACKFILL_RETRY_FAILED : BACKFILL_NO_REQUEST;
+}

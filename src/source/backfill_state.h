@@ -137,3 +137,12 @@ typedef struct {
     uint64_t pending, done, failed;
 } backfill_host_figures;
 backfill_host_figures backfill_state_host_figures(const backfill_state *state, uint16_t host);
+
+/** Somebody asks for failed accounts to be tried again, or for a new listing, by the file
+ *  NAME.retry. It stays until the journal says so: no kill forgets it. */
+typedef enum {
+    BACKFILL_NO_REQUEST = 0,
+    BACKFILL_RETRY_FAILED = 1,
+    BACKFILL_LIST_AGAIN = 2
+} backfill_request;
+backfill_request backfill_request_in(const char *path);

@@ -85,6 +85,18 @@ static fr_status move_to_host(worker *w, fr_slice url, fr_error *err)
     return backfill_pool_add(w->b->pool, w->mark.host, w->turn.ordinal, err);
 }
 
+/** To the host that its document names now; not for ever, where two name each other. */
+static fr_status move_on(worker *w, fr_error *err)
+{
+    w->mark.attempts++;
+    if (w->mark.attempts < FR_BACKFILL_TRIES_MAX) {
+        return move_to_host(w, fr_slice_text(w->document.pds), err);
+    }
+    (void)!fr_fail_code(&w->why, FR_NOT_FOUND, 0, "host-moves",
+                        "backfill: its document names another host each time");
+    return note(w, BACKFILL_UNREACHABLE, 0, err);
+}
+
 /** Again later, unless that was its last try. */
 static fr_status put_back(worker *w, bool counts, backfill_outcome given_up, fr_error *err)
 {
@@ -232,7 +244,7 @@ static fr_status visit(worker *w, fr_error *err)
         return status;
     }
     if (moved) {
-        FR_TRY(move_to_host(w, fr_slice_text(w->document.pds), err));
+        FR_TRY(move_on(w, err));
         return leave(w, false, 0, err);
     }
     return away ? await_directory(w, err) : settle_loaded(w, status, err);
