@@ -312,11 +312,21 @@ static fr_status end_reset(fr_engine *engine, unsigned i, fr_error *err)
     return status;
 }
 
+/** What is saved of a view, DIR/views/NAME. What a fall-back was about to put in its place goes
+ *  first: see restore in open.c. */
+static fr_status remove_saved(fr_os *os, const char *dir, fr_error *err)
+{
+    char restored[FR_PATH_MAX];
+    FR_TRY(fr_path(restored, sizeof restored, err, "%s.restore", dir));
+    FR_TRY(fr_os_remove_tree(os, restored, err));
+    return fr_os_remove_tree(os, dir, err);
+}
+
 /** What is on disk of a view that was taken out, and is nobody's now. */
 static fr_status reopen(fr_engine *engine, fr_engine *shadow, unsigned i, fr_error *err)
 {
     if (engine->rebuild.reset[i]) {
-        FR_TRY(fr_os_remove_tree(engine->os, engine->slots[i].dir, err));
+        FR_TRY(remove_saved(engine->os, engine->slots[i].dir, err));
         FR_TRY(end_reset(engine, i, err));
     } else if (engine->slots[i].failed_status == FR_CORRUPT) {
         FR_TRY(engine->view_ops[i]->damaged == NULL ? FR_OK : forget_previous(engine, i, err));
@@ -408,9 +418,9 @@ static void take_out(fr_engine *engine)
         r->asked[i] = false;
         r->which[i] = asked || (retry && fr_view_state_of(engine, i) == FR_VIEW_FAILED);
         if (r->which[i]) { /* in the same step, for fr_rebuild_is_asked */
-            set_state(engine, i, FR_VIEW_REBUILDING);
             __atomic_store_n(&engine->slots[i].failed_seq,
                              r->reset[i] ? 0 : engine->slots[i].failed_seq, __ATOMIC_RELAXED);
+            set_state(engine, i, FR_VIEW_REBUILDING);
         }
     }
     r->phase = FR_REBUILD_RUNS;
@@ -561,6 +571,7 @@ static fr_status ask(fr_engine *engine, unsigned i, fr_error *err)
     FR_TRY(fr_path(views, sizeof views, err, "%s/views", engine->dir));
     FR_TRY(note_of_reset(engine->dir, engine->view_ops[i]->name, note, err));
     fr_mutex_lock(&r->reset_lock);
+    bool noted = fr_os_exists(engine->os, note);
     fr_status status = fr_os_mkdir_synced(engine->os, views, err);
     status =
         status == FR_OK ? fr_os_write_file_atomic(engine->os, note, FR_SLICE("\n"), err) : status;
@@ -568,6 +579,8 @@ static fr_status ask(fr_engine *engine, unsigned i, fr_error *err)
         fr_mutex_lock(&r->lock);
         r->asked[i] = true;
         fr_mutex_unlock(&r->lock);
+    } else if (!noted) { /* what is refused is not done at the next open */
+        (void)!fr_os_unlink(engine->os, note, NULL);
     }
     fr_mutex_unlock(&r->reset_lock);
     return status;
@@ -600,15 +613,12 @@ freshet_status freshet_view_reset(freshet *engine, const char *name, freshet_err
 
 /* ---- without an engine ----------------------------------------------------------------------- */
 
-/* What a fall-back was about to put in its place goes first: see restore in open.c. */
 static fr_status drop_view(fr_os *os, const char *dir, const char *name, fr_error *err)
 {
     char path[FR_PATH_MAX];
     FR_TRY(check_log(NULL, os, dir, err));
-    FR_TRY(fr_path(path, sizeof path, err, "%s/views/%s.restore", dir, name));
-    FR_TRY(fr_os_remove_tree(os, path, err));
     FR_TRY(fr_path(path, sizeof path, err, "%s/views/%s", dir, name));
-    FR_TRY(fr_os_remove_tree(os, path, err));
+    FR_TRY(remove_saved(os, path, err));
     return forget_reset(os, dir, name, err);
 }
 

@@ -67,6 +67,15 @@ static bool is_useful(const log_segment *segment, const segment_map *map)
                 : map->bytes.size > before->bytes.size);
 }
 
+/* The file may not be what it was. */
+static void check_again(log_segment *segment)
+{
+    for (uint64_t i = 0; i < fr_stable_count(&segment->frames); i++) {
+        frame_place *place = fr_stable_at(&segment->frames, i);
+        log_store(place->checked, 0);
+    }
+}
+
 static fr_status add_map(fr_log *log, log_segment *segment, fr_error *err)
 {
     segment_map *map = calloc(1, sizeof *map);
@@ -86,19 +95,10 @@ static fr_status add_map(fr_log *log, log_segment *segment, fr_error *err)
     map->lost = fr_map_lost(map->bytes);
     map->before = segment->map;
     log_store(segment->map, map);
-    return FR_OK;
-}
-
-/* The frames are checked again: the file may not be what it was. */
-static void remap(fr_log *log, log_segment *segment)
-{
-    const segment_map *before = segment->map;
-    if (add_map(log, segment, NULL) == FR_OK && segment->map != before) {
-        for (uint64_t i = 0; i < fr_stable_count(&segment->frames); i++) {
-            frame_place *place = fr_stable_at(&segment->frames, i);
-            log_store(place->checked, 0);
-        }
+    if (map->before != NULL && fr_is_lost(map->before->lost)) {
+        check_again(segment);
     }
+    return FR_OK;
 }
 
 /* What a read begins with. A map that lost a page stays the newest for a second, then another is
@@ -114,7 +114,7 @@ static const segment_map *newest_map(fr_log *log, log_segment *segment)
     bool first = segment->remap_pause_ns == 0;
     if (fr_is_lost(segment->map->lost) && (first || now_ns >= segment->remap_ns)) {
         if (!first) {
-            remap(log, segment);
+            (void)add_map(log, segment, NULL);
         }
         segment->remap_pause_ns =
             first ? REMAP_FIRST_NS : FR_MIN(2 * segment->remap_pause_ns, REMAP_MOST_NS);
