@@ -301,7 +301,7 @@ typedef struct {
     uint32_t requests_per_s;    /* getRepo of one host; 0: 10 */
     uint32_t parallel_per_host; /* downloads at once; 0: 4 */
     uint32_t parallel;          /* downloads at once in all, at most 256; 0: 16 */
-    uint32_t plc_per_s;         /* questions to the directory; 0: 100 */
+    uint32_t plc_per_s;         /* questions to the directory, but for accounts that left; 0: 100 */
     uint32_t patience_s;        /* 0: 900 */
     /* a daemon: lists on whatever the host does, and stays for freshet_backfill_retry */
     bool keep;
@@ -366,9 +366,11 @@ FRESHET_API void freshet_answer_free(freshet_answer *answer);
 
 /** Waits until every view has applied the event with this sequence (of a receipt, of a header
  *  freshet-seq), at most timeout_ms (0: FRESHET_VISIBLE_MS): answers asked for afterwards include
- *  it. *reached (may be NULL): every view has applied everything up to there.
+ *  it, or are refused while a view that they need is built again. *reached (may be NULL): every
+ *  view has applied everything up to there, once.
  *  errors  FRESHET_AGAIN with the code "view-behind": the time is up. A view that failed or is
- *          built again is behind until it is back; what is opened for reading only never follows
+ *          built again stays as far as it had come until it is back; what is opened for reading
+ *          only never follows
  *  cost    of what is visible: a few loads, no lock */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_wait_seq(freshet *db, uint64_t seq,
                                                              uint32_t timeout_ms, uint64_t *reached,

@@ -38,8 +38,7 @@ FRESHET_API FRESHET_MUST_USE freshet_status freshet_proof_check(const void *car,
                                                                 freshet_error *err);
 /** The same of a CAR that is open, as its own options say (the default level, where nobody is
  *  trusted): of a file or a stream, within its limits. *out is valid until another open, reset or
- *  free. After an error freshet_repo_fault_of tells block and key; of what is missing the key is
- *  the one that was asked for.
+ *  free. After an error freshet_repo_fault_of tells block and key; of what is missing, the block.
  *  errors  as above, but for those that opening has given */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_verify_proof(freshet_repo *repo,
                                                                       const char *key,

@@ -35,7 +35,7 @@ static const struct argp_option OPTIONS[] = {
      "default is 100,10) or async",
      0},
     {"checkpoint-events", OPTION_CHECKPOINT, "N", 0,
-     "save views after so many events (default 2000000)", 0},
+     "save views after so many events (default 2000000), and each minute", 0},
     {0},
 };
 

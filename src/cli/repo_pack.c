@@ -57,7 +57,7 @@ static fr_status put_value(packer *p, fr_slice key, fr_json_value value, const f
 {
     fr_cid cid;
     uint64_t left_ns;
-    FR_TRY(repo_time_left(p->deadline_ns, p->place, &left_ns, err));
+    FR_TRY(repo_time_left(p->deadline_ns, 0, &left_ns, err));
     p->any = true;
     fr_buffer_reset(&p->block);
     FR_TRY(fr_json_to_cbor(value, 0, &p->block, err));

@@ -266,7 +266,7 @@ static const struct argp_option OPTIONS[] = {
     {"retention", OPTION_RETENTION, "SECONDS", 0,
      "posts older than this leave timelines (default: none do)", 0},
     {"checkpoint-events", OPTION_CHECKPOINT, "N", 0,
-     "save views after so many events (default 2000000)", 0},
+     "save views after so many events (default 2000000), and each minute", 0},
     {"archive", OPTION_ARCHIVE, "DIR", 0, "copy sealed segments of the log there", 0},
     {"log-keep", OPTION_LOG_KEEP, "BYTES-or-AGE", 0,
      "with --archive: drop older segments here, e.g. 10G, 30d or 12h; may be given for both", 0},

@@ -5,7 +5,8 @@
  *
  *  Who wrote an event and wants to read it asks with the header `freshet-after: SEQ`: the request
  *  waits until that event is published, at most after_ms, while the loop serves others; then it is
- *  answered by views that all have it, or 503 with the error NotVisible. Never by an older state.
+ *  answered by views that all have it, or 503 with the error NotVisible (or Rebuilding, of a view
+ *  that is not there). Never by an older state.
  *
  *  thread   owned(thread): the loop runs in the thread that calls fr_server_run; stop may be
  *           called from any thread */
