@@ -96,6 +96,16 @@ uint64_t fr_histogram_quantile(const fr_histogram *histogram, double quantile)
     return FR_MIN(bound_of(bucket), look(&histogram->max));
 }
 
+void fr_histogram_merge(fr_histogram *to, const fr_histogram *from)
+{
+    for (size_t i = 0; i < FR_HISTOGRAM_BUCKETS; i++) {
+        increase(&to->buckets[i], look(&from->buckets[i]));
+    }
+    increase(&to->count, look(&from->count));
+    increase(&to->sum, look(&from->sum));
+    __atomic_store_n(&to->max, FR_MAX(to->max, look(&from->max)), __ATOMIC_RELAXED);
+}
+
 uint64_t fr_histogram_count_below(const fr_histogram *histogram, uint64_t bound)
 {
     return count_through(histogram, bucket_of(bound));

@@ -80,6 +80,19 @@ static void test_the_edges_of_every_bucket(void **state)
     }
 }
 
+static void test_merged_is_as_added(void **state)
+{
+    (void)state;
+    static fr_histogram parts[2], whole;
+    for (uint64_t i = 0; i < 2000; i++) {
+        uint64_t value = i * i * i;
+        fr_histogram_add(&parts[i % 3 == 0], value);
+        fr_histogram_add(&whole, value);
+    }
+    fr_histogram_merge(&parts[0], &parts[1]);
+    assert_memory_equal(&parts[0], &whole, sizeof whole);
+}
+
 static void test_small_values_are_exact_and_empty_is_zero(void **state)
 {
     (void)state;
@@ -102,6 +115,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_values_against_sorted_ones),
         cmocka_unit_test(test_the_edges_of_every_bucket),
+        cmocka_unit_test(test_merged_is_as_added),
         cmocka_unit_test(test_small_values_are_exact_and_empty_is_zero),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -56,16 +56,6 @@ static void *call(void *context)
     return NULL;
 }
 
-static void add(fr_histogram *to, const fr_histogram *from)
-{
-    for (unsigned i = 0; i < FR_HISTOGRAM_BUCKETS; i++) {
-        to->buckets[i] += from->buckets[i];
-    }
-    to->count += from->count;
-    to->sum += from->sum;
-    to->max = FR_MAX(to->max, from->max);
-}
-
 static void print(const char *what, const fr_histogram *ns)
 {
     printf("  %s p50 %8.1f us  p99 %8.1f us", what, (double)fr_histogram_quantile(ns, 0.5) / 1e3,
@@ -97,8 +87,8 @@ static void bench(const char *top, const char *name, freshet_durability durabili
     }
     for (unsigned i = 0; i < count; i++) {
         fr_thread_join(threads[i]);
-        add(&answered, &callers[i].answered);
-        add(&durable, &callers[i].durable);
+        fr_histogram_merge(&answered, &callers[i].answered);
+        fr_histogram_merge(&durable, &callers[i].durable);
     }
     double seconds = (double)(now_ns() - started) / 1e9;
     printf("%-16s %2u callers: %8.0f acks/s", name, count, (double)(count * ACKS) / seconds);

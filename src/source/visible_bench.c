@@ -125,16 +125,6 @@ static void *call(void *context)
     return NULL;
 }
 
-static void add(fr_histogram *to, const fr_histogram *from)
-{
-    for (unsigned i = 0; i < FR_HISTOGRAM_BUCKETS; i++) {
-        to->buckets[i] += from->buckets[i];
-    }
-    to->count += from->count;
-    to->sum += from->sum;
-    to->max = FR_MAX(to->max, from->max);
-}
-
 static void print(const char *what, const fr_histogram *ns)
 {
     printf(",\"%s_us\":{\"p50\":%.1f,\"p99\":%.1f,\"max\":%.1f}", what,
@@ -173,9 +163,9 @@ static void bench(const char *top, const char *name, freshet_durability durabili
     }
     for (unsigned i = 0; i < CALLERS; i++) {
         fr_thread_join(threads[i]);
-        add(&ack, &callers[i].ack);
-        add(&visible, &callers[i].visible);
-        add(&read, &callers[i].read);
+        fr_histogram_merge(&ack, &callers[i].ack);
+        fr_histogram_merge(&visible, &callers[i].visible);
+        fr_histogram_merge(&read, &callers[i].read);
     }
     printf("{\"bench\":\"visible\",\"durability\":\"%s\",\"events\":%llu,\"events_per_s\":%.0f",
            name, (unsigned long long)ack.count,

@@ -19,6 +19,8 @@ typedef struct {
 } fr_histogram;
 
 void fr_histogram_add(fr_histogram *histogram, uint64_t value);
+/** As if all of `from` had been added to `to`. */
+void fr_histogram_merge(fr_histogram *to, const fr_histogram *from);
 /** Smallest bucket bound that at least `quantile` (0..1) of the values do not exceed, never above
  *  max; 0 when empty. */
 uint64_t fr_histogram_quantile(const fr_histogram *histogram, double quantile);
