@@ -146,6 +146,24 @@ static bool take_limit(fr_repo_options *options, const char *value)
     return false;
 }
 
+static void take_on_limit(repo_args *args, const char *value, struct argp_state *state)
+{
+    bool spill = strcmp(value, "spill") == 0;
+    if (!spill && strcmp(value, "refuse") != 0) {
+        argp_error(state, "--on-limit takes spill or refuse, not %s", value);
+    }
+    args->load.on_limit = spill ? FR_ON_LIMIT_SPILL : FR_ON_LIMIT_REFUSE;
+}
+
+static void take_seconds(repo_args *args, const char *value, struct argp_state *state)
+{
+    uint64_t seconds = 0;
+    if (!cli_parse_u64(value, &seconds) || seconds > UINT32_MAX) {
+        argp_error(state, "not a number of seconds: %s", value);
+    }
+    args->load.seconds_max = (uint32_t)seconds;
+}
+
 static void take_now(repo_args *args, const char *value, struct argp_state *state)
 {
     int64_t now_us = 0;
@@ -169,7 +187,6 @@ static void check_options(const repo_args *args, struct argp_state *state)
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
     repo_args *args = state->input;
-    uint64_t seconds = 0;
     switch (key) {
         case 'l':
             if (!level_of(value, &args->options.level)) {
@@ -186,19 +203,8 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         case 'm': args->load.memory_max_bytes = take_bytes(value, state); return 0;
         case OPTION_DISK: args->load.disk_max_bytes = take_bytes(value, state); return 0;
         case OPTION_SPILL_DIR: args->load.spill_dir = value; return 0;
-        case OPTION_ON_LIMIT:
-            if (strcmp(value, "spill") != 0 && strcmp(value, "refuse") != 0) {
-                argp_error(state, "--on-limit takes spill or refuse, not %s", value);
-            }
-            args->load.on_limit =
-                strcmp(value, "spill") == 0 ? FR_ON_LIMIT_SPILL : FR_ON_LIMIT_REFUSE;
-            return 0;
-        case OPTION_SECONDS:
-            if (!cli_parse_u64(value, &seconds) || seconds > UINT32_MAX) {
-                argp_error(state, "not a number of seconds: %s", value);
-            }
-            args->load.seconds_max = (uint32_t)seconds;
-            return 0;
+        case OPTION_ON_LIMIT: take_on_limit(args, value, state); return 0;
+        case OPTION_SECONDS: take_seconds(args, value, state); return 0;
         case OPTION_LIMIT:
             if (!take_limit(&args->options, value)) {
                 argp_error(state, "--limit takes NAME=N, N from 1 on, not %s", value);
