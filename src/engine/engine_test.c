@@ -6,17 +6,9 @@
 
 #include <fr/posts.h>
 
-#include <setjmp.h> /* cmocka.h wants these four first */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-#define assert_ok(call) assert_int_equal((call), FR_OK)
+#include "ask_help.h"
 
 /* ---- a data directory and what is put into it ------------------------------------------------ */
 
@@ -196,18 +188,6 @@ static void remove_part(const world *w, const char *part)
     assert_ok(fr_os_remove_tree(fr_os_real(), path, NULL));
 }
 
-typedef struct {
-    char lines[FR_VIEW_COUNT][256];
-    unsigned count;
-} verdict;
-
-static void note_verdict(void *context, const char *json)
-{
-    verdict *v = context;
-    assert_true(v->count < FR_VIEW_COUNT);
-    snprintf(v->lines[v->count++], sizeof v->lines[0], "%s", json);
-}
-
 /** Every view equals its rebuild. */
 static void verify_world(const world *w)
 {
@@ -306,16 +286,6 @@ static void half_a_store_is_rebuilt(void **state)
                  folders[i % FR_COUNT_OF(folders)], files[i / FR_COUNT_OF(folders)]);
         assert_int_equal(system(command), 0); // NOLINT(cert-env33-c): a folder of our own making
     }
-}
-
-static bool health_says(freshet *db, const char *words)
-{
-    freshet_answer answer = {0};
-    assert_int_equal(freshet_query(db, "/health", 7, NULL, &answer, NULL), FRESHET_OK);
-    assert_int_equal(answer.status, 200);
-    bool says = memmem(answer.body, answer.body_size, words, strlen(words)) != NULL;
-    freshet_answer_free(&answer);
-    return says;
 }
 
 /** Counts; the writer's thread. */

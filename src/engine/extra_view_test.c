@@ -2,6 +2,7 @@
 // A view that is new to a data directory needs no change to what writes, nor to other views (R15).
 // One that only tests have (tally_view.h) is linked into a directory whose log begins in an
 // archive, and is held against a count of the events themselves.
+#include "ask_help.h"
 #include "engine.h"
 #include "tally_view.h"
 
@@ -196,18 +197,6 @@ static void check_tally(const world *w)
     }
 }
 
-typedef struct {
-    char lines[FR_VIEWS_MAX][256];
-    unsigned count;
-} verdict;
-
-static void note_verdict(void *context, const char *json)
-{
-    verdict *v = context;
-    assert_true(v->count < FR_VIEWS_MAX);
-    snprintf(v->lines[v->count++], sizeof v->lines[0], "%s", json);
-}
-
 /** Every view that is saved equals its rebuild. */
 static void verify_world(const world *w, bool with, verdict *v)
 {
@@ -221,15 +210,6 @@ static void verify_world(const world *w, bool with, verdict *v)
     }
     assert_int_equal(v->count, FR_VIEW_COUNT + with);
     assert_int_equal(different, 0);
-}
-
-static bool health_says(freshet *db, const char *words)
-{
-    freshet_answer answer = {0};
-    assert_int_equal(freshet_query(db, "/health", 7, NULL, &answer, NULL), FRESHET_OK);
-    bool says = memmem(answer.body, answer.body_size, words, strlen(words)) != NULL;
-    freshet_answer_free(&answer);
-    return says;
 }
 
 static void wait_for(freshet *db, const char *words)

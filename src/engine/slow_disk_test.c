@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "ask_help.h"
 #include "seed.h"
 
 enum { SEGMENT_BYTES = 4096, EVENTS = 64, PAUSE_US = 10000 };
@@ -32,15 +33,6 @@ int fdatasync(int fd)
         usleep(PAUSE_US);
     }
     return (int)syscall(SYS_fdatasync, fd);
-}
-
-static bool health_says(freshet *db, const char *text)
-{
-    freshet_answer answer = {0};
-    assert_int_equal(freshet_query(db, "/health", 7, NULL, &answer, NULL), FRESHET_OK);
-    bool says = memmem(answer.body, answer.body_size, text, strlen(text)) != NULL;
-    freshet_answer_free(&answer);
-    return says;
 }
 
 static void append(freshet *db, fr_sink *sink)
