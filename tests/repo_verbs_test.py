@@ -162,6 +162,34 @@ def test_a_key_that_stands_twice():
     assert "a second commit" in repo("pack", "-", stdin=text + commit, expect=1).errors
 
 
+def test_a_folder_holds_files_and_folders():
+    """What unpack does not write is refused at once, by its name, and nothing is read from outside of the folder."""
+    folder, outside = fr.scratch("folder"), fr.scratch("outside")
+    car = pack(line("a.b.c/d", {}), "--sign-key", SECRET)
+    repo("unpack", "-", folder, stdin=car)
+    (outside / "e.f.g").mkdir(parents=True)
+    (outside / "e.f.g" / "h.json").write_text("{}")
+    bound = socket.socket(socket.AF_UNIX)
+    for name, make in (("a.b.c/p.json", os.mkfifo), ("a.b.c/readme", os.mkfifo),
+                       ("a.b.c/l.json", lambda at: at.symlink_to(outside / "e.f.g" / "h.json")),
+                       ("e.f.g", lambda at: at.symlink_to(outside / "e.f.g")),
+                       ("a.b.c/gone.json", lambda at: at.symlink_to("nowhere")),
+                       ("s.json", lambda at: bound.bind(str(at)))):
+        at = folder / name
+        make(at)
+        told = repo("pack", folder, expect=1)
+        assert told.errors == f"{at}: offset 0: pack-input: pack: neither a file nor a folder\n" and not told.out, told
+        at.unlink()
+    bound.close()
+    link = fr.scratch("link")
+    link.symlink_to(folder)
+    assert repo("pack", link).out == repo("pack", folder).out == car
+    # Any other error names the file as well.
+    (folder / "a.b.c" / "x.json").write_text('{"n":1.5}')
+    told = repo("pack", folder, expect=1).errors
+    assert told.startswith(f"{folder}/a.b.c/x.json: offset 0: json-number: ") and told.count("\n") == 1, told
+
+
 def test_limits_are_options():
     car = pack(lines(records(random.Random(fr.seed()), 300)), "--sign-key", SECRET)
     size = len(car)

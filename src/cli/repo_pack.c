@@ -18,8 +18,9 @@
 
 typedef struct {
     const repo_args *args;
-    const char *path;     /* for messages */
-    uint64_t deadline_ns; /* repo_deadline */
+    const char *path;       /* for messages */
+    char file[FR_PATH_MAX]; /* of a folder: the one that is taken, for messages in its place */
+    uint64_t deadline_ns;   /* repo_deadline */
     repo_out out;
     fr_secret_key secret; /* --sign-key */
     fr_repo_maker *maker; /* of records; NULL: a CAR came */
@@ -232,17 +233,16 @@ static fr_status add_path(void *context, const char *name)
     return FR_OK;
 }
 
-static fr_status take_json_file(packer *p, const char *full, const char *path, fr_error *err)
+static fr_status take_json_file(packer *p, const char *path, fr_error *err)
 {
     uint8_t *text = NULL;
     size_t size = 0;
     fr_json_value root;
     bool is_commit = strcmp(path, ".commit") == 0;
-    fr_buffer_reset(&p->key);
     if (!is_commit && !repo_key_of_path(path, &p->key)) {
         return FR_OK; /* something else that lies there */
     }
-    FR_TRY(fr_os_read_file(fr_os_real(), full, TEXT_BYTES_MAX, &text, &size, err));
+    FR_TRY(fr_os_read_file(fr_os_real(), p->file, TEXT_BYTES_MAX, &text, &size, err));
     fr_slice key = fr_buffer_view(&p->key);
     fr_status status = fr_json_parse(p->json, fr_slice_of(text, size), false, &root, err);
     if (status == FR_OK && is_commit) {
@@ -255,19 +255,20 @@ static fr_status take_json_file(packer *p, const char *full, const char *path, f
     return status;
 }
 
+/* What unpack writes is files and folders. A link would lead out of the folder, and a pipe waits
+ * for who writes to it. */
 static fr_status take_path(packer *p, const char *dir, todo_list *list, char *path, fr_error *err)
 {
-    char full[FR_PATH_MAX];
-    FR_TRY(fr_path(full, sizeof full, err, "%s/%s", dir, path));
-    if (!fr_os_is_dir(fr_os_real(), full)) {
-        fr_status status = take_json_file(p, full, path, err);
-        if (status != FR_OK) {
-            fprintf(stderr, "%s: refused\n", full);
-        }
-        return status;
+    FR_TRY(fr_path(p->file, sizeof p->file, err, "%s/%s", dir, path));
+    fr_buffer_reset(&p->key);
+    if (!fr_path_is_plain(p->file)) {
+        return bad_input(err, "pack: neither a file nor a folder");
+    }
+    if (!fr_os_is_dir(fr_os_real(), p->file)) {
+        return take_json_file(p, path, err);
     }
     list->parent = path;
-    return fr_os_list(fr_os_real(), full, add_path, list, err);
+    return fr_os_list(fr_os_real(), p->file, add_path, list, err);
 }
 
 static fr_status take_folder(packer *p, const char *dir, fr_error *err)
@@ -284,6 +285,9 @@ static fr_status take_folder(packer *p, const char *dir, fr_error *err)
         free(list.paths[--list.count]);
     }
     free(list.paths);
+    if (status == FR_OK) {
+        p->file[0] = 0;
+    }
     return status;
 }
 
@@ -555,9 +559,9 @@ int repo_pack(const repo_args *args)
     fr_buffer_init(&p.key, REPO_LINE_BYTES_MAX);
     snprintf(p.did, sizeof p.did, "%.*s", FR_SLICE_ARG(args->options.expect_did));
     fr_status status = pack(&p, &error);
-    int code = status == FR_OK
-                   ? FR_REPO_EXIT_SOUND
-                   : repo_out_fail(&p.out, p.path, fr_buffer_view(&p.key), status, &error);
+    const char *at = p.file[0] != 0 ? p.file : p.path;
+    int code = status == FR_OK ? FR_REPO_EXIT_SOUND
+                               : repo_out_fail(&p.out, at, fr_buffer_view(&p.key), status, &error);
     explicit_bzero(&p.secret, sizeof p.secret);
     fr_repo_maker_free(p.maker);
     fr_json_free(p.json);

@@ -167,3 +167,9 @@ fr_status fr_path_identity(const char *path, uint64_t out[2], fr_error *err)
     out[1] = (uint64_t)about.st_ino;
     return FR_OK;
 }
+
+bool fr_path_is_plain(const char *path)
+{
+    struct stat about;
+    return lstat(path, &about) == 0 && (S_ISREG(about.st_mode) || S_ISDIR(about.st_mode));
+}

@@ -111,6 +111,23 @@ static void test_identity(void **state)
     assert_int_equal(fr_path_identity(path_of("absent"), here, NULL), FR_NOT_FOUND);
 }
 
+static void test_what_is_plain(void **state)
+{
+    (void)state;
+    assert_true(fr_path_is_plain(dir));
+    assert_int_equal(fr_os_write_file_atomic(fr_os_real(), path_of("plain"), FR_SLICE("x"), NULL),
+                     FR_OK);
+    assert_true(fr_path_is_plain(path_of("plain")));
+    assert_int_equal(symlink("plain", path_of("to_plain")), 0);
+    assert_int_equal(symlink("nowhere", path_of("to_nothing")), 0);
+    assert_int_equal(mkfifo(path_of("pipe"), 0600), 0);
+    assert_false(fr_path_is_plain(path_of("to_plain")));
+    assert_false(fr_path_is_plain(path_of("to_nothing")));
+    assert_false(fr_path_is_plain(path_of("pipe")));
+    assert_false(fr_path_is_plain(path_of("nothing")));
+    assert_false(fr_path_is_plain("/dev/null"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -118,6 +135,7 @@ int main(void)
         cmocka_unit_test(test_what_cannot_be_opened),
         cmocka_unit_test(test_a_fifo_and_its_writers),
         cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_what_is_plain),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

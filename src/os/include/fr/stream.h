@@ -29,3 +29,6 @@ bool fr_stream_is_fifo(const fr_stream *stream);
 /** What a path leads to, links followed: equal for two names of one file or folder. A walk over
  *  folders knows by it where it has been. errors: FR_NOT_FOUND, FR_IO */
 FR_MUST_USE fr_status fr_path_identity(const char *path, uint64_t out[2], fr_error *err);
+/** A file or a folder by itself: neither a link, whatever it leads to, nor a pipe, socket or
+ *  device, of which a read may wait for ever. False where nothing can be found as well. */
+bool fr_path_is_plain(const char *path);
