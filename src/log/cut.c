@@ -197,7 +197,11 @@ static fr_status shorten(cutting *c, const char *kept, fr_error *err)
     char copy[FR_PATH_MAX];
     FR_TRY(fr_segment_path(path, &c->folder, c->number, FR_SEGMENT_RAW, err));
     FR_TRY(fr_path(temporary, sizeof temporary, err, "%s.tmp", path));
-    FR_TRY(write_beginning(c, temporary, err));
+    fr_status status = write_beginning(c, temporary, err);
+    if (status != FR_OK) {
+        (void)!fr_os_unlink(c->folder.os, temporary, NULL);
+        return status;
+    }
     if (fr_os_exists(c->folder.os, path)) {
         FR_TRY(fr_path(copy, sizeof copy, err, "%s/%s", kept, strrchr(path, '/') + 1));
         FR_TRY(fr_file_copy(c->folder.os, path, copy, err));

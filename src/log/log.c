@@ -94,6 +94,16 @@ static fr_status build_beginning(fr_log *log, fr_segment_header *header, fr_fram
     return fr_frame_build(head, header->salt, NULL, 0, log->cursors, log->cursor_count, out, err);
 }
 
+static fr_status write_file(fr_log *log, const char *temporary, const char *path, fr_file **out,
+                            fr_error *err)
+{
+    FR_TRY(fr_file_open(out, log->os, temporary, FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE,
+                        err));
+    FR_TRY(log_tail_write(&log->tail, *out, 0, log->used_bytes, err));
+    FR_TRY(fr_file_sync(*out, err));
+    return fr_os_rename(log->os, temporary, path, err);
+}
+
 /* The tail becomes the file of the active segment: it holds all of it. */
 static fr_status place_file(fr_log *log, fr_file **out, fr_error *err)
 {
@@ -102,11 +112,11 @@ static fr_status place_file(fr_log *log, fr_file **out, fr_error *err)
     char temporary[FR_PATH_MAX];
     FR_TRY(fr_segment_path(path, &log->folder, log->active->number, FR_SEGMENT_RAW, err));
     FR_TRY(fr_path(temporary, sizeof temporary, err, "%s.tmp", path));
-    FR_TRY(fr_file_open(&file, log->os, temporary,
-                        FR_OPEN_WRITE | FR_OPEN_CREATE | FR_OPEN_TRUNCATE, err));
-    FR_TRY(log_tail_write(&log->tail, file, 0, log->used_bytes, err));
-    FR_TRY(fr_file_sync(file, err));
-    FR_TRY(fr_os_rename(log->os, temporary, path, err));
+    fr_status status = write_file(log, temporary, path, &file, err);
+    if (status != FR_OK) {
+        (void)!fr_os_unlink(log->os, temporary, NULL);
+        return status;
+    }
     FR_TRY(fr_os_sync_dir(log->os, log->folder.dir, err));
     *out = file;
     file = NULL;

@@ -6,6 +6,7 @@
 
 #include <fr/thread.h>
 
+#include <errno.h>
 #include <unistd.h>
 
 #define SEGMENT_BYTES 4000
@@ -389,9 +390,28 @@ static void a_damaged_segment_is_not_sealed(void **state)
     assert_int_equal(seal_all(log), stat.segments - 3); /* the others are */
     assert_true(fr_os_exists(os, "log/0000000002.frlog"));
     assert_false(fr_os_exists(os, "log/0000000002.frseal"));
+    assert_false(fr_os_exists(os, "log/0000000002.frseal.tmp"));
     assert_int_equal(read_through(os, "log", 0, &count, NULL), FR_CORRUPT);
     assert_ok(fr_log_close(log, NULL));
     free((void *)(uintptr_t)file.data);
+    fr_sim_free(os);
+}
+
+/* What a seal wrote before the disk was full is given back, for events to come. */
+static void a_full_disk_keeps_nothing_of_a_seal(void **state)
+{
+    (void)state;
+    fr_os *os = new_sim(5, false, false);
+    fr_log *log = new_log(os, "log", SEGMENT_BYTES, 100);
+    fr_error err = {0};
+    fr_sim_set_room(os, 600);
+    assert_int_equal(fr_log_seal_next(log, &err), FR_IO);
+    assert_int_equal(err.os, ENOSPC);
+    assert_false(fr_os_exists(os, "log/0000000001.frseal.tmp"));
+    fr_sim_set_room(os, UINT64_MAX);
+    ignore((fr_status)seal_all(log));
+    assert_ok(fr_log_close(log, NULL));
+    check_all(os, "log", 100);
     fr_sim_free(os);
 }
 
@@ -926,6 +946,7 @@ int main(void)
         cmocka_unit_test(every_cut_is_noticed),
         cmocka_unit_test(random_reads_refuse_damage),
         cmocka_unit_test(a_damaged_segment_is_not_sealed),
+        cmocka_unit_test(a_full_disk_keeps_nothing_of_a_seal),
         cmocka_unit_test(what_is_dropped_is_read_in_the_archive),
         cmocka_unit_test(a_lost_log_comes_back_from_the_archive),
         cmocka_unit_test(what_is_missing_in_the_middle_comes_back),
