@@ -506,8 +506,22 @@ def test_what_a_part_leaves_open():
     assert len(at(lacks, "unpack", "--partial", "--ndjson").splitlines()) == len(rows) - 1
     assert at(lacks, "get", "--partial", key) == "" and at(lacks, "get", key, expect=1) == ""
     assert facts(lacks.read_bytes(), "--partial", expect=6)["records"] == len(rows)
+    part = at(lacks, "order", "--partial").split("\n")
+    assert part[1] == f"sections {len(parts) - 1}" and at(lacks, "order", expect=1) == "", part
+    for order in ("streamable", "cid-sorted", "pds"):
+        found = repo("pack", "--partial", "--order", order, lacks, expect=6)
+        assert set(sections(found.out)) == set(parts) - {cid} and not found.err, order
+        out = fr.scratch("out.car")
+        repo("pack", "--partial", "--order", order, "--out", out, "-", stdin=lacks.read_bytes(), expect=6)
+        assert out.read_bytes() == found.out
+    repo("pack", "--partial", "--collection", key.split("/")[0], lacks, expect=6)
+    slice_of = repo("pack", "--partial", "--collection", other, lacks).out  # of which nothing is absent
+    assert repo("pack", "--partial", "--collection", other, "-", stdin=slice_of).out == slice_of
+    assert repo("pack", "--partial", "-", stdin=slice_of, expect=6).out == slice_of
+    assert repo("pack", "--partial", "-", stdin=car).out and repo("order", "--partial", "-", stdin=car).out
     # What a node shows is open without it, and is neither there nor not there.
     lacks = without(node)
+    assert at(lacks, "order", "--partial") and repo("pack", "--partial", lacks, expect=6).out
     for verb in ("get", "prove", "explain"):
         assert at(lacks, verb, "--partial", key) == "" and at(lacks, verb, key, expect=1) == ""
         told = repo(verb, "--partial", key, str(lacks), expect=6).err.decode()

@@ -220,7 +220,8 @@ static int order_file(const repo_args *args, const char *path, fr_load *load)
                      (unsigned long long)order.commit_section,
                      (unsigned long long)order.commit_offset, disorder,
                      (unsigned long long)order.buffer_bytes_max);
-    code = repo_print(&out) ? FR_REPO_EXIT_SOUND : FR_REPO_EXIT_SYSTEM;
+    code = order.incomplete ? FR_REPO_EXIT_INCOMPLETE : FR_REPO_EXIT_SOUND;
+    code = repo_print(&out) ? code : FR_REPO_EXIT_SYSTEM;
     fr_buffer_done(&out);
     return code;
 }

@@ -26,6 +26,7 @@ typedef struct {
     fr_repo_maker *maker; /* of records; NULL: a CAR came */
     fr_json *json;
     bool any;         /* record came */
+    bool incomplete;  /* with --partial: something of what is packed is absent */
     bool kept;        /* the commit is the one that came */
     fr_commit made;   /* what was written; in `commit` */
     fr_buffer commit; /* the block that came, empty: none */
@@ -392,6 +393,20 @@ static fr_status repack(packer *p, fr_repo *repo, fr_error *err)
     return write_repo(p, repo, fr_buffer_view(&p->commit), err);
 }
 
+/* With --partial: what was written lacks what the CAR that came lacks. */
+static fr_status find_gaps(packer *p, const fr_repo *repo, fr_error *err)
+{
+    const fr_cursor_options slice = {.prefix = fr_slice_text(p->args->prefix)};
+    fr_cleanup(fr_cursor_closep) fr_cursor *cursor = NULL;
+    fr_repo_item item;
+    fr_status status = FR_OK;
+    FR_TRY(fr_cursor_open(&cursor, repo, &slice, err));
+    while (!p->incomplete && (status = fr_cursor_next(cursor, &item, err)) == FR_OK) {
+        p->incomplete = item.kind != FR_ITEM_RECORD;
+    }
+    return status == FR_END ? FR_OK : status;
+}
+
 /* All blocks in any order, then written again as they should lie. */
 static fr_status make_car(packer *p, fr_load *load, fr_error *err)
 {
@@ -503,6 +518,9 @@ static fr_status make(packer *p, fr_load *load, fr_error *err)
     bool is_dir = fr_os_is_dir(fr_os_real(), p->path);
     FR_TRY(is_dir ? take_folder(p, p->path, err) : take_input(p, load, err));
     FR_TRY(p->maker == NULL ? repack(p, fr_load_repo(load), err) : make_car(p, load, err));
+    if (p->maker == NULL && p->args->options.partial) {
+        FR_TRY(find_gaps(p, fr_load_repo(load), err));
+    }
     return p->commit.size == 0 ? FR_OK : fr_commit_parse(fr_buffer_view(&p->commit), &p->made, err);
 }
 
@@ -560,8 +578,9 @@ int repo_pack(const repo_args *args)
     snprintf(p.did, sizeof p.did, "%.*s", FR_SLICE_ARG(args->options.expect_did));
     fr_status status = pack(&p, &error);
     const char *at = p.file[0] != 0 ? p.file : p.path;
-    int code = status == FR_OK ? FR_REPO_EXIT_SOUND
-                               : repo_out_fail(&p.out, at, fr_buffer_view(&p.key), status, &error);
+    int code = status != FR_OK ? repo_out_fail(&p.out, at, fr_buffer_view(&p.key), status, &error)
+               : p.incomplete  ? FR_REPO_EXIT_INCOMPLETE
+                               : FR_REPO_EXIT_SOUND;
     explicit_bzero(&p.secret, sizeof p.secret);
     fr_repo_maker_free(p.maker);
     fr_json_free(p.json);

@@ -59,7 +59,9 @@ static fr_status number_blocks(ordering *o, fr_error *err)
         need_block(o, repo_find(o->repo, o->repo->header.root.bytes));
     }
     while ((status = fr_cursor_next(c, &item, err)) == FR_OK) {
-        if (item.kind == FR_ITEM_RECORD) {
+        if (item.kind != FR_ITEM_RECORD) {
+            o->result.incomplete = true;
+        } else {
             uint32_t slot = repo_find(o->repo, item.cid.bytes);
             fr_slice rkey = fr_slice_from(item.key, fr_slice_find(item.key, '/') + 1);
             uint64_t tid = 0;

@@ -42,6 +42,7 @@ typedef enum {
 
 typedef struct {
     fr_repo_order_class order;
+    bool incomplete; /* of a partial repository: a block that a walk needs is absent */
     bool any_disorder;
     uint64_t commit_section;   /* the commit's (or with bare the root's) place, from 0 */
     uint64_t commit_offset;    /* of its section */
