@@ -99,7 +99,9 @@ FRESHET_API FRESHET_MUST_USE freshet_status freshet_frames_decode(freshet_frames
                                                                   freshet_error *err);
 /** Undoes the ops of the commit decoded last on the partial tree that came with it, and compares
  *  with prev_data: what the commit does is what the frame says and no more.
- *  errors  FRESHET_MALFORMED inv-*, node-*; FRESHET_NOT_FOUND the frame has no prev_data;
+ *  errors  FRESHET_MALFORMED inv-*, node-*; FRESHET_NOT_FOUND the frame has no prev_data (then each
+ *          op was held against the signed tree: what it made is there, what it deleted is not; that
+ *          nothing else was done is not proved), or no blocks (nothing was);
  *          FRESHET_INVALID the frame decoded last is no commit
  *  A reader of the stream checks freshet_commit_verify beside it, and that `since` and prev_data
  *  are rev and data of the commit before. */

@@ -90,6 +90,31 @@ def test_what_is_said_of_each():
     assert report(raws[:at], {}) and {line["signature"] for line in report(raws[:at], {})} == {"no-key"}
 
 
+def test_operations_without_prev_data():
+    """Nobody signs operations: where there is no tree before to lead them back to, they are what the signed tree says,
+    or the commit is refused and nothing of it ingested."""
+    frames, documents = network()
+    firsts = {}
+    for frame in frames:
+        if frame.type == "#commit" and frame.body["ops"]:
+            firsts.setdefault(frame.did, frame)
+    frame = next(f for f in firsts.values() if f.body["ops"][0]["action"] == "create")
+    op = frame.body["ops"][0]
+    lies = {"another value": [dict(op, cid=other(op["cid"]))], "a deletion": [dict(op, action="delete", cid=None)],
+            "another path": [dict(op, path="app.bsky.feed.post/3jzfcijpj2z2a")], "two of one path": [op, op]}
+    for name, ops in [("honest", frame.body["ops"]), *lies.items()]:
+        raw = frame.rebuilt(prevData=None, ops=ops)
+        line = report([raw], documents)[0]
+        honest = name == "honest"
+        assert line["signature"] == "valid" and line["verdict"] == ("ok" if honest else "reject"), (name, line)
+        assert (line["inversion"] == "not-given") is honest, (name, line)
+        path, keys = scratch("frames.bin"), scratch("docs.json")
+        path.write_bytes(join([raw]))
+        keys.write_text(json.dumps(documents))
+        result = ingest(scratch("data"), path, kind="frames", did_docs=keys, expect=None)
+        assert (result.report["appended"] != 0) is honest, (name, result.report)
+
+
 def test_a_stream_that_goes_back():
     """As after a reconnect with an older cursor: what came already is skipped, and no account is out of step for that;
     the lines have each event once. Behind a hole only what came since is known to have come."""

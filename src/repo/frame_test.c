@@ -352,6 +352,9 @@ static void test_commit_is_held_against_its_blocks(void **state)
     assert_int_equal(b->frame.op_count, 2);
     assert_int_equal(b->hint, 2);
     assert_false(b->frame.too_big || b->frame.has_prev_data);
+    assert_int_equal(fr_frame_invert(b->reader, &b->frame, &b->err), FR_MALFORMED);
+    assert_string_equal(b->err.code, "inv-path"); /* its two ops, also without prevData */
+    b->frame.op_count = 0;
     assert_int_equal(fr_frame_invert(b->reader, &b->frame, NULL), FR_NOT_FOUND);
 
     fr_cid other = {{1, 0x71, 0x12, 0x20, 3}};

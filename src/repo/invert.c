@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // Inversion: the ops of a commit are undone on the partial tree that it came with; what is left
 // must be the tree of the commit before. Deletes come first, then by path, as the protocol's
-// proposal 0006 orders them.
+// proposal 0006 orders them. Ops are not signed, the tree is: where no tree before is named, they
+// are still held against this one.
 #include "frame.h"
 #include "mst.h"
 
@@ -83,32 +84,35 @@ static fr_status expect_value(fr_mst *tree, fr_slice key, const fr_cid *value, f
     return status;
 }
 
-static fr_status undo_op(fr_mst *tree, const fr_frame_op *op, fr_error *err)
+/* What the op made is in the tree, what it deleted is not. */
+static fr_status check_op(fr_mst *tree, const fr_frame_op *op, fr_error *err)
 {
-    fr_slice key = path_of(op);
     fr_cid found;
-    if (op->action == FR_OP_CREATE) {
-        FR_TRY(expect_value(tree, key, &op->cid, err));
-        return fr_mst_delete(tree, key, err);
+    if (op->action != FR_OP_DELETE) {
+        return expect_value(tree, path_of(op), &op->cid, err);
     }
-    if (fr_cid_is_none(&op->prev)) {
-        return value_fail(err, "frame: an update or delete without prev cannot be undone");
-    }
-    if (op->action == FR_OP_UPDATE) {
-        FR_TRY(expect_value(tree, key, &op->cid, err));
-        return fr_mst_put(tree, key, &op->prev, err);
-    }
-    fr_status status = mst_find(tree, key, &found, err);
+    fr_status status = mst_find(tree, path_of(op), &found, err);
     if (status == FR_OK) {
         return value_fail(err, "frame: the tree holds what the op deleted");
     }
-    return status == FR_NOT_FOUND ? fr_mst_put(tree, key, &op->prev, err) : status;
+    return status == FR_NOT_FOUND ? FR_OK : status;
+}
+
+static fr_status undo_op(fr_mst *tree, const fr_frame_op *op, fr_error *err)
+{
+    if (op->action == FR_OP_CREATE) {
+        return fr_mst_delete(tree, path_of(op), err);
+    }
+    return fr_cid_is_none(&op->prev)
+               ? value_fail(err, "frame: an update or delete without prev cannot be undone")
+               : fr_mst_put(tree, path_of(op), &op->prev, err);
 }
 
 static fr_status undo_all(fr_mst *tree, const fr_frame *frame, const uint32_t *order, fr_error *err)
 {
     fr_cid root;
     for (size_t i = 0; i < frame->op_count; i++) {
+        FR_TRY(check_op(tree, &frame->ops[order[i]], err));
         FR_TRY(undo_op(tree, &frame->ops[order[i]], err));
     }
     FR_TRY(fr_mst_root(tree, &root, err));
@@ -119,9 +123,17 @@ static fr_status undo_all(fr_mst *tree, const fr_frame *frame, const uint32_t *o
     return FR_OK;
 }
 
+static fr_status check_all(fr_mst *tree, const fr_frame *frame, fr_error *err)
+{
+    for (size_t i = 0; i < frame->op_count; i++) {
+        FR_TRY(check_op(tree, &frame->ops[i], err));
+    }
+    return FR_NOT_FOUND; /* no tree to come back to */
+}
+
 fr_status fr_frame_invert(fr_frame_reader *reader, const fr_frame *frame, fr_error *err)
 {
-    if (!frame->has_prev_data || frame->repo == NULL) {
+    if (frame->repo == NULL) {
         return FR_NOT_FOUND;
     }
     uint64_t offset = (uint64_t)(frame->blocks.data - frame->bytes.data);
@@ -136,7 +148,8 @@ fr_status fr_frame_invert(fr_frame_reader *reader, const fr_frame *frame, fr_err
     rules.check_layers = false; /* the walk did */
     FR_TRY(
         mst_open_partial(reader->tree, &frame->commit.data, load_block, frame->repo, &rules, err));
-    fr_status status = undo_all(reader->tree, frame, reader->order, err);
+    fr_status status = frame->has_prev_data ? undo_all(reader->tree, frame, reader->order, err)
+                                            : check_all(reader->tree, frame, err);
     if (status != FR_OK && err != NULL) {
         err->offset = offset; /* of the blocks: an edit has no single place */
     }

@@ -296,7 +296,11 @@ static fr_status find_key(fr_mst *mst, fr_slice key, path *p, fr_error *err)
         if (found) {
             return FR_OK;
         }
-        node = child_at(node, at);
+        mst_node *below = child_at(node, at);
+        if (below != NULL && below->stub && node->layer <= (int)fr_mst_layer(key)) {
+            break; /* below are lower layers than the key's: that block need not have come */
+        }
+        node = below;
     }
     return FR_NOT_FOUND;
 }

@@ -3,8 +3,8 @@
 //
 // A length over the bound is refused and its bytes skipped, so one bad frame with an honest length
 // costs itself only. Of a commit everything is checked before an event leaves: hashes, signature
-// (where its key is known), and the inversion of its operations wherever the frame names the tree
-// before it: operations are not signed, the trees on both sides are.
+// (where its key is known), and its operations, which are not signed, against the tree, which is:
+// by inversion wherever the frame names the tree before it, else one by one.
 //
 // Where keys come from a directory, frames are held until some hundred are read or nothing more is
 // there, and the documents of all their accounts are asked for meanwhile (did_prefetch.h): one
@@ -65,10 +65,11 @@ static fr_status check_commit(frame_file *file, const fr_frame *frame, bool *unv
 {
     FR_TRY(check_signature(file->resolver, &frame->commit, CHECK_SIGNATURE_AT_LEISURE, unverified,
                            why));
-    if (frame->type == FR_FRAME_COMMIT && frame->has_prev_data) {
-        return fr_frame_invert(file->frames, frame, why);
+    if (frame->type != FR_FRAME_COMMIT) {
+        return FR_OK;
     }
-    return FR_OK;
+    fr_status status = fr_frame_invert(file->frames, frame, why);
+    return status == FR_NOT_FOUND ? FR_OK : status;
 }
 
 /* There is no host to load an account from that is out of step: it is counted. */
