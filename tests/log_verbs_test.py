@@ -130,6 +130,7 @@ def test_a_beginning_that_is_away_is_told():
     fr.ingest(data, fr.simulate(50, EVENTS + 500, 8))
     whole = text_of(data)
     (data / "log" / "0000000001.frseal").unlink()
+    (data / "log" / "ARCHIVE").write_text(f"{archive}.away\n")
     rest = whole[whole.index(b'"seq":%d}' % (first - 1)):].split(b"\n", 1)[1]
     for verb in ("dump", "export"):
         result = log(verb, data, expect=4)
@@ -147,6 +148,29 @@ def test_a_beginning_that_is_away_is_told():
     with fr.Daemon(data) as daemon:
         assert daemon.get("/newest").status == 200, "what was saved is still there"
     (data / "log" / "ARCHIVE").write_text(f"{archive}\n")
+    assert text_of(data) == whole
+    log("verify", data)
+
+
+def test_a_segment_that_is_missing_is_damage():
+    """Named by its number: in the middle, and at the beginning where no archive was ever named."""
+    data = filled()
+    for seed in (8, 9):
+        log("seal", data)
+        fr.ingest(data, fr.simulate(50, EVENTS, seed))
+    whole = text_of(data)
+    for number, before in ((1, 0), (2, EVENTS)):
+        path = data / "log" / f"{number:010}.frseal"
+        kept = path.read_bytes()
+        path.unlink()
+        place = f"{data}/log/{number:010}"
+        assert json.loads(log("verify", data, "--json", expect=1).out)["place"] == place
+        for verb, *args in (("verify",), ("dump",), ("dump",), ("export",), ("dump", "--from", before + 1)):
+            result = log(verb, data, *args, expect=1)
+            assert f"{place}: log: a segment file is missing".encode() in result.err, result
+        result = log("dump", data, expect=1)
+        assert whole.startswith(result.out) and result.out.count(b"\n") == before, result.out
+        path.write_bytes(kept)
     assert text_of(data) == whole
     log("verify", data)
 

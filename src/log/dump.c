@@ -38,6 +38,26 @@ static fr_status put_lines(fr_log_reader *reader, const fr_log_dump_options *wha
     return FR_OK;
 }
 
+/* Nothing is told of a log that lacks its beginning by damage; where that lies in an archive that
+ * is away, all the rest is told first. */
+static fr_status put_log(fr_log_reader *reader, const fr_log_dump_options *what, fr_buffer *text,
+                         fr_error *err)
+{
+    fr_error why = {0};
+    fr_status begins = what->from_seq == 0 ? fr_log_reader_judge_beginning(reader, &why) : FR_OK;
+    fr_status status = begins == FR_CORRUPT ? FR_OK : put_lines(reader, what, text, err);
+    if (status == FR_NOT_FOUND && begins == FR_OK) {
+        begins = fr_log_reader_judge_beginning(reader, &why);
+    }
+    if (begins == FR_OK || (status != FR_OK && status != FR_NOT_FOUND)) {
+        return status;
+    }
+    if (err != NULL) {
+        *err = why;
+    }
+    return begins;
+}
+
 fr_status fr_log_dump(fr_os *os, const char *dir, const fr_log_dump_options *what,
                       char place[FR_PATH_MAX + 32], fr_error *err)
 {
@@ -50,10 +70,7 @@ fr_status fr_log_dump(fr_os *os, const char *dir, const fr_log_dump_options *wha
         FR_TRY(fr_log_seq_of_time(os, dir, what->since_us, &from_seq, err));
     }
     FR_TRY(fr_log_reader_open(&reader, os, dir, from_seq, err));
-    fr_status status = put_lines(reader, what, &text, err);
-    if (status == FR_OK && what->from_seq == 0) {
-        status = fr_log_reader_check_beginning(reader, err);
-    }
+    fr_status status = put_log(reader, what, &text, err);
     if (status == FR_CORRUPT) {
         snprintf(place, FR_PATH_MAX + 32, "%s", fr_log_reader_place(reader));
     }

@@ -99,7 +99,7 @@ static fr_status span(uint64_t *numbers, size_t count, uint64_t last, fr_segment
     *out = (fr_segment_range){.first = numbers[0], .last = last};
     for (size_t i = 1; i < count && numbers[i] <= last; i++) {
         if (numbers[i] > numbers[i - 1] + 1) {
-            return fr_fail(err, FR_CORRUPT, "log: a segment file is missing");
+            return fr_fail(err, FR_CORRUPT, FR_SEGMENT_MISSING);
         }
     }
     return FR_OK;

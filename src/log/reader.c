@@ -35,6 +35,14 @@ static void set_place(fr_log_reader *reader, const char *path, uint64_t offset)
              (unsigned long long)offset);
 }
 
+/* A file that is not there has no form and no offset. */
+static fr_status missing(fr_log_reader *reader, uint64_t number, fr_error *err)
+{
+    snprintf(reader->place, sizeof reader->place, "%s/%010llu", reader->folder.dir,
+             (unsigned long long)number);
+    return fr_fail(err, FR_CORRUPT, FR_SEGMENT_MISSING);
+}
+
 static fr_status fail_as(fr_error *err, const fr_error *why)
 {
     if (err != NULL) {
@@ -125,12 +133,12 @@ static fr_status seek_first(fr_log_reader *reader, fr_error *err)
     }
     reader->last_number = range.last;
     FR_TRY(find_segment(reader, range, &number, err));
+    reader->headless = range.first > 1 && number == range.first;
     FR_TRY(open_segment(reader, &reader->segment, number, err));
     if (reader->from_seq > 0 && reader->segment.header.first_seq > reader->from_seq) {
         return no_beginning(err);
     }
-    reader->headless = range.first > 1 && number == range.first &&
-                       reader->segment.header.first_seq >= reader->from_seq;
+    reader->headless = reader->headless && reader->segment.header.first_seq >= reader->from_seq;
     return seek_in(reader, reader->from_seq, err);
 }
 
@@ -181,6 +189,19 @@ fr_status fr_log_reader_check_beginning(const fr_log_reader *reader, fr_error *e
     return reader->headless ? no_beginning(err) : FR_OK;
 }
 
+fr_status fr_log_reader_judge_beginning(fr_log_reader *reader, fr_error *err)
+{
+    if (reader->segment.file == NULL) {
+        (void)!open_first(reader, NULL); /* reading tells */
+    }
+    if (reader->headless && reader->folder.archive[0] == '\0') {
+        FR_TRY(look_up_archive(reader, err)); /* named since, by who drops segments there? */
+    }
+    return reader->headless && reader->folder.archive[0] == '\0'
+               ? missing(reader, 1, err)
+               : fr_log_reader_check_beginning(reader, err);
+}
+
 const char *fr_log_reader_place(const fr_log_reader *reader)
 {
     return reader->place;
@@ -220,8 +241,7 @@ static fr_status cross(fr_log_reader *reader, fr_error *err)
     fr_status status = open_segment(reader, &next, number, err);
     if (status == FR_NOT_FOUND) {
         fr_error_reset(err);
-        reader->place[0] = '\0';
-        status = fr_fail(err, FR_CORRUPT, "log: a segment file is missing");
+        status = missing(reader, number, err);
     }
     if (status == FR_OK &&
         (memcmp(header->log_id, reader->segment.header.log_id, FR_LOG_ID_BYTES) != 0 ||
@@ -523,15 +543,20 @@ fr_status fr_log_verify(fr_os *os, const char *dir, fr_log_stat *out, char place
 {
     fr_log_reader *reader = NULL;
     fr_event event;
+    fr_error why = {0};
     place[0] = '\0';
     FR_TRY(fr_log_reader_open(&reader, os, dir, 0, err));
-    fr_status status;
-    while ((status = fr_log_reader_next(reader, true, &event, err)) == FR_OK) {
+    fr_status begins = fr_log_reader_judge_beginning(reader, &why);
+    fr_status status = begins == FR_CORRUPT ? FR_END : FR_OK;
+    while (status == FR_OK) {
+        status = fr_log_reader_next(reader, true, &event, err);
+    }
+    if (status == FR_END) { /* a beginning that is away comes behind damage in what is here */
+        status = begins == FR_OK ? FR_OK : fail_as(err, &why);
     }
     if (status == FR_CORRUPT) {
         memcpy(place, reader->place, sizeof reader->place);
     }
-    status = status == FR_END ? fr_log_reader_check_beginning(reader, err) : status;
     fr_log_reader_close(reader);
     return status == FR_OK ? fr_log_stat_dir(os, dir, out, err) : status;
 }

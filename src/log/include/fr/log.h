@@ -125,7 +125,11 @@ void fr_log_reader_id(const fr_log_reader *reader, uint8_t out[FR_LOG_ID_BYTES])
 /** Of a reader that began with the first event there is: FR_NOT_FOUND when events before it are
  *  neither here nor in an archive that can be read. After the first fr_log_reader_next. */
 FR_MUST_USE fr_status fr_log_reader_check_beginning(const fr_log_reader *reader, fr_error *err);
-/** "FILE: offset N" of the frame read last, or that is damaged. */
+/** The same for whoever judges the log, also before the first fr_log_reader_next: where no archive
+ *  was ever named, a beginning that is missing is damage, FR_CORRUPT with fr_log_reader_place. */
+FR_MUST_USE fr_status fr_log_reader_judge_beginning(fr_log_reader *reader, fr_error *err);
+/** "FILE: offset N" of the frame read last, or that is damaged; of a segment that is missing its
+ *  name without ending and offset, "DIR/0000000003". */
 const char *fr_log_reader_place(const fr_log_reader *reader);
 /** Where to begin to read in order to miss nothing from a time on: the first sequence of the first
  *  frame that has an event of that time or a later one; the sequence behind the last event when no
@@ -144,9 +148,9 @@ typedef struct {
     const bool *stop; /* atomic, may be NULL: no more once it is true */
 } fr_log_dump_options;
 /** Hands out events as fr_event_to_json writes them. What is before damage comes first.
- *  errors   as fr_log_reader_next; FR_CORRUPT: `place` is "FILE: offset N" where it is known, else
- *           empty; FR_NOT_FOUND no such folder, an event that is gone, or without from_seq, after
- *           all there is: the log does not begin with it */
+ *  errors   as fr_log_reader_next; FR_CORRUPT: `place` as fr_log_reader_place; FR_NOT_FOUND no such
+ *           folder, an event that is gone, or without from_seq, after all there is: the beginning
+ *           lies in an archive that is away */
 FR_MUST_USE fr_status fr_log_dump(fr_os *os, const char *dir, const fr_log_dump_options *what,
                                   char place[FR_PATH_MAX + 32], fr_error *err);
 /** Facts of a directory without a writer: headers of all segments, the last one in full.
@@ -156,9 +160,9 @@ FR_MUST_USE fr_status fr_log_stat_dir(fr_os *os, const char *dir, fr_log_stat *o
 /** The figures as members of a JSON object, without its braces: events, first_seq, last_seq,
  *  segments, sealed, bytes, raw_bytes, torn_bytes. */
 void fr_log_stat_put(const fr_log_stat *stat, fr_buffer *out);
-/** Reads every byte there is, changes nothing: FR_CORRUPT with the first bad place ("FILE:
- *  offset N", empty when it is a file that is missing); FR_NOT_FOUND no such folder, or what there
- *  is is sound and the log's beginning is not among it; else FR_OK and the facts. */
+/** Reads every byte there is, changes nothing: FR_CORRUPT with the first bad place (as
+ *  fr_log_reader_place); FR_NOT_FOUND no such folder, or what there is is sound and the log's
+ *  beginning lies in an archive that is away; else FR_OK and the facts. */
 FR_MUST_USE fr_status fr_log_verify(fr_os *os, const char *dir, fr_log_stat *out,
                                     char place[FR_PATH_MAX + 32], fr_error *err);
 
