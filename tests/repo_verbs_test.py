@@ -877,12 +877,42 @@ def test_what_a_careless_user_does():
     # Nothing to pack is no repository, unless that was meant.
     assert "pack-input" in repo("pack", empty, expect=1).errors and "pack-input" in repo("pack", "-", expect=1).errors
     assert repo("pack", "--bare", "-").out and facts(repo("pack", "--did", DID, "-").out)["records"] == 0
-    for verb in ("ls", "pack", "check"):
-        assert "No such file" in repo(verb, "/nowhere.car", expect=4).errors
     for most in ("0", "1", "4096M", "17179869183G", str(2**64 - 1)):
         assert repo("ls", "--count", "--mem", most, "--disk", "4096M", path).text == f"{len(made)}\n"
     for wrong in ("-1", "1.5M", "", "M", "17179869184G", str(2**64)):
         repo("ls", "--mem", wrong, path, expect=2)
+
+
+def test_a_file_that_cannot_be_read():
+    """Every verb tells it in the shape of other faults, with the code io and exit 4; check in its line or object."""
+    path, out = fr.scratch("in.car"), fr.scratch("out")
+    path.write_bytes(pack(line("a.b.c/d", {}), "--sign-key", SECRET))
+    for at, why in (("/nowhere.car", "open: No such file or directory"), (path.parent, "Is a directory"),
+                    (path / "x", "open: Not a directory")):
+        for words in (["ls"], ["ls", "--reverse"], ["commit"], ["get", "a.b.c/d"], ["prove", "a.b.c/d"], ["stat"],
+                      ["verify-proof", "a.b.c/d"], ["order"], ["explain", "a.b.c/d"], ["diff", path], ["frames"],
+                      ["unpack", "--ndjson"], ["pack"], ["refresh", "--from", "http://127.0.0.1:1"], ["check"],
+                      ["check", "--all"], ["ls", "--json"], ["commit", "--json"]):
+            if words == ["pack"] and at == path.parent:
+                continue  # a folder
+            told = repo(*words, at, expect=4)
+            text = told.text if words[0] == "check" else told.errors
+            assert text.startswith(f"{at}: offset 0: io: os: ") and text.endswith(f"{why}\n"), (words, told)
+            assert text.count("\n") == 1 and len(told.out + told.err) == len(text), (words, told)
+        for words in (["check", "--json"], ["check", "--json", "--all"]):
+            first, found, last = map(json.loads, repo(*words, path, at, path, expect=4).text.splitlines())
+            assert first == last and first["verdict"] == "ok", first
+            (reason,) = found.pop("reasons")
+            assert reason.endswith(why), reason
+            for fault in found.pop("faults", []):
+                assert fault["code"] == "io" and found.pop("fault_count") == 1, fault
+            assert found == {"file": str(at), "bytes": 0, "whole": False, "blocks_read": 0, "strict": "reject",
+                             "verdict": "reject", "code": "io", "offset": 0, "level": "full",
+                             "signature": "unchecked"}, found
+    told = repo("pack", "--out", out, "/nowhere.car", expect=4).errors
+    assert told.startswith("/nowhere.car: offset 0: io: ") and not out.exists(), told
+    told = repo("diff", "/nowhere.car", path, expect=4).errors
+    assert told.startswith("/nowhere.car: offset 0: io: "), told
 
 
 def test_options_of_other_verbs():

@@ -265,16 +265,15 @@ int repo_exit(fr_status status)
 static int print_fault(const char *path, fr_status status, const fr_error *error,
                        const fr_repo_fault *fault)
 {
-    fr_buffer place;
-    fr_buffer_init(&place, REPO_LINE_BYTES_MAX);
-    fr_repo_fault_put(fault, &place);
+    fr_buffer line;
+    fr_buffer_init(&line, REPO_LINE_BYTES_MAX);
+    fr_repo_fault_line(path, status, error, fault, &line);
     cli_progress_end();
     fflush(stdout);
-    fprintf(stderr, "%s: offset %llu: %s: %s%.*s\n", path, (unsigned long long)error->offset,
-            error->code == NULL ? fr_status_name(status) : error->code,
-            error->text == NULL ? "" : error->text, (int)place.size, (const char *)place.data);
-    fr_buffer_done(&place);
-    return repo_exit(status);
+    fprintf(stderr, "%.*s", (int)line.size, (const char *)line.data);
+    fr_buffer_done(&line);
+    bool is_absent = status == FR_NOT_FOUND && error->os != 0; /* the file, not what is in it */
+    return is_absent ? FR_REPO_EXIT_SYSTEM : repo_exit(status);
 }
 
 int repo_fail(const char *path, fr_slice key, fr_status status, const fr_error *error)
@@ -386,14 +385,8 @@ static void set_options(const repo_args *args, const char *path, fr_load *load)
 /* What a load, or the walk with it, has failed with. */
 static int repo_fail_load(const fr_load *load, const char *path, fr_status status, fr_error *error)
 {
-    if (status == FR_MALFORMED || status == FR_LIMIT) {
-        return repo_fail_in(load, path, status, error);
-    }
-    if (ferror(stdout) != 0) {
-        return FR_REPO_EXIT_SYSTEM; /* told at the end */
-    }
-    cli_fail_internal(path, status, error);
-    return FR_REPO_EXIT_SYSTEM;
+    int code = repo_fail_in(load, path, status, error);
+    return status == FR_MALFORMED || status == FR_LIMIT ? code : FR_REPO_EXIT_SYSTEM;
 }
 
 int repo_open(const repo_args *args, const char *path, fr_load *load, fr_repo **repo)

@@ -44,8 +44,9 @@ static void put_json(fault_list *list, const fr_repo_flaw *flaw)
 static void put_line(fault_list *list, const fr_repo_flaw *flaw)
 {
     fr_buffer *out = &list->line;
-    fr_buffer_printf(out, "%s: offset %llu: %s: %s", list->path,
-                     (unsigned long long)flaw->error.offset, flaw->error.code, flaw->error.text);
+    fr_buffer_printf(out, "%s: offset %llu: %s: ", list->path,
+                     (unsigned long long)flaw->error.offset, flaw->error.code);
+    fr_repo_fault_text(&flaw->error, out);
     if (flaw->key.size != 0 || flaw->has_cid) {
         fr_buffer_text(out, " (");
         repo_put_key(out, flaw->key);
@@ -85,18 +86,21 @@ static fr_status tell_verdict(fault_list *list, const fr_load *load, const fr_er
 {
     fr_repo_fault place;
     fr_load_fault(load, error, &place);
-    const fr_repo_flaw flaw = {.error = *error,
-                               .has_cid = place.has_cid,
-                               .cid = place.cid,
-                               .key = fr_slice_text(place.key)};
+    fr_repo_flaw flaw = {.error = *error,
+                         .has_cid = place.has_cid,
+                         .cid = place.cid,
+                         .key = fr_slice_text(place.key)};
+    flaw.error.code = fr_repo_fault_code(error->status, error);
     return on_flaw(list, &flaw);
 }
 
-/* `verdict` is the whole of the line, or of the object, that check without --all would print. */
-static fr_status tell_all(fault_list *list, const fr_load *load, fr_buffer *verdict, bool sound,
+/* `verdict` is the whole of the line, or of the object, that check without --all would print, and
+ * `code` the exit code with it. A file that could not be read is not looked at again. */
+static fr_status tell_all(fault_list *list, const fr_load *load, fr_buffer *verdict, int code,
                           const fr_error *fault, fr_error *err)
 {
     bool json = list->args->json;
+    bool sound = code == FR_REPO_EXIT_SOUND || code == FR_REPO_EXIT_INCOMPLETE;
     uint64_t count = 0;
     if (json) {
         verdict->size--; /* to its end come the faults */
@@ -105,7 +109,7 @@ static fr_status tell_all(fault_list *list, const fr_load *load, fr_buffer *verd
     if ((json || sound) && !repo_print(verdict)) {
         return FR_IO;
     }
-    FR_TRY(sound ? FR_OK : tell_flaws(list, load, &count, err));
+    FR_TRY(sound || code == FR_REPO_EXIT_SYSTEM ? FR_OK : tell_flaws(list, load, &count, err));
     if (!sound && count == 0) {
         count = 1;
         FR_TRY(tell_verdict(list, load, fault));
@@ -142,17 +146,17 @@ static int tell(const repo_args *args, const char *path, const fr_load *load, fr
     fr_buffer_init(&list.line, REPO_LINE_BYTES_MAX);
     status = (args->json ? fr_repo_judge_json : fr_repo_judge_line)(judge, load, path, status,
                                                                     fault, &verdict, &code);
-    bool sound = code == FR_REPO_EXIT_SOUND || code == FR_REPO_EXIT_INCOMPLETE;
     if (status == FR_OK) {
-        status = args->all_faults ? tell_all(&list, load, &verdict, sound, fault, &error)
+        status = args->all_faults ? tell_all(&list, load, &verdict, code, fault, &error)
                                   : print_verdict(args, &verdict);
     }
     fr_buffer_done(&list.line);
     fr_buffer_done(&verdict);
-    if (status != FR_OK && ferror(stdout) == 0) { /* else that is told at the end */
-        cli_fail_internal(path, status, &error);
+    if (status != FR_OK) {
+        repo_fail(path, (fr_slice){0}, status, &error);
+        return FR_REPO_EXIT_SYSTEM;
     }
-    return status == FR_OK ? code : FR_REPO_EXIT_SYSTEM;
+    return code;
 }
 
 static int check_file(const repo_args *args, const char *path, fr_load *load)
@@ -160,17 +164,15 @@ static int check_file(const repo_args *args, const char *path, fr_load *load)
     fr_error error = {0};
     fr_cleanup(fr_repo_judge_freep) fr_repo_judge *judge = NULL;
     fr_load_options options = repo_load_options(args, path);
-    fr_status status = fr_repo_judge_new(&judge, &args->options, &error);
+    if (fr_repo_judge_new(&judge, &args->options, &error) != FR_OK) {
+        return cli_fail_internal("repo", error.status, &error);
+    }
     options.on_item = fr_repo_judge_item;
     options.item_context = judge;
     options.forget = !args->json && !args->all_faults; /* which look at the input again */
     fr_load_set_options(load, &options);
-    status = status == FR_OK ? fr_load_path(load, path, &error) : status;
+    fr_status status = fr_load_path(load, path, &error);
     cli_progress_end();
-    if (status != FR_OK && status != FR_MALFORMED && status != FR_LIMIT) {
-        cli_fail_internal(path, status, &error);
-        return FR_REPO_EXIT_SYSTEM;
-    }
     return tell(args, path, load, judge, status, &error);
 }
 

@@ -374,9 +374,7 @@ static int take_file(frames_run *run)
     fr_error error = {0};
     fr_status status = fr_stream_open(&in.stream, run->path, &error);
     if (status != FR_OK) {
-        fflush(stdout);
-        cli_fail_internal(run->path, status, &error);
-        return FR_REPO_EXIT_SYSTEM;
+        return repo_fail(run->path, (fr_slice){0}, status, &error);
     }
     int code = take_stream(run, &in);
     fr_stream_close(in.stream);

@@ -124,13 +124,11 @@ fr_status repo_out_close(repo_out *out, fr_status status, fr_error *err)
 int repo_out_fail(const repo_out *out, const char *input, fr_slice key, fr_status status,
                   fr_error *error)
 {
-    bool told = status == FR_MALFORMED || status == FR_LIMIT || status == FR_INVALID;
-    if (!out->failed && (told || error->os == 0)) {
+    if (!out->failed) {
         return repo_fail(input, key, status, error);
     }
-    if (out->failed && out->path == NULL) {
-        return FR_REPO_EXIT_SYSTEM; /* told at the end */
+    if (out->path != NULL) { /* else it is told at the end */
+        cli_fail_internal(out->path, status, error);
     }
-    cli_fail_internal(out->failed ? out->path : input, status, error);
     return FR_REPO_EXIT_SYSTEM;
 }

@@ -95,14 +95,33 @@ void fr_repo_fault_of(const fr_repo *repo, const fr_error *error, fr_repo_fault 
     repo_fault_in(repo, repo->input, start, error, out);
 }
 
-void fr_repo_fault_put(const fr_repo_fault *fault, fr_buffer *out)
+const char *fr_repo_fault_code(fr_status status, const fr_error *error)
+{
+    bool of_system = error->os != 0 && status != FR_NOMEM;
+    return error->code != NULL ? error->code : of_system ? "io" : fr_status_name(status);
+}
+
+void fr_repo_fault_text(const fr_error *error, fr_buffer *out)
+{
+    const char *system = error->os > 0 ? strerrordesc_np(error->os) : NULL;
+    fr_buffer_text(out, error->text == NULL ? "" : error->text);
+    fr_buffer_text(out, system == NULL ? "" : ": ");
+    fr_buffer_text(out, system == NULL ? "" : system);
+}
+
+void fr_repo_fault_line(const char *file, fr_status status, const fr_error *error,
+                        const fr_repo_fault *fault, fr_buffer *out)
 {
     char cid[FR_CID_TEXT_BYTES + 1] = "";
     bool has_key = fault->key[0] != '\0';
     if (fault->has_cid) {
         fr_cid_format(&fault->cid, cid);
     }
+    fr_buffer_printf(out, "%s: offset %llu: %s: ", file, (unsigned long long)error->offset,
+                     fr_repo_fault_code(status, error));
+    fr_repo_fault_text(error, out);
     if (has_key || fault->has_cid) {
         fr_buffer_printf(out, " (%s%s%s)", fault->key, has_key && fault->has_cid ? ", " : "", cid);
     }
+    fr_buffer_byte(out, '\n');
 }

@@ -14,6 +14,7 @@
 #include "walk.h"
 
 #define LISTING_BUFFER_BYTES 16384
+#define REASON_BYTES_MAX 1024
 
 static const char *const RECORD_CODES[] = {"record-cbor", "record-not-map", "record-depth",
                                            "record-size"};
@@ -171,6 +172,7 @@ static fr_status conclude(judgement *j, load_extent read, fr_repo *repo, fr_stat
                           const fr_error *fault)
 {
     j->read = read;
+    j->read.whole &= status == FR_OK || status == FR_MALFORMED || status == FR_LIMIT;
     j->repo = repo;
     j->status = status;
     j->fault = *fault;
@@ -203,11 +205,11 @@ static const char *verdict_of(const judgement *j, int *exit_code)
     }
 }
 
-/* What the verdict is about: the error, or the first bad record. */
+/* What the verdict is about: the error, or the first bad record. NULL: nothing. */
 static const char *code_of(const judgement *j, uint64_t *offset)
 {
     *offset = j->status == FR_OK ? j->first_bad_offset : j->fault.offset;
-    return j->status == FR_OK ? j->first_bad_code : j->fault.code;
+    return j->status == FR_OK ? j->first_bad_code : fr_repo_fault_code(j->status, &j->fault);
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
@@ -379,7 +381,10 @@ static void put_verdict(const judgement *j, const char *verdict, fr_buffer *out)
     fr_buffer_printf(out, ",\"level\":\"%s\",\"signature\":\"%s\",\"reasons\":[",
                      LEVELS[j->options->level], checked ? "verified" : "unchecked");
     if (j->status != FR_OK) {
-        fr_buffer_json_string(out, fr_slice_text(j->fault.text));
+        fr_cleanup(fr_buffer_done) fr_buffer reason;
+        fr_buffer_init(&reason, REASON_BYTES_MAX);
+        fr_repo_fault_text(&j->fault, &reason);
+        fr_buffer_json_string(out, fr_buffer_view(&reason));
     } else if (j->facts.bad_records != 0) {
         fr_buffer_json_string(out, FR_SLICE("record bodies break the data model"));
     }
@@ -411,16 +416,14 @@ static void put_report(judgement *j, const char *file, fr_buffer *out, int *exit
 static void put_line(judgement *j, const char *file, fr_buffer *out, int *exit_code)
 {
     static const char *const LEVELS[] = {"trusted", "lazy", "full"};
-    uint64_t offset = 0;
     const char *verdict = verdict_of(j, exit_code);
-    const char *code = code_of(j, &offset);
-    if (code != NULL) {
-        const char *text =
-            j->status == FR_OK ? "a record's body breaks the data model" : j->fault.text;
-        fr_buffer_printf(out, "%s: offset %llu: %s: %s", file, (unsigned long long)offset, code,
-                         text);
-        fr_repo_fault_put(&j->place, out);
-        fr_buffer_byte(out, '\n');
+    fr_error fault = j->fault;
+    if (j->status == FR_OK) {
+        fault.text = "a record's body breaks the data model";
+    }
+    fault.code = code_of(j, &fault.offset);
+    if (fault.code != NULL) {
+        fr_repo_fault_line(file, j->status, &fault, &j->place, out);
         return;
     }
     bool checked = j->options->key != NULL && !j->options->bare;

@@ -187,7 +187,13 @@ typedef struct {
 void fr_load_fault(const fr_load *load, const fr_error *error, fr_repo_fault *out);
 /** The same for a repository that was opened otherwise. */
 void fr_repo_fault_of(const fr_repo *repo, const fr_error *error, fr_repo_fault *out);
-/** Appends " (key, cid)", as far as they are known. */
-void fr_repo_fault_put(const fr_repo_fault *fault, fr_buffer *out);
+/** The error's code, or "io" for what the system said, else the word for its status. */
+const char *fr_repo_fault_code(fr_status status, const fr_error *error);
+/** Appends its text, and what the system said. */
+void fr_repo_fault_text(const fr_error *error, fr_buffer *out);
+/** Appends `FILE: offset N: code: text (key, cid)`, the place as far as it is known, and a line
+ *  end. */
+void fr_repo_fault_line(const char *file, fr_status status, const fr_error *error,
+                        const fr_repo_fault *fault, fr_buffer *out);
 /** A key as `key` above: fits whole when room is 4 * size + 1. Returns how many characters. */
 size_t fr_repo_key_escape(fr_slice key, char *out, size_t room);
