@@ -51,6 +51,7 @@ typedef struct {
     const char *text;
     const char *file; /* where in Freshet's own source */
     int line;
+    unsigned segment; /* number of the log's segment file that `offset` counts in; 0: of none */
 } freshet_error;
 
 typedef struct freshet freshet;

@@ -175,6 +175,33 @@ def test_a_segment_that_is_missing_is_damage():
     log("verify", data)
 
 
+def test_whatever_meets_damage_names_the_segment():
+    data, archive = filled(), fr.scratch("archive")
+    log("seal", data, "--archive", archive)
+    fr.ingest(data, fr.simulate(50, EVENTS, 8))
+    log("seal", data, "--archive", archive)
+    fr.ingest(data, fr.simulate(50, EVENTS, 9))
+    path = data / "log" / "0000000002.frseal"
+    named = b"(segment file 0000000002, offset "
+    flip(path, 2000)
+    assert f"{path}: offset ".encode() in log("dump", data, "--since", "2100-01-01T00:00:00Z", expect=1).err
+    for words in (["verify"], ["log", "compact"], ["view", "reset", "posts"]):
+        assert named in fr.run(*words, "--data", data, expect=1).err, words
+    flip(path, 2000)
+    flip(path, 20)  # its header: met by who opens
+    for words in (["log", "seal"], ["ingest", "--from", "jetstream", "-"]):
+        assert named in fr.run(*words, "--data", data, expect=1, stdin=b"").err, words
+    path.unlink()
+    for words in (["log", "stat"], ["log", "seal"], ["ingest", "--from", "jetstream", "-"]):
+        assert named in fr.run(*words, "--data", data, expect=1, stdin=b"").err, words
+    flip(archive / path.name, 2000)
+    told = log("restore", data, "--archive", archive, expect=1).err
+    assert named in told and str(archive).encode() in told, told
+    flip(archive / path.name, 2000)
+    log("restore", data, "--archive", archive)
+    log("verify", data)
+
+
 def test_damage_costs_no_view_what_is_saved_of_it():
     """A flip in an older segment: nothing is dropped that the log could not give back, and what stands goes on."""
     data = filled()

@@ -17,7 +17,8 @@ void fr_error_export(const fr_error *from, freshet_error *to)
                               from->code,
                               from->text,
                               from->file,
-                              from->line};
+                              from->line,
+                              from->segment};
     }
 }
 

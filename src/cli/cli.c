@@ -36,7 +36,10 @@ int cli_fail(const char *what, const freshet_error *err)
     } else if (err->os != 0) {
         fprintf(stderr, ": %s", strerror(err->os));
     }
-    if (err->status == FRESHET_MALFORMED || err->status == FRESHET_CORRUPT) {
+    if (err->segment != 0) {
+        fprintf(stderr, " (segment file %010u, offset %llu)", err->segment,
+                (unsigned long long)err->offset);
+    } else if (err->status == FRESHET_MALFORMED || err->status == FRESHET_CORRUPT) {
         fprintf(stderr, " (offset %llu)", (unsigned long long)err->offset);
     }
     fprintf(stderr, "\n");

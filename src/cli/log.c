@@ -373,6 +373,11 @@ static int restore_log(const arguments *args)
     uint64_t restored = 0;
     fr_error error = {0};
     fr_status status = fr_log_restore(fr_os_real(), args->log, args->archive, &restored, &error);
+    if (status == FR_CORRUPT) { /* what is missing in one folder is a file of the other */
+        char both[2 * FR_PATH_MAX + 8];
+        snprintf(both, sizeof both, "%s, from %s", args->data, args->archive);
+        return cli_fail_internal(both, status, &error);
+    }
     return print_done(args, status, "restored", restored, &error);
 }
 

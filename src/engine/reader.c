@@ -74,7 +74,7 @@ static fr_status open_reader(freshet_reader *reader, const freshet_reader_option
     reader->from_time_us = options->from_time_us;
     if (options->from_time_us != 0) {
         FR_TRY(fr_log_seq_of_time(reader->os, reader->dir, options->from_time_us, &reader->next_seq,
-                                  err));
+                                  NULL, err));
     } else if (options->from_seq == FRESHET_LIVE) {
         FR_TRY(seek_live(reader, err));
     }

@@ -67,7 +67,7 @@ fr_status fr_log_dump(fr_os *os, const char *dir, const fr_log_dump_options *wha
     fr_buffer_init(&text, LINE_BYTES_MAX);
     place[0] = '\0';
     if (what->since_us != 0 && from_seq == 0) {
-        FR_TRY(fr_log_seq_of_time(os, dir, what->since_us, &from_seq, err));
+        FR_TRY(fr_log_seq_of_time(os, dir, what->since_us, &from_seq, place, err));
     }
     FR_TRY(fr_log_reader_open(&reader, os, dir, from_seq, err));
     fr_status status = put_log(reader, what, &text, err);

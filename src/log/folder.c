@@ -91,6 +91,14 @@ static int by_number(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+fr_status fr_segment_blame(fr_status status, uint64_t number, fr_error *err)
+{
+    if (status == FR_CORRUPT && err != NULL) {
+        err->segment = (uint32_t)number;
+    }
+    return status;
+}
+
 /* Dense up to `last`; numbers beyond are an archive's that went on without us. */
 static fr_status span(uint64_t *numbers, size_t count, uint64_t last, fr_segment_range *out,
                       fr_error *err)
@@ -99,7 +107,8 @@ static fr_status span(uint64_t *numbers, size_t count, uint64_t last, fr_segment
     *out = (fr_segment_range){.first = numbers[0], .last = last};
     for (size_t i = 1; i < count && numbers[i] <= last; i++) {
         if (numbers[i] > numbers[i - 1] + 1) {
-            return fr_fail(err, FR_CORRUPT, FR_SEGMENT_MISSING);
+            return fr_segment_blame(fr_fail(err, FR_CORRUPT, FR_SEGMENT_MISSING),
+                                    numbers[i - 1] + 1, err);
         }
     }
     return FR_OK;

@@ -27,6 +27,9 @@ FR_MUST_USE fr_status fr_log_folder_init(fr_log_folder *out, fr_os *os, const ch
 FR_MUST_USE fr_status fr_log_folder_set_archive(fr_log_folder *folder, const char *archive,
                                                 fr_error *err);
 
+/** Notes in which file damage is, where that is what `status` says; and is `status`. */
+FR_MUST_USE fr_status fr_segment_blame(fr_status status, uint64_t number, fr_error *err);
+
 #define FR_SEGMENT_MISSING "log: a segment file is missing"
 
 /** Numbers of the segments: [first, last], dense; both 0 when there is none. */

@@ -433,9 +433,9 @@ static void a_time_is_found(void **state)
     uint64_t seq = 0;
     fr_os *os = new_sim(seed, false, false);
     fr_log *log = NULL;
-    assert_int_equal(fr_log_seq_of_time(os, "log", 0, &seq, NULL), FR_NOT_FOUND);
+    assert_int_equal(fr_log_seq_of_time(os, "log", 0, &seq, NULL, NULL), FR_NOT_FOUND);
     assert_ok(fr_log_open(&log, os, "log", 600, NULL));
-    assert_ok(fr_log_seq_of_time(os, "log", 0, &seq, NULL));
+    assert_ok(fr_log_seq_of_time(os, "log", 0, &seq, NULL, NULL));
     assert_int_equal(seq, 1);
     append_times(log, &seed, FRAMES, newest, first);
     assert_ok(fr_log_sync(log, NULL));
@@ -444,7 +444,7 @@ static void a_time_is_found(void **state)
         while (i < FRAMES && newest[i] < time_us) {
             i++;
         }
-        assert_ok(fr_log_seq_of_time(os, "log", time_us, &seq, NULL));
+        assert_ok(fr_log_seq_of_time(os, "log", time_us, &seq, NULL, NULL));
         assert_int_equal(seq, i < FRAMES ? first[i] : fr_log_last_seq(log) + 1);
     }
     assert_ok(fr_log_close(log, NULL));

@@ -40,7 +40,7 @@ static fr_status missing(fr_log_reader *reader, uint64_t number, fr_error *err)
 {
     snprintf(reader->place, sizeof reader->place, "%s/%010llu", reader->folder.dir,
              (unsigned long long)number);
-    return fr_fail(err, FR_CORRUPT, FR_SEGMENT_MISSING);
+    return fr_segment_blame(fr_fail(err, FR_CORRUPT, FR_SEGMENT_MISSING), number, err);
 }
 
 static fr_status fail_as(fr_error *err, const fr_error *why)
@@ -229,7 +229,8 @@ static fr_status damaged(fr_log_reader *reader, const char *why, fr_error *err)
 {
     uint64_t offset = fr_segment_place(&reader->segment, reader->expected.offset);
     set_place(reader, reader->segment.path, offset);
-    return fr_fail_at(err, FR_CORRUPT, offset, why);
+    return fr_segment_blame(fr_fail_at(err, FR_CORRUPT, offset, why), reader->segment.header.number,
+                            err);
 }
 
 /* To the segment after this one, whose file ends at expected.offset. */
@@ -248,6 +249,7 @@ static fr_status cross(fr_log_reader *reader, fr_error *err)
          header->first_seq != reader->expected.seq)) {
         set_place(reader, next.path, 0);
         status = fr_fail(err, FR_CORRUPT, "log: a segment that does not follow the one before it");
+        status = fr_segment_blame(status, number, err);
     }
     if (status != FR_OK) {
         fr_segment_close(&next);
@@ -344,8 +346,9 @@ static fr_status load_frame(fr_log_reader *reader, fr_error *err)
 static fr_status bad_event(fr_log_reader *reader, const fr_error *why, fr_error *err)
 {
     uint64_t within = reader->segment.is_sealed ? 0 : why->offset;
-    return fr_fail_at(err, FR_CORRUPT,
-                      fr_segment_place(&reader->segment, reader->frame_offset) + within, why->text);
+    uint64_t offset = fr_segment_place(&reader->segment, reader->frame_offset) + within;
+    return fr_segment_blame(fr_fail_at(err, FR_CORRUPT, offset, why->text),
+                            reader->segment.header.number, err);
 }
 
 static fr_status leap_to_wanted(fr_log_reader *reader, fr_error *err)
@@ -419,9 +422,13 @@ static fr_status frame_reaches(fr_log_reader *reader, uint64_t time_us, bool *re
 /* Sealed segments say how new their events are, and so do their blocks. */
 static fr_status leap_to_time(fr_log_reader *reader, uint64_t time_us, fr_error *err)
 {
+    fr_error why = {0};
     fr_segment_range range;
     fr_sealed *sealed = &reader->segment.sealed;
-    FR_TRY(fr_segment_list(&reader->folder, &range, err));
+    fr_status listed = fr_segment_list(&reader->folder, &range, &why);
+    if (listed != FR_OK) {
+        return listed == FR_CORRUPT ? missing(reader, why.segment, err) : fail_as(err, &why);
+    }
     for (uint64_t number = range.first; number > 0 && number <= range.last; number++) {
         FR_TRY(open_segment(reader, &reader->segment, number, err));
         FR_TRY(seek_in(reader, reader->segment.header.first_seq, err));
@@ -457,11 +464,14 @@ static fr_status find_time(fr_log_reader *reader, uint64_t time_us, uint64_t *se
 }
 
 fr_status fr_log_seq_of_time(fr_os *os, const char *dir, uint64_t time_us, uint64_t *seq,
-                             fr_error *err)
+                             char place[FR_PATH_MAX + 32], fr_error *err)
 {
     fr_log_reader *reader = NULL;
     FR_TRY(fr_log_reader_open(&reader, os, dir, 0, err));
     fr_status status = find_time(reader, time_us, seq, err);
+    if (status == FR_CORRUPT && place != NULL) {
+        memcpy(place, reader->place, sizeof reader->place);
+    }
     fr_log_reader_close(reader);
     return status;
 }

@@ -77,7 +77,8 @@ static fr_status read_headers(fr_log *log, fr_segment_range range, fr_segment_fi
     uint64_t least_seq = 1;
     for (uint64_t number = range.first; number <= range.last; number++) {
         FR_TRY(fr_segment_open(file, &log->folder, number, err));
-        FR_TRY(adopt_header(log, file, number == range.first, &least_seq, err));
+        FR_TRY(fr_segment_blame(adopt_header(log, file, number == range.first, &least_seq, err),
+                                number, err));
     }
     return FR_OK;
 }
@@ -221,5 +222,5 @@ fr_status log_recover(fr_log *log, fr_error *err)
         return FR_OK;
     }
     FR_TRY(read_headers(log, range, &file, err));
-    return recover_last(log, &file, err);
+    return fr_segment_blame(recover_last(log, &file, err), range.last, err);
 }

@@ -22,7 +22,8 @@
 
 static fr_status damaged(fr_segment_file *segment, uint64_t offset, const char *why, fr_error *err)
 {
-    return fr_fail_at(err, FR_CORRUPT, fr_segment_place(segment, offset), why);
+    return fr_segment_blame(fr_fail_at(err, FR_CORRUPT, fr_segment_place(segment, offset), why),
+                            segment->header.number, err);
 }
 
 /* The frames were read up to `expected`, where there is none: is that the end? */
@@ -301,7 +302,9 @@ static fr_status same_segment(fr_os *os, const char *a, const char *b, uint64_t 
                    one.sealed.next_seq == other.sealed.next_seq &&
                    one.sealed.last_crc == other.sealed.last_crc
                ? FR_OK
-               : fr_fail(err, FR_CORRUPT, "log: another segment has this one's number there");
+               : fr_segment_blame(
+                     fr_fail(err, FR_CORRUPT, "log: another segment has this one's number there"),
+                     number, err);
 }
 
 fr_status fr_file_copy(fr_os *os, const char *from, const char *to, fr_error *err)

@@ -144,7 +144,7 @@ static void a_time_is_found_in_sealed_segments(void **state)
         for (uint64_t i = 0; i < FR_COUNT_OF(answers); i++) {
             uint64_t seq = 0;
             uint64_t time_us = UINT64_C(1783175888000000) + i * 6000;
-            assert_ok(fr_log_seq_of_time(os, "log", i == 0 ? 0 : time_us, &seq, NULL));
+            assert_ok(fr_log_seq_of_time(os, "log", i == 0 ? 0 : time_us, &seq, NULL, NULL));
             assert_true(pass == 0 || seq == answers[i]);
             answers[i] = seq;
         }

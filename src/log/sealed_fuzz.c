@@ -71,7 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fr_status status = read_all(os, 0, &count);
     demand(read_all(os, 0, &again) == status && again == count);
     (void)read_all(os, count / 2 + 1, &again);
-    fr_status found = fr_log_seq_of_time(os, "log", data[0], &seq, NULL);
+    fr_status found = fr_log_seq_of_time(os, "log", data[0], &seq, NULL, NULL);
     demand(found == FR_OK || found == FR_CORRUPT);
     open_and_read(os, status);
     fr_sim_free(os);

@@ -56,7 +56,7 @@ fr_status fr_segment_open_path(fr_segment_file *segment, fr_os *os, const char *
     segment->is_sealed = is_sealed;
     FR_TRY(fr_path(segment->path, sizeof segment->path, err, "%s", path));
     FR_TRY(fr_file_open(&segment->file, os, path, FR_OPEN_READ, err));
-    return check_header(segment, number, err);
+    return fr_segment_blame(check_header(segment, number, err), number, err);
 }
 
 fr_status fr_segment_open_form(fr_segment_file *segment, const fr_log_folder *folder,
@@ -141,6 +141,12 @@ bool fr_segment_ends(const fr_segment_file *segment, const fr_frame_expected *ex
             (expected->any_chain || expected->chain == sealed->last_crc));
 }
 
+static fr_status load_index(fr_segment_file *segment, fr_error *err)
+{
+    return fr_segment_blame(fr_sealed_load(&segment->sealed, segment->file, err),
+                            segment->header.number, err);
+}
+
 fr_status fr_segment_seek(fr_segment_file *segment, uint64_t seq, fr_frame_expected *out,
                           fr_error *err)
 {
@@ -149,7 +155,7 @@ fr_status fr_segment_seek(fr_segment_file *segment, uint64_t seq, fr_frame_expec
     if (!segment->is_sealed) {
         return FR_OK;
     }
-    FR_TRY(fr_sealed_load(&segment->sealed, segment->file, err));
+    FR_TRY(load_index(segment, err));
     const fr_sealed_block *block =
         &segment->sealed.blocks[fr_sealed_block_of(&segment->sealed, seq)];
     *out = (fr_frame_expected){
@@ -163,7 +169,7 @@ fr_status fr_segment_seek(fr_segment_file *segment, uint64_t seq, fr_frame_expec
 static fr_status open_block(fr_segment_file *segment, uint64_t offset, fr_error *err)
 {
     fr_sealed *sealed = &segment->sealed;
-    FR_TRY(fr_sealed_load(sealed, segment->file, err));
+    FR_TRY(load_index(segment, err));
     if (segment->zstd == NULL) {
         fr_buffer_init(&segment->stored, FR_SEALED_BLOCK_BYTES_MAX * 2);
         fr_buffer_init(&segment->plain, FR_SEALED_BLOCK_BYTES_MAX);
@@ -171,8 +177,9 @@ static fr_status open_block(fr_segment_file *segment, uint64_t offset, fr_error 
     }
     uint32_t block_index = fr_sealed_block_at(sealed, offset);
     segment->window_size = 0;
-    FR_TRY(fr_sealed_read(sealed, segment->file, block_index, segment->zstd, &segment->stored,
-                          &segment->plain, err));
+    FR_TRY(fr_segment_blame(fr_sealed_read(sealed, segment->file, block_index, segment->zstd,
+                                           &segment->stored, &segment->plain, err),
+                            segment->header.number, err));
     segment->window = segment->plain.data;
     segment->window_at = sealed->blocks[block_index].raw_offset;
     segment->window_size = segment->plain.size;
@@ -384,8 +391,8 @@ static bool known_zeros(const fr_segment_file *segment, uint64_t offset, uint64_
     return segment->zeros_end == file_size && offset >= segment->zeros_at;
 }
 
-fr_status fr_segment_judge_tail(fr_segment_file *segment, uint64_t offset, uint64_t seq,
-                                uint64_t *torn_end, fr_error *err)
+static fr_status judge_tail(fr_segment_file *segment, uint64_t offset, uint64_t seq,
+                            uint64_t *torn_end, fr_error *err)
 {
     trial t = {.segment = segment,
                .bad_offset = offset,
@@ -418,4 +425,11 @@ fr_status fr_segment_judge_tail(fr_segment_file *segment, uint64_t offset, uint6
         segment->zeros_end = t.file_size;
     }
     return FR_OK;
+}
+
+fr_status fr_segment_judge_tail(fr_segment_file *segment, uint64_t offset, uint64_t seq,
+                                uint64_t *torn_end, fr_error *err)
+{
+    return fr_segment_blame(judge_tail(segment, offset, seq, torn_end, err), segment->header.number,
+                            err);
 }

@@ -259,7 +259,8 @@ static fr_status check_follows(const fr_log_folder *folder, const fr_log_folder 
     return memcmp(there.header.log_id, here.header.log_id, FR_LOG_ID_BYTES) == 0 &&
                    there.sealed.next_seq == here.header.first_seq
                ? FR_OK
-               : fr_fail(err, FR_CORRUPT, "log: the archive is not this log's");
+               : fr_segment_blame(fr_fail(err, FR_CORRUPT, "log: the archive is not this log's"),
+                                  number, err);
 }
 
 static fr_status restore_one(const fr_log_folder *folder, const fr_log_folder *archive,

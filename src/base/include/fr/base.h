@@ -50,6 +50,7 @@ typedef struct {
     const char *text;
     const char *file;
     int line;
+    uint32_t segment; /* number of the log's segment file that was being read, 0: none was */
 } fr_error;
 
 static inline void fr_error_reset(fr_error *err)

@@ -134,10 +134,11 @@ const char *fr_log_reader_place(const fr_log_reader *reader);
 /** Where to begin to read in order to miss nothing from a time on: the first sequence of the first
  *  frame that has an event of that time or a later one; the sequence behind the last event when no
  *  frame has. (Times in a log are nearly, not quite, in order: a reader skips what is older.)
- *  errors   FR_NOT_FOUND no such folder, FR_CORRUPT
+ *  errors   FR_NOT_FOUND no such folder; FR_CORRUPT: `place` (may be NULL) as fr_log_reader_place
  *  cost     reads raw segments up to there in whole */
 FR_MUST_USE fr_status fr_log_seq_of_time(fr_os *os, const char *dir, uint64_t time_us,
-                                         uint64_t *seq, fr_error *err);
+                                         uint64_t *seq, char place[FR_PATH_MAX + 32],
+                                         fr_error *err);
 /** What of a log is wanted as text, and by whom. */
 typedef struct {
     uint64_t from_seq;           /* 0: the first, or the first of that time */
