@@ -223,9 +223,13 @@ def test_damage_costs_no_view_what_is_saved_of_it():
             return all(view["state"] == "live" for view in daemon.get("/health").json["views"])
         daemon.wait_until(live, "what is saved of it is taken again")
     shutil.rmtree(data / "views" / "links")
+    result = fr.run("ingest", "--data", data, "--from", "jetstream", "-", expect=1)
+    assert b"links was left out and not built, for the log is damaged (log: " in result.err, result
+    assert b"posts" not in result.err, result
     with fr.Daemon(data) as daemon:  # it cannot be built; the rest is there
         states = {view["name"]: view["state"] for view in daemon.get("/health").json["views"]}
         assert states.pop("links") == "failed" and set(states.values()) == {"live"}, states
+        assert "engine.left-out" in daemon.log(), daemon.log()
         assert daemon.get("/newest").status == 200
     flip(data / "log" / "0000000002.frseal", 2000)
     fr.ingest(data, "-", stdin=b"")

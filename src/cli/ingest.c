@@ -209,10 +209,35 @@ static void print_report(const freshet_report *r, double seconds, freshet_durabi
            DURABILITIES[mode], (unsigned long long)r->desynced);
 }
 
+/* Views that the open could not build. */
+typedef struct {
+    struct {
+        const char *part, *why; /* static */
+    } of[8];
+    size_t count;
+} left_out;
+
 static void on_fallback(void *context, const char *part, const char *from, const char *why)
 {
-    (void)context;
-    fprintf(stderr, "freshet: %s: %s; built again from the %s\n", part, why, from);
+    left_out *out = context;
+    if (from != NULL) {
+        fprintf(stderr, "freshet: %s: %s; to be built again from the %s\n", part, why, from);
+    } else if (out->count < FR_COUNT_OF(out->of)) {
+        out->of[out->count].part = part;
+        out->of[out->count++].why = why;
+    }
+}
+
+/* At the end, where it is seen: all events are in the log, and not in these views. */
+static int tell_left_out(const left_out *out)
+{
+    for (size_t i = 0; i < out->count; i++) {
+        fprintf(stderr,
+                "freshet: %s was left out and not built, for the log is damaged (%s); log verify "
+                "names the place\n",
+                out->of[i].part, out->of[i].why);
+    }
+    return out->count == 0 ? EXIT_DONE : EXIT_DATA;
 }
 
 static bool waits; /* atomic: nothing can be written now */
@@ -267,6 +292,7 @@ int cli_ingest(int argc, char **argv)
     freshet *db = NULL;
     freshet_error error = {0};
     freshet_report report = {0};
+    left_out without = {0};
     freshet_options options = {
         .data_dir = args.data,
         .memory_bytes = args.memory_bytes,
@@ -276,6 +302,7 @@ int cli_ingest(int argc, char **argv)
         .checkpoint_events = args.checkpoint_events,
         .on_progress = cli_on_progress,
         .on_fallback = on_fallback,
+        .fallback_context = &without,
         .on_trouble = on_trouble,
         .stop = &cli_stop,
     };
@@ -296,6 +323,7 @@ int cli_ingest(int argc, char **argv)
     freshet_status closed = freshet_close(db, &error);
     print_report(&report, (double)(fr_os_monotonic_ns(fr_os_real()) - start_ns) / 1e9,
                  args.durability.mode);
+    int of_views = tell_left_out(&without);
     if (closed != FRESHET_OK) {
         return cli_fail(args.data, &error);
     }
@@ -303,5 +331,6 @@ int cli_ingest(int argc, char **argv)
         return __atomic_load_n(&waits, __ATOMIC_ACQUIRE) ? EXIT_SYSTEM : EXIT_INTERRUPTED;
     }
     bool nothing = report.rejected != 0 && report.appended + report.duplicate == 0;
+    code = code == EXIT_DONE ? of_views : code;
     return code == EXIT_DONE && nothing ? EXIT_DATA : code;
 }

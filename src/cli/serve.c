@@ -44,7 +44,11 @@ static void on_catch_up(void *context, const char *phase, uint64_t done, uint64_
 static void on_fallback(void *context, const char *part, const char *from, const char *why)
 {
     (void)context;
-    fr_log_kv(FR_LOG_WARN, "engine.fallback", "part", part, "from", from, "why", why);
+    if (from == NULL) {
+        fr_log_kv(FR_LOG_ERROR, "engine.left-out", "part", part, "why", why);
+    } else {
+        fr_log_kv(FR_LOG_WARN, "engine.fallback", "part", part, "from", from, "why", why);
+    }
 }
 
 static void on_trouble(void *context, const char *state, const char *why)

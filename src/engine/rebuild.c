@@ -160,6 +160,10 @@ static void leave_out(fr_engine *engine, const bool *which, fr_error *why)
             engine->view_ops[i]->close(engine->views[i]);
             engine->views[i] = NULL;
             fr_view_fail(engine, i, engine->slots[i].saved_seq, status, why);
+            if (engine->options.on_fallback != NULL) {
+                engine->options.on_fallback(engine->options.fallback_context,
+                                            engine->view_ops[i]->name, NULL, why->text);
+            }
         }
     }
     for (unsigned i = 0; i < engine->view_count; i++) {
