@@ -558,6 +558,38 @@ def test_nothing_raw_reaches_a_terminal():
     assert all(byte in b"\t\n" or 32 <= byte < 127 for byte in refused.out + refused.err), refused.out
 
 
+def test_no_name_of_a_file_reaches_a_terminal_raw():
+    """Names and values of options are made safe as keys are, so that an error stays on its line."""
+    def safe(*words, expect, lines=1):
+        result = repo(*words, expect=expect)
+        text = result.out + result.err
+        assert all(byte == 10 or 32 <= byte < 127 for byte in text) and text.count(b"\n") == lines, (words, result)
+        assert b"\\x1b[31m" in text, (words, result)
+
+    name, folder = "\x1b[31mx\ny\u202e\\.car", fr.scratch("names")
+    folder.mkdir()
+    (folder / name).write_bytes(pack(line("a.b.c/d", {}), "--sign-key", SECRET))
+    (folder / ("bad" + name)).write_bytes(b"\0bad")
+    safe("check", folder / name, expect=0)
+    safe("get", "a.b.c/none", folder / name, expect=1)
+    for words in (["check"], ["check", "--all"], ["ls"], ["get", "a.b.c/d"], ["pack"], ["stat"]):
+        safe(*words, folder / ("bad" + name), expect=1)
+        safe(*words, folder / ("no" + name), expect=4)
+    safe("frames", folder / ("bad" + name), expect=1)
+    safe("pack", "--out", folder / "no\x1b[31m" / "x", folder / name, expect=4)
+    unpacked = fr.scratch("unpacked\x1b[31m")
+    repo("unpack", folder / name, unpacked)
+    safe("unpack", folder / name, unpacked, expect=2)
+    (unpacked / "a.b.c" / "x.json").write_text("[")
+    safe("pack", unpacked, expect=1)
+    assert json.loads(repo("check", "--json", folder / name).text)["file"] == str(folder / name)
+    bad = "\x1b[31m\n"
+    for option in ("level", "key", "did", "mem", "on-limit", "seconds", "limit", "now"):
+        safe("check", f"--{option}={bad}", folder / name, expect=2, lines=3)  # and where the help is
+    for option in ("rev", "order"):
+        safe("pack", f"--{option}={bad}", folder / name, expect=2, lines=3)
+
+
 def test_a_fault_names_its_key():
     """The key that is wrong, made safe, and the block it is in: by every verb alike, of a pipe and of a file."""
     bad = "app.bsky.feed.post/b\x1b[2J\\"

@@ -154,6 +154,18 @@ void fr_buffer_printf(fr_buffer *buffer, const char *format, ...)
     }
 }
 
+void fr_buffer_printable(fr_buffer *buffer, fr_slice text)
+{
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t byte = text.data[i];
+        if (byte < 0x20 || byte >= 0x7f || byte == '\\') {
+            fr_buffer_printf(buffer, "\\x%02x", byte);
+        } else {
+            fr_buffer_byte(buffer, byte);
+        }
+    }
+}
+
 /* ---- JSON text ------------------------------------------------------------------------------- */
 
 /* Length of the UTF-8 sequence at data[0], or 0 with *bad = how many bytes one U+FFFD stands for

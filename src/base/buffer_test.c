@@ -155,6 +155,16 @@ static void test_json_strings(void **state)
     }
 }
 
+static void test_printable(void **state)
+{
+    (void)state;
+    fr_buffer buffer;
+    fr_buffer_init(&buffer, 1000);
+    fr_buffer_printable(&buffer, FR_SLICE(" a~\x7f\x1b[31m\n\\\xc2\x9b\0"));
+    assert_view(&buffer, " a~\\x7f\\x1b[31m\\x0a\\x5c\\xc2\\x9b\\x00");
+    fr_buffer_done(&buffer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -164,6 +174,7 @@ int main(void)
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_printf_short_long_and_too_long),
         cmocka_unit_test(test_json_strings),
+        cmocka_unit_test(test_printable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <fr/buffer.h>
 #include <fr/export.h>
 #include <fr/os.h>
 #include <signal.h>
@@ -26,10 +27,20 @@ int cli_exit_of(freshet_status status)
     }
 }
 
+const char *cli_printable(const char *text)
+{
+    static fr_buffer room;
+    fr_buffer_done(&room);
+    fr_buffer_init(&room, SIZE_MAX);
+    fr_buffer_printable(&room, fr_slice_text(text));
+    fr_buffer_byte(&room, 0);
+    return fr_buffer_status(&room, NULL) == FR_OK ? (const char *)room.data : "?";
+}
+
 int cli_fail(const char *what, const freshet_error *err)
 {
     bool lock = err->code != NULL && strcmp(err->code, "lock") == 0;
-    fprintf(stderr, "freshet: %s: %s", what,
+    fprintf(stderr, "freshet: %s: %s", cli_printable(what),
             err->text != NULL ? err->text : fr_status_name((fr_status)err->status));
     if (lock && err->os != 0) {
         fprintf(stderr, " (pid %d)", err->os);
@@ -123,14 +134,14 @@ bool cli_parse_keep(const char *text, freshet_options *out)
 void cli_take_bytes(struct argp_state *state, const char *value, uint64_t *out)
 {
     if (!cli_parse_bytes(value, out)) {
-        argp_error(state, "not a number of bytes: %s", value);
+        argp_error(state, "not a number of bytes: %s", cli_printable(value));
     }
 }
 
 void cli_take_count(struct argp_state *state, const char *value, const char *what, uint64_t *out)
 {
     if (!cli_parse_u64(value, out)) {
-        argp_error(state, "not a number of %s: %s", what, value);
+        argp_error(state, "not a number of %s: %s", what, cli_printable(value));
     }
 }
 
@@ -138,7 +149,7 @@ void cli_take_keep(struct argp_state *state, const char *value, freshet_options 
 {
     if (!cli_parse_keep(value, out)) {
         argp_error(state, "--log-keep takes a size such as 10G or an age such as 30d, not %s",
-                   value);
+                   cli_printable(value));
     }
 }
 
@@ -186,13 +197,14 @@ void cli_progress(const char *what, uint64_t done, uint64_t total)
         return;
     }
     if (total == 0) {
-        fprintf(stderr, "\r%-14s %llu", what, (unsigned long long)done);
+        fprintf(stderr, "\r%-14s %llu", cli_printable(what), (unsigned long long)done);
     } else {
         unsigned filled = (unsigned)((double)FR_MIN(done, total) * BAR / (double)total);
         memset(bar, '#', filled);
         memset(bar + filled, '.', BAR - filled);
         bar[BAR] = 0;
-        fprintf(stderr, "\r%-14s [%s] %3.0f%%", what, bar, (double)done * 100 / (double)total);
+        fprintf(stderr, "\r%-14s [%s] %3.0f%%", cli_printable(what), bar,
+                (double)done * 100 / (double)total);
     }
     progress_shown = true;
 }

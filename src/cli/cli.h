@@ -35,6 +35,9 @@ int cli_view(int argc, char **argv);
 /** The one line of a token file, malloc'd; NULL after a message. */
 char *cli_read_token(const char *path);
 
+/** The text as fr_buffer_printable, for messages: names of files, values of options. It lies in
+ *  static memory until the next call. */
+const char *cli_printable(const char *text);
 /** Prints "freshet: WHAT: why" on stderr and returns the exit code for the status. */
 int cli_fail(const char *what, const freshet_error *err);
 int cli_exit_of(freshet_status status);

@@ -54,7 +54,7 @@ int main(int argc, char **argv)
             return COMMANDS[i].run(argc - 1, argv + 1);
         }
     }
-    fprintf(stderr, "freshet: no such command: %s\n", argv[1]);
+    fprintf(stderr, "freshet: no such command: %s\n", cli_printable(argv[1]));
     print_help(stderr);
     return EXIT_USAGE;
 }

@@ -98,7 +98,7 @@ static void take_key(repo_args *args, const char *value, struct argp_state *stat
 {
     fr_slice text = fr_slice_text(value);
     if (fr_public_key_parse(text, &args->key, NULL) != FR_OK) {
-        argp_error(state, "not a did:key: %s", value);
+        argp_error(state, "not a did:key: %s", cli_printable(value));
     }
     args->options.key = &args->key;
 }
@@ -108,7 +108,7 @@ static uint64_t take_bytes(const char *value, struct argp_state *state)
 {
     uint64_t bytes = 0;
     if (!cli_parse_bytes(value, &bytes)) {
-        argp_error(state, "not a number of bytes: %s", value);
+        argp_error(state, "not a number of bytes: %s", cli_printable(value));
     }
     return FR_MAX(bytes, 1);
 }
@@ -150,7 +150,7 @@ static void take_on_limit(repo_args *args, const char *value, struct argp_state 
 {
     bool spill = strcmp(value, "spill") == 0;
     if (!spill && strcmp(value, "refuse") != 0) {
-        argp_error(state, "--on-limit takes spill or refuse, not %s", value);
+        argp_error(state, "--on-limit takes spill or refuse, not %s", cli_printable(value));
     }
     args->load.on_limit = spill ? FR_ON_LIMIT_SPILL : FR_ON_LIMIT_REFUSE;
 }
@@ -159,7 +159,7 @@ static void take_seconds(repo_args *args, const char *value, struct argp_state *
 {
     uint64_t seconds = 0;
     if (!cli_parse_u64(value, &seconds) || seconds > UINT32_MAX) {
-        argp_error(state, "not a number of seconds: %s", value);
+        argp_error(state, "not a number of seconds: %s", cli_printable(value));
     }
     args->load.seconds_max = (uint32_t)seconds;
 }
@@ -172,7 +172,7 @@ static void take_now(repo_args *args, const char *value, struct argp_state *stat
         now_us = (int64_t)fr_os_wall_us(fr_os_real());
     } else if (!fr_time_parse(fr_slice_text(value), &now_us) || now_us <= 0) {
         argp_error(state, "--now takes a time such as 2025-01-09T18:21:32Z, or clock, not %s",
-                   value);
+                   cli_printable(value));
     }
     args->options.now_us = (uint64_t)now_us;
 }
@@ -190,14 +190,15 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     switch (key) {
         case 'l':
             if (!level_of(value, &args->options.level)) {
-                argp_error(state, "--level takes trusted, lazy or full, not %s", value);
+                argp_error(state, "--level takes trusted, lazy or full, not %s",
+                           cli_printable(value));
             }
             return 0;
         case 'k': take_key(args, value, state); return 0;
         case OPTION_DID:
             args->options.expect_did = fr_slice_text(value);
             if (!fr_did_valid(args->options.expect_did)) {
-                argp_error(state, "not a DID: %s", value);
+                argp_error(state, "not a DID: %s", cli_printable(value));
             }
             return 0;
         case 'm': args->load.memory_max_bytes = take_bytes(value, state); return 0;
@@ -207,7 +208,8 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         case OPTION_SECONDS: take_seconds(args, value, state); return 0;
         case OPTION_LIMIT:
             if (!take_limit(&args->options, value)) {
-                argp_error(state, "--limit takes NAME=N, N from 1 on, not %s", value);
+                argp_error(state, "--limit takes NAME=N, N from 1 on, not %s",
+                           cli_printable(value));
             }
             return 0;
         case OPTION_PARTIAL: args->options.partial = true; return 0;
@@ -224,12 +226,13 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         case OPTION_REV:
             args->has_rev = fr_tid_parse(fr_slice_text(value), &args->rev);
             if (!args->has_rev) {
-                argp_error(state, "not a TID: %s", value);
+                argp_error(state, "not a TID: %s", cli_printable(value));
             }
             return 0;
         case OPTION_ORDER:
             if (!order_of(value, &args->order)) {
-                argp_error(state, "--order takes streamable, cid-sorted or pds, not %s", value);
+                argp_error(state, "--order takes streamable, cid-sorted or pds, not %s",
+                           cli_printable(value));
             }
             return 0;
         case OPTION_SIGN_KEY: args->sign_key = value; return 0;
@@ -311,17 +314,6 @@ int repo_fail_open(const repo_args *args, const fr_load *load, const char *path,
     int code = repo_fail_at(load, path, key, status, error);
     bool absent = error->code != NULL && strncmp(error->code, "tree-missing-", 13) == 0;
     return absent && args->options.partial ? FR_REPO_EXIT_INCOMPLETE : code;
-}
-
-void repo_put_key(fr_buffer *out, fr_slice key)
-{
-    for (size_t i = 0; i < key.size; i++) {
-        if (key.data[i] < 0x20 || key.data[i] >= 0x7f || key.data[i] == '\\') {
-            fr_buffer_printf(out, "\\x%02x", key.data[i]);
-        } else {
-            fr_buffer_byte(out, key.data[i]);
-        }
-    }
 }
 
 void repo_put_cid(fr_buffer *out, const fr_cid *cid)
@@ -440,7 +432,7 @@ static bool is_there(const fr_repo_item *item)
 
 static void put_row(const repo_args *args, const fr_repo_item *item, fr_buffer *line)
 {
-    repo_put_key(line, item->key);
+    fr_buffer_printable(line, item->key);
     if (!args->keys_only) {
         fr_buffer_byte(line, '\t');
         repo_put_cid(line, &item->cid);

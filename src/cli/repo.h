@@ -55,8 +55,6 @@ int repo_exit(fr_status status);
 /** Prints `FILE: offset N: code: text (key)` on stderr, of a key that is not empty, and returns the
  *  exit code. */
 int repo_fail(const char *path, fr_slice key, fr_status status, const fr_error *error);
-/** Appends the key with all but printable ASCII made safe. */
-void repo_put_key(fr_buffer *out, fr_slice key);
 void repo_put_cid(fr_buffer *out, const fr_cid *cid);
 /** Writes the buffer to standard output; false when that failed. */
 bool repo_print(const fr_buffer *out);

@@ -44,12 +44,13 @@ static void put_json(fault_list *list, const fr_repo_flaw *flaw)
 static void put_line(fault_list *list, const fr_repo_flaw *flaw)
 {
     fr_buffer *out = &list->line;
-    fr_buffer_printf(out, "%s: offset %llu: %s: ", list->path,
-                     (unsigned long long)flaw->error.offset, flaw->error.code);
+    fr_buffer_printable(out, fr_slice_text(list->path));
+    fr_buffer_printf(out, ": offset %llu: %s: ", (unsigned long long)flaw->error.offset,
+                     flaw->error.code);
     fr_repo_fault_text(&flaw->error, out);
     if (flaw->key.size != 0 || flaw->has_cid) {
         fr_buffer_text(out, " (");
-        repo_put_key(out, flaw->key);
+        fr_buffer_printable(out, flaw->key);
         fr_buffer_text(out, flaw->key.size != 0 && flaw->has_cid ? ", " : "");
         put_cid(out, flaw);
         fr_buffer_byte(out, ')');
@@ -118,8 +119,9 @@ static fr_status tell_all(fault_list *list, const fr_load *load, fr_buffer *verd
     if (json) {
         fr_buffer_printf(&list->line, "],\"fault_count\":%llu}\n", (unsigned long long)count);
     } else if (count > list->told) {
-        fr_buffer_printf(&list->line, "%s: %llu faults, the first %llu are told\n", list->path,
-                         (unsigned long long)count, (unsigned long long)list->told);
+        fr_buffer_printf(&list->line, "%s: %llu faults, the first %llu are told\n",
+                         cli_printable(list->path), (unsigned long long)count,
+                         (unsigned long long)list->told);
     }
     return repo_print(&list->line) ? FR_OK : FR_IO;
 }

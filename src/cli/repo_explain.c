@@ -13,7 +13,7 @@ typedef struct {
 static void put_key(const explanation *e, fr_buffer *out, fr_slice key)
 {
     if (!e->json) {
-        repo_put_key(out, key);
+        fr_buffer_printable(out, key);
     } else if (key.size == 0) {
         fr_buffer_text(out, "null");
     } else {
@@ -101,7 +101,7 @@ static void put_key_answer(const explanation *e, const repo_file *file, fr_slice
             repo_put_cid(out, value);
             fr_buffer_byte(out, ' ');
         }
-        repo_put_key(out, key);
+        fr_buffer_printable(out, key);
         fr_buffer_byte(out, '\n');
         return;
     }

@@ -237,7 +237,7 @@ static void put_account(fr_buffer *out, const fr_frame *frame)
 static void complain(const frames_run *run, const char *code, uint64_t offset, const char *text)
 {
     fflush(stdout);
-    fprintf(stderr, "%s: frame %llu: offset %llu: %s: %s\n", run->path,
+    fprintf(stderr, "%s: frame %llu: offset %llu: %s: %s\n", cli_printable(run->path),
             (unsigned long long)run->number, (unsigned long long)offset, code, text);
 }
 

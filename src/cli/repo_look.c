@@ -15,7 +15,7 @@ typedef struct {
 static void put_key_or_null(const stat_parts *parts, fr_buffer *out, fr_slice key)
 {
     if (!parts->json) {
-        repo_put_key(out, key);
+        fr_buffer_printable(out, key);
     } else if (key.size == 0) {
         fr_buffer_text(out, "null");
     } else {
@@ -42,7 +42,7 @@ static fr_status on_collection(void *context, fr_slice collection, uint64_t reco
                          (unsigned long long)bytes);
     } else {
         fr_buffer_text(out, "collection ");
-        repo_put_key(out, collection);
+        fr_buffer_printable(out, collection);
         fr_buffer_printf(out, " %llu records %llu bytes\n", (unsigned long long)records,
                          (unsigned long long)bytes);
     }
@@ -268,7 +268,7 @@ static fr_status on_record(void *context, fr_slice key, const fr_cid *before, co
         return repo_print(out) ? FR_OK : FR_IO;
     }
     fr_buffer_text(out, before == NULL ? "create\t" : after == NULL ? "delete\t" : "update\t");
-    repo_put_key(out, key);
+    fr_buffer_printable(out, key);
     for (int i = 0; i < 2; i++) {
         const fr_cid *cid = i == 0 ? before : after;
         fr_buffer_byte(out, '\t');

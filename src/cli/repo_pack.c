@@ -325,7 +325,7 @@ static fr_status sign_commit(packer *p, const fr_cid *root, const fr_commit *cam
     uint64_t rev = same_tree && came->rev != 0 ? came->rev : FR_MAX(now, came->rev + 1);
     rev = args->has_rev ? args->rev : rev;
     if (args->sign_key == NULL) {
-        fprintf(stderr, "%s: the commit is new and not signed\n", p->path);
+        fprintf(stderr, "%s: the commit is new and not signed\n", cli_printable(p->path));
     }
     fr_buffer_reset(&p->commit);
     return fr_commit_build(&p->commit, fr_slice_text(p->did), root, rev,
@@ -431,7 +431,8 @@ static fr_status make_car(packer *p, fr_load *load, fr_error *err)
     if (!options.repo.bare) {
         FR_TRY(make_commit(p, &root, err));
     } else if (!p->args->options.bare) {
-        fprintf(stderr, "%s: no account is named: the tree has no commit\n", p->path);
+        fprintf(stderr, "%s: no account is named: the tree has no commit\n",
+                cli_printable(p->path));
     }
     fr_load_set_options(load, &options);
     FR_TRY(fr_repo_maker_load(p->maker, fr_buffer_view(&p->commit), load, err));

@@ -66,7 +66,7 @@ static void put_commit_lines(const repo_args *args, const fr_commit *c, fr_buffe
     fr_buffer_text(out, "cid        ");
     repo_put_cid(out, &c->cid);
     fr_buffer_text(out, "\ndid        ");
-    repo_put_key(out, c->did);
+    fr_buffer_printable(out, c->did);
     fr_buffer_printf(out, "\nversion    %lld\ndata       ", (long long)c->version);
     repo_put_cid(out, &c->data);
     fr_buffer_printf(out, "\nrev        %.*s\nprev       ", FR_SLICE_ARG(c->rev_text));
@@ -92,14 +92,13 @@ static int commit_file(const repo_args *args, const char *path, fr_load *load)
     }
     const fr_commit *commit = fr_repo_commit(repo);
     if (commit == NULL) {
-        fprintf(stderr, "%s: --bare: there is no commit\n", path);
+        fprintf(stderr, "%s: --bare: there is no commit\n", cli_printable(path));
         return EXIT_USAGE;
     }
     uint8_t digest[32];
     fr_error err = {0};
     if (fr_commit_digest(commit, digest, &err) != FR_OK) {
-        fprintf(stderr, "%s: %s\n", path, err.text);
-        return FR_REPO_EXIT_SYSTEM;
+        return cli_fail_internal(path, err.status, &err);
     }
     fr_buffer_init(&out, REPO_LINE_BYTES_MAX);
     if (args->json) {
@@ -138,7 +137,7 @@ static asked words_of(const repo_args *args)
 
 static int not_there(const asked *a)
 {
-    fprintf(stderr, "%s: no such record\n", a->path);
+    fprintf(stderr, "%s: no such record\n", cli_printable(a->path));
     return FR_REPO_EXIT_MALFORMED;
 }
 
@@ -200,7 +199,7 @@ static void put_proof(const repo_args *args, const asked *a, const fr_proof *pro
 {
     if (!args->json) {
         fr_buffer_text(out, proof->present ? "present\t" : "absent\t");
-        repo_put_key(out, a->key);
+        fr_buffer_printable(out, a->key);
         if (proof->present) {
             fr_buffer_byte(out, '\t');
             repo_put_cid(out, &proof->cid);

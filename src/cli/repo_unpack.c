@@ -219,7 +219,7 @@ static int unpack_file(const repo_args *args, const char *path, const char *dir)
         if (status == FR_OK) {
             code = u.incomplete ? FR_REPO_EXIT_INCOMPLETE : FR_REPO_EXIT_SOUND;
         } else if (status == FR_INVALID) {
-            fprintf(stderr, "%s: %s\n", dir, error.text);
+            fprintf(stderr, "%s: %s\n", cli_printable(dir), error.text);
             code = EXIT_USAGE;
         } else if (dir != NULL && error.os != 0) { /* of what is written, for all is read by maps */
             cli_fail_internal(dir, status, &error);

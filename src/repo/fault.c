@@ -117,7 +117,8 @@ void fr_repo_fault_line(const char *file, fr_status status, const fr_error *erro
     if (fault->has_cid) {
         fr_cid_format(&fault->cid, cid);
     }
-    fr_buffer_printf(out, "%s: offset %llu: %s: ", file, (unsigned long long)error->offset,
+    fr_buffer_printable(out, fr_slice_text(file));
+    fr_buffer_printf(out, ": offset %llu: %s: ", (unsigned long long)error->offset,
                      fr_repo_fault_code(status, error));
     fr_repo_fault_text(error, out);
     if (has_key || fault->has_cid) {

@@ -427,8 +427,9 @@ static void put_line(judgement *j, const char *file, fr_buffer *out, int *exit_c
         return;
     }
     bool checked = j->options->key != NULL && !j->options->bare;
-    fr_buffer_printf(out, "%s: %s: %llu records, %llu nodes, %llu blocks; level %s, signature %s\n",
-                     file, is_incomplete(j) ? "incomplete" : verdict,
+    fr_buffer_printable(out, fr_slice_text(file));
+    fr_buffer_printf(out, ": %s: %llu records, %llu nodes, %llu blocks; level %s, signature %s\n",
+                     is_incomplete(j) ? "incomplete" : verdict,
                      (unsigned long long)j->facts.records, (unsigned long long)j->facts.nodes,
                      (unsigned long long)j->facts.blocks, LEVELS[j->options->level],
                      checked ? "verified" : "unchecked");

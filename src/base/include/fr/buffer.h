@@ -33,6 +33,9 @@ FR_PRINTF(2, 3) void fr_buffer_printf(fr_buffer *buffer, const char *format, ...
 /** The text as a JSON string with its quotes; control characters escaped, those above ASCII as well
  *  (so that a terminal may show it), invalid UTF-8 replaced by U+FFFD. */
 void fr_buffer_json_string(fr_buffer *buffer, fr_slice text);
+/** What others wrote, for a terminal and on one line: all but printable ASCII, and the backslash,
+ *  becomes \xNN. */
+void fr_buffer_printable(fr_buffer *buffer, fr_slice text);
 /** FR_OK, or FR_NOMEM / FR_LIMIT when an append failed since the last reset. */
 FR_MUST_USE fr_status fr_buffer_status(const fr_buffer *buffer, fr_error *err);
 static inline fr_slice fr_buffer_view(const fr_buffer *buffer)

@@ -192,7 +192,7 @@ const char *fr_repo_fault_code(fr_status status, const fr_error *error);
 /** Appends its text, and what the system said. */
 void fr_repo_fault_text(const fr_error *error, fr_buffer *out);
 /** Appends `FILE: offset N: code: text (key, cid)`, the place as far as it is known, and a line
- *  end. */
+ *  end; FILE as fr_buffer_printable. */
 void fr_repo_fault_line(const char *file, fr_status status, const fr_error *error,
                         const fr_repo_fault *fault, fr_buffer *out);
 /** A key as `key` above: fits whole when room is 4 * size + 1. Returns how many characters. */
