@@ -402,7 +402,7 @@ typedef struct {
     freshet_text did;
     freshet_text collection, rkey; /* puts and deletes; else empty */
     freshet_text json;             /* the line that `freshet log dump` prints, without newline */
-    uint64_t missed;               /* events right before this one that the log no longer holds */
+    uint64_t missed; /* events between the last one given and this that the log no longer holds */
 } freshet_event;
 
 /** Which events are wanted: those that pass all of these. */
@@ -472,6 +472,10 @@ FRESHET_API FRESHET_MUST_USE freshet_status freshet_reader_next(freshet_reader *
 #define FRESHET_READER_SCAN_MAX 4096
 /** Everything up to here was given or did not pass: resume with from_seq one above. */
 FRESHET_API uint64_t freshet_reader_seq(const freshet_reader *reader);
+/** Events up to there that the log no longer holds and that no event has told of yet: where a
+ *  filter lets nothing pass, none does. Asking counts as telling. From a time on: also those before
+ *  the oldest event that there is, when that is not older than the time. */
+FRESHET_API uint64_t freshet_reader_missed(freshet_reader *reader);
 FRESHET_API void freshet_reader_close(freshet_reader *reader); /* NULL is fine */
 
 /* ---- progress and upkeep --------------------------------------------------------------------- */

@@ -232,8 +232,8 @@ def test_a_cursor_before_the_log_is_told():
         fr.run("log", "seal", "--data", data)
     dump = fr.run("log", "dump", "--data", data).out.splitlines()
     (data / "log" / "0000000001.frseal").unlink()
-    rest = fr.run("log", "dump", "--data", data, expect=4).out.splitlines()  # what there is, and that it is not all
-    first = json.loads(rest[0])["seq"]
+    first = fr.stat(data)["first_seq"]
+    rest = fr.run("log", "dump", "--data", data, "--from", str(first)).out.splitlines()
     assert 1 < first and rest == dump[first - 1:]
     with fr.Daemon(data) as server:
         client = ws.Client(server.port, "/subscribe?cursor=10", timeout=fr.PATIENCE_S)
@@ -246,6 +246,17 @@ def test_a_cursor_before_the_log_is_told():
         told = events.next()
         assert told["event"] == "info" and b"OutdatedCursor" in told["data"], told
         assert json.loads(events.next()["data"])["seq"] == first
+        events.close()
+        for query, missed in (("cursor=10&did=did:web:nobody.example", first - 11), ("time=1", first - 1),
+                              ("time=1&did=did:web:nobody.example", first - 1)):  # told where nothing passes, too
+            client = ws.Client(server.port, f"/subscribe?{query}", timeout=fr.PATIENCE_S)
+            told = json.loads(client.read_message())["info"]
+            assert told["name"] == "OutdatedCursor" and told["missed"] == missed, (query, told)
+            client.close()
+        later = json.loads(rest[-1])["time_us"]  # what is gone was older
+        client = ws.Client(server.port, f"/subscribe?time={later}", timeout=fr.PATIENCE_S)
+        assert client.read_message() in rest
+        client.close()
 
 
 def test_wrong_requests_are_told():

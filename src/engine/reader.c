@@ -49,6 +49,17 @@ static fr_status seek_live(freshet_reader *reader, fr_error *err)
     return FR_OK;
 }
 
+/** Where to begin for the time wanted. What the log held before its oldest event may have been of
+ *  that time as well: then the reader stands before all of it, and counts it as missed. */
+static fr_status seek_time(freshet_reader *reader, uint64_t *begin, fr_error *err)
+{
+    fr_log_stat stat = {0};
+    FR_TRY(fr_log_seq_of_time(reader->os, reader->dir, reader->from_time_us, begin, NULL, err));
+    FR_TRY(fr_log_stat_dir(reader->os, reader->dir, &stat, err));
+    reader->next_seq = *begin == stat.first_seq ? 1 : *begin;
+    return FR_OK;
+}
+
 static fr_status reopen(freshet_reader *reader, uint64_t from_seq, fr_error *err)
 {
     fr_log_reader_close(reader->log);
@@ -73,11 +84,11 @@ static fr_status open_reader(freshet_reader *reader, const freshet_reader_option
     reader->without_json = options->without_json;
     reader->from_time_us = options->from_time_us;
     if (options->from_time_us != 0) {
-        FR_TRY(fr_log_seq_of_time(reader->os, reader->dir, options->from_time_us, &reader->next_seq,
-                                  NULL, err));
-    } else if (options->from_seq == FRESHET_LIVE) {
-        FR_TRY(seek_live(reader, err));
+        uint64_t begin = 0;
+        FR_TRY(seek_time(reader, &begin, err));
+        return reopen(reader, begin, err);
     }
+    FR_TRY(options->from_seq == FRESHET_LIVE ? seek_live(reader, err) : FR_OK);
     return reopen(reader, reader->next_seq, err);
 }
 
@@ -111,6 +122,13 @@ void freshet_reader_close(freshet_reader *reader)
 uint64_t freshet_reader_seq(const freshet_reader *reader)
 {
     return reader->next_seq - 1;
+}
+
+uint64_t freshet_reader_missed(freshet_reader *reader)
+{
+    uint64_t missed = reader->missed;
+    reader->missed = 0;
+    return missed;
 }
 
 /* ---- one event ------------------------------------------------------------------------------- */
@@ -169,9 +187,8 @@ static fr_status give(freshet_reader *reader, const fr_event *event, freshet_eve
         .collection = text_of(event->collection),
         .rkey = text_of(event->rkey),
         .json = text_of(fr_buffer_view(&reader->json)),
-        .missed = reader->missed,
+        .missed = freshet_reader_missed(reader),
     };
-    reader->missed = 0;
     return FR_OK;
 }
 
@@ -180,6 +197,7 @@ static bool is_too_old(freshet_reader *reader, const fr_event *event)
 {
     bool old = event->time_us < reader->from_time_us;
     reader->from_time_us = old ? reader->from_time_us : 0;
+    reader->missed = old ? 0 : reader->missed; /* what was before it was older still */
     return old;
 }
 

@@ -248,9 +248,6 @@ static void begin_at(fr_subscriber *s, uint64_t seq)
 
 static void put_event(fr_subscriber *s, const freshet_event *event)
 {
-    if (event->missed != 0) {
-        fr_put_outdated(&s->slice, s->websocket, event->missed, event->seq);
-    }
     fr_put_message(&s->slice, s->websocket, NULL, event->seq,
                    fr_slice_of(event->json.data, event->json.size));
     s->slice_left--;
@@ -267,6 +264,11 @@ static freshet_status read_on(fr_subscriber *s)
     }
     status = freshet_reader_next(s->reader, 0, &event, NULL);
     uint64_t seq = freshet_reader_seq(s->reader);
+    bool given = status == FRESHET_OK;
+    uint64_t missed = given ? event.missed : freshet_reader_missed(s->reader); /* none passed */
+    if (missed != 0) {
+        fr_put_outdated(&s->slice, s->websocket, missed, given ? event.seq : seq + 1);
+    }
     if (status == FRESHET_OK && s->slice_time_us != 0) {
         begin_at(s, event.seq);
         return status;
@@ -564,10 +566,11 @@ static void sweep_writing(fr_subscriber *s, uint64_t now_ms)
         s->unsent_bytes = unsent;
         s->moved_ms = now_ms;
     } else if (now_ms - s->moved_ms > s->server->options.subscriber_stall_ms) {
-        if (s->ending) {
-            drop_silent(s);
+        if (s->ending) { /* it was told, and does not take even that */
+            fr_connection_drop(c);
             return;
         }
+        s->server->metrics->subscribers_dropped++;
         end_subscription(s, FR_LEAVE_TOO_SLOW);
         s->moved_ms = now_ms;
         s->unsent_bytes = uv_stream_get_write_queue_size((uv_stream_t *)&c->handle);
