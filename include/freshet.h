@@ -90,9 +90,9 @@ typedef struct {
     void *slow_context;
     uint32_t slow_ms;
     /** Called when saved state of a part (a view's name, or "resolver") cannot be used and is to be
-     *  built again: from "checkpoint before" or "log"; `why` is static. `from` NULL: the open could
-     *  not build that view, for damage in the log, and leaves it out; it is tried again now and
-     *  then. From the opening thread or one of the engine's. May be NULL. */
+     *  built again: from "checkpoint before" or "log"; `why` stays until the engine is closed.
+     *  `from` NULL: the open could not build that view, for damage in the log, and leaves it out;
+     *  it is tried again now and then. From the opening thread or one of the engine's. May be NULL. */
     void (*on_fallback)(void *context, const char *part, const char *from, const char *why);
     void *fallback_context;
     /** Called when writing pauses, or ends, because of `state` ("disk-full", "disk-read-only",

@@ -202,6 +202,20 @@ def test_whatever_meets_damage_names_the_segment():
     log("verify", data)
 
 
+def test_what_was_durable_and_is_gone_is_told():
+    """A tail that was cut off looks torn; what was saved of the views knows better."""
+    data = filled()
+    path = data / "log" / "0000000001.frlog"
+    path.write_bytes(path.read_bytes()[:path.stat().st_size * 2 // 3])
+    result = log("verify", data, "--json")
+    last = json.loads(result.out)["last_seq"]
+    assert 0 < last < EVENTS and b"torn tail" in result.err and b"promised" not in result.err, result
+    told = fr.run("ingest", "--data", data, "--from", "jetstream", "-").err
+    wanted = f"resolver: saved state is ahead of the log, which had event {EVENTS} and ends with {last}: "
+    assert wanted.encode() in told, told
+    assert b"ahead" not in fr.run("ingest", "--data", data, "--from", "jetstream", "-").err, "once"
+
+
 def test_damage_costs_no_view_what_is_saved_of_it():
     """A flip in an older segment: nothing is dropped that the log could not give back, and what stands goes on."""
     data = filled()

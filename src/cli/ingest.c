@@ -212,7 +212,7 @@ static void print_report(const freshet_report *r, double seconds, freshet_durabi
 /* Views that the open could not build. */
 typedef struct {
     struct {
-        const char *part, *why; /* static */
+        const char *part, *why; /* the engine's */
     } of[8];
     size_t count;
 } left_out;
@@ -320,10 +320,10 @@ int cli_ingest(int argc, char **argv)
     freshet_progress progress;
     freshet_progress_of(db, &progress);
     report.last_seq = progress.seq;
+    int of_views = tell_left_out(&without);
     freshet_status closed = freshet_close(db, &error);
     print_report(&report, (double)(fr_os_monotonic_ns(fr_os_real()) - start_ns) / 1e9,
                  args.durability.mode);
-    int of_views = tell_left_out(&without);
     if (closed != FRESHET_OK) {
         return cli_fail(args.data, &error);
     }

@@ -216,10 +216,11 @@ static int verify_log(const arguments *args)
                                  status, &error);
     }
     if (stat.cut_bytes > 0) {
-        fprintf(stderr,
-                "freshet: %s: a torn tail of %llu bytes that nobody was promised; the next opening "
-                "cuts it\n",
-                stat.cut_place, (unsigned long long)stat.cut_bytes);
+        fprintf(
+            stderr,
+            "freshet: %s: a torn tail of %llu bytes, of which nothing in the log says that they "
+            "were durable; the next opening cuts it\n",
+            stat.cut_place, (unsigned long long)stat.cut_bytes);
     }
     if (args->json) {
         print_stat(&stat, "\"ok\":true,");

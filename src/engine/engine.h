@@ -225,7 +225,8 @@ struct freshet {
     fr_view_slot slots[FR_VIEWS_MAX];
     struct freshet *home; /* this one; of a shadow (rebuild.c) the one whose views it has */
     fr_fallback fallbacks[FR_PARTS];
-    unsigned broken; /* the part whose saved state did not check during a replay */
+    char ahead[FR_PARTS][160]; /* such a `why` with numbers in it: see fr_marks_fail_ahead */
+    unsigned broken;           /* the part whose saved state did not check during a replay */
 
     /* published: atomics */
     uint64_t seq, time_us;
@@ -324,6 +325,10 @@ FR_MUST_USE fr_status fr_marks_add(fr_engine *engine, unsigned part, uint64_t se
 /** Was the part's state of this sequence saved from this log? FR_CORRUPT: no, or nothing says so;
  *  else it could not be found out. */
 FR_MUST_USE fr_status fr_marks_check(fr_engine *engine, unsigned part, uint64_t seq, fr_error *err);
+/** FR_CORRUPT: the part's state is ahead of the log, which ends with `last`. Where that state was
+ *  saved from this log, what lies between was durable once, and the text has both numbers. */
+FR_MUST_USE fr_status fr_marks_fail_ahead(fr_engine *engine, unsigned part, uint64_t seq,
+                                          uint64_t last, fr_error *err);
 
 FR_MUST_USE fr_status fr_engine_part_dir(const fr_engine *engine, unsigned part,
                                          char out[FR_PATH_MAX], fr_error *err);

@@ -154,6 +154,23 @@ fr_status fr_marks_check(fr_engine *engine, unsigned part, uint64_t seq, fr_erro
                                      : fr_fail(err, FR_CORRUPT, "saved state of another log");
 }
 
+fr_status fr_marks_fail_ahead(fr_engine *engine, unsigned part, uint64_t seq, uint64_t last,
+                              fr_error *err)
+{
+    mark saved;
+    mark now = {0};
+    char *text = engine->home->ahead[part];
+    bool lost = find_saved(engine, part, seq, &saved, NULL) == FR_OK &&
+                make_mark(engine, seq, &now, NULL) == FR_END && strcmp(saved.log, now.log) == 0;
+    if (lost && text[0] == 0) { /* that of the newest checkpoint stays: /health may be reading it */
+        snprintf(text, sizeof engine->home->ahead[part],
+                 "saved state is ahead of the log, which had event %llu and ends with %llu: what "
+                 "lies between was cut off, or lost",
+                 (unsigned long long)seq, (unsigned long long)last);
+    }
+    return fr_fail(err, FR_CORRUPT, lost ? text : "saved state is ahead of the log");
+}
+
 /** Where the newest lines begin that fit beside one more. */
 static const char *newest(const char *lines)
 {

@@ -309,7 +309,7 @@ static fr_status open_saved(fr_engine *engine, unsigned part, uint64_t last, fr_
     FR_TRY(part == FR_PART_RESOLVER ? open_resolver(engine, dir, &seq, err)
                                     : open_view(engine, part, dir, &seq, err));
     if (seq > last) {
-        return fr_fail(err, FR_CORRUPT, "saved state is ahead of the log");
+        return fr_marks_fail_ahead(engine, part, seq, last, err);
     }
     return fr_marks_check(engine, part, seq, err);
 }
