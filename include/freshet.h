@@ -92,7 +92,8 @@ typedef struct {
     /** Called when saved state of a part (a view's name, or "resolver") cannot be used and is to be
      *  built again: from "checkpoint before" or "log"; `why` stays until the engine is closed.
      *  `from` NULL: the open could not build that view, for damage in the log, and leaves it out;
-     *  it is tried again now and then. From the opening thread or one of the engine's. May be NULL. */
+     *  it is tried again now and then. From the opening thread or one of the engine's. May be
+     *  NULL. */
     void (*on_fallback)(void *context, const char *part, const char *from, const char *why);
     void *fallback_context;
     /** Called when writing pauses, or ends, because of `state` ("disk-full", "disk-read-only",
