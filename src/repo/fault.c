@@ -29,12 +29,22 @@ size_t fr_repo_key_escape(fr_slice key, char *out, size_t room)
     return size;
 }
 
-/* Returns the block that the offset is in; empty: in none that is there. */
-static fr_slice find_section(const fr_repo *repo, fr_slice input, fault_start from, uint64_t offset,
-                             fr_repo_fault *out)
+/* What is wrong with a block is told of a place in it, or of its end where it is cut: there the
+ * next section begins, of which it is not. */
+static bool is_of_block(const fr_error *error)
+{
+    const char *code = error->code == NULL ? "" : error->code;
+    return strncmp(code, "node-", 5) == 0 || strncmp(code, "commit-", 7) == 0 ||
+           strncmp(code, "record-", 7) == 0;
+}
+
+/* Returns the block that the error is in; empty: in none that is there. */
+static fr_slice find_section(const fr_repo *repo, fr_slice input, fault_start from,
+                             const fr_error *error, fr_repo_fault *out)
 {
     const repo_window *window = repo->index.window;
-    uint64_t at = from.offset;
+    uint64_t at = from.offset, offset = error->offset;
+    bool of_block = is_of_block(error);
     car_section section;
     if (at == 0 || offset < at) {
         return (fr_slice){0};
@@ -51,7 +61,10 @@ static fr_slice find_section(const fr_repo *repo, fr_slice input, fault_start fr
         }
         repo_watch_touch(repo->watch, input.data + at, (size_t)(section.data_offset - at));
         at = section.data_offset + section.data_size;
-        if (offset < at) {
+        if (of_block && offset < section.data_offset) {
+            break;
+        }
+        if (offset < at || (of_block && offset == at)) {
             out->has_section = from.counted;
             out->has_cid = true;
             out->section = i;
@@ -85,7 +98,7 @@ void repo_fault_in(const fr_repo *repo, fr_slice input, fault_start from, const 
                    fr_repo_fault *out)
 {
     *out = (fr_repo_fault){0};
-    fr_slice block = find_section(repo, input, from, error->offset, out);
+    fr_slice block = find_section(repo, input, from, error, out);
     find_key(repo, input, block, error, out);
 }
 
