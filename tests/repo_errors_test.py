@@ -158,11 +158,11 @@ def test_nothing_raw_reaches_a_terminal():
             result = repo(verb, "--any-key", "--bare", "--json", *words, stdin=car)
             json.loads(result.text)
             assert all(c == "\n" or not unicodedata.category(c) == "Cc" for c in result.text), (verb, result.out)
-    told = {"text": "\x1b]0;\x07\x7f\u0085\u009b2J"}
+    told = {"text": "\x1b]0;\x07\x7f\u0085\u009b2J\u200e\u2028\u202e\u2066\u20ac"}
     of_record = pack(line("a.b.c/d", told))
     for words in (["get", "a.b.c/d", "-"], ["unpack", "--ndjson", "-"]):
         result = repo(*words, stdin=of_record)
-        assert not any(c != "\n" and unicodedata.category(c) == "Cc" for c in result.text), result.out
+        assert not any(c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Zl") for c in result.text), result.out
         assert told in (json.loads(result.text), json.loads(result.text).get("value"))
     refused = repo("check", "--bare", "-", stdin=car, expect=1)
     assert all(byte in b"\t\n" or 32 <= byte < 127 for byte in refused.out + refused.err), refused.out

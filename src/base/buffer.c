@@ -203,19 +203,31 @@ static bool is_plain(uint8_t byte)
     return byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\';
 }
 
-/* U+0080 .. U+009F: to a terminal each is ESC and a letter. */
-static bool is_upper_control(const uint8_t *sequence, size_t length)
+/* Of more than a byte: what is not seen but acts on a terminal, or on how the text around it is
+ * shown. U+0080 .. U+009F are ESC and a letter each; U+200E, U+200F, U+202A .. U+202E and U+2066 ..
+ * U+2069 turn the direction, U+2028 and U+2029 end a line. */
+static bool is_unseen(const uint8_t *s)
 {
-    return length == 2 && sequence[0] == 0xc2 && sequence[1] < 0xa0;
+    return s[0] == 0xc2   ? s[1] < 0xa0
+           : s[0] != 0xe2 ? false
+           : s[1] == 0x80 ? s[2] == 0x8e || s[2] == 0x8f || (s[2] >= 0xa8 && s[2] <= 0xae)
+                          : s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9;
 }
 
-static void append_escape(fr_buffer *buffer, uint8_t byte)
+/* Of a plain one or an unseen one; the first byte of two, 0xc2, adds nothing. */
+static unsigned code_point_of(const uint8_t *s, size_t length)
+{
+    return length < 3 ? s[length - 1] : 0x2000U | (s[1] & 0x3fU) << 6 | (s[2] & 0x3fU);
+}
+
+static void append_escape(fr_buffer *buffer, unsigned code)
 {
     static const char hex[] = "0123456789abcdef";
-    char escape[6] = {'\\', 'u', '0', '0', hex[byte >> 4], hex[byte & 15]};
-    switch (byte) {
+    char escape[6] = {'\\',          'u', hex[code >> 12], hex[code >> 8 & 15], hex[code >> 4 & 15],
+                      hex[code & 15]};
+    switch (code) {
         case '"':
-        case '\\': escape[1] = (char)byte; break;
+        case '\\': escape[1] = (char)code; break;
         case '\b': escape[1] = 'b'; break;
         case '\f': escape[1] = 'f'; break;
         case '\n': escape[1] = 'n'; break;
@@ -238,7 +250,7 @@ void fr_buffer_json_string(fr_buffer *buffer, fr_slice text)
             continue;
         }
         size_t length = utf8_length(text.data + at, text.size - at, &bad);
-        if (length > 1 && !is_upper_control(text.data + at, length)) {
+        if (length > 1 && !is_unseen(text.data + at)) {
             at += length;
             continue;
         }
@@ -247,7 +259,7 @@ void fr_buffer_json_string(fr_buffer *buffer, fr_slice text)
             fr_buffer_text(buffer, "\xef\xbf\xbd");
             at += bad;
         } else {
-            append_escape(buffer, text.data[at + length - 1]);
+            append_escape(buffer, code_point_of(text.data + at, length));
             at += length;
         }
         from = at;

@@ -36,7 +36,7 @@ static int hex_value(uint8_t digit)
 }
 
 /* The character behind an escape; *size gets its length. */
-static uint8_t unescape(const uint8_t *at, size_t left, size_t *size)
+static unsigned unescape(const uint8_t *at, size_t left, size_t *size)
 {
     static const char from[] = "\"\\bfnrt";
     static const char to[] = "\"\\\b\f\n\r\t";
@@ -46,9 +46,27 @@ static uint8_t unescape(const uint8_t *at, size_t left, size_t *size)
     if (found != NULL) {
         return (uint8_t)to[found - from];
     }
-    require(left >= 6 && at[1] == 'u' && at[2] == '0' && at[3] == '0');
+    require(left >= 6 && at[1] == 'u');
     *size = 6;
-    return (uint8_t)(hex_value(at[4]) << 4 | hex_value(at[5]));
+    unsigned code = 0;
+    for (size_t i = 2; i < 6; i++) {
+        code = code << 4 | (unsigned)hex_value(at[i]);
+    }
+    return code;
+}
+
+/* Below U+0100, or from U+2000 to U+20FF. */
+static void put_character(fr_buffer *out, unsigned code)
+{
+    require(code < 0x100 || code >> 8 == 0x20);
+    if (code >= 0x100) {
+        fr_buffer_byte(out, 0xe2);
+        fr_buffer_byte(out, (uint8_t)(0x80 | (code >> 6 & 0x3f)));
+        fr_buffer_byte(out, (uint8_t)(0x80 | (code & 0x3f)));
+    } else {
+        fr_buffer_text(out, code < 0x80 ? "" : "\xc2");
+        fr_buffer_byte(out, (uint8_t)code);
+    }
 }
 
 static void read_back(fr_slice json, fr_buffer *out)
@@ -59,10 +77,9 @@ static void read_back(fr_slice json, fr_buffer *out)
         size_t size = 0;
         require(json.data[at] >= 0x20 && json.data[at] != '"' && json.data[at] != 0x7f);
         require(json.data[at] != 0xc2 || json.data[at + 1] >= 0xa0);
+        require(end - at < 3 || memcmp(json.data + at, "\xe2\x80\xae", 3) != 0);
         if (json.data[at] == '\\') {
-            uint8_t character = unescape(json.data + at, end - at, &size);
-            fr_buffer_text(out, character < 0x80 ? "" : "\xc2");
-            fr_buffer_byte(out, character);
+            put_character(out, unescape(json.data + at, end - at, &size));
         } else {
             size = sequence_length(json.data + at, end - at);
             fr_buffer_append(out, json.data + at, size);
