@@ -30,9 +30,9 @@ void fr_buffer_text(fr_buffer *buffer, const char *text);
 void fr_buffer_u64_decimal(fr_buffer *buffer, uint64_t value);
 void fr_buffer_i64_decimal(fr_buffer *buffer, int64_t value);
 FR_PRINTF(2, 3) void fr_buffer_printf(fr_buffer *buffer, const char *format, ...);
-/** The text as a JSON string with its quotes; control characters escaped, those above ASCII as well,
- *  and what turns the direction of text or ends a line (so that a terminal may show it), invalid
- *  UTF-8 replaced by U+FFFD. */
+/** The text as a JSON string with its quotes; control characters escaped, those above ASCII as
+ *  well, and what turns the direction of text or ends a line (so that a terminal may show it),
+ *  invalid UTF-8 replaced by U+FFFD. */
 void fr_buffer_json_string(fr_buffer *buffer, fr_slice text);
 /** What others wrote, for a terminal and on one line: all but printable ASCII, and the backslash,
  *  becomes \xNN. */
