@@ -72,10 +72,9 @@ static const struct argp_option OPTIONS[] = {
 
 static bool level_of(const char *word, fr_level *out)
 {
-    static const char *const words[] = {"trusted", "lazy", "full"};
-    for (unsigned i = 0; i < FR_COUNT_OF(words); i++) {
-        if (strcmp(word, words[i]) == 0) {
-            *out = (fr_level)i;
+    for (fr_level level = FR_LEVEL_FULL; level <= FR_LEVEL_TRUSTED; level++) {
+        if (strcmp(word, fr_level_name(level)) == 0) {
+            *out = level;
             return true;
         }
     }

@@ -58,14 +58,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fr_slice input = fr_slice_of(data + 1, size - 1);
     items seen[3];
     fr_status status[3];
-    for (int level = FR_LEVEL_TRUSTED; level <= FR_LEVEL_FULL; level++) {
+    for (int level = FR_LEVEL_FULL; level <= FR_LEVEL_TRUSTED; level++) {
         options.level = (fr_level)level;
         status[level] = walk(input, &options, &seen[level]);
     }
-    for (int level = FR_LEVEL_LAZY; level <= FR_LEVEL_FULL; level++) {
+    for (int level = FR_LEVEL_FULL; level < FR_LEVEL_TRUSTED; level++) {
         if (status[level] == FR_OK &&
-            (status[level - 1] != FR_OK || seen[level].count != seen[level - 1].count ||
-             seen[level].digest != seen[level - 1].digest)) {
+            (status[level + 1] != FR_OK || seen[level].count != seen[level + 1].count ||
+             seen[level].digest != seen[level + 1].digest)) {
             abort();
         }
     }

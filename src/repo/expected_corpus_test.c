@@ -194,7 +194,7 @@ static void test_listing_of_a_real_account(void **state)
     }
     corpus_file car = corpus_read("car/jetstream/repo.car");
     corpus_file listing = corpus_read("car/jetstream/car_expected_records.tsv");
-    for (int level = FR_LEVEL_TRUSTED; level <= FR_LEVEL_FULL; level++) {
+    for (int level = FR_LEVEL_FULL; level <= FR_LEVEL_TRUSTED; level++) {
         fr_cleanup(fr_repo_closep) fr_repo *repo = NULL;
         fr_repo_options options = {.level = (fr_level)level};
         assert_int_equal(fr_repo_open(&repo, corpus_slice(&car), &options, NULL), FR_OK);
@@ -268,7 +268,7 @@ static void test_every_cut_is_an_error(void **state)
     }
     corpus_file tiny = corpus_read("car/repo-stream/tiny.car");
     assert_int_equal(tiny.size, 3490);
-    for (int level = FR_LEVEL_TRUSTED; level <= FR_LEVEL_FULL; level++) {
+    for (int level = FR_LEVEL_FULL; level <= FR_LEVEL_TRUSTED; level++) {
         assert_int_equal(verdict_at(corpus_slice(&tiny), (fr_level)level), FR_OK);
         for (size_t size = 0; size < tiny.size; size++) {
             /* A copy of exactly that size, so that a read past the end is seen by the sanitizer. */

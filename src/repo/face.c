@@ -8,7 +8,9 @@
 #include <fr/repo_write.h>
 #include <stdlib.h>
 
-_Static_assert(FRESHET_LEVEL_FULL == 0 && FRESHET_LEVEL_TRUSTED == (int)FR_LEVEL_FULL &&
+_Static_assert(FRESHET_LEVEL_FULL == (int)FR_LEVEL_FULL &&
+                   FRESHET_LEVEL_LAZY == (int)FR_LEVEL_LAZY &&
+                   FRESHET_LEVEL_TRUSTED == (int)FR_LEVEL_TRUSTED &&
                    FRESHET_ORDER_CID == (int)FR_CAR_CID_SORTED &&
                    FRESHET_ORDER_PDS == (int)FR_CAR_PDS,
                "the installed names are ours");
@@ -35,11 +37,6 @@ static freshet_item export_item(const fr_repo_item *item)
                           .value_size = item->value.size,
                           .offset = item->offset,
                           .record_code = item->record_code};
-}
-
-fr_level face_level(freshet_level level)
-{
-    return (fr_level)(FR_LEVEL_FULL - (fr_level)level);
 }
 
 fr_status face_put(void *output, fr_slice bytes)
@@ -101,7 +98,7 @@ static fr_load_options load_options(freshet_repo *repo)
 {
     const freshet_repo_options *o = &repo->options;
     const freshet_repo_limits *limits = &o->limits;
-    return (fr_load_options){.repo = {.level = face_level(o->level),
+    return (fr_load_options){.repo = {.level = (fr_level)o->level,
                                       .key = o->key == NULL ? NULL : &repo->key,
                                       .expect_did = fr_slice_text(o->did),
                                       .any_key = o->any_key,

@@ -8,7 +8,6 @@
 
 /** errors: FR_NOMEM, of the digest */
 FR_MUST_USE fr_status face_commit(const fr_commit *commit, freshet_repo_commit *out, fr_error *err);
-fr_level face_level(freshet_level level);
 /** The account that is demanded, if any is; an empty text would demand none. errors: FR_INVALID */
 FR_MUST_USE fr_status face_did(const char *did, fr_slice *out, fr_error *err);
 /** errors: FR_INVALID nothing is open, or its thread walks it */

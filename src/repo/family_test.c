@@ -142,7 +142,7 @@ static void sound_files(void **state)
     for (size_t count = 1; count <= KEYS_MAX; count = count * 3 + 1) {
         fr_buffer car;
         make_car(&car, count, false);
-        for (int level = FR_LEVEL_TRUSTED; level <= FR_LEVEL_FULL; level++) {
+        for (int level = FR_LEVEL_FULL; level <= FR_LEVEL_TRUSTED; level++) {
             assert_in_range(compare_walks(fr_buffer_view(&car), (fr_level)level, false), 1, count);
         }
         fr_buffer_done(&car);
@@ -260,7 +260,8 @@ static size_t random_key(char *out, size_t room)
 static void a_remembered_collection_is_no_excuse(void **state)
 {
     (void)state;
-    fr_repo_options options = {.level = FR_LEVEL_TRUSTED}, any = {.any_key = true};
+    fr_repo_options options = {.level = FR_LEVEL_TRUSTED},
+                    any = {.level = FR_LEVEL_TRUSTED, .any_key = true};
     node_rules rules[2] = {node_rules_of(&options), node_rules_of(&any)};
     static node_scratch scratch;
     fr_cid cid;

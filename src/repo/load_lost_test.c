@@ -44,7 +44,7 @@ static void a_file_is_cut(void **state)
     grown_init(&g);
     grown_fill(&g, &r, RECORDS);
     fr_slice car = grown_car(&g, NULL);
-    for (int level = FR_LEVEL_TRUSTED; level <= FR_LEVEL_FULL; level++) {
+    for (int level = FR_LEVEL_FULL; level <= FR_LEVEL_TRUSTED; level++) {
         fr_cleanup(fr_load_freep) fr_load *load = NULL;
         const fr_load_options options = {.repo = {.level = (fr_level)level}};
         fr_error err = {0};

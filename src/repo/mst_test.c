@@ -310,7 +310,7 @@ static void test_written_car_walks(void **state)
             }
         }
         write_car(mst, numbers, m->count, &car);
-        for (int level = FR_LEVEL_TRUSTED; level <= FR_LEVEL_FULL; level++) {
+        for (int level = FR_LEVEL_FULL; level <= FR_LEVEL_TRUSTED; level++) {
             walk_car(fr_buffer_view(&car), m, (fr_level)level);
         }
         fr_buffer_done(&block);

@@ -367,7 +367,6 @@ static void put_tree(judgement *j, fr_buffer *out)
 
 static void put_verdict(const judgement *j, const char *verdict, fr_buffer *out)
 {
-    static const char *const LEVELS[] = {"trusted", "lazy", "full"};
     uint64_t offset = 0;
     const char *code = code_of(j, &offset);
     fr_buffer_printf(out, ",\"strict\":\"%s\",\"verdict\":\"%s\"",
@@ -379,7 +378,7 @@ static void put_verdict(const judgement *j, const char *verdict, fr_buffer *out)
     }
     bool checked = j->repo != NULL && j->options->key != NULL && !j->options->bare;
     fr_buffer_printf(out, ",\"level\":\"%s\",\"signature\":\"%s\",\"reasons\":[",
-                     LEVELS[j->options->level], checked ? "verified" : "unchecked");
+                     fr_level_name(j->options->level), checked ? "verified" : "unchecked");
     if (j->status != FR_OK) {
         fr_cleanup(fr_buffer_done) fr_buffer reason;
         fr_buffer_init(&reason, REASON_BYTES_MAX);
@@ -415,7 +414,6 @@ static void put_report(judgement *j, const char *file, fr_buffer *out, int *exit
 
 static void put_line(judgement *j, const char *file, fr_buffer *out, int *exit_code)
 {
-    static const char *const LEVELS[] = {"trusted", "lazy", "full"};
     const char *verdict = verdict_of(j, exit_code);
     fr_error fault = j->fault;
     if (j->status == FR_OK) {
@@ -431,7 +429,7 @@ static void put_line(judgement *j, const char *file, fr_buffer *out, int *exit_c
     fr_buffer_printf(out, ": %s: %llu records, %llu nodes, %llu blocks; level %s, signature %s\n",
                      is_incomplete(j) ? "incomplete" : verdict,
                      (unsigned long long)j->facts.records, (unsigned long long)j->facts.nodes,
-                     (unsigned long long)j->facts.blocks, LEVELS[j->options->level],
+                     (unsigned long long)j->facts.blocks, fr_level_name(j->options->level),
                      checked ? "verified" : "unchecked");
 }
 

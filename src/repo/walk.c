@@ -20,6 +20,12 @@
 
 enum { STAGE_LEFT, STAGE_ENTRY, STAGE_RIGHT };
 
+const char *fr_level_name(fr_level level)
+{
+    static const char *const NAMES[] = {"full", "lazy", "trusted"};
+    return NAMES[level];
+}
+
 /* ---- opening --------------------------------------------------------------------------------- */
 
 fr_status repo_new(fr_repo **out, fr_error *err)

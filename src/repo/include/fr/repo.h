@@ -43,12 +43,16 @@ bool fr_rev_is_ahead(uint64_t rev, uint64_t now_us);
 
 /* ---- walking a CAR --------------------------------------------------------------------------- */
 
-/** What is checked. All levels: framing, the shape of the tree and the order of its keys. */
+/** What is checked, the most first, so that options of zeros are strict. All levels: framing, the
+ *  shape of the tree and the order of its keys. The numbers are those of freshet_level. */
 typedef enum {
-    FR_LEVEL_TRUSTED = 0,
-    FR_LEVEL_LAZY = 1, /* and the hashes of blocks that are read, and the layers of keys */
-    FR_LEVEL_FULL = 2, /* and the hash of every block in the file, reached or not */
+    FR_LEVEL_FULL = 0,    /* and the hash of every block in the file, reached or not */
+    FR_LEVEL_LAZY = 1,    /* and the hashes of blocks that are read, and the layers of keys */
+    FR_LEVEL_TRUSTED = 2, /* and no more */
 } fr_level;
+
+/** "full", "lazy" or "trusted". */
+const char *fr_level_name(fr_level level);
 
 typedef struct {
     fr_level level;
