@@ -116,7 +116,8 @@ typedef struct {
 } freshet_repo_options;
 
 /** `options` (NULL: all zero) are copied, what they point to is not.
- *  errors  FRESHET_INVALID `did` is empty; FRESHET_MALFORMED `key` is none; FRESHET_NOMEM */
+ *  errors  FRESHET_INVALID `did` is empty, there is no such level or on_limit; FRESHET_MALFORMED
+ *          `key` is none; FRESHET_NOMEM */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_new(freshet_repo **out,
                                                              const freshet_repo_options *options,
                                                              freshet_error *err);
@@ -258,7 +259,8 @@ typedef enum {
 } freshet_order;
 /** The repository as a CAR: each block once, and none that is not reached. The same repository
  *  gives the same bytes, however its own file lies. With `keys` (NULL: all) a slice of it: their
- *  records, and the nodes that show them and that there are no others, to be read with .partial. */
+ *  records, and the nodes that show them and that there are no others, to be read with .partial.
+ *  errors: FRESHET_INVALID no such order; what reading says, and `put` */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_write(freshet_repo *repo,
                                                                freshet_order order,
                                                                const freshet_keys *keys,

@@ -160,7 +160,8 @@ FRESHET_API FRESHET_MUST_USE freshet_status freshet_draft_commit(freshet_draft *
                                                                  const freshet_write *writes,
                                                                  size_t count, freshet_put put,
                                                                  void *context, freshet_error *err);
-/** The repository as of its commit, as a CAR. errors: FRESHET_INVALID not signed, as above */
+/** The repository as of its commit, as a CAR. errors: FRESHET_INVALID not signed, no such
+ *  order; as above */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_draft_write(freshet_draft *draft,
                                                                 freshet_order order,
                                                                 freshet_put put, void *context,

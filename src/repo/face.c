@@ -132,9 +132,29 @@ fr_status face_did(const char *did, fr_slice *out, fr_error *err)
                : fr_fail(err, FR_INVALID, "repo: the account it must be of is no DID");
 }
 
+fr_status face_order(freshet_order order, fr_car_order *out, fr_error *err)
+{
+    *out = (fr_car_order)order;
+    return (unsigned)order <= FRESHET_ORDER_PDS
+               ? FR_OK
+               : fr_fail(err, FR_INVALID, "repo: there is no such order of blocks");
+}
+
+/* A level that is none would check nothing, and callers in other languages have numbers only. */
+static fr_status check_choices(const freshet_repo_options *options, fr_error *err)
+{
+    if ((unsigned)options->level > FRESHET_LEVEL_TRUSTED) {
+        return fr_fail(err, FR_INVALID, "repo: there is no such level");
+    }
+    return (unsigned)options->on_limit <= FRESHET_ON_LIMIT_REFUSE
+               ? FR_OK
+               : fr_fail(err, FR_INVALID, "repo: there is no such choice for a limit");
+}
+
 static fr_status make(freshet_repo *repo, fr_error *err)
 {
     fr_slice did;
+    FR_TRY(check_choices(&repo->options, err));
     FR_TRY(face_did(repo->options.did, &did, err));
     if (repo->options.key != NULL) {
         FR_TRY(fr_public_key_parse(fr_slice_text(repo->options.key), &repo->key, err));
@@ -512,8 +532,9 @@ freshet_status freshet_repo_write(freshet_repo *repo, freshet_order order, const
     fr_repo *open;
     face_output out = {put, context};
     fr_cursor_options slice = cursor_options(keys);
-    fr_car_options options = {.order = (fr_car_order)order, .keys = &slice};
+    fr_car_options options = {.keys = &slice};
     fr_status status = face_opened(repo, &open, &error);
+    status = status == FR_OK ? face_order(order, &options.order, &error) : status;
     status = status == FR_OK ? fr_repo_write(open, &options, face_put, &out, &error) : status;
     return fr_status_export(status, &error, err);
 }

@@ -4,12 +4,15 @@
 
 #include <fr/export.h>
 #include <fr/repo.h>
+#include <fr/repo_write.h>
 #include <freshet_repo.h>
 
 /** errors: FR_NOMEM, of the digest */
 FR_MUST_USE fr_status face_commit(const fr_commit *commit, freshet_repo_commit *out, fr_error *err);
 /** The account that is demanded, if any is; an empty text would demand none. errors: FR_INVALID */
 FR_MUST_USE fr_status face_did(const char *did, fr_slice *out, fr_error *err);
+/** errors: FR_INVALID there is no such order */
+FR_MUST_USE fr_status face_order(freshet_order order, fr_car_order *out, fr_error *err);
 /** errors: FR_INVALID nothing is open, or its thread walks it */
 FR_MUST_USE fr_status face_opened(const freshet_repo *repo, fr_repo **out, fr_error *err);
 

@@ -382,9 +382,12 @@ freshet_status freshet_draft_write(freshet_draft *draft, freshet_order order, fr
 {
     fr_error error = {0};
     face_output out = {put, context};
+    fr_car_order ours;
     fr_status status = draft->commit.size == 0 || draft->staged
                            ? fr_fail(&error, FR_INVALID, "draft: not signed yet")
-                           : fr_draft_write(draft->draft, fr_buffer_view(&draft->commit),
-                                            (fr_car_order)order, face_put, &out, &error);
+                           : face_order(order, &ours, &error);
+    status = status == FR_OK ? fr_draft_write(draft->draft, fr_buffer_view(&draft->commit), ours,
+                                              face_put, &out, &error)
+                             : status;
     return fr_status_export(status, &error, err);
 }

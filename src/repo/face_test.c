@@ -490,6 +490,8 @@ static void live(const char *signer, tree_random *random)
     assert_int_equal(freshet_draft_write(draft, FRESHET_ORDER_CID, put_bytes, &car, NULL),
                      FRESHET_INVALID); /* not signed */
     assert_int_equal(freshet_draft_sign(draft, &sign, NULL), FRESHET_OK);
+    assert_int_equal(freshet_draft_write(draft, (freshet_order)3, put_bytes, &car, NULL),
+                     FRESHET_INVALID);
     write_car(draft, FRESHET_ORDER_STREAMABLE, &car);
     read_every_way(&car, &m);
     push_and_take(&car, &m);
@@ -518,6 +520,8 @@ static void live(const char *signer, tree_random *random)
         FRESHET_OK);
     assert_int_equal(again.size, after.size);
     assert_memory_equal(again.data, after.data, after.size);
+    assert_int_equal(freshet_repo_write(repo, (freshet_order)-1, NULL, put_bytes, &again, NULL),
+                     FRESHET_INVALID);
     freshet_repo_free(repo);
     free(again.data);
     free(after.data);
@@ -539,6 +543,19 @@ static void test_random_lives(void **state)
     fr_public_key_format(&key, signer);
     for (int i = 0; i < 20; i++) {
         live(signer, &random);
+    }
+}
+
+/* A number that is none of an enum's would else mean no check at all. */
+static void test_choices_that_are_none(void **state)
+{
+    (void)state;
+    freshet_repo *repo;
+    const freshet_repo_options none[] = {{.level = (freshet_level)3},
+                                         {.level = (freshet_level)-1},
+                                         {.on_limit = (freshet_on_limit)3}};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        assert_int_equal(freshet_repo_new(&repo, &none[i], NULL), FRESHET_INVALID);
     }
 }
 
@@ -687,6 +704,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_lives), cmocka_unit_test(test_what_is_refused),
-        cmocka_unit_test(test_empty_is_not_absent), cmocka_unit_test(test_the_thread_has_it)};
+        cmocka_unit_test(test_choices_that_are_none), cmocka_unit_test(test_empty_is_not_absent),
+        cmocka_unit_test(test_the_thread_has_it)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
