@@ -25,6 +25,20 @@ from repos import DID, SECRET, facts, line, lines, listing, pack, records, repo,
 
 # ---- pack ------------------------------------------------------------------------------------------------------------
 
+def test_several_files_are_told_apart():
+    """With --json each object has its file; as text several begin with their names, and one alone is as it was."""
+    names = [fr.scratch("one\n.car"), fr.scratch("two.car")]
+    for number, name in enumerate(names):
+        name.write_bytes(pack(line(f"app.bsky.feed.post/{number}", {"$type": "x"})))
+    for verb, label in (("commit", "file       "), ("stat", "file "), ("order", "file ")):
+        texts = [repo(verb, str(name)).text for name in names]
+        shown = [label + str(name).replace("\n", "\\x0a") + "\n" for name in names]
+        assert repo(verb, *map(str, names)).text == shown[0] + texts[0] + shown[1] + texts[1]
+        objects = [json.loads(row) for row in repo(verb, "--json", *map(str, names)).text.splitlines()]
+        assert [row["file"] for row in objects] == list(map(str, names))
+    assert repo("ls", *map(str, names)).text == "".join(repo("ls", str(name)).text for name in names)
+
+
 def test_a_collection_is_a_slice():
     """It lists as the whole does, its commit is the signed one, and it says nothing of other collections."""
     made = records(random.Random(fr.seed()), 3000)

@@ -414,6 +414,18 @@ int repo_each_file(const repo_args *args,
     return first;
 }
 
+void repo_put_file(const repo_args *args, const char *path, const char *label, fr_buffer *out)
+{
+    if (args->json) {
+        fr_buffer_text(out, "{\"file\":");
+        fr_buffer_json_string(out, fr_slice_text(path));
+    } else if (args->word_count > 1) {
+        fr_buffer_text(out, label);
+        fr_buffer_printable(out, fr_slice_text(path));
+        fr_buffer_byte(out, '\n');
+    }
+}
+
 /* ---- ls -------------------------------------------------------------------------------------- */
 
 typedef struct {

@@ -96,7 +96,7 @@ static void put_histogram(fr_buffer *out, bool json, const char *name, const cha
     fr_buffer_text(out, json ? "}" : "");
 }
 
-static void put_counts(fr_buffer *out, bool json, const char *path, const fr_repo_stat *s)
+static void put_counts(fr_buffer *out, bool json, const fr_repo_stat *s)
 {
     const struct {
         const char *name;
@@ -119,24 +119,19 @@ static void put_counts(fr_buffer *out, bool json, const char *path, const fr_rep
         {"missing_nodes", s->missing_nodes},
         {"missing_records", s->missing_records},
     };
-    if (json) {
-        fr_buffer_text(out, "{\"file\":");
-        fr_buffer_json_string(out, fr_slice_text(path));
-    }
     for (size_t i = 0; i < FR_COUNT_OF(counts); i++) {
         fr_buffer_printf(out, json ? ",\"%s\":%llu" : "%s %llu\n", counts[i].name,
                          (unsigned long long)counts[i].value);
     }
 }
 
-static fr_status print_stat(stat_parts *parts, const fr_repo *repo, const char *path,
-                            fr_repo_stat *s, fr_error *err)
+static fr_status print_stat(stat_parts *parts, const fr_repo *repo, fr_repo_stat *s, fr_error *err)
 {
     bool json = parts->json;
     fr_buffer *out = &parts->line;
     const fr_stat_visitor collections = {.on_collection = on_collection, .context = parts};
     const fr_stat_visitor gaps = {.on_gap = on_gap, .context = parts};
-    put_counts(out, json, path, s);
+    put_counts(out, json, s);
     put_histogram(out, json, "nodes_by_layer", "layer", s->nodes_by_layer, FR_STAT_LAYERS);
     put_histogram(out, json, "nodes_by_fan_out", "fan_out", s->nodes_by_fan_out, FR_STAT_FAN_OUTS);
     fr_buffer_text(out, json ? ",\"collections\":{" : "");
@@ -164,8 +159,9 @@ static int stat_file(const repo_args *args, const char *path, fr_load *load)
         return code;
     }
     fr_buffer_init(&parts.line, REPO_LINE_BYTES_MAX);
+    repo_put_file(args, path, "file ", &parts.line);
     fr_status status = fr_repo_stat_of(repo, NULL, &found, &error);
-    status = status == FR_OK ? print_stat(&parts, repo, path, &found, &error) : status;
+    status = status == FR_OK ? print_stat(&parts, repo, &found, &error) : status;
     if (status == FR_IO && error.code == NULL && error.text == NULL) {
         code = FR_REPO_EXIT_SYSTEM; /* of standard output, which is told at the end */
     } else if (status != FR_OK) {
@@ -206,10 +202,7 @@ static int order_file(const repo_args *args, const char *path, fr_load *load)
              : args->json       ? "null"
                                 : "none",
              (unsigned long long)order.disorder_offset);
-    if (args->json) {
-        fr_buffer_text(&out, "{\"file\":");
-        fr_buffer_json_string(&out, fr_slice_text(path));
-    }
+    repo_put_file(args, path, "file ", &out);
     fr_buffer_printf(&out,
                      args->json ? ",\"order\":\"%s\",\"sections\":%llu,\"commit_section\":%llu,"
                                   "\"commit_offset\":%llu,\"first_out_of_order\":%s,"

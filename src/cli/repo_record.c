@@ -29,11 +29,14 @@ static void put_hex(fr_buffer *out, fr_slice bytes)
 }
 
 /* With a key the signature was verified when the file was opened, else the file is refused. */
-static void put_commit_json(const repo_args *args, const fr_commit *c, const uint8_t digest[32],
-                            fr_buffer *out)
+static void put_commit_json(const repo_args *args, const char *path, const fr_commit *c,
+                            const uint8_t digest[32], fr_buffer *out)
 {
     char key[FR_DID_KEY_MAX_BYTES];
     fr_buffer_byte(out, '{');
+    if (args->word_count > 1) {
+        repo_put_text_member(out, "file", fr_slice_text(path));
+    }
     repo_put_cid_member(out, "cid", &c->cid);
     repo_put_text_member(out, "did", c->did);
     fr_buffer_printf(out, "\"version\":%lld,", (long long)c->version);
@@ -102,8 +105,9 @@ static int commit_file(const repo_args *args, const char *path, fr_load *load)
     }
     fr_buffer_init(&out, REPO_LINE_BYTES_MAX);
     if (args->json) {
-        put_commit_json(args, commit, digest, &out);
+        put_commit_json(args, path, commit, digest, &out);
     } else {
+        repo_put_file(args, path, "file       ", &out);
         put_commit_lines(args, commit, &out);
     }
     code = repo_print(&out) ? FR_REPO_EXIT_SOUND : FR_REPO_EXIT_SYSTEM;
