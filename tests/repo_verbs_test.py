@@ -469,10 +469,15 @@ def test_refresh():
         result, written = refresh(host, new, expect=1)
         assert "refresh-older" in result.errors and not written
     other = pack(lines(made), "--sign-key", "22" * 32, "--rev", "3kaaaaaaaaac2")
-    key = "did:key:zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme"
-    with Host(old, other) as host:  # a key that signed neither: the old file is refused before anything is asked
-        result, written = refresh(host, old, "--key", key, expect=1)
-        assert "sig-wrong" in result.errors and not written and host.asked == []
+    before, after = ("did:key:zQ3sh" + of for of in ("jyJXUaRJC2GC43mX8aPrUhoTdoiongXhZjsdTzPKYZUM",
+                                                     "S9i8ufXsDMmNUWAzJDryVeJeQjh2cQNVA6Sc3r9W8wnv"))
+    with Host(old, other) as host:  # the account has another key since
+        assert refresh(host, old, "--key", after)[1] == other
+        result, written = refresh(host, old, "--key", before, expect=1)
+        assert "sig-wrong" in result.errors and not written
+    with Host(old, old) as host:
+        assert refresh(host, old, "--key", before)[1] == old
+        assert not refresh(host, old, "--key", after, expect=1)[1]
     deaf = socket.create_server(("127.0.0.1", 0))  # takes the call and never answers
     result = repo("refresh", "--from", f"http://127.0.0.1:{deaf.getsockname()[1]}", "--seconds", "1", "-", stdin=old,
                   expect=3)

@@ -311,14 +311,18 @@ static int refresh_file(const repo_args *args, const repo_file *file)
     return code;
 }
 
+/* The key is of what comes: accounts change theirs, and of the old file only blocks are taken, by
+ * their CIDs. */
 int repo_refresh(const repo_args *args)
 {
     repo_file file;
+    repo_args old = *args;
+    old.options.key = NULL;
     if (args->from == NULL || args->options.bare) {
         fprintf(stderr, "usage: freshet repo refresh OLD.car --from URL [--out FILE]\n");
         return EXIT_USAGE;
     }
-    int code = repo_file_open(&file, args, args->words[0]);
+    int code = repo_file_open(&file, &old, args->words[0]);
     code = code == FR_REPO_EXIT_SOUND ? refresh_file(args, &file) : code;
     repo_file_close(&file);
     return code;
