@@ -56,6 +56,16 @@ def test_every_fault():
     found = all_faults(car[:59] + b"".join(part for cid, part in parts.items() if cid not in gone))
     missing = [f["cid"] for f in found if f["code"] == "tree-missing-node"]
     assert sorted(missing) == sorted(gone), (missing, gone)
+    # Keys that are none are all told, and what is below the nodes they stand in is read.
+    odd = {key[:20] + f" {n}": {"n": n} for n, key in enumerate(dice.sample(sorted(made), 40))}
+    mixed = pack(b"".join(line(key, record) for key, record in sorted({**made, **odd}.items())), "--any-key")
+    kept = {cid: part for cid, part in sections(mixed).items() if cid not in bad}
+    for options, codes in (([], ["key-syntax", "tree-missing-record"]), (["--any-key"], ["tree-missing-record"])):
+        found = all_faults(mixed[:59] + b"".join(kept.values()), *options)
+        wanted = {"key-syntax": sorted(odd),
+                  "tree-missing-record": sorted(cids[cid] for cid in bad)}
+        assert [sorted(f["key"] for f in found if f["code"] == code) for code in codes] == \
+            [wanted[code] for code in codes] and len(found) == sum(len(wanted[code]) for code in codes), found
     # Another key and another account are two faults more; a section of an unknown kind does not end it.
     key = "did:key:zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme"
     strange = car + b"\x25\x01\x71\x13\x20" + bytes(33) + parts[bad[0]][:-1] + b"\0"

@@ -377,6 +377,16 @@ bool cursor_pass(fr_cursor *c)
     return true;
 }
 
+void cursor_retry(fr_cursor *c)
+{
+    if (cursor_pass(c)) {
+        cursor_top(c)->at--;
+    } else {
+        c->started = false;
+    }
+    c->status = FR_OK;
+}
+
 fr_status cursor_search(fr_cursor *c, fr_slice key, bool *found, uint32_t *index, fr_error *err)
 {
     bool absent = false;

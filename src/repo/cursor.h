@@ -87,6 +87,9 @@ void cursor_leave(fr_cursor *c);
 /** After an error of fr_cursor_next on the way through the whole tree: the child that could not be
  *  entered is passed over, with what is below it. false: it is the top node. */
 bool cursor_pass(fr_cursor *c);
+/** After such an error the next step tries the same child again, by c->rules as they are then.
+ *  Forward only. */
+void cursor_retry(fr_cursor *c);
 /** Index of the first entry that is not below `key`. */
 uint32_t cursor_position(fr_cursor *c, const cursor_level *level, fr_slice key, bool *found);
 /** Goes all the way down to `key`. *found: it is entry *index of the top level; else the tree shows

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // The first fault ends a walk; here it is noted and passed. Sections are read one by one into an
 // index of their own, without those whose bytes are not what their CID says: to the tree they are
-// absent. Then a cursor walks as if the file were partial. It stops at a node that is wrong, and
-// goes on behind it. A node may stand in many places, and be read and refused in each; so once more
-// bytes were read of wrong nodes than the file has, there are enough faults, and the work ends.
+// absent. Then a cursor walks as if the file were partial. It stops at a node that is wrong. When
+// only keys are, their syntax or their layers, the node is read again without these rules, each
+// wrong key is told, and what is below is read; else the cursor goes on behind the node. A node may
+// stand in many places, and be read and refused in each, or be without keys in each; so once more
+// bytes were read of such nodes than the file has, there are enough faults, and the work ends.
 #include <fr/repo_faults.h>
 
 #include <stdlib.h>
@@ -18,6 +20,11 @@ typedef struct {
     const fr_flaw_visitor *visitor;
     uint64_t count;
     uint64_t wrong_bytes; /* of nodes, as often as they were read */
+    fr_cursor *cursor;
+    node_rules rules; /* of the options */
+    bool lenient;     /* the next node is read without those of keys, after this fault of it: */
+    fr_error of_a_key;
+    fr_status status; /* of telling what is wrong with its keys */
 } finder;
 
 static fr_status tell(finder *f, const fr_error *error, const fr_cid *cid, fr_slice key,
@@ -193,27 +200,143 @@ static fr_status tell_node(finder *f, const fr_cid *cid, const fr_error *fault)
     return tell(f, fault, cid, key, false);
 }
 
+/* Of keys that are too long the lenient reader says something else: that is no fault of keys. */
+static bool is_of_a_key(const fr_error *fault)
+{
+    return strcmp(fault->code, "key-syntax") == 0 || strcmp(fault->code, "node-layer") == 0;
+}
+
+/* Reads the same node again: on_node is told of it. */
+static void read_leniently(finder *f, const fr_error *fault)
+{
+    fr_cursor *c = f->cursor;
+    f->lenient = true;
+    f->of_a_key = *fault;
+    c->rules.any_key = true;
+    c->rules.key_bytes_max = NODE_KEY_BYTES_MAX;
+    c->rules.check_layers = false;
+    cursor_retry(c);
+}
+
+static void read_strictly(finder *f)
+{
+    f->lenient = false;
+    f->cursor->rules = f->rules;
+}
+
+static fr_status tell_key(finder *f, const cursor_level *level, uint32_t i, fr_slice key,
+                          const char *code, const char *text)
+{
+    const node_entry *entry = cursor_entry(f->cursor, level, i);
+    uint32_t head = entry->suffix_size < 24 ? 1 : entry->suffix_size < 256 ? 2 : 3;
+    fr_error fault = flaw_at(level->base + entry->suffix_at - head, code, text);
+    return tell(f, &fault, &f->cursor->child, key, false);
+}
+
+/* The layer of a node whose parent demands `demanded` (-1: nothing): that one if any key is of it,
+ * else the one that most keys have; then the node stands in the wrong place, not its keys. */
+static int layer_of(const finder *f, const cursor_level *level, int demanded)
+{
+    uint32_t counts[NODE_LEVELS_MAX] = {0};
+    uint8_t key[NODE_KEY_BYTES_MAX];
+    int most = demanded;
+    for (uint32_t i = 0; i < level->view.count; i++) {
+        size_t size = cursor_key(f->cursor, level, i, key);
+        int layer = (int)fr_mst_layer(fr_slice_of(key, size));
+        counts[layer]++;
+        most = most < 0 || counts[layer] > counts[most] ? layer : most;
+    }
+    return demanded >= 0 && counts[demanded] != 0 ? demanded : most;
+}
+
+static fr_status tell_child(finder *f, const cursor_level *level)
+{
+    for (uint32_t i = 0; i <= level->view.count; i++) {
+        uint32_t cid_at = cursor_child_at(f->cursor, level, i);
+        if (cid_at != 0) {
+            fr_error fault = flaw_at(level->base + cid_at - NODE_LINK_HEAD_BYTES, "node-layer",
+                                     "node: a child below layer 0");
+            return tell(f, &fault, &f->cursor->child, (fr_slice){0}, false);
+        }
+    }
+    return FR_OK;
+}
+
+static fr_status tell_keys(finder *f, cursor_level *level)
+{
+    uint8_t room[NODE_KEY_BYTES_MAX];
+    int demanded = level->view.layer;
+    int layer = f->rules.check_layers ? layer_of(f, level, demanded) : -1;
+    bool misplaced = demanded >= 0 && layer != demanded;
+    for (uint32_t i = 0; i < level->view.count; i++) {
+        fr_slice collection, rkey, key = {room, cursor_key(f->cursor, level, i, room)};
+        if (!f->rules.any_key && !fr_repo_key_valid(key, &collection, &rkey)) {
+            FR_TRY(tell_key(f, level, i, key, "key-syntax", "node: a key is not collection/rkey"));
+        }
+        if (layer >= 0 && (misplaced || (int)fr_mst_layer(key) != layer)) {
+            misplaced = false; /* told with its first key */
+            FR_TRY(
+                tell_key(f, level, i, key, "node-layer", "node: a key belongs to another layer"));
+        }
+    }
+    level->view.layer = layer;
+    return layer == 0 ? tell_child(f, level) : FR_OK;
+}
+
+/* Of a node that was entered. */
+static void on_node(void *context, const fr_cursor *cursor)
+{
+    finder *f = context;
+    cursor_level *level = cursor_top(f->cursor);
+    (void)cursor;
+    f->wrong_bytes += level->view.count == 0 ? level->view.block.size : 0;
+    if (f->lenient) {
+        read_strictly(f);
+        f->status = tell_keys(f, level);
+    }
+}
+
+/* A node that could not be entered. *more: the walk goes on. */
+static fr_status look_at_node(finder *f, fr_error *fault, bool *more)
+{
+    *more = true;
+    if (!f->lenient && is_of_a_key(fault)) {
+        read_leniently(f, fault);
+        return FR_OK;
+    }
+    if (f->lenient) { /* there is more than its keys: the first fault is told */
+        read_strictly(f);
+        *fault = f->of_a_key;
+    }
+    FR_TRY(tell_node(f, &f->cursor->child, fault));
+    *more = cursor_pass(f->cursor);
+    return FR_OK;
+}
+
 static fr_status read_tree(finder *f, bool missing_is_fault, fr_error *err)
 {
     fr_cleanup(fr_cursor_closep) fr_cursor *c = NULL;
     fr_repo_item item = {.offset = 0};
+    bool more = true;
     FR_TRY(fr_cursor_open(&c, f->repo, NULL, err));
-    for (;;) {
+    f->cursor = c;
+    f->rules = c->rules;
+    c->on_node = on_node;
+    c->node_context = f;
+    while (more && f->wrong_bytes <= f->repo->input.size) {
         fr_error fault = {0};
         FR_TRY(go_on_at(f, item.offset, err));
         fr_status status = fr_cursor_next(c, &item, &fault);
+        FR_TRY(f->status);
         if (status == FR_OK) {
             FR_TRY(look_at_item(f, &item, missing_is_fault));
-            continue;
-        }
-        if (status != FR_MALFORMED && status != FR_LIMIT) {
+        } else if (status == FR_MALFORMED || status == FR_LIMIT) {
+            FR_TRY(look_at_node(f, &fault, &more));
+        } else {
             return status == FR_END ? FR_OK : status;
         }
-        FR_TRY(tell_node(f, &c->child, &fault));
-        if (f->wrong_bytes > f->repo->input.size || !cursor_pass(c)) {
-            return FR_OK;
-        }
     }
+    return FR_OK;
 }
 
 static fr_status find(finder *f, fr_slice input, const fr_repo_options *options, repo_watch *watch,

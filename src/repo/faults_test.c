@@ -72,6 +72,21 @@ static void put_section(wide *w, fr_slice block, fr_cid *cid)
     fr_car_put_block(&w->sections, cid, block);
 }
 
+static void wide_begin(wide *w)
+{
+    fr_buffer_init(&w->node, 1 << 22);
+    fr_buffer_init(&w->sections, 1 << 22);
+    fr_buffer_init(&w->file, 1 << 22);
+}
+
+static fr_slice wide_file(wide *w, const fr_cid *root)
+{
+    fr_car_put_header(&w->file, root);
+    fr_buffer_slice(&w->file, fr_buffer_view(&w->sections));
+    assert_int_equal(fr_buffer_status(&w->file, NULL), FR_OK);
+    return fr_buffer_view(&w->file);
+}
+
 /* A top node of layer 1; right of each of its keys is one block, which is no node. */
 static fr_slice wide_init(wide *w, size_t wrong_size)
 {
@@ -79,9 +94,7 @@ static fr_slice wide_init(wide *w, size_t wrong_size)
     fr_cid record, root;
     uint8_t *wrong = calloc(wrong_size, 1);
     assert_non_null(wrong);
-    fr_buffer_init(&w->node, 1 << 22);
-    fr_buffer_init(&w->sections, 1 << 22);
-    fr_buffer_init(&w->file, 1 << 22);
+    wide_begin(w);
     put_section(w, fr_slice_of(wrong, wrong_size), &w->wrong);
     put_section(w, FR_SLICE("\xa0"), &record);
     node_put_head(&w->node, WIDE_KEYS);
@@ -95,11 +108,8 @@ static fr_slice wide_init(wide *w, size_t wrong_size)
     }
     node_put_tail(&w->node, NULL);
     put_section(w, fr_buffer_view(&w->node), &root);
-    fr_car_put_header(&w->file, &root);
-    fr_buffer_slice(&w->file, fr_buffer_view(&w->sections));
-    assert_int_equal(fr_buffer_status(&w->file, NULL), FR_OK);
     free(wrong);
-    return fr_buffer_view(&w->file);
+    return wide_file(w, &root);
 }
 
 static void wide_done(wide *w)
@@ -150,6 +160,91 @@ static void test_large_wrong_nodes_end_it(void **state)
 }
 
 /* Of what was loaded the same, as long as there is time. */
+/* ---- wrong keys in sound nodes --------------------------------------------------------------- */
+
+/* A node of `count` keys in order, PREFIX and a number, all of `layer` or (-1) of any; right of the
+ * last one is `child`. Gives how many belong to layer 0. */
+static unsigned put_keys(wide *w, const char *prefix, unsigned count, int layer,
+                         const fr_cid *child, fr_cid *out)
+{
+    char key[GROWN_KEY_BYTES], before[GROWN_KEY_BYTES] = "";
+    unsigned of_layer_0 = 0;
+    fr_cid record;
+    put_section(w, FR_SLICE("\xa0"), &record);
+    fr_buffer_reset(&w->node);
+    node_put_head(&w->node, count);
+    for (unsigned i = 0, made = 0; made < count; i++) {
+        snprintf(key, sizeof key, "%s%05u", prefix, i);
+        unsigned its = fr_mst_layer(fr_slice_text(key));
+        if (layer < 0 || (int)its == layer) {
+            made++;
+            of_layer_0 += its == 0;
+            node_put_entry(&w->node, fr_slice_text(before), fr_slice_text(key), &record,
+                           made == count ? child : NULL);
+            snprintf(before, sizeof before, "%s", key);
+        }
+    }
+    node_put_tail(&w->node, NULL);
+    put_section(w, fr_buffer_view(&w->node), out);
+    return of_layer_0;
+}
+
+/* Each key of another layer is told, a node that stands at the wrong height once, and what is below
+ * wrong keys is read. */
+static void test_keys_of_other_layers(void **state)
+{
+    (void)state;
+    const fr_repo_options plain = {.bare = true};
+    wide w;
+    fr_cid low, middle, high, top;
+    wide_begin(&w);
+    unsigned right = put_keys(&w, "a.b.d/", 200, -1, NULL, &low); /* demanded: layer 0 */
+    assert_in_range(right, 1, 199);
+    put_keys(&w, "a.b.c/", 5, 1, &low, &middle);  /* demanded: layer 3 */
+    put_keys(&w, "a.b.b/", 7, 4, &middle, &high); /* demanded: layer 2 */
+    put_keys(&w, "a.b.a/", 1, 3, &high, &top);
+    fr_slice file = wide_file(&w, &top);
+    assert_int_equal(find_faults(file, &plain).count, 1 + 1 + 200 - right);
+    wide_done(&w);
+
+    wide_begin(&w); /* layer 0 has no children; theirs are looked at by themselves */
+    right = put_keys(&w, "a.b.d/", 200, -1, NULL, &low);
+    put_keys(&w, "a.b.c/", 3, 0, &low, &top);
+    file = wide_file(&w, &top);
+    assert_int_equal(find_faults(file, &plain).count, 1 + 200 - right);
+    wide_done(&w);
+}
+
+/* Each key of a wrong syntax is told, and all that are below. */
+static void test_keys_of_no_syntax(void **state)
+{
+    (void)state;
+    const fr_repo_options plain = {.bare = true, .node_entries_max = WIDE_KEYS};
+    wide w;
+    fr_slice file = wide_init(&w, 11);
+    faults found = find_faults(file, &plain);
+    assert_int_equal(found.count, 2 * WIDE_KEYS); /* the keys, then what is right of each */
+    wide_done(&w);
+
+    fr_cid node;
+    wide_begin(&w); /* a key may be wrong in both ways */
+    unsigned right = put_keys(&w, "no-slash", 40, -1, NULL, &node);
+    put_keys(&w, "a.b.c/", 1, 1, &node, &node);
+    file = wide_file(&w, &node);
+    assert_in_range(right, 1, 39);
+    assert_int_equal(find_faults(file, &plain).count, 40 + 40 - right);
+    wide_done(&w);
+
+    wide_begin(&w); /* what is out of bounds is not entered, whatever else its keys are */
+    put_keys(&w, "A", 3, -1, NULL, &node);
+    put_keys(&w, "a.b.c/", 1, 1, &node, &node);
+    file = wide_file(&w, &node);
+    found = find_faults(file, &plain);
+    assert_int_equal(found.count, 1);
+    assert_string_equal(found.code, "key-syntax");
+    wide_done(&w);
+}
+
 static void test_the_time_of_a_load(void **state)
 {
     (void)state;
@@ -189,6 +284,8 @@ int main(void)
         cmocka_unit_test(test_raw_records),
         cmocka_unit_test(test_wrong_nodes_are_passed),
         cmocka_unit_test(test_large_wrong_nodes_end_it),
+        cmocka_unit_test(test_keys_of_other_layers),
+        cmocka_unit_test(test_keys_of_no_syntax),
         cmocka_unit_test(test_the_time_of_a_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,7 +22,8 @@ typedef struct {
 
 /** Reads all of `input` by options (as level full, with check_records) and goes on after a fault
  *  wherever what follows can still be read: behind a section whose CID or hash is wrong, behind a
- *  record that is absent or bad, behind a node that is wrong or absent (with what is below it).
+ *  record that is absent or bad, behind a node that is wrong or absent (with what is below it), and
+ *  below one of which only keys are wrong, in their syntax or their layers; each of these is told.
  *  What ends the reading is a length that cannot be, a header, a commit that does not name a tree.
  *  In the order of the file for sections, then the commit, then the tree. *count: how many were
  *  found; the first FR_FAULTS_MAX are told. The tree is read on until wrong nodes, each in every
