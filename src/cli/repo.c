@@ -500,13 +500,20 @@ static fr_status list_item(void *context, const fr_repo_item *item)
     return repo_print(line) ? FR_OK : FR_IO;
 }
 
-/* One collection of a file, or backwards: only the nodes that it needs. */
+/* Level full has every record there, and hashed, whatever of it is printed. */
+static bool keys_suffice(const repo_args *args)
+{
+    return (args->keys_only || args->count_only) && !args->options.partial &&
+           args->options.level != FR_LEVEL_FULL;
+}
+
+/* One collection of a file, backwards, or no records: only the nodes that it needs. */
 static fr_status list_part(listing *list, const fr_repo *repo, fr_error *err)
 {
     const repo_args *args = list->args;
-    bool keys_suffice = (args->keys_only || args->count_only) && !args->options.partial;
-    fr_cursor_options options = {
-        .reverse = args->reverse, .keys_only = keys_suffice, .prefix = fr_slice_text(args->prefix)};
+    fr_cursor_options options = {.reverse = args->reverse,
+                                 .keys_only = keys_suffice(args),
+                                 .prefix = fr_slice_text(args->prefix)};
     fr_cleanup(fr_cursor_closep) fr_cursor *cursor = NULL;
     fr_repo_item item;
     fr_status status;
@@ -550,7 +557,8 @@ static int ls_file(const repo_args *args, const char *path, fr_load *load)
     fr_buffer_init(&list.line, LINE_MAX_BYTES);
     /* What a part lacks is known by the keys on both sides, which a stream has yet to give. */
     bool as_it_comes = strcmp(path, "-") == 0 && !args->options.partial;
-    if (args->reverse || (args->prefix[0] != 0 && !as_it_comes)) {
+    bool is_part = args->prefix[0] != 0 || keys_suffice(args);
+    if (args->reverse || (is_part && !as_it_comes)) {
         int code = repo_open(args, path, load, &repo);
         if (repo == NULL) {
             return code;
