@@ -2,6 +2,7 @@
 // freshet repo commit, get, prove, verify-proof: the commit, and one record.
 #include "repo.h"
 
+#include <fr/cbor.h>
 #include <fr/json.h>
 #include <fr/os.h>
 
@@ -145,13 +146,21 @@ static int not_there(const asked *a)
     return FR_REPO_EXIT_MALFORMED;
 }
 
-static fr_status put_record(const repo_args *args, fr_slice value, fr_buffer *out, fr_error *err)
+/* What is outside the data model has no JSON form; raw blocks under foreign keys were not judged. */
+static fr_status put_json(const fr_repo_item *item, fr_buffer *out, fr_error *err)
 {
-    if (args->raw) {
-        fr_buffer_slice(out, value);
-        return fr_buffer_status(out, err);
+    fr_error fault = {0};
+    if (item->record_code != NULL) {
+        return fr_fail_code(err, FR_MALFORMED, item->record_offset, item->record_code,
+                            "a record's body breaks the data model");
     }
-    FR_TRY(fr_cbor_to_json(value, out, err));
+    fr_status status = fr_cbor_check(item->value, NULL, &fault);
+    status = status == FR_OK ? fr_cbor_to_json(item->value, out, &fault) : status;
+    if (status != FR_OK) {
+        fault.offset += item->offset;
+        *err = fault;
+        return status;
+    }
     fr_buffer_byte(out, '\n');
     return fr_buffer_status(out, err);
 }
@@ -173,12 +182,16 @@ static int get(const repo_args *args, const asked *a, const repo_file *file)
         return repo_fail_open(args, file->load, a->path, a->key, status, &error);
     }
     fr_buffer_init(&out, REPO_LINE_BYTES_MAX);
-    status = put_record(args, item.value, &out, &error);
+    if (args->raw) {
+        fr_buffer_slice(&out, item.value);
+        status = fr_buffer_status(&out, &error);
+    } else {
+        status = put_json(&item, &out, &error);
+    }
     int code = status != FR_OK    ? FR_REPO_EXIT_BAD_RECORDS
                : repo_print(&out) ? FR_REPO_EXIT_SOUND
                                   : FR_REPO_EXIT_SYSTEM;
     if (status != FR_OK) {
-        error.offset += item.offset;
         repo_fail_at(file->load, a->path, a->key, status, &error);
     }
     fr_buffer_done(&out);
@@ -188,8 +201,10 @@ static int get(const repo_args *args, const asked *a, const repo_file *file)
 int repo_get(const repo_args *args)
 {
     asked a = words_of(args);
+    repo_args judged = *args;
     repo_file file;
-    int code = repo_file_open(&file, args, a.path);
+    judged.options.check_records = !args->raw;
+    int code = repo_file_open(&file, &judged, a.path);
     code = code == FR_REPO_EXIT_SOUND ? get(args, &a, &file) : code;
     repo_file_close(&file);
     return code;
