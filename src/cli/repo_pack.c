@@ -31,6 +31,7 @@ typedef struct {
     fr_commit made;   /* what was written; in `commit` */
     fr_buffer commit; /* the block that came, empty: none */
     fr_buffer block;
+    fr_load *load;
     fr_buffer key;  /* of the record that is taken */
     uint64_t place; /* and its line in the input; of a folder 0 */
     char did[FR_DID_MAX_BYTES + 1];
@@ -555,14 +556,23 @@ static fr_status tell_pack(const packer *p, fr_error *err)
 
 static fr_status pack(packer *p, fr_error *err)
 {
-    fr_cleanup(fr_load_freep) fr_load *load = NULL;
     const fr_load_options options = load_limits(p->args);
     p->deadline_ns = repo_deadline(p->args);
-    FR_TRY(fr_load_new(&load, &options, err));
+    FR_TRY(fr_load_new(&p->load, &options, err));
     fr_status status = repo_out_open(&p->out, p->args->out, err);
-    status = status == FR_OK ? make(p, load, err) : status;
+    status = status == FR_OK ? make(p, p->load, err) : status;
     status = repo_out_close(&p->out, status, err);
     return status == FR_OK && p->args->json ? tell_pack(p, err) : status;
+}
+
+static int fail(const packer *p, fr_status status, fr_error *error)
+{
+    if (p->maker == NULL && p->load != NULL && p->file[0] == 0 &&
+        !p->out.failed) { /* of a CAR more is known */
+        return repo_fail_in(p->load, p->path, status, error);
+    }
+    const char *at = p->file[0] != 0 ? p->file : p->path;
+    return repo_out_fail(&p->out, at, fr_buffer_view(&p->key), status, error);
 }
 
 int repo_pack(const repo_args *args)
@@ -578,11 +588,11 @@ int repo_pack(const repo_args *args)
     fr_buffer_init(&p.key, REPO_LINE_BYTES_MAX);
     snprintf(p.did, sizeof p.did, "%.*s", FR_SLICE_ARG(args->options.expect_did));
     fr_status status = pack(&p, &error);
-    const char *at = p.file[0] != 0 ? p.file : p.path;
-    int code = status != FR_OK ? repo_out_fail(&p.out, at, fr_buffer_view(&p.key), status, &error)
+    int code = status != FR_OK ? fail(&p, status, &error)
                : p.incomplete  ? FR_REPO_EXIT_INCOMPLETE
                                : FR_REPO_EXIT_SOUND;
     explicit_bzero(&p.secret, sizeof p.secret);
+    fr_load_free(p.load);
     fr_repo_maker_free(p.maker);
     fr_json_free(p.json);
     fr_buffer_done(&p.commit);

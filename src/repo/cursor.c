@@ -238,41 +238,12 @@ fr_status cursor_verify(fr_cursor *c, uint32_t slot_at, fr_error *err)
     return FR_OK;
 }
 
-static fr_status check_shape(const fr_cursor *c, const cursor_level *level, fr_error *err)
-{
-    if (level->view.count != 0) {
-        return FR_OK;
-    }
-    if (c->depth == 0 && level->view.left_at != 0) {
-        return fr_fail_code(err, FR_MALFORMED, level->base, "node-top",
-                            "repo: the top node has no entry");
-    }
-    if (c->depth != 0 && level->view.left_at == 0) {
-        return fr_fail_code(err, FR_MALFORMED, level->base, "node-empty",
-                            "repo: a node has neither keys nor children");
-    }
-    return FR_OK;
-}
-
 static fr_status check_bounds(const fr_cursor *c, const cursor_level *level, fr_error *err)
 {
-    const node_view *view = &level->view;
-    if (view->count == 0) {
-        return FR_OK;
-    }
-    const node_entry *wrong = NULL;
-    fr_slice lower = fr_slice_of(level->lower, level->lower_size);
-    fr_slice upper = fr_slice_of(level->upper, level->upper_size);
-    if (level->has_lower && fr_slice_compare(view->first_key, lower) <= 0) {
-        wrong = cursor_entry(c, level, 0);
-    } else if (level->has_upper && fr_slice_compare(view->last_key, upper) >= 0) {
-        wrong = cursor_entry(c, level, view->count - 1);
-    }
-    if (wrong != NULL) {
-        return fr_fail_code(err, FR_MALFORMED, level->base + wrong->suffix_at, "node-order",
-                            "repo: a subtree's key is outside its bounds");
-    }
-    return FR_OK;
+    fr_slice lower = {level->has_lower ? level->lower : NULL, level->lower_size};
+    fr_slice upper = {level->has_upper ? level->upper : NULL, level->upper_size};
+    return walk_check_bounds(&c->entries.at[level->view.first], &level->view, level->base, lower,
+                             upper, err);
 }
 
 /* The level above the top has its bounds; the node in `slot` is read into it. */
@@ -285,7 +256,7 @@ static fr_status push(fr_cursor *c, uint32_t slot_at, int layer, fr_error *err)
     level->base = block_offset(slot);
     FR_TRY(node_read(repo_data(c->repo, slot), level->base, &c->rules, layer, &c->scratch,
                      &c->entries, &level->view, err));
-    FR_TRY(check_shape(c, level, err));
+    FR_TRY(walk_check_shape(&level->view, level->base, c->depth == 0, err));
     FR_TRY(check_bounds(c, level, err));
     FR_TRY(link_entries(c, &level->view, err));
     level->at = c->reverse ? cursor_places(level) : 0;

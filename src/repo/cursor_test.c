@@ -344,6 +344,7 @@ static void test_faults_are_those_of_the_walk(void **state)
         if (expected != FR_OK) {
             faults++;
             assert_string_equal(seen.code, walked.code);
+            assert_int_equal(seen.offset, walked.offset);
         }
         free(list.rows);
         fr_cursor_close(c);

@@ -520,6 +520,9 @@ fr_slice node_key_at(fr_slice block, uint64_t at, uint8_t room[NODE_KEY_BYTES_MA
         if (read_link_part(&r, &entry, NULL) != FR_OK) {
             break;
         }
+        if (at == entry.value_at - NODE_LINK_HEAD_BYTES) {
+            return fr_slice_of(room, size);
+        }
     }
     return (fr_slice){0};
 }

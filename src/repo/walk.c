@@ -393,13 +393,12 @@ fr_status walk_check_shape(const node_view *view, uint64_t base, bool top, fr_er
     return FR_OK;
 }
 
-fr_status walk_check_bounds(const fr_repo *repo, const node_view *view, uint64_t base,
+fr_status walk_check_bounds(const node_entry *entries, const node_view *view, uint64_t base,
                             fr_slice lower, fr_slice upper, fr_error *err)
 {
     if (view->count == 0) {
         return FR_OK;
     }
-    const node_entry *entries = &repo->entries.at[view->first];
     const node_entry *wrong = NULL;
     if (lower.data != NULL && fr_slice_compare(view->first_key, lower) <= 0) {
         wrong = &entries[0];
@@ -489,7 +488,8 @@ static fr_status push_node(fr_repo *repo, uint32_t slot_at, uint64_t link, int l
     }
     FR_TRY(read_node(repo, repo_data(repo, slot), level->base, layer, &level->view, err));
     FR_TRY(walk_check_shape(&level->view, level->base, repo->depth == 0, err));
-    FR_TRY(walk_check_bounds(repo, &level->view, level->base, lower, upper, err));
+    FR_TRY(walk_check_bounds(&repo->entries.at[level->view.first], &level->view, level->base, lower,
+                             upper, err));
     if (!repo->waits) {
         family_resolve(repo, &level->view);
     }
@@ -511,7 +511,8 @@ static fr_status push_member(fr_repo *repo, const family_member *member, uint32_
     level->lower = lower;
     level->upper = upper;
     assert(member->view.block.data == repo_data(repo, slot).data);
-    FR_TRY(walk_check_bounds(repo, &level->view, level->base, lower, upper, err));
+    FR_TRY(walk_check_bounds(&repo->entries.at[level->view.first], &level->view, level->base, lower,
+                             upper, err));
     enter_level(repo, level, slot);
     return FR_OK;
 }

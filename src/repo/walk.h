@@ -108,9 +108,11 @@ void family_resolve(fr_repo *repo, node_view *view);
 /** A node that is entered at the current depth: does it have what its place asks for? */
 FR_MUST_USE fr_status walk_check_shape(const node_view *view, uint64_t base, bool top,
                                        fr_error *err);
-/** The first and last key of a node between the keys around it. */
-FR_MUST_USE fr_status walk_check_bounds(const fr_repo *repo, const node_view *view, uint64_t base,
-                                        fr_slice lower, fr_slice upper, fr_error *err);
+/** The first and last key of a node, whose `entries` these are, between the keys around it (data
+ *  NULL: none). */
+FR_MUST_USE fr_status walk_check_bounds(const node_entry *entries, const node_view *view,
+                                        uint64_t base, fr_slice lower, fr_slice upper,
+                                        fr_error *err);
 /** Does the block in `slot` hash to its CID? */
 FR_MUST_USE fr_status walk_verify_hash(const fr_repo *repo, const block_slot *slot, fr_error *err);
 /** fr_commit_parse of a block whose CID is known. */
