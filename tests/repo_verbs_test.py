@@ -656,6 +656,19 @@ def test_options_of_other_verbs():
             assert verb in verbs or name in result.errors, (verb, option, result)  # of --reverse --rev is short
 
 
+def test_options_that_would_do_nothing():
+    """Frames are judged in full; the limits of pack hold for what it makes as for what it reads."""
+    for option in ("--level=lazy", "--bare", "--partial", "--any-key", "--limit=blocks=1", "--limit=key=9"):
+        told = repo("frames", option, "-", expect=2)
+        assert not told.out and option.split("=")[0] in told.errors, told
+    repo("frames", "--level=full", "--mem=16M", "--report", "-")
+    data = lines(records(random.Random(fr.seed()), 40))
+    car = pack(data)
+    for limit in ("blocks=9", "bytes=999", "block=20", "node-entries=1"):
+        for made in (data, car):
+            assert ": limit-" in repo("pack", "--limit", limit, "-", stdin=made, expect=3).errors, limit
+
+
 def test_unpack_that_cannot_write():
     """It is the folder that is told, and no fault of the input."""
     path = fr.scratch("in.car")

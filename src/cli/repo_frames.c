@@ -393,9 +393,38 @@ static int run_files(frames_run *run)
     return first;
 }
 
+/* The first of the options for files that was given; NULL: none. A frame's blocks are always judged
+ * in full, by the protocol's own limits. */
+static const char *of_files(const repo_args *args)
+{
+    const fr_repo_options *o = &args->options;
+    const struct {
+        bool given;
+        const char *name;
+    } options[] = {{o->level != FR_LEVEL_FULL, "--level"},
+                   {o->bare, "--bare"},
+                   {o->partial, "--partial"},
+                   {o->any_key, "--any-key"},
+                   {o->header_bytes_max != 0 || o->block_bytes_max != 0 || o->node_bytes_max != 0 ||
+                        o->node_entries_max != 0 || o->key_bytes_max != 0 || o->blocks_max != 0 ||
+                        o->input_bytes_max != 0,
+                    "--limit"}};
+    for (size_t i = 0; i < FR_COUNT_OF(options); i++) {
+        if (options[i].given) {
+            return options[i].name;
+        }
+    }
+    return NULL;
+}
+
 int repo_frames(const repo_args *args)
 {
     enum { LINES_BYTES_MAX = 256 << 20 };
+    if (of_files(args) != NULL) {
+        fprintf(stderr, "freshet repo frames: frames are judged in full, %s is for CAR files\n",
+                of_files(args));
+        return EXIT_USAGE;
+    }
     frames_run run = {.args = args};
     fr_error error = {0};
     const char *what = "frames";

@@ -425,10 +425,12 @@ static fr_status make_car(packer *p, fr_load *load, fr_error *err)
         fr_buffer_slice(&p->key, fr_repo_maker_last_key(p->maker));
     }
     FR_TRY(status);
-    options.repo =
-        (fr_repo_options){.level = FR_LEVEL_TRUSTED,
-                          .any_key = p->args->options.any_key,
-                          .bare = p->args->options.bare || (p->did[0] == 0 && p->commit.size == 0)};
+    options.repo.level = FR_LEVEL_TRUSTED; /* what is ours is judged by the limits alone */
+    options.repo.key = NULL;
+    options.repo.expect_did = (fr_slice){0};
+    options.repo.now_us = 0;
+    options.repo.partial = false;
+    options.repo.bare = p->args->options.bare || (p->did[0] == 0 && p->commit.size == 0);
     if (!options.repo.bare) {
         FR_TRY(make_commit(p, &root, err));
     } else if (!p->args->options.bare) {

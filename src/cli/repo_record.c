@@ -146,7 +146,7 @@ static int not_there(const asked *a)
     return FR_REPO_EXIT_MALFORMED;
 }
 
-/* What is outside the data model has no JSON form; raw blocks under foreign keys were not judged. */
+/* What is outside the data model has no JSON form. Raw blocks were not judged under foreign keys. */
 static fr_status put_json(const fr_repo_item *item, fr_buffer *out, fr_error *err)
 {
     fr_error fault = {0};
