@@ -79,7 +79,7 @@ typedef struct {
     uint8_t prev_data[FRESHET_CID_BYTES]; /* root of the tree before */
     const freshet_op *ops;
     size_t op_count;
-    freshet_text handle;        /* identity */
+    freshet_text handle;        /* identity: as it came, which may be none */
     bool active;                /* account */
     freshet_text status;        /* account: why it is not active */
     freshet_text name, message; /* info, error */

@@ -286,6 +286,27 @@ def test_what_the_lexicon_says_of_a_message():
     assert report([twice], documents)[0]["code"] == "frame-cbor"
 
 
+def test_members_that_are_not_text():
+    """Of messages without blocks, by the lexicon absent or text. A handle that is text and no handle stays as it is."""
+    documents, head = network()[1], {"seq": 5, "did": "did:web:a.example", "time": "2026-07-04T14:38:08.085Z"}
+    path = scratch("frames.bin")
+    for kind, name, body in (("account", "status", {**head, "active": True}), ("identity", "handle", head),
+                             ("info", "name", {}), ("info", "message", {"name": "OutdatedCursor"})):
+        def message(value):
+            return encode({"op": 1, "t": "#" + kind}) + encode({**body, name: value})
+
+        for value in (5, None, b"x", ["x"], False):
+            line = report([message(value)], documents)[0]
+            assert (line["type"], line.get("code"), line["verdict"]) == ("#" + kind, "frame-shape", "reject"), line
+            at = line["offset"]
+            assert message(value)[at:at + len(encode(value))] == encode(value), (kind, value, line)
+        assert report([message("bad handle")], documents)[0]["verdict"] == ("skip" if kind == "info" else "ok")
+        if kind != "info":
+            path.write_bytes(join([message("bad handle")]))
+            event = run("repo", "frames", path).lines()[0]
+            assert event[kind] == {**body, name: "bad handle"}, event
+
+
 def test_an_account_and_a_key():
     """--did and --key are held against each frame, as against any commit: of another account, or signed by another."""
     frames, documents = network()

@@ -208,9 +208,9 @@ static uint64_t place(const body_reader *b, const uint8_t *at)
     return (uint64_t)(at - b->frame.data);
 }
 
-/* The member's value, or FR_NOT_FOUND; null counts as absent. */
-static fr_status find_member(const body_reader *b, const char *name, fr_cbor_item *item,
-                             uint64_t *offset)
+/* The member's value, or FR_NOT_FOUND. */
+static fr_status find_value(const body_reader *b, const char *name, fr_cbor_item *item,
+                            uint64_t *offset)
 {
     fr_slice value;
     FR_TRY(fr_cbor_map_get(b->body, name, &value));
@@ -218,6 +218,14 @@ static fr_status find_member(const body_reader *b, const char *name, fr_cbor_ite
     fr_cbor_reader_init(&reader, value);
     FR_TRY(fr_cbor_next(&reader, item, NULL));
     *offset = place(b, value.data);
+    return FR_OK;
+}
+
+/* Likewise; null counts as absent. */
+static fr_status find_member(const body_reader *b, const char *name, fr_cbor_item *item,
+                             uint64_t *offset)
+{
+    FR_TRY(find_value(b, name, item, offset));
     return item->type == FR_CBOR_NULL ? FR_NOT_FOUND : FR_OK;
 }
 
@@ -245,6 +253,21 @@ static void take_text(const body_reader *b, const char *name, fr_slice *out)
     if (find_member(b, name, &item, &offset) == FR_OK && item.type == FR_CBOR_TEXT) {
         *out = item.bytes;
     }
+}
+
+/* It may be absent, but null it is not: the lexicon has no nullable text in these messages. */
+static fr_status want_text_or_none(const body_reader *b, const char *name, fr_slice *out)
+{
+    fr_cbor_item item;
+    uint64_t offset = 0;
+    if (find_value(b, name, &item, &offset) != FR_OK) {
+        return FR_OK;
+    }
+    if (item.type != FR_CBOR_TEXT) {
+        return member_fail(b, offset, "frame: a member that is text by the lexicon is none");
+    }
+    *out = item.bytes;
+    return FR_OK;
 }
 
 static fr_status want_link(const body_reader *b, const char *name, fr_cid *out)
@@ -520,18 +543,34 @@ static fr_status read_sync(fr_frame_reader *reader, const body_reader *b, fr_fra
     return FR_OK;
 }
 
+static fr_status read_active(const body_reader *b, fr_frame *out)
+{
+    fr_cbor_item item;
+    uint64_t offset = place(b, b->body.data);
+    if (find_value(b, "active", &item, &offset) != FR_OK ||
+        (item.type != FR_CBOR_TRUE && item.type != FR_CBOR_FALSE)) {
+        return member_fail(b, offset, "frame: an #account without active, true or false");
+    }
+    out->active = item.type == FR_CBOR_TRUE;
+    return FR_OK;
+}
+
 static fr_status read_account(const body_reader *b, fr_frame *out)
 {
     FR_TRY(read_seq(b, out));
     FR_TRY(read_did(b, "did", out));
     FR_TRY(read_time(b, out));
-    take_text(b, "handle", &out->handle);
-    take_text(b, "status", &out->status);
-    if (out->type == FR_FRAME_ACCOUNT &&
-        fr_cbor_get_bool(b->body, "active", &out->active) != FR_OK) {
-        return member_fail(b, place(b, b->body.data), "frame: an #account without active");
+    if (out->type == FR_FRAME_IDENTITY) {
+        return want_text_or_none(b, "handle", &out->handle);
     }
-    return FR_OK;
+    FR_TRY(read_active(b, out));
+    return want_text_or_none(b, "status", &out->status);
+}
+
+static fr_status read_info(const body_reader *b, fr_frame *out)
+{
+    FR_TRY(want_text_or_none(b, "name", &out->name));
+    return want_text_or_none(b, "message", &out->message);
 }
 
 static fr_status read_body(fr_frame_reader *reader, const body_reader *b, fr_frame *out)
@@ -541,11 +580,8 @@ static fr_status read_body(fr_frame_reader *reader, const body_reader *b, fr_fra
         case FR_FRAME_SYNC: return read_sync(reader, b, out);
         case FR_FRAME_IDENTITY:
         case FR_FRAME_ACCOUNT: return read_account(b, out);
-        case FR_FRAME_INFO:
-            take_text(b, "name", &out->name);
-            take_text(b, "message", &out->message);
-            return FR_OK;
-        case FR_FRAME_ERROR:
+        case FR_FRAME_INFO: return read_info(b, out);
+        case FR_FRAME_ERROR: /* whatever it says, the stream is at its end */
             take_text(b, "error", &out->name);
             take_text(b, "message", &out->message);
             return FR_OK;

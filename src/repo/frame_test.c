@@ -136,6 +136,71 @@ static void test_account(void **state)
     assert_int_equal(b->frame.type, FR_FRAME_ACCOUNT); /* the header was sound */
 }
 
+/* A message with all that it must have, and behind it one member; *value_at where its value is. */
+static void put_message(bench *b, const char *type, const char *member, fr_slice value,
+                        size_t *value_at)
+{
+    bool is_info = strcmp(type, "#info") == 0, is_account = strcmp(type, "#account") == 0;
+    bool of_itself = strcmp(member, "active") == 0; /* comes once */
+    put_header(b, type, 1);
+    fr_cbor_put_map(&b->out, is_info ? 1 : is_account && !of_itself ? 5 : 4);
+    if (!is_info) {
+        put_text(b, "did", DID);
+        put_int(b, "seq", 8);
+        put_text(b, "time", TIME);
+    }
+    if (is_account && !of_itself) {
+        fr_cbor_put_key(&b->out, "active");
+        fr_cbor_put_bool(&b->out, true);
+    }
+    fr_cbor_put_text(&b->out, fr_slice_text(member));
+    *value_at = b->out.size;
+    fr_buffer_slice(&b->out, value);
+}
+
+/* The optional ones are absent or text, as the lexicon has it: null is neither. */
+static void test_members_of_another_kind(void **state)
+{
+    static const struct {
+        const char *type, *member;
+    } MEMBERS[] = {{"#account", "status"},
+                   {"#account", "active"},
+                   {"#identity", "handle"},
+                   {"#info", "name"},
+                   {"#info", "message"}};
+    static const char *const values[] = {"\xf6", "\x05", "\x41x", "\x81\x61x", "\xa1\x61x\x61y"};
+    bench *b = *state;
+    for (size_t i = 0; i < FR_COUNT_OF(MEMBERS) * FR_COUNT_OF(values); i++) {
+        const char *type = MEMBERS[i % FR_COUNT_OF(MEMBERS)].type;
+        const char *value = values[i / FR_COUNT_OF(MEMBERS)];
+        size_t value_at = 0;
+        put_message(b, type, MEMBERS[i % FR_COUNT_OF(MEMBERS)].member, fr_slice_text(value),
+                    &value_at);
+        assert_int_equal(decode(b), FR_MALFORMED);
+        assert_string_equal(b->err.code, "frame-shape");
+        assert_int_equal(b->err.offset, value_at);
+        assert_int_equal(b->frame.seq, strcmp(type, "#info") == 0 ? 0 : 8);
+    }
+}
+
+/* Text that is no handle, and a status that nobody knows, are what was said: they cost nothing. */
+static void test_texts_are_taken_as_they_are(void **state)
+{
+    bench *b = *state;
+    size_t value_at = 0;
+    put_message(b, "#identity", "handle", FR_SLICE("jbad handle"), &value_at); /* j: 10 bytes */
+    assert_int_equal(decode(b), FR_OK);
+    assert_true(fr_slice_equal(b->frame.handle, FR_SLICE("bad handle")));
+    put_message(b, "#account", "status", FR_SLICE("eodd 1"), &value_at);
+    assert_int_equal(decode(b), FR_OK);
+    assert_true(b->frame.active && fr_slice_equal(b->frame.status, FR_SLICE("odd 1")));
+    put_message(b, "#identity", "status", FR_SLICE("\x05"), &value_at); /* it has no such member */
+    assert_int_equal(decode(b), FR_OK);
+    put_message(b, "#info", "other", FR_SLICE("\x05"), &value_at); /* nor this one; and no name */
+    assert_int_equal(decode(b), FR_OK);
+    assert_int_equal(b->frame.name.size, 0);
+}
+
 static void put_identity(bench *b, const char *time)
 {
     put_header(b, "#identity", 1);
@@ -497,6 +562,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_identity, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_account, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_members_of_another_kind, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_texts_are_taken_as_they_are, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_every_message_has_a_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_byte_behind_the_body, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_keys_of_a_header, set_up, tear_down),
