@@ -92,6 +92,46 @@ static void expect_commit(const pair *p)
     expect_members(p, "commit", NAMES, FR_COUNT_OF(NAMES));
 }
 
+/* How many the object has under that name; -1: there is no such list. */
+static int count_of(fr_json_value object, const char *name)
+{
+    fr_json_value list, one;
+    int count = 0;
+    if (!fr_json_get(object, name, &list)) {
+        return -1;
+    }
+    for (fr_json_iter it = fr_json_iterate(list); fr_json_iter_element(&it, &one);) {
+        count++;
+    }
+    return count;
+}
+
+/* Their texts are their own; that there are any, and of which part, is ours as well. A framing that
+ * they read on behind (a root or a CID of a foreign form) ends it for us. */
+static void expect_errors(const pair *p, bool ok)
+{
+    bool framing = has_member(p->got, "car_error");
+    if (has_member(p->want, "car_error") && !framing) {
+        fail_msg("%s: no car_error", p->file);
+    }
+    if (count_of(p->want, "commit_errors") > 0 && !framing) {
+        assert_int_equal(count_of(p->got, "commit_errors"), 1);
+    }
+    if (ok) {
+        assert_int_equal(count_of(p->got, "commit_errors"), 0);
+        assert_int_equal(count_of(p->got, "mst_errors"), 0);
+    }
+}
+
+/* The same of a tree by itself, its keys judged or not. */
+static void expect_tree_errors(pair *p, fr_slice input, fr_buffer *text)
+{
+    const fr_repo_options options = {.bare = true, .partial = true};
+    int exit_code = -1;
+    report(p, input, &options, text, &exit_code);
+    assert_int_equal(count_of(p->got, "mst_errors"), count_of(p->want, "mst_errors") > 0);
+}
+
 static corpus_file read_car(const char *file)
 {
     char path[512];
@@ -123,6 +163,7 @@ static void check_one(pair *p, fr_buffer *text, size_t counts[4])
         expect_blocks(p);
         counts[3]++;
     }
+    expect_errors(p, ok);
     if (ok) {
         expect_commit(p);
         expect_tree(p);
@@ -136,6 +177,8 @@ static void check_one(pair *p, fr_buffer *text, size_t counts[4])
         }
         expect_blocks(p);
         expect_tree(p);
+        assert_int_equal(count_of(p->got, "mst_errors"), 0);
+        expect_tree_errors(p, corpus_slice(&input), text);
         counts[2]++;
     }
     free(input.data);

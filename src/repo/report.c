@@ -365,6 +365,60 @@ static void put_tree(judgement *j, fr_buffer *out)
     fr_buffer_byte(out, '}');
 }
 
+/* ---- what refused it, by the part of the file that is wrong ---------------------------------- */
+
+typedef enum { PART_CAR, PART_COMMIT, PART_TREE, PART_OTHER } part;
+
+static part refused_part(const judgement *j)
+{
+    const struct {
+        const char *prefix;
+        part of;
+    } codes[] = {{"car-", PART_CAR},   {"commit-", PART_COMMIT}, {"sig-", PART_COMMIT},
+                 {"node-", PART_TREE}, {"key-", PART_TREE},      {"tree-", PART_TREE}};
+    uint64_t offset;
+    const char *code = j->status == FR_OK ? "" : code_of(j, &offset);
+    for (size_t i = 0; i < FR_COUNT_OF(codes); i++) {
+        if (strncmp(code, codes[i].prefix, strlen(codes[i].prefix)) == 0) {
+            return codes[i].of;
+        }
+    }
+    return PART_OTHER;
+}
+
+static void put_reason(const judgement *j, fr_buffer *out)
+{
+    fr_cleanup(fr_buffer_done) fr_buffer reason;
+    fr_buffer_init(&reason, REASON_BYTES_MAX);
+    fr_repo_fault_text(&j->fault, &reason);
+    fr_buffer_json_string(out, fr_buffer_view(&reason));
+}
+
+/* A list for each part that was come to, empty where it is sound; of the framing one text. */
+static void put_errors(const judgement *j, fr_buffer *out)
+{
+    part refused = refused_part(j);
+    bool any_commit = j->repo != NULL && fr_repo_commit(j->repo) != NULL;
+    if (refused == PART_CAR) {
+        fr_buffer_text(out, ",\"car_error\":");
+        put_reason(j, out);
+    }
+    if (any_commit || refused == PART_COMMIT) {
+        fr_buffer_text(out, ",\"commit_errors\":[");
+        if (refused == PART_COMMIT) {
+            put_reason(j, out);
+        }
+        fr_buffer_byte(out, ']');
+    }
+    if (j->status == FR_OK || refused == PART_TREE) {
+        fr_buffer_text(out, ",\"mst_errors\":[");
+        if (refused == PART_TREE) {
+            put_reason(j, out);
+        }
+        fr_buffer_byte(out, ']');
+    }
+}
+
 static void put_verdict(const judgement *j, const char *verdict, fr_buffer *out)
 {
     uint64_t offset = 0;
@@ -380,14 +434,12 @@ static void put_verdict(const judgement *j, const char *verdict, fr_buffer *out)
     fr_buffer_printf(out, ",\"level\":\"%s\",\"signature\":\"%s\",\"reasons\":[",
                      fr_level_name(j->options->level), checked ? "verified" : "unchecked");
     if (j->status != FR_OK) {
-        fr_cleanup(fr_buffer_done) fr_buffer reason;
-        fr_buffer_init(&reason, REASON_BYTES_MAX);
-        fr_repo_fault_text(&j->fault, &reason);
-        fr_buffer_json_string(out, fr_buffer_view(&reason));
+        put_reason(j, out);
     } else if (j->facts.bad_records != 0) {
         fr_buffer_json_string(out, FR_SLICE("record bodies break the data model"));
     }
     fr_buffer_byte(out, ']');
+    put_errors(j, out);
 }
 
 static void put_report(judgement *j, const char *file, fr_buffer *out, int *exit_code)
