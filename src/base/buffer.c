@@ -204,20 +204,23 @@ static bool is_plain(uint8_t byte)
 }
 
 /* Of more than a byte: what is not seen but acts on a terminal, or on how the text around it is
- * shown. U+0080 .. U+009F are ESC and a letter each; U+200E, U+200F, U+202A .. U+202E and U+2066 ..
- * U+2069 turn the direction, U+2028 and U+2029 end a line. */
+ * shown. U+0080 .. U+009F are ESC and a letter each; U+061C, U+200E, U+200F, U+202A .. U+202E and
+ * U+2066 .. U+2069 turn the direction, U+2028 and U+2029 end a line. */
 static bool is_unseen(const uint8_t *s)
 {
     return s[0] == 0xc2   ? s[1] < 0xa0
+           : s[0] == 0xd8 ? s[1] == 0x9c
            : s[0] != 0xe2 ? false
            : s[1] == 0x80 ? s[2] == 0x8e || s[2] == 0x8f || (s[2] >= 0xa8 && s[2] <= 0xae)
                           : s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9;
 }
 
-/* Of a plain one or an unseen one; the first byte of two, 0xc2, adds nothing. */
+/* Of a plain one or an unseen one. */
 static unsigned code_point_of(const uint8_t *s, size_t length)
 {
-    return length < 3 ? s[length - 1] : 0x2000U | (s[1] & 0x3fU) << 6 | (s[2] & 0x3fU);
+    return length == 1   ? s[0]
+           : length == 2 ? (s[0] & 0x1fU) << 6 | (s[1] & 0x3fU)
+                         : 0x2000U | (s[1] & 0x3fU) << 6 | (s[2] & 0x3fU);
 }
 
 static void append_escape(fr_buffer *buffer, unsigned code)
