@@ -39,6 +39,25 @@ def test_several_files_are_told_apart():
     assert repo("ls", *map(str, names)).text == "".join(repo("ls", str(name)).text for name in names)
 
 
+def test_answers_name_level_and_signature():
+    """What was checked: of every report, as text and as an object."""
+    path, key = fr.scratch("signed.car"), "did:key:zQ3shjyJXUaRJC2GC43mX8aPrUhoTdoiongXhZjsdTzPKYZUM"
+    path.write_bytes(pack(line("a.b.c/d", {}), "--sign-key", SECRET))
+    proof = fr.scratch("proof.car")
+    repo("prove", "a.b.c/d", "--out", proof, path)
+    for options, level, states in (([], "full", ("unchecked",)), (["--level", "lazy"], "lazy", ("unchecked",)),
+                                   (["--level", "trusted", "--key", key], "trusted", ("verified", "valid"))):
+        for words in (["check"], ["commit"], ["stat"], ["order"], ["explain", "a.b.c/d"],
+                      ["explain", facts(path.read_bytes())["commit_cid"]]):
+            found = json.loads(repo(*words, "--json", *options, path).text)
+            assert found["level"] == level and found["signature"] in states, (words, found)
+            text = repo(*words, *options, path).text.split()
+            at = len(text) - 1 - text[::-1].index("level")
+            assert text[at + 1].strip(",") == level and text[at + 3].strip(",") in states, (words, text)
+        found = json.loads(repo("verify-proof", "--json", *options, "a.b.c/d", proof).text)
+        assert found["level"] == "full" and found["signature"] in states, found
+
+
 def test_a_collection_is_a_slice():
     """It lists as the whole does, its commit is the signed one, and it says nothing of other collections."""
     made = records(random.Random(fr.seed()), 3000)

@@ -426,6 +426,13 @@ void repo_put_file(const repo_args *args, const char *path, const char *label, f
     }
 }
 
+void repo_put_judged(const repo_args *args, fr_buffer *out)
+{
+    fr_buffer_printf(
+        out, args->json ? ",\"level\":\"%s\",\"signature\":\"%s\"" : "level %s\nsignature %s\n",
+        fr_level_name(args->options.level), args->options.key != NULL ? "verified" : "unchecked");
+}
+
 /* ---- ls -------------------------------------------------------------------------------------- */
 
 typedef struct {

@@ -91,6 +91,9 @@ void repo_put_cid_member(fr_buffer *out, const char *name, const fr_cid *cid);
 /** How the answer about one of the words begins: with --json an object and its member "file", as
  *  text a line of `label` and the name where there are several words. */
 void repo_put_file(const repo_args *args, const char *path, const char *label, fr_buffer *out);
+/** The level that the file was judged at and whether its signature was: two lines, or members of an
+ *  object with a comma before each. */
+void repo_put_judged(const repo_args *args, fr_buffer *out);
 /** Each word as a file, in order; the exit code is that of the first that is not sound. `run` loads
  *  it (repo_open), and lets it be: the next one takes its place. */
 int repo_each_file(const repo_args *args,

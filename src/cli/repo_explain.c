@@ -5,14 +5,14 @@
 #include <fr/repo_explain.h>
 
 typedef struct {
-    bool json;
+    const repo_args *args;
     fr_buffer sections, rows; /* parts of the answer, as JSON or as lines */
     uint64_t section_count, use_count;
 } explanation;
 
 static void put_key(const explanation *e, fr_buffer *out, fr_slice key)
 {
-    if (!e->json) {
+    if (!e->args->json) {
         fr_buffer_printable(out, key);
     } else if (key.size == 0) {
         fr_buffer_text(out, "null");
@@ -81,7 +81,7 @@ static void put_node_line(explanation *e, const fr_path_node *node)
 static fr_status on_node(void *context, const fr_path_node *node)
 {
     explanation *e = context;
-    (e->json ? put_node_json : put_node_line)(e, node);
+    (e->args->json ? put_node_json : put_node_line)(e, node);
     return fr_buffer_status(&e->rows, NULL);
 }
 
@@ -89,7 +89,7 @@ static void put_key_answer(const explanation *e, const repo_file *file, fr_slice
                            const fr_cid *value, fr_buffer *out)
 {
     const fr_commit *commit = fr_repo_commit(file->repo);
-    if (!e->json) {
+    if (!e->args->json) {
         if (commit != NULL) {
             fr_buffer_text(out, "commit  ");
             repo_put_cid(out, &commit->cid);
@@ -103,10 +103,12 @@ static void put_key_answer(const explanation *e, const repo_file *file, fr_slice
         }
         fr_buffer_printable(out, key);
         fr_buffer_byte(out, '\n');
+        repo_put_judged(e->args, out);
         return;
     }
     fr_buffer_text(out, "{\"file\":");
     fr_buffer_json_string(out, fr_slice_text(file->path));
+    repo_put_judged(e->args, out);
     put_named_key(e, out, "key", key);
     fr_buffer_printf(out, ",\"layer\":%u,\"present\":%s,\"cid\":", fr_mst_layer(key),
                      fr_cid_is_none(value) ? "false" : "true");
@@ -139,7 +141,7 @@ static fr_status on_section(void *context, uint64_t offset, uint64_t block_offse
 {
     explanation *e = context;
     fr_buffer_printf(&e->sections,
-                     !e->json ? "section offset %llu, block at %llu, %u bytes\n"
+                     !e->args->json ? "section offset %llu, block at %llu, %u bytes\n"
                      : e->section_count == 0
                          ? "{\"offset\":%llu,\"block_offset\":%llu,\"bytes\":%u}"
                          : ",{\"offset\":%llu,\"block_offset\":%llu,\"bytes\":%u}",
@@ -188,7 +190,7 @@ static void put_use_line(explanation *e, const fr_block_use *use)
 static fr_status on_use(void *context, const fr_block_use *use)
 {
     explanation *e = context;
-    (e->json ? put_use_json : put_use_line)(e, use);
+    (e->args->json ? put_use_json : put_use_line)(e, use);
     e->use_count++;
     return fr_buffer_status(&e->rows, NULL);
 }
@@ -196,15 +198,17 @@ static fr_status on_use(void *context, const fr_block_use *use)
 static void put_block_answer(const explanation *e, const repo_file *file, const fr_cid *cid,
                              fr_buffer *out)
 {
-    if (!e->json) {
+    if (!e->args->json) {
         fr_buffer_slice(out, fr_buffer_view(&e->sections));
         fr_buffer_text(out, e->section_count == 0 ? "the file does not have it\n" : "");
         fr_buffer_slice(out, fr_buffer_view(&e->rows));
         fr_buffer_text(out, e->use_count == 0 ? "nothing needs it\n" : "");
+        repo_put_judged(e->args, out);
         return;
     }
     fr_buffer_text(out, "{\"file\":");
     fr_buffer_json_string(out, fr_slice_text(file->path));
+    repo_put_judged(e->args, out);
     fr_buffer_text(out, ",\"cid\":");
     put_cid_or_null(out, cid);
     fr_buffer_text(out, ",\"sections\":[");
@@ -228,7 +232,7 @@ static int explain_block(explanation *e, const repo_file *file, const fr_cid *ci
 
 int repo_explain(const repo_args *args)
 {
-    explanation e = {.json = args->json};
+    explanation e = {.args = args};
     fr_slice what = fr_slice_text(args->words[0]);
     repo_file file;
     fr_buffer out;

@@ -7,14 +7,14 @@
 /* There may be as many collections as records: they are printed as they are found, and nothing is
  * held. The counts come before them, so there is a walk for each of the three. */
 typedef struct {
-    bool json;
+    const repo_args *args;
     const char *comma; /* in front of the next one */
     fr_buffer line;
 } stat_parts;
 
 static void put_key_or_null(const stat_parts *parts, fr_buffer *out, fr_slice key)
 {
-    if (!parts->json) {
+    if (!parts->args->json) {
         fr_buffer_printable(out, key);
     } else if (key.size == 0) {
         fr_buffer_text(out, "null");
@@ -35,7 +35,7 @@ static fr_status on_collection(void *context, fr_slice collection, uint64_t reco
 {
     stat_parts *parts = context;
     fr_buffer *out = &parts->line;
-    if (parts->json) {
+    if (parts->args->json) {
         fr_buffer_text(out, parts->comma);
         fr_buffer_json_string(out, collection);
         fr_buffer_printf(out, ":{\"records\":%llu,\"bytes\":%llu}", (unsigned long long)records,
@@ -53,7 +53,7 @@ static fr_status on_gap(void *context, fr_slice after, fr_slice before, const fr
 {
     stat_parts *parts = context;
     fr_buffer *out = &parts->line;
-    if (parts->json) {
+    if (parts->args->json) {
         fr_buffer_text(out, parts->comma);
         fr_buffer_text(out, "{\"after\":");
         put_key_or_null(parts, out, after);
@@ -127,7 +127,7 @@ static void put_counts(fr_buffer *out, bool json, const fr_repo_stat *s)
 
 static fr_status print_stat(stat_parts *parts, const fr_repo *repo, fr_repo_stat *s, fr_error *err)
 {
-    bool json = parts->json;
+    bool json = parts->args->json;
     fr_buffer *out = &parts->line;
     const fr_stat_visitor collections = {.on_collection = on_collection, .context = parts};
     const fr_stat_visitor gaps = {.on_gap = on_gap, .context = parts};
@@ -144,7 +144,9 @@ static fr_status print_stat(stat_parts *parts, const fr_repo *repo, fr_repo_stat
     if (s->missing_nodes != 0) {
         FR_TRY(fr_repo_stat_of(repo, &gaps, s, err));
     }
-    fr_buffer_text(out, json ? "]}\n" : "");
+    fr_buffer_text(out, json ? "]" : "");
+    repo_put_judged(parts->args, out);
+    fr_buffer_text(out, json ? "}\n" : "");
     return put_line(parts);
 }
 
@@ -153,7 +155,7 @@ static int stat_file(const repo_args *args, const char *path, fr_load *load)
     fr_repo *repo = NULL;
     fr_error error = {0};
     fr_repo_stat found;
-    stat_parts parts = {.json = args->json};
+    stat_parts parts = {.args = args};
     int code = repo_open(args, path, load, &repo);
     if (repo == NULL) {
         return code;
@@ -206,13 +208,15 @@ static int order_file(const repo_args *args, const char *path, fr_load *load)
     fr_buffer_printf(&out,
                      args->json ? ",\"order\":\"%s\",\"sections\":%llu,\"commit_section\":%llu,"
                                   "\"commit_offset\":%llu,\"first_out_of_order\":%s,"
-                                  "\"buffer_bytes\":%llu}\n"
+                                  "\"buffer_bytes\":%llu"
                                 : "order %s\nsections %llu\ncommit_section %llu\ncommit_offset "
                                   "%llu\nfirst_out_of_order %s\nbuffer_bytes %llu\n",
                      fr_repo_order_name(order.order), (unsigned long long)order.sections,
                      (unsigned long long)order.commit_section,
                      (unsigned long long)order.commit_offset, disorder,
                      (unsigned long long)order.buffer_bytes_max);
+    repo_put_judged(args, &out);
+    fr_buffer_text(&out, args->json ? "}\n" : "");
     code = order.incomplete ? FR_REPO_EXIT_INCOMPLETE : FR_REPO_EXIT_SOUND;
     code = repo_print(&out) ? code : FR_REPO_EXIT_SYSTEM;
     fr_buffer_done(&out);

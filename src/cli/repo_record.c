@@ -56,6 +56,7 @@ static void put_commit_json(const repo_args *args, const char *path, const fr_co
     put_hex(out, c->signature);
     fr_buffer_text(out, "\",\"signed_sha256\":\"");
     put_hex(out, fr_slice_of(digest, 32));
+    fr_buffer_printf(out, "\",\"level\":\"%s", fr_level_name(args->options.level));
     if (args->options.key == NULL) {
         fr_buffer_text(out, "\",\"signature\":\"unchecked\",\"key\":null}\n");
         return;
@@ -82,7 +83,8 @@ static void put_commit_lines(const repo_args *args, const fr_commit *c, fr_buffe
     if (args->options.key != NULL) {
         fr_public_key_format(args->options.key, key);
     }
-    fr_buffer_printf(out, "\nsignature  %s, %s\n",
+    fr_buffer_printf(out, "\nlevel      %s\nsignature  %s, %s\n",
+                     fr_level_name(args->options.level),
                      args->options.key != NULL ? "valid" : "unchecked", key);
 }
 
@@ -146,7 +148,7 @@ static int not_there(const asked *a)
     return FR_REPO_EXIT_MALFORMED;
 }
 
-/* What is outside the data model has no JSON form. Raw blocks were not judged under foreign keys. */
+/* What is outside the data model has no JSON form. Of foreign keys raw blocks were not judged. */
 static fr_status put_json(const fr_repo_item *item, fr_buffer *out, fr_error *err)
 {
     fr_error fault = {0};
@@ -237,7 +239,8 @@ static void put_proof(const repo_args *args, const asked *a, const fr_proof *pro
         repo_put_text_member(out, "rev", proof->commit.rev_text);
         repo_put_cid_member(out, "commit", &proof->commit.cid);
     }
-    fr_buffer_printf(out, "\"nodes\":%llu,\"signature\":\"%s\"", (unsigned long long)proof->nodes,
+    fr_buffer_printf(out, "\"nodes\":%llu,\"level\":\"%s\",\"signature\":\"%s\"",
+                     (unsigned long long)proof->nodes, fr_level_name(args->options.level),
                      args->options.key != NULL ? "valid" : "unchecked");
     if (proof_bytes != 0) {
         fr_buffer_printf(out, ",\"bytes\":%zu", proof_bytes);
