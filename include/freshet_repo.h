@@ -59,11 +59,12 @@ typedef struct {
 } freshet_item;
 
 /** Where the bytes of a stream go beyond memory, for a caller who has a better place than a file:
- *  one range, appended to and read back whole. */
+ *  one range, appended to and read back whole. It is emptied after each file and never closed: it
+ *  is its owner's, who keeps it until freshet_repo_free has returned. */
 typedef struct {
     void *context;
     freshet_status (*put)(void *context, const void *bytes, size_t size);
-    /** All that was put, valid until the next put, reset or close. */
+    /** All that was put, valid until the next put or reset. */
     freshet_status (*get)(void *context, const void **bytes, size_t *size);
     freshet_status (*reset)(void *context); /* empty, for the next file */
     uint64_t (*bytes_used)(const void *context);
