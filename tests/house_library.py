@@ -8,11 +8,13 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 SOURCE = Path(os.environ["FR_SOURCE"])
 BUILD = Path(os.environ["FR_BUILD"])
 EXAMPLE_LINES_MAX = 12
+SUM_LIMIT = 10 << 20  # examples/repo_sum.c's second, in bytes
 
 
 def run(*command, **more):
@@ -44,19 +46,45 @@ def exports(library):
     return len(names)
 
 
+def feed(pairs):
+    """Each file into its pipe, in order. Opening a pipe waits for who reads it, and that one has closed it by the time
+    it opens the next; so the same pipe may come again, but not twice in a row."""
+    for car, pipe in pairs:
+        with pipe.open("wb") as out:
+            out.write(car.read_bytes())
+
+
+def summed(command, environment):
+    """What repo_sum says of each file, without whose it is."""
+    lines = run(*command, env=environment, timeout=120).splitlines()
+    return [line.split(": ", 1)[1] for line in lines]
+
+
 def repositories(compiler, flags, freshet, top, environment):
-    """examples/repo_sum.c: its sums of two repositories, in memory and spilled, are those of `freshet repo ls`."""
-    run(*compiler, SOURCE / "examples/repo_sum.c", "-o", top / "repo_sum", *flags)
-    run(freshet, "simulate", "--format", "car", "--accounts", "2", "--events", "20000", "--out", top / "cars",
+    """examples/repo_sum.c: its sums of two repositories are those of `freshet repo ls`. By path none spills, for a file
+    is mapped; out of a pipe the one that is larger than the limit does, and no other."""
+    program = top / "repo_sum"
+    run(*compiler, SOURCE / "examples/repo_sum.c", "-o", program, *flags)
+    run(freshet, "simulate", "--format", "car", "--accounts", "2", "--events", "60000", "--out", top / "cars",
         env=environment)
     cars = sorted(top.glob("cars/**/*.car"))
+    large = [car.stat().st_size > SUM_LIMIT for car in cars]
+    if sorted(large) != [False, True] or any(SUM_LIMIT / 2 < car.stat().st_size <= SUM_LIMIT for car in cars):
+        sys.exit(f"library: repositories of {[car.stat().st_size for car in cars]} bytes: one has to be larger than "
+                 f"repo_sum's limit, the other small")
     sums = []
     for car in cars:
         lines = run(freshet, "repo", "ls", car, env=environment).splitlines()
         sums.append(f"{len(lines)} records, {sum(int(line.split()[2]) for line in lines)} bytes")
-    said = [line.split(": ", 1)[1] for line in run(top / "repo_sum", *cars, env=environment).splitlines()]
-    if len(cars) < 2 or said != sums * 2:
+    if (said := summed([program, *cars], environment)) != sums * 2:
         sys.exit(f"library: repo_sum printed {said}, expected twice {sums}")
+    pipes = [top / f"pipe{i}" for i in range(len(cars))]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    threading.Thread(target=feed, args=[list(zip(cars, pipes)) * 2], daemon=True).start()
+    expected = sums + [text + ", spilled" * spills for text, spills in zip(sums, large)]
+    if (said := summed([program, *pipes], environment)) != expected:
+        sys.exit(f"library: repo_sum printed {said} of pipes, expected {expected}")
 
 
 def main():
