@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // Inversion: the ops of a commit are undone on the partial tree that it came with; what is left
-// must be the tree of the commit before. Deletes come first, then by path, as the protocol's
-// proposal 0006 orders them. Ops are not signed, the tree is: where no tree before is named, they
-// are still held against this one.
+// must be the tree of the commit before. Deletes come first, then by path, as relays do it: the
+// protocol's proposal 0006 names no order, but which nodes are needed depends on it. Ops are not
+// signed, the tree is: where no tree before is named, they are still held against this one.
 #include "frame.h"
 #include "mst.h"
 
