@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // The tree's interoperability suite: heights, prefixes, keys named by their layer, and the six
-// commit proofs.
+// commit proofs; and a node that another implementation fell over.
 #include "corpus_help.h"
 
 #include "mst.h"
@@ -219,13 +219,74 @@ static void test_commit_proofs(void **state)
     free(file.data);
 }
 
+/* ---- a crasher ------------------------------------------------------------------------------- */
+
+static int hex_digit(char c)
+{
+    const char *digits = "0123456789abcdef";
+    const char *at = c == '\0' ? NULL : strchr(digits, c);
+    assert_non_null(at);
+    return (int)(at - digits);
+}
+
+/* The bytes in the line []byte("…") of a Go fuzz file; of its escapes \xHH alone is known. */
+static size_t go_bytes(fr_slice file, uint8_t *out, size_t room)
+{
+    const fr_slice head = FR_SLICE("go test fuzz v1\n[]byte(\"");
+    assert_true(fr_slice_starts_with(file, head));
+    const char *at = (const char *)file.data + head.size;
+    size_t size = 0;
+    for (; *at != '"'; at++) {
+        int byte = (uint8_t)*at;
+        if (*at == '\\') {
+            assert_int_equal(at[1], 'x');
+            byte = hex_digit(at[2]) << 4 | hex_digit(at[3]);
+            at += 3;
+        }
+        assert_true(size < room);
+        out[size++] = (uint8_t)byte;
+    }
+    return size;
+}
+
+/* A map of two whose "e" claims 0x8230303030303030 entries: refused for its shape by the strictest
+ * rules and the laxest, and no room is made for what it claims. */
+static void test_a_bomb_of_entries(void **state)
+{
+    (void)state;
+    if (!corpus_present()) {
+        return;
+    }
+    corpus_file file = corpus_read("cbor/atmos-fuzz-FuzzDecodeNodeData-1e78b76ad4782748");
+    uint8_t bytes[32];
+    size_t size = go_bytes(corpus_slice(&file), bytes, sizeof bytes);
+    assert_int_equal(size, 12);
+    assert_memory_equal(bytes, "\xa2\x61\x65\x9b\x82", 5);
+    for (int mode = 0; mode < 3; mode++) {
+        const fr_repo_options options = {.level = mode == 0 ? FR_LEVEL_FULL : FR_LEVEL_TRUSTED,
+                                         .any_key = mode == 2};
+        node_rules rules = node_rules_of(&options);
+        node_entries entries = {0};
+        node_scratch scratch;
+        node_view view;
+        fr_error err = {0};
+        assert_int_equal(
+            node_read(fr_slice_of(bytes, size), 0, &rules, -1, &scratch, &entries, &view, &err),
+            FR_MALFORMED);
+        assert_string_equal(err.code, "node-shape");
+        assert_true(err.offset <= size);
+        assert_int_equal(entries.capacity, 0);
+        node_entries_done(&entries);
+    }
+    free(file.data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_key_heights),
-        cmocka_unit_test(test_common_prefix),
-        cmocka_unit_test(test_example_keys),
-        cmocka_unit_test(test_commit_proofs),
+        cmocka_unit_test(test_key_heights),       cmocka_unit_test(test_common_prefix),
+        cmocka_unit_test(test_example_keys),      cmocka_unit_test(test_commit_proofs),
+        cmocka_unit_test(test_a_bomb_of_entries),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
