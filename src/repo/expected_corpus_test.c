@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // All 161 CARs of car/expected.jsonl: the strict verdict of each, and every number of those that
-// can be walked; the listing of a real account as another implementation gave it; the mutation
-// tests on tiny.car and jetstream's repo.
+// can be walked; the places of a CAR's sections, and listing and commit of a real account, as other
+// implementations gave them; the mutation tests on tiny.car and jetstream's repo.
 #include "corpus_help.h"
 
 #include <fr/repo_report.h>
+
+#include "car.h"
 
 #define SUITE "mst-test-suite/"
 
@@ -212,7 +214,113 @@ static void test_expected(void **state)
     free(list.data);
 }
 
-/* ---- one listing ----------------------------------------------------------------------------- */
+/* ---- framing --------------------------------------------------------------------------------- */
+
+static uint64_t number_of(fr_json_value object, const char *name)
+{
+    uint64_t number = 0;
+    assert_true(fr_json_get_unsigned(object, name, &number));
+    return number;
+}
+
+/* The CID of a {"/": TEXT}, if it is of our kind. */
+static bool link_of(fr_json_value object, const char *name, fr_cid *out)
+{
+    fr_json_value link;
+    fr_slice text;
+    assert_true(fr_json_get(object, name, &link) && fr_json_get_string(link, "/", &text));
+    return fr_cid_parse(text, out);
+}
+
+/* A section stands where the file's description has it; one that a CIDv0 names is refused there. */
+static bool check_section(fr_slice car, fr_json_value block)
+{
+    car_section section = {0};
+    fr_error err = {0};
+    fr_cid cid;
+    uint64_t offset = number_of(block, "offset"), at = number_of(block, "blockOffset");
+    bool ours = link_of(block, "cid", &cid);
+    fr_status status = car_section_read(car, offset, CAR_BLOCK_BYTES_MAX, &section, &err);
+    if (!ours) {
+        assert_int_equal(status, FR_MALFORMED);
+        assert_string_equal(err.code, "car-cid");
+        assert_int_equal(err.offset, offset);
+        return false;
+    }
+    assert_int_equal(status, FR_OK);
+    assert_int_equal(section.offset, offset);
+    assert_int_equal(section.data_offset, at);
+    assert_int_equal(section.data_size, number_of(block, "blockLength"));
+    assert_int_equal(section.data_offset + section.data_size, offset + number_of(block, "length"));
+    assert_int_equal(car_section_offset(at, section.data_size), offset);
+    assert_memory_equal(car.data + at - FR_CID_BYTES, cid.bytes, FR_CID_BYTES);
+    return true;
+}
+
+/* Every section in its place and nothing between; the offset of the first that is refused. */
+static uint64_t check_sections(fr_slice car, uint64_t from, fr_json_value blocks)
+{
+    fr_json_value block;
+    uint64_t next = from, refused_at = 0;
+    unsigned count = 0, ours = 0;
+    for (fr_json_iter it = fr_json_iterate(blocks); fr_json_iter_element(&it, &block); count++) {
+        uint64_t offset = number_of(block, "offset");
+        assert_int_equal(offset, next);
+        next += number_of(block, "length");
+        bool known = check_section(car, block);
+        refused_at = known || refused_at != 0 ? refused_at : offset;
+        ours += known;
+    }
+    assert_int_equal(next, car.size);
+    assert_int_equal(count, 8);
+    assert_int_equal(ours, 5);
+    return refused_at;
+}
+
+static void check_roots(const car_header *header, fr_json_value roots)
+{
+    fr_json_iter it = fr_json_iterate(roots);
+    fr_json_value first = {0};
+    fr_slice root = {0};
+    char text[FR_CID_TEXT_BYTES];
+    assert_int_equal(header->root_count, 2);
+    assert_true(fr_json_iter_element(&it, &first) && fr_json_get_string(first, "/", &root));
+    fr_cid_format(&header->root, text);
+    assert_true(fr_slice_equal(root, fr_slice_of(text, sizeof text)));
+}
+
+static void test_places_of_sections(void **state)
+{
+    (void)state;
+    if (!corpus_present()) {
+        return;
+    }
+    corpus_file car = corpus_read("car/ipld/carv1-basic.car");
+    corpus_file about = corpus_read("car/ipld/carv1-basic.json");
+    fr_slice input = corpus_slice(&car);
+    fr_json *json = NULL;
+    assert_int_equal(fr_json_new(&json, NULL), FR_OK);
+    fr_json_value facts = corpus_parse(json, corpus_slice(&about));
+    fr_json_value head, roots, blocks;
+    car_header header = {0};
+    assert_true(fr_json_get(facts, "header", &head) && fr_json_get(head, "roots", &roots));
+    assert_true(fr_json_get(facts, "blocks", &blocks));
+    assert_int_equal(car_header_read(input, CAR_HEADER_BYTES_MAX, &header, NULL), FR_OK);
+    check_roots(&header, roots);
+    uint64_t refused_at = check_sections(input, header.sections_offset, blocks);
+    fr_repo *repo = NULL; /* and whole, it is refused where the first of the others stands */
+    fr_error err = {0};
+    const fr_repo_options options = {.level = FR_LEVEL_TRUSTED, .bare = true, .partial = true};
+    assert_int_equal(fr_repo_open(&repo, input, &options, &err), FR_MALFORMED);
+    assert_string_equal(err.code, "car-cid");
+    assert_int_equal(err.offset, refused_at);
+    fr_repo_close(repo);
+    fr_json_free(json);
+    free(about.data);
+    free(car.data);
+}
+
+/* ---- one account ----------------------------------------------------------------------------- */
 
 static fr_status match_line(void *context, const fr_repo_item *item)
 {
@@ -250,6 +358,47 @@ static void test_listing_of_a_real_account(void **state)
     }
     free(car.data);
     free(listing.data);
+}
+
+/* One "name: value" a line; each is there. */
+static fr_slice line_value(const corpus_file *file, const char *name)
+{
+    fr_slice rest = corpus_slice(file), line = {0};
+    while (corpus_line(&rest, &line)) {
+        size_t end = fr_slice_find(line, ':');
+        if (fr_slice_equal(fr_slice_sub(line, 0, end), fr_slice_text(name))) {
+            return fr_slice_from(line, end + 2);
+        }
+    }
+    fail_msg("no line %s", name);
+    return line;
+}
+
+static void test_commit_of_a_real_account(void **state)
+{
+    (void)state;
+    if (!corpus_present()) {
+        return;
+    }
+    corpus_file car = corpus_read("car/jetstream/repo.car");
+    corpus_file lines = corpus_read("car/jetstream/car_expected_commit.txt");
+    fr_repo *repo = NULL;
+    const fr_repo_options options = {.level = FR_LEVEL_FULL};
+    char text[FR_CID_TEXT_BYTES], rev[FR_TID_BYTES];
+    assert_int_equal(fr_repo_open(&repo, corpus_slice(&car), &options, NULL), FR_OK);
+    const fr_commit *commit = fr_repo_commit(repo);
+    assert_true(fr_slice_equal(line_value(&lines, "ATProto Repo Spec Version"), FR_SLICE("3")));
+    assert_int_equal(commit->version, 3);
+    assert_true(fr_slice_equal(line_value(&lines, "DID"), commit->did));
+    fr_cid_format(&commit->data, text);
+    assert_true(fr_slice_equal(line_value(&lines, "Data CID"), fr_slice_of(text, sizeof text)));
+    assert_true(fr_slice_equal(line_value(&lines, "Prev CID"), FR_SLICE("<nil>")));
+    assert_false(commit->has_prev);
+    fr_tid_format(commit->rev, rev);
+    assert_true(fr_slice_equal(line_value(&lines, "Revision"), fr_slice_of(rev, sizeof rev)));
+    fr_repo_close(repo);
+    free(lines.data);
+    free(car.data);
 }
 
 static void test_valid_canonical_signature(void **state)
@@ -404,7 +553,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_expected),
+        cmocka_unit_test(test_places_of_sections),
         cmocka_unit_test(test_listing_of_a_real_account),
+        cmocka_unit_test(test_commit_of_a_real_account),
         cmocka_unit_test(test_valid_canonical_signature),
         cmocka_unit_test(test_every_cut_is_an_error),
         cmocka_unit_test(test_every_bit_flip_is_an_error_at_full),
