@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""The rules of the house that a machine can read: licences, lengths, includes, bounds, codes of errors, tracked files.
+"""The rules of the house that a machine can read: licences, lengths, includes, bounds, codes of errors, seeds,
+tracked files.
 
 Each rule is a function from a tree to findings. Before the real tree is judged, every rule is shown a small tree that
 breaks it, so a rule that has gone blind fails too.
@@ -93,6 +94,13 @@ def codes(top):
         yield f"docs/codes.md: {code} stands there twice"
 
 
+def seeds(top):
+    """A fuzz target has something to begin from, which every build replays (cmake/module.cmake)."""
+    for name, path in walk(top / "src"):
+        if name.endswith("_fuzz.c") and not any((path.parent / "seeds" / path.stem).glob("*")):
+            yield f"src/{name}: no seeds in src/{Path(name).parent}/seeds/{path.stem}"
+
+
 def tracked(top):
     names = subprocess.run(["git", "-C", str(top), "ls-files", "-z"], capture_output=True, check=True).stdout
     for name in filter(None, names.decode().split("\0")):
@@ -121,6 +129,7 @@ BROKEN = {
     width: {"src/x.c": f"// {SPDX}" + " x" * 50},
     includes: {"src/os/x.c": '#include "../engine/private.h"\n'},
     codes: {"src/os/x.c": 'x("fetch-nothing");\n', "docs/codes.md": "| `fetch-other` | of old |\n"},
+    seeds: {"src/os/x_fuzz.c": "int x;\n", "src/os/seeds/y_fuzz/one": "x"},
     bounds.findings: {"src/os/x.h": "#define FR_THING_BYTES_MAX 7\n",
                       "docs/bounds.md": "| `FR_THING_BYTES_MAX` | `8` | a thing |\n"},
 }
