@@ -15,7 +15,7 @@ typedef struct {
 } line_members;
 
 typedef struct {
-    fr_json_value rev, operation, collection, rkey, record, record_cbor, cid;
+    fr_json_value rev, operation, collection, rkey, record, record_cbor, cid, cid_unverified;
 } commit_members;
 
 static bool is_named(fr_slice key, const char *name, size_t size)
@@ -86,6 +86,8 @@ static commit_members gather_commit(fr_json_value commit)
             m.record_cbor = value;
         } else if (NAMED(key, "cid")) {
             m.cid = value;
+        } else if (NAMED(key, "cid_unverified")) {
+            m.cid_unverified = value;
         }
     }
     return m;
@@ -206,12 +208,20 @@ static cid_claim read_cid(fr_json_value v, fr_cid *cid)
     return text_of(v, &text) && fr_cid_parse(text, cid) ? CID_NAMED : CID_SENSELESS;
 }
 
-static void judge_cid(cid_claim claim, const fr_cid *cid, fr_event *out)
+/* Our own line of such a record names the hash, and says beside it that the source did not. */
+static bool is_doubted(const commit_members *m)
+{
+    bool unverified = false;
+    return is_present(m->cid_unverified) && fr_json_bool(m->cid_unverified, &unverified) &&
+           unverified;
+}
+
+static void judge_cid(const commit_members *m, cid_claim claim, const fr_cid *cid, fr_event *out)
 {
     fr_cid computed;
     fr_cid_of_block(out->body, &computed);
     out->cid = claim == CID_NAMED ? *cid : computed;
-    bool vouched = claim != CID_SENSELESS && fr_cid_equal(&out->cid, &computed);
+    bool vouched = claim != CID_SENSELESS && !is_doubted(m) && fr_cid_equal(&out->cid, &computed);
     out->body_format = vouched ? FR_BODY_CANONICAL : FR_BODY_UNVERIFIED;
 }
 
@@ -256,7 +266,7 @@ static fr_status take_body(const commit_members *m, fr_buffer *scratch, fr_event
         return fr_fail(err, FR_LIMIT, "commit.record: over 1 MiB");
     }
     if (encoded) {
-        judge_cid(claim, &cid, out);
+        judge_cid(m, claim, &cid, out);
     } else {
         out->body_format = FR_BODY_JSON;
         out->cid = cid;

@@ -3,7 +3,9 @@
  *
  * JSON cannot say one thing that DAG-CBOR can: a map with a key "$link" or "$bytes", for that is
  * how JSON writes links and byte strings. A record that holds one is not printed; the line
- * carries its bytes (commit.record_cbor), so that reading the line back gives the same event. */
+ * carries its bytes (commit.record_cbor), so that reading the line back gives the same event. For
+ * the same reason a record that stands under its own hash because its source named no CID that is
+ * one has commit.cid_unverified: the hash alone would vouch for it. */
 #include <fr/cbor.h>
 #include <fr/codec.h>
 #include <fr/event.h>
@@ -39,6 +41,17 @@ static void put_cid(fr_buffer *out, const fr_event *event)
     fr_buffer_byte(out, '"');
 }
 
+static void put_doubt(fr_buffer *out, const fr_event *event)
+{
+    fr_cid computed;
+    if (event->body_format == FR_BODY_UNVERIFIED) {
+        fr_cid_of_block(event->body, &computed);
+        if (fr_cid_equal(&event->cid, &computed)) {
+            fr_buffer_text(out, ",\"cid_unverified\":true");
+        }
+    }
+}
+
 static void put_record_cbor(fr_buffer *out, fr_slice body)
 {
     fr_buffer_text(out, ",\"record_cbor\":\"");
@@ -67,6 +80,7 @@ static fr_status put_record(const fr_event *event, fr_buffer *out, fr_error *err
         }
     }
     put_cid(out, event);
+    put_doubt(out, event);
     return FR_OK;
 }
 

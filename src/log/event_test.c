@@ -287,6 +287,11 @@ static void body_formats_are_chosen(void **state)
             fr_cid_of_block(event.body, &cid);
             assert_true(fr_cid_equal(&cid, &event.cid));
         }
+        fr_event back = {0}; /* and its own line chooses the same */
+        fr_buffer_reset(&line);
+        assert_ok(fr_event_to_json(&event, &line, NULL));
+        assert_ok(read_line(&reader, fr_buffer_view(&line), &back, NULL));
+        assert_true(same_event(&event, &back));
     }
 }
 

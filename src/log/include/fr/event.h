@@ -55,7 +55,7 @@ fr_status fr_event_identity_key(const fr_event *event, uint8_t out[16]);
  *  named (then cid is the hash), else 1 (a text that is no CID: 1 too, and cid is the hash), and 2
  *  (the record's JSON text; cid none when none was named) when it cannot be encoded at all. A
  *  member commit.record_cbor (base64, which fr_event_to_json writes where JSON has no words) goes
- *  before the record.
+ *  before the record; commit.cid_unverified true makes format 0 format 1.
  *  errors   FR_MALFORMED with a text that names the member: unknown kind or operation, no valid
  *           did, time_us (a non-negative integer within int64), rev (TID), collection (NSID) or
  *           rkey, a put without record, an account without boolean
@@ -67,9 +67,10 @@ fr_status fr_event_identity_key(const fr_event *event, uint8_t out[16]);
 FR_MUST_USE fr_status fr_event_from_json(fr_json_value line, fr_buffer *scratch, fr_event *out,
                                          fr_error *err);
 /** The line for an event, with "seq", without newline: did time_us kind commit{rev operation
- *  collection rkey record cid} / account / identity / sync{rev}; of a key: key time_us kind. What
- *  fr_event_from_json reads back is the same event (but for seq, which is 0 then). A failed write
- *  leaves `out` at its length. */
+ *  collection rkey record cid} / account / identity / sync{rev}; of a key: key time_us kind.
+ *  Format 1 under its own hash has cid_unverified true behind its cid. What fr_event_from_json
+ *  reads back is the same event (but for seq, which is 0 then). A failed write leaves `out` at its
+ *  length. */
 FR_MUST_USE fr_status fr_event_to_json(const fr_event *event, fr_buffer *out, fr_error *err);
 
 /* ---- binary, as it lies in a log frame ------------------------------------------------------- */
