@@ -87,6 +87,23 @@ def main():
                 assert again.read_bytes() == ordered.read_bytes(), f"pack, {limit}M: other bytes"
                 print(f"pack of {word}, {limit} MiB: {resident >> 10} KiB resident")
                 assert sanitized or resident <= (limit + 8) * MIB, f"pack, {limit}M: {resident} bytes resident"
+        # How the blocks lie, in three orders: for the third the times of all records are sorted.
+        newest = top / "newest.car"
+        run("pack", "--mem", "4G", "--order", "pds", car, "--out", newest)
+        classes = set()
+        for of in [car, ordered, newest]:
+            want, _, _ = run("order", "--json", "--mem", "4G", of)
+            want = {**json.loads(want), "file": None}
+            classes.add(want["order"])
+            for limit in [8, 16]:
+                for word, stdin in [(of, None), ("-", of)]:
+                    options = ["--mem", f"{limit}M", "--spill-dir", spill]
+                    out, _, resident = run("order", "--json", *options, word, stdin=stdin)
+                    assert {**json.loads(out), "file": None} == want, f"order, {limit}M: another answer: {out}"
+                    print(f"order of {word} ({want['order']}), {limit} MiB: {resident >> 10} KiB resident")
+                    assert sanitized or resident <= (limit + 8) * MIB, f"order, {limit}M: {resident} bytes resident"
+                    assert not list(spill.iterdir()), "something was left"
+        assert {"streamable", "pds-like"} <= classes, classes
         # And from its records, in any order.
         records = top / "records.ndjson"
         lines = run("unpack", "--ndjson", "--mem", "4G", car)[0].splitlines(keepends=True)

@@ -30,6 +30,7 @@ fr_status fr_load_new(fr_load **out, const fr_load_options *options, fr_error *e
     }
     fr_load_set_options(load, options);
     FR_TRY(repo_new(&load->repo, err));
+    load->repo->load = load;
     FR_TRY(fr_repo_store_memory(&load->memory, err));
     *out = load;
     load = NULL;

@@ -33,6 +33,22 @@ fr_status load_share_memory(fr_load *load, fr_error *err)
     return repo_watch_most(&load->watch, pages, err);
 }
 
+void load_spare(const fr_load *load, row_sort_options *out)
+{
+    *out = (row_sort_options){.memory_max_bytes = UINT64_MAX};
+    if (load == NULL) {
+        return;
+    }
+    fr_load_usage usage;
+    fr_load_usage_of(load, &usage);
+    uint64_t held = usage.memory_bytes - load->watch.bytes + load->watch.bytes_max;
+    held += FR_MIN((uint64_t)RESERVE_BYTES, load->memory_max / 8);
+    out->memory_max_bytes = load->memory_max - FR_MIN(held, load->memory_max);
+    out->disk_max_bytes = load->disk.max - FR_MIN(usage.disk_bytes, load->disk.max);
+    out->folder = load->options.spill_dir;
+    out->may_spill = LOAD_HAS_DISK && load->may_spill;
+}
+
 static fr_status spill_bytes(fr_load *load, fr_error *err)
 {
     const fr_repo_store *to = load->options.store;

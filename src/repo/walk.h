@@ -6,6 +6,7 @@
 #include "block_index.h"
 #include "car.h"
 #include "node.h"
+#include "row_sort.h"
 #include "window.h"
 #include <fr/map_guard.h>
 #include <fr/repo_load.h>
@@ -56,6 +57,7 @@ struct fr_repo {
     fr_commit commit;
     const uint32_t *lost; /* of the input's map (fr_map_lost); NULL: none */
     repo_watch *watch;    /* of its loader: mapped pages and time; NULL: nothing to watch */
+    const fr_load *load;  /* that it belongs to, and within whose limits it is read; NULL: none */
     bool opened;
     bool started;
     /* the walk */
@@ -191,6 +193,9 @@ void repo_fault_in(const fr_repo *repo, fr_slice input, fault_start from, const 
                    fr_repo_fault *out);
 /** What its pages are watched with, also when it has failed. */
 repo_watch *load_watch(const fr_load *load);
+/** What its limits leave for rows beside what is held: memory, disk, and may it be used? NULL: any
+ *  memory and no disk. */
+void load_spare(const fr_load *load, row_sort_options *out);
 /** Its options for the file. */
 const fr_repo_options *load_options_of(const fr_load *load);
 typedef struct {

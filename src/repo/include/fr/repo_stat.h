@@ -52,7 +52,12 @@ typedef struct {
     uint64_t sections;
 } fr_repo_order;
 
-/** cost: a walk, and 12 bytes a slot of the block index */
+/** The same within any limit.
+ *  errors   as the walk; FR_LIMIT limit-memory, limit-disk, FR_IO of the disk
+ *  cost     a walk and a look at every section side by side; a bit for each slot of the block
+ *           index. Of a file that is neither streamable nor sorted by CID the times of its records,
+ *           24 bytes each, are sorted in what the load's limit leaves, or else on its disk; and it
+ *           is walked once more if some records came before its disorder */
 FR_MUST_USE fr_status fr_repo_order_of(const fr_repo *repo, fr_repo_order *out, fr_error *err);
 /** "streamable", "cid-sorted", "pds-like", "commit-first", "other" */
 const char *fr_repo_order_name(fr_repo_order_class order);
