@@ -13,7 +13,10 @@
  *             names, else until another open, reset or free; slices given in are borrowed as long
  *  errors     FRESHET_MALFORMED the bytes are wrong: err->code says how (car-hash, node-order, …:
  *             docs/codes.md), err->offset where; FRESHET_LIMIT a limit was reached (limit-memory,
- *             limit-disk, limit-time, …); freshet_repo_fault_of tells block and key
+ *             limit-disk, limit-time, …); freshet_repo_fault_of tells block and key. FRESHET_IO,
+ *             FRESHET_NOT_FOUND of a path or folder: io; FRESHET_NOMEM: nomem. Where a function of
+ *             the caller's ends a call with a status of its own, that is what comes back, and the
+ *             code is cancelled
  *  threads    a repository is owned by one thread at a time; any number may be read at once */
 #ifndef FRESHET_REPO_H
 #define FRESHET_REPO_H

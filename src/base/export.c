@@ -8,13 +8,24 @@ _Static_assert((int)FRESHET_IO == (int)FR_IO && (int)FRESHET_NOMEM == (int)FR_NO
                    (int)FRESHET_NOT_FOUND == (int)FR_NOT_FOUND && (int)FRESHET_END == (int)FR_END,
                "one set of statuses, two names");
 
+/* What has a code has it from where it went wrong; what a system said is known by its number, and
+ * the two that any call may end with by their status. */
+static const char *code_of(const fr_error *error)
+{
+    if (error->code != NULL || error->status == FR_OK) {
+        return error->code;
+    }
+    bool of_system = error->status == FR_IO || error->os != 0;
+    return error->status == FR_NOMEM ? "nomem" : of_system ? "io" : NULL;
+}
+
 void fr_error_export(const fr_error *from, freshet_error *to)
 {
     if (to != NULL) {
         *to = (freshet_error){(freshet_status)from->status,
                               from->os,
                               from->offset,
-                              from->code,
+                              code_of(from),
                               from->text,
                               from->file,
                               from->line,
@@ -25,8 +36,9 @@ void fr_error_export(const fr_error *from, freshet_error *to)
 freshet_status fr_status_export(fr_status status, const fr_error *error, freshet_error *err)
 {
     if (status != FR_OK && err != NULL) {
-        fr_error_export(error, err);
-        err->status = (freshet_status)status;
+        fr_error as_returned = *error;
+        as_returned.status = status;
+        fr_error_export(&as_returned, err);
     }
     return (freshet_status)status;
 }

@@ -22,7 +22,9 @@ struct freshet_repo {
     fr_load *load;
     fr_repo_item arrived;
     fr_drive *drive;
-    bool started; /* the drive's thread has the repository */
+    bool started;           /* the drive's thread has the repository */
+    freshet_status refused; /* by on_item, with this status, */
+    uint64_t refused_at;    /* the item there */
     freshet_item *items;
     size_t item_capacity;
 };
@@ -39,10 +41,36 @@ static freshet_item export_item(const fr_repo_item *item)
                           .record_code = item->record_code};
 }
 
+/* The caller's function ended the call with a status of its own choice, which stays. */
+static fr_status stopped(freshet_status status, uint64_t offset, fr_error *err)
+{
+    return status == FRESHET_OK ? FR_OK
+                                : fr_fail_code(err, (fr_status)status, offset, "cancelled",
+                                               "repo: the caller's function says stop");
+}
+
 fr_status face_put(void *output, fr_slice bytes)
 {
     const face_output *out = output;
-    return (fr_status)out->put(out->context, bytes.data, bytes.size);
+    return stopped(out->put(out->context, bytes.data, bytes.size), 0, out->err);
+}
+
+freshet_status face_end(const freshet_repo *repo, fr_status status, fr_error *error,
+                        freshet_error *err)
+{
+    (void)repo;
+    return fr_status_export(status, error, err);
+}
+
+/* The same for openings, which have no place for what on_item says but its status. */
+static freshet_status end_opening(const freshet_repo *repo, fr_status status, fr_error *error,
+                                  freshet_error *err)
+{
+    if (repo->refused != FRESHET_OK && (freshet_status)status == repo->refused &&
+        error->text == NULL) {
+        status = stopped(repo->refused, repo->refused_at, error);
+    }
+    return face_end(repo, status, error, err);
 }
 
 /* ---- the caller's functions ------------------------------------------------------------------ */
@@ -87,9 +115,11 @@ static uint64_t store_used(const void *context)
 
 static fr_status on_item(void *context, const fr_repo_item *item)
 {
-    const freshet_repo *repo = context;
+    freshet_repo *repo = context;
     freshet_item out = export_item(item);
-    return (fr_status)repo->options.on_item(repo->options.item_context, &out);
+    repo->refused = repo->options.on_item(repo->options.item_context, &out);
+    repo->refused_at = item->offset;
+    return (fr_status)repo->refused;
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -212,53 +242,59 @@ void freshet_repo_reset(freshet_repo *repo)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
+static void close_file(freshet_repo *repo)
+{
+    close_drive(repo);
+    repo->refused = FRESHET_OK;
+}
+
 freshet_status freshet_repo_open_path(freshet_repo *repo, const char *path, freshet_error *err)
 {
     fr_error error = {0};
-    close_drive(repo);
-    return fr_status_export(fr_load_path(repo->load, path, &error), &error, err);
+    close_file(repo);
+    return end_opening(repo, fr_load_path(repo->load, path, &error), &error, err);
 }
 
 freshet_status freshet_repo_open_fd(freshet_repo *repo, int fd, freshet_error *err)
 {
     fr_error error = {0};
-    close_drive(repo);
-    return fr_status_export(fr_load_fd(repo->load, fd, &error), &error, err);
+    close_file(repo);
+    return end_opening(repo, fr_load_fd(repo->load, fd, &error), &error, err);
 }
 
 freshet_status freshet_repo_open_memory(freshet_repo *repo, const void *bytes, size_t size,
                                         freshet_error *err)
 {
     fr_error error = {0};
-    close_drive(repo);
-    return fr_status_export(fr_load_memory(repo->load, fr_slice_of(bytes, size), &error), &error,
-                            err);
+    close_file(repo);
+    return end_opening(repo, fr_load_memory(repo->load, fr_slice_of(bytes, size), &error), &error,
+                       err);
 }
 
 freshet_status freshet_repo_begin(freshet_repo *repo, freshet_error *err)
 {
     fr_error error = {0};
-    close_drive(repo);
-    return fr_status_export(fr_load_begin(repo->load, &error), &error, err);
+    close_file(repo);
+    return end_opening(repo, fr_load_begin(repo->load, &error), &error, err);
 }
 
 freshet_status freshet_repo_push(freshet_repo *repo, const void *bytes, size_t size, size_t *taken,
                                  freshet_error *err)
 {
     fr_error error = {0};
-    return fr_status_export(fr_load_push(repo->load, bytes, size, taken, &error), &error, err);
+    return end_opening(repo, fr_load_push(repo->load, bytes, size, taken, &error), &error, err);
 }
 
 freshet_status freshet_repo_finish(freshet_repo *repo, freshet_error *err)
 {
     fr_error error = {0};
-    return fr_status_export(fr_load_finish(repo->load, &error), &error, err);
+    return end_opening(repo, fr_load_finish(repo->load, &error), &error, err);
 }
 
 freshet_status freshet_repo_raise(freshet_repo *repo, uint64_t memory_bytes, freshet_error *err)
 {
     fr_error error = {0};
-    return fr_status_export(fr_load_raise(repo->load, memory_bytes, &error), &error, err);
+    return end_opening(repo, fr_load_raise(repo->load, memory_bytes, &error), &error, err);
 }
 
 void freshet_repo_use_disk(freshet_repo *repo)
@@ -269,7 +305,7 @@ void freshet_repo_use_disk(freshet_repo *repo)
 freshet_status freshet_repo_resume(freshet_repo *repo, freshet_error *err)
 {
     fr_error error = {0};
-    return fr_status_export(fr_load_resume(repo->load, &error), &error, err);
+    return end_opening(repo, fr_load_resume(repo->load, &error), &error, err);
 }
 
 freshet_status freshet_repo_arrived(freshet_repo *repo, freshet_item *item, freshet_error *err)
@@ -280,7 +316,7 @@ freshet_status freshet_repo_arrived(freshet_repo *repo, freshet_item *item, fres
                                      : fr_load_next(repo->load, &next, &error);
     repo->arrived = next; /* the CID lies in the item */
     *item = export_item(&repo->arrived);
-    return fr_status_export(status, &error, err);
+    return end_opening(repo, status, &error, err);
 }
 
 void freshet_repo_usage_of(const freshet_repo *repo, freshet_repo_usage *out)
@@ -354,8 +390,8 @@ static fr_status process_item(void *context, const fr_repo_item *item, void *val
 {
     const freshet_repo *repo = context;
     freshet_item out = export_item(item);
-    fr_status status = (fr_status)repo->options.process(repo->options.process_context, &out, value);
-    return status == FR_OK ? FR_OK : fr_fail(err, status, "repo: the processor says stop");
+    return stopped(repo->options.process(repo->options.process_context, &out, value), item->offset,
+                   err);
 }
 
 static fr_status drive_of(freshet_repo *repo, fr_error *err)
@@ -400,7 +436,7 @@ freshet_status freshet_repo_next(freshet_repo *repo, size_t n, const freshet_ite
     *count = 0;
     fr_status status = next_items(repo, n, count, &error);
     *items = repo->items;
-    return fr_status_export(status, &error, err);
+    return face_end(repo, status, &error, err);
 }
 
 freshet_status freshet_repo_rewind(freshet_repo *repo, freshet_error *err)
@@ -408,7 +444,7 @@ freshet_status freshet_repo_rewind(freshet_repo *repo, freshet_error *err)
     fr_error error = {0};
     fr_repo *open;
     close_drive(repo);
-    return fr_status_export(face_opened(repo, &open, &error), &error, err);
+    return face_end(repo, face_opened(repo, &open, &error), &error, err);
 }
 
 freshet_status freshet_repo_start(freshet_repo *repo, size_t n, size_t queue, freshet_error *err)
@@ -417,19 +453,20 @@ freshet_status freshet_repo_start(freshet_repo *repo, size_t n, size_t queue, fr
     fr_status status = drive_of(repo, &error);
     status = status == FR_OK ? fr_drive_start(repo->drive, n, queue, &error) : status;
     repo->started |= status == FR_OK;
-    return fr_status_export(status, &error, err);
+    return face_end(repo, status, &error, err);
 }
 
 typedef struct {
     freshet_repo_visit visit;
     void *context;
+    fr_error *err;
 } visiting;
 
 static fr_status visit_item(void *context, const fr_repo_item *item)
 {
     const visiting *v = context;
     freshet_item out = export_item(item);
-    return (fr_status)v->visit(v->context, &out);
+    return stopped(v->visit(v->context, &out), item->offset, v->err);
 }
 
 freshet_status freshet_repo_walk(freshet_repo *repo, freshet_repo_visit visit, void *context,
@@ -437,11 +474,11 @@ freshet_status freshet_repo_walk(freshet_repo *repo, freshet_repo_visit visit, v
 {
     fr_error error = {0};
     fr_repo *open;
-    visiting v = {visit, context};
+    visiting v = {visit, context, &error};
     close_drive(repo);
     fr_status status = face_opened(repo, &open, &error);
     status = status == FR_OK ? fr_repo_walk(open, visit_item, &v, &error) : status;
-    return fr_status_export(status, &error, err);
+    return face_end(repo, status, &error, err);
 }
 
 static fr_status visit_range(const freshet_repo *repo, const fr_cursor_options *options,
@@ -473,9 +510,9 @@ freshet_status freshet_repo_range(freshet_repo *repo, const freshet_keys *keys,
                                   freshet_repo_visit visit, void *context, freshet_error *err)
 {
     fr_error error = {0};
-    visiting v = {visit, context};
+    visiting v = {visit, context, &error};
     fr_cursor_options options = cursor_options(keys);
-    return fr_status_export(visit_range(repo, &options, &v, &error), &error, err);
+    return face_end(repo, visit_range(repo, &options, &v, &error), &error, err);
 }
 
 freshet_status freshet_repo_count(freshet_repo *repo, const freshet_keys *keys, uint64_t *out,
@@ -486,7 +523,7 @@ freshet_status freshet_repo_count(freshet_repo *repo, const freshet_keys *keys, 
     fr_cursor_options options = cursor_options(keys);
     fr_status status = face_opened(repo, &open, &error);
     status = status == FR_OK ? fr_repo_count(open, &options, out, &error) : status;
-    return fr_status_export(status, &error, err);
+    return face_end(repo, status, &error, err);
 }
 
 freshet_status freshet_repo_get(freshet_repo *repo, const char *key, freshet_repo_visit visit,
@@ -495,11 +532,11 @@ freshet_status freshet_repo_get(freshet_repo *repo, const char *key, freshet_rep
     fr_error error = {0};
     fr_repo *open;
     fr_repo_item item;
-    visiting v = {visit, context};
+    visiting v = {visit, context, &error};
     fr_status status = face_opened(repo, &open, &error);
     status = status == FR_OK ? fr_repo_get(open, fr_slice_text(key), &item, &error) : status;
     status = status == FR_OK ? visit_item(&v, &item) : status;
-    return fr_status_export(status, &error, err);
+    return face_end(repo, status, &error, err);
 }
 
 /* ---- what is made of one --------------------------------------------------------------------- */
@@ -521,8 +558,8 @@ freshet_status freshet_repo_prove(freshet_repo *repo, const char *key, freshet_p
                                   void *context, bool *present, freshet_error *err)
 {
     fr_error error = {0};
-    face_output out = {put, context};
-    return fr_status_export(prove(repo, key, &out, present, &error), &error, err);
+    face_output out = {put, context, &error};
+    return face_end(repo, prove(repo, key, &out, present, &error), &error, err);
 }
 
 freshet_status freshet_repo_write(freshet_repo *repo, freshet_order order, const freshet_keys *keys,
@@ -530,27 +567,29 @@ freshet_status freshet_repo_write(freshet_repo *repo, freshet_order order, const
 {
     fr_error error = {0};
     fr_repo *open;
-    face_output out = {put, context};
+    face_output out = {put, context, &error};
     fr_cursor_options slice = cursor_options(keys);
     fr_car_options options = {.keys = &slice};
     fr_status status = face_opened(repo, &open, &error);
     status = status == FR_OK ? face_order(order, &options.order, &error) : status;
     status = status == FR_OK ? fr_repo_write(open, &options, face_put, &out, &error) : status;
-    return fr_status_export(status, &error, err);
+    return face_end(repo, status, &error, err);
 }
 
 typedef struct {
     freshet_diff_visit visit;
     void *context;
+    fr_error *err;
 } diffing;
 
 static fr_status visit_change(void *context, fr_slice key, const fr_cid *before,
                               const fr_cid *after)
 {
     const diffing *d = context;
-    return (fr_status)d->visit(d->context, (freshet_text){(const char *)key.data, key.size},
-                               before == NULL ? NULL : before->bytes,
-                               after == NULL ? NULL : after->bytes);
+    freshet_text text = {(const char *)key.data, key.size};
+    return stopped(d->visit(d->context, text, before == NULL ? NULL : before->bytes,
+                            after == NULL ? NULL : after->bytes),
+                   0, d->err);
 }
 
 freshet_status freshet_repo_diff(freshet_repo *before, freshet_repo *after,
@@ -559,7 +598,7 @@ freshet_status freshet_repo_diff(freshet_repo *before, freshet_repo *after,
 {
     fr_error error = {0};
     fr_repo *a, *b;
-    diffing d = {visit, context};
+    diffing d = {visit, context, &error};
     fr_diff_facts counted = {0};
     fr_diff_visitor visitor = {.on_record = visit_change, .context = &d};
     fr_status status = face_opened(before, &a, &error);
@@ -574,5 +613,5 @@ freshet_status freshet_repo_diff(freshet_repo *before, freshet_repo *after,
                                       .nodes_read = counted.nodes_read,
                                       .fault_in_after = counted.fault_in_after};
     }
-    return fr_status_export(status, &error, err);
+    return face_end(counted.fault_in_after ? after : before, status, &error, err);
 }

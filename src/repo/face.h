@@ -16,9 +16,14 @@ FR_MUST_USE fr_status face_order(freshet_order order, fr_car_order *out, fr_erro
 /** errors: FR_INVALID nothing is open, or its thread walks it */
 FR_MUST_USE fr_status face_opened(const freshet_repo *repo, fr_repo **out, fr_error *err);
 
+/** fr_status_export for a call on a repository. */
+freshet_status face_end(const freshet_repo *repo, fr_status status, fr_error *error,
+                        freshet_error *err);
+
 typedef struct {
     freshet_put put;
     void *context;
+    fr_error *err; /* says so when the caller's function ends it */
 } face_output;
 /** For functions that hand out pieces; `output` is a face_output. */
 fr_status face_put(void *output, fr_slice bytes);

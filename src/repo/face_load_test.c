@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // freshet_repo.h: a limit that pauses, raised or given the disk, of pushes and of a descriptor; one
-// record by its key; what can be told of a fault.
+// record by its key; what can be told of a fault; what is no fault of the file.
 #include "load_help.h"
 #include "tree_help.h"
 
@@ -189,9 +189,147 @@ static void a_record_and_its_fault(void **state)
     grown_done(&g);
 }
 
+/* ---- codes of what is nobody's fault in the file --------------------------------------------- */
+
+typedef struct {
+    int left; /* items until it stops */
+    freshet_status says;
+    uint64_t offset; /* of the item that it stopped at */
+} stopper;
+
+static freshet_status stop_item(void *context, const freshet_item *item)
+{
+    stopper *s = context;
+    s->offset = item->offset;
+    return s->left-- == 0 ? s->says : FRESHET_OK;
+}
+
+static freshet_status stop_value(void *context, const freshet_item *item, void *value)
+{
+    memset(value, 0, sizeof(uint64_t));
+    return stop_item(context, item);
+}
+
+static freshet_status stop_piece(void *context, const void *bytes, size_t size)
+{
+    (void)bytes;
+    (void)size;
+    return ((stopper *)context)->says;
+}
+
+static void check_stopped(freshet_status status, const freshet_error *err, const stopper *s)
+{
+    assert_int_equal(status, s->says);
+    assert_int_equal(err->status, s->says);
+    assert_string_equal(err->code, "cancelled");
+    assert_non_null(err->text);
+    assert_int_equal(err->offset, s->offset);
+}
+
+/* Opened, and pushed: afterwards every further call says the same. */
+static void check_on_item(fr_slice car, freshet_status says)
+{
+    stopper s = {.left = 2, .says = says};
+    const freshet_repo_options options = {.on_item = stop_item, .item_context = &s};
+    freshet_repo *repo = NULL;
+    freshet_error err = {0};
+    assert_int_equal(freshet_repo_new(&repo, &options, NULL), FRESHET_OK);
+    check_stopped(freshet_repo_open_memory(repo, car.data, car.size, &err), &err, &s);
+    s.left = 2;
+    err = (freshet_error){0};
+    assert_int_equal(freshet_repo_begin(repo, NULL), FRESHET_OK);
+    check_stopped(freshet_repo_push(repo, car.data, car.size, NULL, &err), &err, &s);
+    err = (freshet_error){0};
+    check_stopped(freshet_repo_push(repo, car.data, 1, NULL, &err), &err, &s);
+    err = (freshet_error){0};
+    check_stopped(freshet_repo_finish(repo, &err), &err, &s);
+    s.left = INT32_MAX;
+    assert_int_equal(freshet_repo_open_memory(repo, car.data, car.size, NULL), FRESHET_OK);
+    freshet_repo_free(repo);
+}
+
+static void check_process(fr_slice car, freshet_status says, bool background)
+{
+    stopper s = {.left = 2, .says = says};
+    const freshet_repo_options options = {
+        .process = stop_value, .process_context = &s, .value_bytes = sizeof(uint64_t)};
+    freshet_repo *repo = NULL;
+    freshet_error err = {0};
+    const freshet_item *items;
+    size_t count = 0;
+    assert_int_equal(freshet_repo_new(&repo, &options, NULL), FRESHET_OK);
+    assert_int_equal(freshet_repo_open_memory(repo, car.data, car.size, NULL), FRESHET_OK);
+    assert_int_equal(background ? freshet_repo_start(repo, 10, 1, NULL) : FRESHET_OK, FRESHET_OK);
+    assert_int_equal(freshet_repo_next(repo, 10, &items, &count, &err), FRESHET_OK);
+    assert_int_equal(count, 2);
+    for (int again = 0; again < 2; again++) {
+        err = (freshet_error){0};
+        check_stopped(freshet_repo_next(repo, 10, &items, &count, &err), &err, &s);
+    }
+    freshet_repo_free(repo);
+}
+
+static void who_stops_a_call_is_told_so(void **state)
+{
+    (void)state;
+    static const freshet_status statuses[] = {FRESHET_AGAIN, FRESHET_NOMEM, FRESHET_MALFORMED,
+                                              FRESHET_IO};
+    tree_random r = tree_seed();
+    grown g;
+    grown_init(&g);
+    grown_fill(&g, &r, 50);
+    fr_slice car = grown_car(&g, NULL);
+    freshet_repo *repo = NULL;
+    assert_int_equal(freshet_repo_new(&repo, NULL, NULL), FRESHET_OK);
+    assert_int_equal(freshet_repo_open_memory(repo, car.data, car.size, NULL), FRESHET_OK);
+    for (size_t i = 0; i < FR_COUNT_OF(statuses); i++) {
+        stopper s = {.left = 2, .says = statuses[i]};
+        freshet_error err = {0};
+        check_stopped(freshet_repo_walk(repo, stop_item, &s, &err), &err, &s);
+        s.left = 2;
+        err = (freshet_error){0};
+        check_stopped(freshet_repo_range(repo, NULL, stop_item, &s, &err), &err, &s);
+        s.offset = 0;
+        check_stopped(
+            freshet_repo_write(repo, FRESHET_ORDER_STREAMABLE, NULL, stop_piece, &s, &err), &err,
+            &s);
+        check_on_item(car, statuses[i]);
+        check_process(car, statuses[i], false);
+        check_process(car, statuses[i], true);
+    }
+    freshet_repo_free(repo);
+    grown_done(&g);
+}
+
+static void what_the_system_refuses_is_io(void **state)
+{
+    (void)state;
+    tree_random r = tree_seed();
+    grown g;
+    grown_init(&g);
+    grown_fill(&g, &r, RECORDS);
+    fr_slice car = grown_car(&g, NULL);
+    const freshet_repo_options options = {.memory_bytes = LITTLE, .spill_dir = "/nowhere/at/all"};
+    freshet_repo *repo = NULL;
+    freshet_error err = {0};
+    assert_int_equal(freshet_repo_new(&repo, &options, NULL), FRESHET_OK);
+    assert_int_equal(freshet_repo_open_path(repo, "/nowhere/at/all", &err), FRESHET_NOT_FOUND);
+    assert_string_equal(err.code, "io");
+    assert_int_equal(freshet_repo_open_path(repo, "/", &err), FRESHET_IO);
+    assert_string_equal(err.code, "io");
+    assert_int_equal(freshet_repo_begin(repo, NULL), FRESHET_OK);
+    freshet_status status = freshet_repo_push(repo, car.data, car.size, NULL, &err);
+    assert_int_equal(status, has_disk() ? FRESHET_NOT_FOUND : FRESHET_LIMIT);
+    assert_string_equal(err.code, has_disk() ? "io" : "limit-memory");
+    freshet_repo_free(repo);
+    grown_done(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_pause_ends),
-                                       cmocka_unit_test(a_record_and_its_fault)};
+                                       cmocka_unit_test(a_record_and_its_fault),
+                                       cmocka_unit_test(who_stops_a_call_is_told_so),
+                                       cmocka_unit_test(what_the_system_refuses_is_io)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,7 +81,7 @@ freshet_status freshet_repo_verify_proof(freshet_repo *repo, const char *key, fr
                                          freshet_error *err)
 {
     fr_error error = {0};
-    return fr_status_export(read_proof(repo, key, out, &error), &error, err);
+    return face_end(repo, read_proof(repo, key, out, &error), &error, err);
 }
 
 /* ---- frames ---------------------------------------------------------------------------------- */
@@ -372,7 +372,8 @@ freshet_status freshet_draft_commit(freshet_draft *draft, const freshet_sign *si
     fr_status status = signing_of(draft, sign, &s, &error);
     status = status == FR_OK ? make_frame(draft, sign, &s, writes, count, &frame, &error) : status;
     explicit_bzero(&s, sizeof s);
-    status = status == FR_OK ? (fr_status)put(context, frame.data, frame.size) : status;
+    face_output out = {put, context, &error};
+    status = status == FR_OK ? face_put(&out, fr_buffer_view(&frame)) : status;
     fr_buffer_done(&frame);
     return fr_status_export(status, &error, err);
 }
@@ -381,7 +382,7 @@ freshet_status freshet_draft_write(freshet_draft *draft, freshet_order order, fr
                                    void *context, freshet_error *err)
 {
     fr_error error = {0};
-    face_output out = {put, context};
+    face_output out = {put, context, &error};
     fr_car_order ours;
     fr_status status = draft->commit.size == 0 || draft->staged
                            ? fr_fail(&error, FR_INVALID, "draft: not signed yet")
