@@ -63,7 +63,11 @@ typedef struct {
 
 /** Where the bytes of a stream go beyond memory, for a caller who has a better place than a file:
  *  one range, appended to and read back whole. It is emptied after each file and never closed: it
- *  is its owner's, who keeps it until freshet_repo_free has returned. */
+ *  is its owner's, who keeps it until freshet_repo_free has returned. Its functions return
+ *  FRESHET_OK, or FRESHET_LIMIT, limit-disk for who needed it, where there is no more room;
+ *  FRESHET_NOMEM; FRESHET_CORRUPT, store-corrupt; all else is FRESHET_IO, io. When something is
+ *  wrong with the file, what was put is looked at again: if it came back changed, that is
+ *  FRESHET_CORRUPT, store-corrupt, and no fault of the file. */
 typedef struct {
     void *context;
     freshet_status (*put)(void *context, const void *bytes, size_t size);

@@ -73,7 +73,7 @@ def includes(top):
 
 
 CODE_OF_ERROR = (r"(?:car|commit|node|tree|key|record|limit|sig|frame|inv|json|zstd|compressed|did|fetch|pack|refresh"
-                 r"|view)-[a-z]+(?:-[a-z]+)*")
+                 r"|view|store)-[a-z]+(?:-[a-z]+)*")
 NO_CODES = {"commit-first", "zstd-dictionary", "node-bytes", "node-entries"}  # a class of orders, options
 
 

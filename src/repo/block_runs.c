@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 
+#include <fr/codec.h>
+
 #define SLOTS_A_PAGE ((BLOCK_RUN_PAGE_BYTES - sizeof(page_head)) / sizeof(block_slot))
 #define RUN_BITS 8
 
@@ -15,7 +17,8 @@ _Static_assert(BLOCK_RUN_COUNT == 1 << RUN_BITS, "a run for each value of a tag'
 
 typedef struct {
     uint64_t before; /* number of the page before of this run, from 1; 0: none */
-    uint64_t count;
+    uint32_t count;
+    uint32_t crc; /* of a page that was written; the file's offsets are taken from it as they are */
 } page_head;
 
 typedef struct {
@@ -76,10 +79,29 @@ void block_runs_free(block_runs *runs)
     }
 }
 
+/* CRC-32C of all but itself, from the number that the page has, so that another page is none. */
+static uint32_t page_crc(const run_page *page, uint64_t number)
+{
+    page_head head = page->head;
+    head.crc = 0;
+    uint32_t crc = fr_crc32c((uint32_t)number, &head, sizeof head);
+    return fr_crc32c(crc, page->slots, sizeof page->slots);
+}
+
+static fr_status read_page(const block_runs *runs, uint64_t number, run_page *out, fr_error *err)
+{
+    FR_TRY(fr_scratch_read(runs->file, out, sizeof *out, (number - 1) * BLOCK_RUN_PAGE_BYTES, err));
+    return out->head.crc == page_crc(out, number)
+               ? FR_OK
+               : fr_fail_code(err, FR_CORRUPT, 0, "store-corrupt",
+                              "repo: a part of the index came back from the disk changed");
+}
+
 static fr_status write_page(block_runs *runs, run_page *page, uint64_t offset, fr_error *err)
 {
     uint64_t at = runs->page_count * BLOCK_RUN_PAGE_BYTES;
     FR_TRY(disk_budget_take(runs->budget, BLOCK_RUN_PAGE_BYTES, offset, err));
+    page->head.crc = page_crc(page, runs->page_count + 1);
     FR_TRY(fr_scratch_write(runs->file, page, BLOCK_RUN_PAGE_BYTES, at, err));
     page->head = (page_head){.before = ++runs->page_count};
     return FR_OK;
@@ -155,17 +177,16 @@ static fr_status place_slot(builder *b, block_slot slot, fr_error *err)
     return FR_OK;
 }
 
-static fr_status place_run(block_runs *runs, run_page *page, builder *b, fr_error *err)
+static fr_status place_run(const block_runs *runs, run_page *page, builder *b, fr_error *err)
 {
     for (;;) {
-        for (uint64_t i = 0; i < page->head.count; i++) {
+        for (uint32_t i = 0; i < page->head.count; i++) {
             FR_TRY(place_slot(b, page->slots[i], err));
         }
         if (page->head.before == 0) {
             return FR_OK;
         }
-        FR_TRY(fr_scratch_read(runs->file, page, sizeof *page,
-                               (page->head.before - 1) * BLOCK_RUN_PAGE_BYTES, err));
+        FR_TRY(read_page(runs, page->head.before, page, err));
     }
 }
 

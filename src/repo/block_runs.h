@@ -52,7 +52,7 @@ typedef struct {
 } block_runs_merged;
 
 /** Makes the table and lends it to `index`. `watch` gets the table to watch. errors: FR_LIMIT
- *  limit-disk, limit-memory (digests crowd the index), FR_IO, FR_NOMEM */
+ *  limit-disk, limit-memory (digests crowd the index), FR_CORRUPT store-corrupt, FR_IO, FR_NOMEM */
 FR_MUST_USE fr_status block_runs_build(block_runs *runs, block_index *index, repo_watch *watch,
                                        block_runs_merged *merged, fr_error *err);
 

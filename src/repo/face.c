@@ -58,7 +58,8 @@ fr_status face_put(void *output, fr_slice bytes)
 freshet_status face_end(const freshet_repo *repo, fr_status status, fr_error *error,
                         freshet_error *err)
 {
-    (void)repo;
+    bool theirs = error->code != NULL && strcmp(error->code, "cancelled") == 0;
+    status = theirs ? status : fr_load_blame(repo->load, status, error);
     return fr_status_export(status, error, err);
 }
 
@@ -75,15 +76,26 @@ static freshet_status end_opening(const freshet_repo *repo, fr_status status, fr
 
 /* ---- the caller's functions ------------------------------------------------------------------ */
 
-static fr_status said(freshet_status status, fr_error *err, const char *text)
+/* A store that has no more room, or has lost what it had, says so; else it has failed, for no other
+ * status would mean here what it does. */
+static fr_status said(const freshet_store *store, freshet_status status, fr_error *err,
+                      const char *text)
 {
-    return status == FRESHET_OK ? FR_OK : fr_fail(err, (fr_status)status, text);
+    uint64_t at = status == FRESHET_OK ? 0 : store->bytes_used(store->context);
+    switch (status) {
+        case FRESHET_OK: return FR_OK;
+        case FRESHET_LIMIT: return fr_fail_code(err, FR_LIMIT, at, "limit-disk", text);
+        case FRESHET_CORRUPT: return fr_fail_code(err, FR_CORRUPT, at, "store-corrupt", text);
+        case FRESHET_NOMEM: return fr_fail_code(err, FR_NOMEM, at, "nomem", text);
+        default: return fr_fail_code(err, FR_IO, at, "io", text);
+    }
 }
 
 static fr_status store_put(void *context, const void *bytes, size_t size, fr_error *err)
 {
     const freshet_store *store = context;
-    return said(store->put(store->context, bytes, size), err, "repo: the store takes no more");
+    return said(store, store->put(store->context, bytes, size), err,
+                "repo: the store takes no more");
 }
 
 static fr_status store_get(void *context, fr_slice *out, fr_error *err)
@@ -91,7 +103,8 @@ static fr_status store_get(void *context, fr_slice *out, fr_error *err)
     const freshet_store *store = context;
     const void *bytes = NULL;
     size_t size = 0;
-    FR_TRY(said(store->get(store->context, &bytes, &size), err, "repo: the store gives nothing"));
+    FR_TRY(said(store, store->get(store->context, &bytes, &size), err,
+                "repo: the store gives nothing"));
     *out = fr_slice_of(bytes, size);
     return FR_OK;
 }
@@ -99,7 +112,7 @@ static fr_status store_get(void *context, fr_slice *out, fr_error *err)
 static fr_status store_reset(void *context, fr_error *err)
 {
     const freshet_store *store = context;
-    return said(store->reset(store->context), err, "repo: the store cannot be emptied");
+    return said(store, store->reset(store->context), err, "repo: the store cannot be emptied");
 }
 
 static void store_close(void *context)

@@ -73,9 +73,10 @@ void fr_load_reset(fr_load *load)
     if (load->window != NULL) {
         (void)!load->forgetful.reset(load->window, NULL);
     }
-    if (load->store != NULL && load->store == load->options.store) {
-        (void)!load->store->reset(load->store->context, NULL);
+    if (load->store == &load->beyond && load->kept.to == load->options.store) {
+        (void)!load->kept.to->reset(load->kept.to->context, NULL);
     }
+    load->kept = (kept_bytes){0};
     load->store = NULL;
     load->given = (fr_slice){0};
     load->mapped = load->own_map = false;
@@ -191,14 +192,40 @@ static fr_status scan(fr_load *load, fr_error *err)
     return FR_OK;
 }
 
+static bool is_limit(fr_status status, const fr_error *fault, const char *code)
+{
+    return status == FR_LIMIT && fault->code != NULL && strcmp(fault->code, code) == 0;
+}
+
 static void watch_repo(fr_load *load)
 {
     bool watched = load->watch.bytes_max != 0 || load->watch.deadline_ns != 0;
     load->repo->watch = watched ? &load->watch : NULL;
 }
 
-fr_status load_fail(fr_load *load, fr_status status, const fr_error *fault, fr_error *err)
+/* A length that came back as another one may be over a limit as well. */
+static bool blames_the_file(fr_status status, const fr_error *error)
 {
+    return status == FR_MALFORMED ||
+           (status == FR_LIMIT && !is_limit(status, error, "limit-memory") &&
+            !is_limit(status, error, "limit-disk") && !is_limit(status, error, "limit-time"));
+}
+
+fr_status fr_load_blame(fr_load *load, fr_status status, fr_error *error)
+{
+    if (!blames_the_file(status, error) || load->store != &load->beyond || load->refused ||
+        !kept_changed(&load->kept, &load->watch)) {
+        return status;
+    }
+    return fr_fail_code(error, FR_CORRUPT, error->offset, "store-corrupt",
+                        "repo: what was put on disk or in the caller's store came back changed");
+}
+
+fr_status load_fail(fr_load *load, fr_status status, const fr_error *why, fr_error *err)
+{
+    fr_error told = *why;
+    const fr_error *fault = &told;
+    status = fr_load_blame(load, status, &told);
     if (err != NULL) {
         *err = *fault;
         err->status = status;
@@ -281,11 +308,6 @@ static fr_status hand_out(fr_load *load, fr_error *err)
         options->on_wait(options->item_context);
     }
     return status == FR_END || status == FR_AGAIN ? FR_OK : status;
-}
-
-static bool is_limit(fr_status status, const fr_error *fault, const char *code)
-{
-    return status == FR_LIMIT && fault->code != NULL && strcmp(fault->code, code) == 0;
 }
 
 /* As far as the bytes go. FR_AGAIN: paused. */

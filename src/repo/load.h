@@ -9,6 +9,7 @@
 #include <fr/scratch.h>
 #include <fr/stream.h>
 
+#include "kept.h"
 #include "walk.h"
 
 #if FR_REPO_DISK
@@ -42,6 +43,8 @@ struct fr_load {
     block_runs *runs;
     disk_budget disk;
     fr_repo_store memory, file, forgetful; /* the last in `window`; made when they are needed */
+    fr_repo_store beyond; /* keeps what is beyond memory, in `file` or the caller's */
+    kept_bytes kept;      /* behind it */
     repo_window *window;
     unsigned chunk_bits, kept_chunks; /* of the window; 0: as the limit allows */
     const fr_repo_store *store;       /* where bytes go; NULL: the input is `given` */

@@ -58,6 +58,8 @@ static fr_status spill_bytes(fr_load *load, fr_error *err)
         }
         to = &load->file;
     }
+    kept_store(&load->kept, to, &load->beyond);
+    to = &load->beyond;
     if (load->store == &load->forgetful) {
         FR_TRY(repo_window_move(load->window, to, err));
     } else {
