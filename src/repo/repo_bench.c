@@ -5,65 +5,19 @@
 // every frame (u32 little-endian length, then the frame). A JSON object a line, with the times of
 // the runs that fit in two seconds; on a machine with other work the best is the one to compare.
 // bench/repo_bench.py makes the files, puts peers beside it and prints tables.
-#include <stdio.h>
-#include <stdlib.h>
+#include "bench_help.h"
 
-#include <fr/os.h>
 #include <fr/repo.h>
 
-#define RUNS_MAX 20000
-#define RUN_NS UINT64_C(2000000000)
-
-/* ---- allocations ----------------------------------------------------------------------------- */
-
-static uint64_t allocations;
-
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-
-/* glibc's own, under the names that stay when a program defines malloc. */
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t count, size_t size);
-void *__libc_realloc(void *at, size_t size);
-
-void *malloc(size_t size)
-{
-    allocations++;
-    return __libc_malloc(size);
-}
-
-void *calloc(size_t count, size_t size)
-{
-    allocations++;
-    return __libc_calloc(count, size);
-}
-
-void *realloc(void *at, size_t size)
-{
-    allocations++;
-    return __libc_realloc(at, size);
-}
-
-#endif
-
-/* ---- runs ------------------------------------------------------------------------------------ */
-
-typedef struct {
-    uint64_t records, bytes, mixed;
-} totals;
+/* ---- repositories ---------------------------------------------------------------------------- */
 
 static fr_status add_item(void *context, const fr_repo_item *item)
 {
     totals *t = context;
-    t->records++;
+    t->count++;
     t->bytes += item->value.size;
     t->mixed ^= item->key.data[item->key.size - 1] + item->cid.bytes[35];
     return FR_OK;
-}
-
-static int compare_u64(const void *a, const void *b)
-{
-    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
-    return (left > right) - (left < right);
 }
 
 typedef struct {
@@ -79,7 +33,6 @@ static bool walk_again(void *context)
     walk_run *w = context;
     fr_repo_options options = {.level = w->level, .any_key = false};
     fr_error err = {0};
-    w->seen = (totals){0};
     fr_status status = w->repo == NULL ? fr_repo_open(&w->repo, w->input, &options, &err)
                                        : fr_repo_reopen(w->repo, w->input, &options, &err);
     if (status == FR_OK) {
@@ -95,58 +48,17 @@ static bool walk_again(void *context)
     return status == FR_OK;
 }
 
-typedef struct {
-    size_t runs;
-    uint64_t best_ns, p50_ns, p99_ns;
-    uint64_t allocations; /* of the last run */
-} times;
-
-static bool run_times(bool (*run)(void *context), void *context, times *out)
-{
-    fr_os *os = fr_os_real();
-    uint64_t *ns = malloc(RUNS_MAX * sizeof *ns);
-    uint64_t started = fr_os_monotonic_ns(os);
-    *out = (times){0};
-    while (ns != NULL && out->runs < RUNS_MAX &&
-           (out->runs < 3 || fr_os_monotonic_ns(os) - started < RUN_NS)) {
-        uint64_t before = allocations;
-        uint64_t from = fr_os_monotonic_ns(os);
-        if (!run(context)) {
-            free(ns);
-            return false;
-        }
-        ns[out->runs++] = fr_os_monotonic_ns(os) - from;
-        out->allocations = allocations - before;
-    }
-    if (ns == NULL) {
-        return false;
-    }
-    qsort(ns, out->runs, sizeof *ns, compare_u64);
-    out->best_ns = ns[0];
-    out->p50_ns = ns[out->runs / 2];
-    out->p99_ns = ns[out->runs * 99 / 100];
-    free(ns);
-    return true;
-}
-
-static void print_times(const times *t)
-{
-    printf("\"runs\":%zu,\"best_ns\":%llu,\"p50_ns\":%llu,\"p99_ns\":%llu,\"allocations\":%llu}\n",
-           t->runs, (unsigned long long)t->best_ns, (unsigned long long)t->p50_ns,
-           (unsigned long long)t->p99_ns, (unsigned long long)t->allocations);
-}
-
 static bool bench_walk(const char *path, const char *name, fr_slice input, fr_level level,
                        bool fresh)
 {
     walk_run w = {.input = input, .level = level, .fresh = fresh};
     times t;
-    bool done = run_times(walk_again, &w, &t);
+    bool done = run_times(walk_again, &w, &w.seen, RUNS_MAX, &t);
     fr_repo_close(w.repo);
     if (done) {
         printf("{\"file\":\"%s\",\"level\":\"%s\",\"bytes\":%zu,\"records\":%llu,"
                "\"record_bytes\":%llu,",
-               path, name, input.size, (unsigned long long)w.seen.records,
+               path, name, input.size, (unsigned long long)w.seen.count,
                (unsigned long long)w.seen.bytes);
         print_times(&t);
     }
@@ -161,18 +73,19 @@ static int bench_file(const char *path, fr_slice input)
              bench_walk(path, "full, new", input, FR_LEVEL_FULL, true));
 }
 
+/* ---- frames ---------------------------------------------------------------------------------- */
+
 typedef struct {
     fr_frame_reader *reader;
     fr_slice input;
     bool invert;
-    size_t frames;
+    totals seen; /* frames, and their operations */
 } frame_run;
 
 static bool frames_again(void *context)
 {
     frame_run *f = context;
     fr_slice rest = f->input;
-    f->frames = 0;
     while (rest.size >= 4) {
         fr_slice bytes = fr_slice_sub(rest, 4, fr_load_u32le(rest.data));
         fr_frame frame;
@@ -181,7 +94,8 @@ static bool frames_again(void *context)
             return false;
         }
         rest = fr_slice_from(rest, 4 + bytes.size);
-        f->frames++;
+        f->seen.count++;
+        f->seen.mixed += frame.op_count;
     }
     return true;
 }
@@ -195,12 +109,13 @@ static int bench_frames(fr_slice input)
     for (int invert = 0; invert < 2; invert++) {
         times t;
         f.invert = invert != 0;
-        if (!run_times(frames_again, &f, &t)) {
+        if (!run_times(frames_again, &f, &f.seen, RUNS_MAX, &t)) {
             fr_frame_reader_free(f.reader);
             return 1;
         }
-        printf("{\"stage\":\"%s\",\"frames\":%zu,", invert ? "decode and invert" : "decode",
-               f.frames);
+        printf("{\"stage\":\"%s\",\"frames\":%llu,\"operations\":%llu,",
+               invert ? "decode and invert" : "decode", (unsigned long long)f.seen.count,
+               (unsigned long long)f.seen.mixed);
         print_times(&t);
     }
     fr_frame_reader_free(f.reader);
