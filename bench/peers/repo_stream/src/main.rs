@@ -2,7 +2,7 @@
 // repo-stream beside our walker (../README.md), used as its own examples and benches use it.
 //
 //   time SECONDS FILE...     each file from memory, again and again; a JSON object a file
-//   count FILE               one file through its buffered reader; the number of records
+//   count FILE               one file through its buffered reader; records, and the sum of their bytes
 //   spill MB FOLDER FILE     the same under a memory limit, with its disk store in FOLDER
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::PathBuf;
@@ -84,17 +84,20 @@ async fn time(seconds: f64, path: &str) -> Result<()> {
     Ok(())
 }
 
-async fn count(path: &str) -> Result<u64> {
+async fn count(path: &str) -> Result<(u64, u64)> {
     let reader = tokio::io::BufReader::new(tokio::fs::File::open(path).await?);
     let mut driver = builder(MEMORY_MB).load_car(reader).await.map_err(|e| e.to_string())?;
-    let mut records = 0;
+    let (mut records, mut bytes) = (0, 0);
     while let Some(chunk) = driver.next_chunk_strict(CHUNK)? {
-        records += chunk.len() as u64;
+        for output in chunk {
+            records += 1;
+            bytes += size_of(&output.data)?;
+        }
     }
-    Ok(records)
+    Ok((records, bytes))
 }
 
-async fn spill(memory_mb: usize, folder: &str, path: &str) -> Result<u64> {
+async fn spill(memory_mb: usize, folder: &str, path: &str) -> Result<(u64, u64)> {
     let reader = tokio::io::BufReader::new(tokio::fs::File::open(path).await?);
     let partial = match builder(memory_mb).load_car(reader).await {
         Err(LoadError::MemoryLimitReached(partial)) => partial,
@@ -104,12 +107,19 @@ async fn spill(memory_mb: usize, folder: &str, path: &str) -> Result<u64> {
     let store = DiskBuilder::new().open(PathBuf::from(folder).join("store")).await?;
     let (_, _, driver) = partial.finish_loading(store).await?;
     let (mut chunks, walker) = driver.to_channel(512);
-    let mut records = 0;
+    let (mut records, mut bytes) = (0, 0);
     while let Some(chunk) = chunks.recv().await {
-        records += chunk?.len() as u64;
+        for output in chunk? {
+            records += 1;
+            bytes += size_of(&output.data)?;
+        }
     }
     walker.await?;
-    Ok(records)
+    Ok((records, bytes))
+}
+
+fn tell(seen: (u64, u64)) {
+    println!("{} {}", seen.0, seen.1);
 }
 
 async fn run(args: Vec<String>) -> Result<()> {
@@ -120,8 +130,8 @@ async fn run(args: Vec<String>) -> Result<()> {
                 time(seconds.parse()?, file).await?;
             }
         }
-        ["count", file] => println!("{}", count(file).await?),
-        ["spill", memory_mb, folder, file] => println!("{}", spill(memory_mb.parse()?, folder, file).await?),
+        ["count", file] => tell(count(file).await?),
+        ["spill", memory_mb, folder, file] => tell(spill(memory_mb.parse()?, folder, file).await?),
         _ => return Err("time SECONDS FILE... | count FILE | spill MB FOLDER FILE".into()),
     }
     Ok(())
