@@ -5,7 +5,8 @@
  *  whole repositories, proofs and frames, and repositories that are made, are in freshet_sync.h.
  *
  *      freshet_repo_new ──> open PATH | FD | MEMORY, or begin, push …, finish
- *                       ──> freshet_repo_commit_of: whose it is, before any record
+ *                       ──> freshet_repo_commit_of: whose it is, before any record, also between
+ *                           pushes
  *                       ──> walk, or next …, range, count, get, prove, diff, write
  *                       ──> another open, or free
  *
@@ -197,7 +198,9 @@ typedef struct {
     uint8_t signed_sha256[32]; /* what `signature`, r and s, signs */
     uint8_t signature[64];
 } freshet_repo_commit;
-/** FRESHET_NOT_FOUND nothing is open, or .bare. */
+/** Of pushed bytes as soon as its block has come; `did` is then valid until the next push.
+ *  FRESHET_NOT_FOUND nothing is open, or .bare, or it has not come, or is not sound, which
+ *  freshet_repo_finish says. */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_commit_of(const freshet_repo *repo,
                                                                    freshet_repo_commit *out);
 /** Whether `key`, did:key or multikey, signed it. errors: sig-format, sig-high-s, sig-wrong,

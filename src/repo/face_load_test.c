@@ -189,6 +189,95 @@ static void a_record_and_its_fault(void **state)
     grown_done(&g);
 }
 
+/* ---- the commit of what is still coming ------------------------------------------------------ */
+
+static freshet_status write_piece(void *context, const void *bytes, size_t size)
+{
+    fr_buffer_append(context, bytes, size);
+    return FRESHET_OK;
+}
+
+static freshet_status add_key(void *context, const freshet_item *item)
+{
+    uint64_t *digest = context;
+    uint8_t hash[FR_SHA256_BYTES];
+    fr_sha256(fr_slice_of(item->key, item->key_size), hash);
+    *digest = *digest * 31 + fr_load_u64le(hash) + item->offset + item->value_size;
+    return FRESHET_OK;
+}
+
+/* Asked for after every byte: it is there with its own last one, and asking changes nothing. */
+static void push_and_ask(fr_slice car, uint64_t commit_end, freshet_repo *repo,
+                         const freshet_repo_commit *want, uint64_t want_digest)
+{
+    freshet_repo_commit commit;
+    uint64_t digest = 0;
+    assert_int_equal(freshet_repo_begin(repo, NULL), FRESHET_OK);
+    for (size_t i = 0; i < car.size; i++) {
+        assert_int_equal(freshet_repo_push(repo, car.data + i, 1, NULL, NULL), FRESHET_OK);
+        freshet_status status = freshet_repo_commit_of(repo, &commit);
+        assert_int_equal(status, i + 1 < commit_end ? FRESHET_NOT_FOUND : FRESHET_OK);
+        if (status == FRESHET_OK) {
+            assert_memory_equal(commit.cid, want->cid, sizeof commit.cid);
+            assert_memory_equal(commit.signed_sha256, want->signed_sha256, 32);
+            assert_memory_equal(commit.did, want->did, want->did_size);
+        }
+    }
+    assert_int_equal(freshet_repo_finish(repo, NULL), FRESHET_OK);
+    assert_int_equal(freshet_repo_walk(repo, add_key, &digest, NULL), FRESHET_OK);
+    assert_true(digest == want_digest);
+}
+
+static void the_commit_is_known_when_it_has_come(void **state)
+{
+    (void)state;
+    tree_random r = tree_seed();
+    grown g;
+    fr_buffer streamable;
+    freshet_repo *repo = NULL;
+    freshet_repo_commit want;
+    uint64_t digest = 0;
+    grown_init(&g);
+    grown_fill(&g, &r, 1000);
+    fr_slice car = grown_car(&g, NULL);
+    fr_buffer_init(&streamable, 1 << 24);
+    assert_int_equal(freshet_repo_new(&repo, NULL, NULL), FRESHET_OK);
+    assert_int_equal(freshet_repo_open_memory(repo, car.data, car.size, NULL), FRESHET_OK);
+    assert_int_equal(
+        freshet_repo_write(repo, FRESHET_ORDER_STREAMABLE, NULL, write_piece, &streamable, NULL),
+        FRESHET_OK);
+    car = fr_buffer_view(&streamable);
+    assert_int_equal(freshet_repo_open_memory(repo, car.data, car.size, NULL), FRESHET_OK);
+    assert_int_equal(freshet_repo_commit_of(repo, &want), FRESHET_OK);
+    assert_int_equal(freshet_repo_walk(repo, add_key, &digest, NULL), FRESHET_OK);
+    /* Behind the header of 59 bytes a section: a length, the CID, the block. */
+    uint64_t size = 0, head = fr_varint_decode(fr_slice_from(car, 59), 9, &size);
+    for (int limited = 0; limited < 1 + (int)has_disk(); limited++) {
+        const freshet_repo_options options = {.memory_bytes = limited != 0 ? LITTLE : 0};
+        freshet_repo *pushed = NULL;
+        freshet_repo_usage usage;
+        assert_int_equal(freshet_repo_new(&pushed, &options, NULL), FRESHET_OK);
+        push_and_ask(car, 59 + head + size, pushed, &want, digest);
+        freshet_repo_usage_of(pushed, &usage);
+        assert_int_equal(usage.spilled, limited != 0);
+        freshet_repo_free(pushed);
+    }
+    /* One that is not as it must be is told at the end, and not shown before. */
+    freshet_error err = {0};
+    const freshet_repo_options other = {.did = "did:plc:zzzzzzzzzzzzzzzzzzzzzzzz"};
+    freshet_repo *pushed = NULL;
+    assert_int_equal(freshet_repo_new(&pushed, &other, NULL), FRESHET_OK);
+    assert_int_equal(freshet_repo_begin(pushed, NULL), FRESHET_OK);
+    assert_int_equal(freshet_repo_push(pushed, car.data, car.size, NULL, NULL), FRESHET_OK);
+    assert_int_equal(freshet_repo_commit_of(pushed, &want), FRESHET_NOT_FOUND);
+    assert_int_equal(freshet_repo_finish(pushed, &err), FRESHET_MALFORMED);
+    assert_string_equal(err.code, "commit-did-mismatch");
+    freshet_repo_free(pushed);
+    freshet_repo_free(repo);
+    fr_buffer_done(&streamable);
+    grown_done(&g);
+}
+
 /* ---- codes of what is nobody's fault in the file --------------------------------------------- */
 
 typedef struct {
@@ -329,6 +418,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_pause_ends),
                                        cmocka_unit_test(a_record_and_its_fault),
+                                       cmocka_unit_test(the_commit_is_known_when_it_has_come),
                                        cmocka_unit_test(who_stops_a_call_is_told_so),
                                        cmocka_unit_test(what_the_system_refuses_is_io)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -260,17 +260,22 @@ static fr_status see_input(fr_load *load, fr_error *err)
     return FR_OK;
 }
 
+/* The commit, when it has come; an error of it is for the end to tell. */
+static fr_status begin_early(fr_load *load)
+{
+    fr_status status = repo_begin_waiting(load->repo);
+    load->early = status == FR_OK ? EARLY_WALKS : status == FR_AGAIN ? EARLY_NO : EARLY_NEVER;
+    return status;
+}
+
 /* Before the end: what can be said already. FR_AGAIN: no more than that. */
 static fr_status next_early(fr_load *load, fr_repo_item *item)
 {
     if (!load->header_read || load->early >= EARLY_PARKED || see_input(load, NULL) != FR_OK) {
         return FR_AGAIN;
     }
-    fr_status status = load->early == EARLY_NO ? repo_begin_waiting(load->repo) : FR_OK;
-    if (status != FR_OK) {
-        load->early = status == FR_AGAIN ? EARLY_NO : EARLY_NEVER;
-    } else {
-        load->early = EARLY_WALKS;
+    fr_status status = load->early == EARLY_NO ? begin_early(load) : FR_OK;
+    if (status == FR_OK) {
         status = fr_repo_next(load->repo, item, NULL);
         if (status != FR_OK && status != FR_AGAIN) {
             load->early = EARLY_PARKED;
@@ -548,8 +553,17 @@ fr_status fr_load_next(fr_load *load, fr_repo_item *item, fr_error *err)
     return next_item(load, item, err);
 }
 
-const fr_commit *fr_load_commit(const fr_load *load)
+const fr_commit *fr_load_commit(fr_load *load)
 {
+    if (load->state == LOAD_READING || load->state == LOAD_FAILED) {
+        /* What came since may have moved what came before. */
+        if (!load->header_read || see_input(load, NULL) != FR_OK) {
+            return NULL;
+        }
+        if (load->state == LOAD_READING && load->early == EARLY_NO) {
+            (void)!begin_early(load);
+        }
+    }
     return load->state == LOAD_DONE || walk_has_begun(load) ? fr_repo_commit(load->repo) : NULL;
 }
 

@@ -139,8 +139,8 @@ FR_MUST_USE fr_status fr_load_push(fr_load *load, const void *bytes, size_t size
  *  fr_load_finish FR_AGAIN: a block is needed that has not come yet; after it as fr_repo_next on
  *  the repository, and goes on where it was. errors: those of the tree come after fr_load_finish */
 FR_MUST_USE fr_status fr_load_next(fr_load *load, fr_repo_item *item, fr_error *err);
-/** NULL until it has come, which fr_load_next or on_item finds out; moves with a push. */
-const fr_commit *fr_load_commit(const fr_load *load);
+/** NULL until it has come and is sound; moves with a push. */
+const fr_commit *fr_load_commit(fr_load *load);
 /** There is no more. FR_OK: the repository is open. */
 FR_MUST_USE fr_status fr_load_finish(fr_load *load, fr_error *err);
 
