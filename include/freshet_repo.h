@@ -45,9 +45,15 @@ typedef enum {
     FRESHET_ON_LIMIT_REFUSE = 2 /* limit-memory */
 } freshet_on_limit;
 
+/** The last two with .partial only. A subtree whose node is absent is a hole between two entries of
+ *  the tree: its keys, which nobody knows, are above the item's `key`, which is that of the entry
+ *  before it (empty: there is none), and below the key of the entry after it, which is the next
+ *  item's when the whole tree is read in order (none: the hole has no end). In reverse `key` is
+ *  still that of the entry before, the next item's then; of a range it may lie outside. `cid` is
+ *  the node's. */
 typedef enum {
     FRESHET_ITEM_RECORD = 0,
-    FRESHET_ITEM_MISSING_RECORD = 1, /* these two with .partial only */
+    FRESHET_ITEM_MISSING_RECORD = 1,
     FRESHET_ITEM_MISSING_SUBTREE = 2
 } freshet_item_kind;
 
@@ -58,7 +64,7 @@ typedef struct {
     const uint8_t *cid;   /* FRESHET_CID_BYTES */
     const uint8_t *value; /* the record, DAG-CBOR; or what the processor made of it */
     size_t value_size;
-    uint64_t offset;         /* of the record in the input */
+    uint64_t offset;         /* of the record in the input; of what is missing: of its link */
     const char *record_code; /* with .check_records: NULL, or why the body is none */
 } freshet_item;
 

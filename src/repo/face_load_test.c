@@ -278,6 +278,96 @@ static void the_commit_is_known_when_it_has_come(void **state)
     grown_done(&g);
 }
 
+/* ---- holes ----------------------------------------------------------------------------------- */
+
+enum { KEYS_MOST = 300, KEY_ROOM = 64 };
+
+typedef struct {
+    freshet_item_kind kind[KEYS_MOST + 64];
+    char key[KEYS_MOST + 64][KEY_ROOM];
+    size_t count;
+} seen_items;
+
+static freshet_status see(void *context, const freshet_item *item)
+{
+    seen_items *s = context;
+    assert_true(s->count < FR_COUNT_OF(s->kind) && item->key_size < KEY_ROOM);
+    s->kind[s->count] = item->kind;
+    if (item->key_size != 0) {
+        memcpy(s->key[s->count], item->key, item->key_size);
+    }
+    s->key[s->count++][item->key_size] = '\0';
+    return FRESHET_OK;
+}
+
+/* A file without its n-th section. False: there are not so many. */
+static bool leave_out(fr_slice car, size_t n, fr_buffer *out)
+{
+    uint64_t size = 0, at = 59;
+    for (size_t i = 0; at < car.size; i++) {
+        size_t head = fr_varint_decode(fr_slice_from(car, at), 9, &size);
+        if (i == n) {
+            fr_buffer_reset(out);
+            fr_buffer_append(out, car.data, at);
+            fr_buffer_slice(out, fr_slice_from(car, at + head + size));
+            return true;
+        }
+        at += head + size;
+    }
+    return false;
+}
+
+/* Between the entry before, whose key it has, and the next: in both directions. */
+static size_t check_holes(freshet_repo *repo)
+{
+    static seen_items there, back;
+    const freshet_keys reverse = {.reverse = true};
+    size_t holes = 0;
+    there.count = back.count = 0;
+    assert_int_equal(freshet_repo_walk(repo, see, &there, NULL), FRESHET_OK);
+    assert_int_equal(freshet_repo_range(repo, &reverse, see, &back, NULL), FRESHET_OK);
+    assert_int_equal(there.count, back.count);
+    for (size_t i = 0; i < there.count; i++) {
+        size_t r = there.count - 1 - i;
+        assert_int_equal(there.kind[i], back.kind[r]);
+        assert_string_equal(there.key[i], back.key[r]);
+        if (there.kind[i] == FRESHET_ITEM_MISSING_SUBTREE) {
+            holes++;
+            assert_string_equal(there.key[i], i == 0 ? "" : there.key[i - 1]);
+            assert_true(i + 1 == there.count ||
+                        (there.kind[i + 1] != FRESHET_ITEM_MISSING_SUBTREE &&
+                         strcmp(there.key[i], there.key[i + 1]) < 0));
+        }
+    }
+    return holes;
+}
+
+static void a_hole_lies_between_two_entries(void **state)
+{
+    (void)state;
+    tree_random r = tree_seed();
+    grown g;
+    fr_buffer cut;
+    freshet_repo *repo = NULL;
+    size_t holes = 0, opened = 0;
+    const freshet_repo_options partial = {.partial = true};
+    grown_init(&g);
+    grown_fill(&g, &r, KEYS_MOST);
+    fr_slice car = grown_car(&g, NULL);
+    fr_buffer_init(&cut, 1 << 24);
+    assert_int_equal(freshet_repo_new(&repo, &partial, NULL), FRESHET_OK);
+    for (size_t n = 0; leave_out(car, n, &cut); n++) {
+        if (freshet_repo_open_memory(repo, cut.data, cut.size, NULL) == FRESHET_OK) {
+            opened++;
+            holes += check_holes(repo);
+        }
+    }
+    assert_true(opened > KEYS_MOST / 2 && holes > KEYS_MOST / 10);
+    freshet_repo_free(repo);
+    fr_buffer_done(&cut);
+    grown_done(&g);
+}
+
 /* ---- codes of what is nobody's fault in the file --------------------------------------------- */
 
 typedef struct {
@@ -419,6 +509,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_pause_ends),
                                        cmocka_unit_test(a_record_and_its_fault),
                                        cmocka_unit_test(the_commit_is_known_when_it_has_come),
+                                       cmocka_unit_test(a_hole_lies_between_two_entries),
                                        cmocka_unit_test(who_stops_a_call_is_told_so),
                                        cmocka_unit_test(what_the_system_refuses_is_io)};
     return cmocka_run_group_tests(tests, NULL, NULL);
