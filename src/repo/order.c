@@ -34,7 +34,6 @@ typedef struct {
     row_sort_options rows;
     row_sort *times;
     bool times_missed; /* there were some before the order could be told by them alone */
-    bool again;        /* the second walk, for all of them */
     fr_repo_order result;
 } ordering;
 
@@ -135,7 +134,7 @@ static fr_status note_time(ordering *o, const fr_repo_item *item, fr_error *err)
     if (!fr_tid_parse(rkey, &tid)) {
         return FR_OK;
     }
-    if (!o->again && (!o->result.any_disorder || is_cid_sorted(o))) {
+    if (!o->result.any_disorder || is_cid_sorted(o)) {
         o->times_missed = true;
         return FR_OK;
     }
@@ -154,9 +153,7 @@ static fr_status take_item(ordering *o, const fr_repo_item *item, fr_error *err)
         o->result.incomplete = true;
         return FR_OK;
     }
-    if (!o->again) {
-        need_block(o, repo_find(o->repo, item->cid.bytes));
-    }
+    need_block(o, repo_find(o->repo, item->cid.bytes));
     return o->status == FR_OK ? note_time(o, item, err) : FR_OK;
 }
 
@@ -166,10 +163,8 @@ static fr_status walk(ordering *o, fr_error *err)
     fr_repo_item item;
     fr_status status = FR_OK;
     FR_TRY(fr_cursor_open(&c, o->repo, NULL, err));
-    if (!o->again) {
-        c->on_node = need_node;
-        c->node_context = o;
-    }
+    c->on_node = need_node;
+    c->node_context = o;
     while (o->status == FR_OK && (status = fr_cursor_next(c, &item, err)) == FR_OK) {
         FR_TRY(take_item(o, &item, err));
     }
@@ -258,8 +253,7 @@ static fr_status look_at_times(ordering *o, fr_error *err)
     if (o->times_missed) {
         row_sort_free(o->times);
         o->times = NULL;
-        o->again = true;
-        FR_TRY(walk(o, err));
+        FR_TRY(walk(o, err)); /* every block was needed, so the times are all that it finds */
     }
     FR_TRY(is_newest_first(o, &newest_first, err));
     o->result.order = newest_first                    ? FR_ORDER_PDS_LIKE

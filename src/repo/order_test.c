@@ -266,16 +266,25 @@ static fr_repo_order_class check(fr_slice car, fr_level level, bool partial)
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-static void put_key(grown *g, tree_random *r)
+static void put_timed(grown *g, tree_random *r, int64_t number)
 {
     static const char *const collections[] = {"app.bsky.feed.like", "app.bsky.feed.post"};
     char key[GROWN_KEY_BYTES], tid[FR_TID_BYTES];
     fr_tid_format(fr_tid_make(UINT64_C(1700000000000000) + tree_next(r) % 1000000000, 3), tid);
     snprintf(key, sizeof key, "%s/%.13s", collections[tree_next(r) % 2], tid);
+    grown_put(g, key, number);
+}
+
+static void put_key(grown *g, tree_random *r)
+{
+    char key[GROWN_KEY_BYTES];
+    int64_t number = (int64_t)(tree_next(r) % (tree_next(r) % 4 == 0 ? 50 : 1000000));
     if (tree_next(r) % 16 == 0) {
         grown_key(r, key);
+        grown_put(g, key, number);
+    } else {
+        put_timed(g, r, number);
     }
-    grown_put(g, key, (int64_t)(tree_next(r) % (tree_next(r) % 4 == 0 ? 50 : 1000000)));
 }
 
 /* A key whose record is a node of the tree, or was one. */
@@ -301,7 +310,13 @@ static void shuffle(tree_random *r, part *parts, uint32_t from, uint32_t to)
     }
 }
 
-enum { AS_IT_IS, ALL_MIXED, BUT_THE_COMMIT, END_MIXED, TURNED, MIXES };
+enum { AS_IT_IS, ALL_MIXED, BUT_THE_COMMIT, END_MIXED, END_BY_AGE, TURNED, MIXES };
+
+static int compare_ages(const void *a, const void *b)
+{
+    const part *x = a, *y = b;
+    return (x->time < y->time) - (x->time > y->time);
+}
 
 static void mix(tree_random *r, model *m, int how)
 {
@@ -312,8 +327,20 @@ static void mix(tree_random *r, model *m, int how)
             m->parts[i] = m->parts[m->count - 1 - i];
             m->parts[m->count - 1 - i] = saved;
         }
+    } else if (how == END_BY_AGE) { /* the newest first, behind some of the oldest or none */
+        middle >>= tree_next(r) % 7;
+        qsort(m->parts + middle, m->count - middle, sizeof *m->parts, compare_ages);
     } else if (how != AS_IT_IS) {
         shuffle(r, m->parts, how == ALL_MIXED ? 0 : how == BUT_THE_COMMIT ? 1 : middle, m->count);
+    }
+}
+
+static void put_parts(const model *m, fr_slice car, fr_buffer *out)
+{
+    fr_buffer_reset(out);
+    fr_buffer_slice(out, fr_slice_sub(car, 0, FR_CAR_HEADER_BYTES));
+    for (uint32_t i = 0; i < m->count; i++) {
+        fr_buffer_slice(out, m->parts[i].all);
     }
 }
 
@@ -322,7 +349,7 @@ static void rebuild(tree_random *r, fr_slice car, int how, bool odd, bool partia
 {
     uint8_t number[16];
     fr_slice commit = fr_slice_of(car.data + 14, FR_CID_BYTES), record;
-    split(&the_model, car);
+    model_order(&the_model, car);
     mix(r, &the_model, how);
     fr_buffer_reset(out);
     fr_buffer_slice(out, fr_slice_sub(car, 0, FR_CAR_HEADER_BYTES));
@@ -388,6 +415,40 @@ static void test_against_the_model(void **state)
     assert_int_equal(seen, (1u << (FR_ORDER_OTHER + 1)) - 1);
 }
 
+/* Some records come before the disorder, which is then found to be by age. */
+static void test_a_late_disorder(void **state)
+{
+    (void)state;
+    enum { KEYS = 2000, IN_ORDER = 24 };
+    tree_random r = tree_seed();
+    grown g;
+    fr_buffer car, other;
+    fr_repo *repo = NULL;
+    const fr_repo_options options = {.level = FR_LEVEL_FULL};
+    model *m = &the_model;
+    bool any_time = false;
+    grown_init(&g);
+    fr_buffer_init(&car, 1 << 26);
+    fr_buffer_init(&other, 1 << 26);
+    for (int i = 0; i < KEYS; i++) {
+        put_timed(&g, &r, i);
+    }
+    assert_int_equal(fr_repo_open(&repo, grown_car(&g, NULL), &options, NULL), FR_OK);
+    assert_int_equal(fr_repo_write_buffer(repo, &(fr_car_options){0}, &car, NULL), FR_OK);
+    model_order(m, fr_buffer_view(&car));
+    for (uint32_t i = 0; i < IN_ORDER; i++) {
+        any_time |= m->parts[i].time != 0;
+    }
+    assert_true(any_time);
+    qsort(m->parts + IN_ORDER, m->count - IN_ORDER, sizeof *m->parts, compare_ages);
+    put_parts(m, fr_buffer_view(&car), &other);
+    assert_int_equal(check(fr_buffer_view(&other), FR_LEVEL_FULL, false), FR_ORDER_PDS_LIKE);
+    fr_repo_close(repo);
+    fr_buffer_done(&car);
+    fr_buffer_done(&other);
+    grown_done(&g);
+}
+
 /* More times than the least that is sorted in memory. */
 static void test_times_on_disk(void **state)
 {
@@ -443,6 +504,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_the_model),
+        cmocka_unit_test(test_a_late_disorder),
         cmocka_unit_test(test_times_on_disk),
         cmocka_unit_test(test_limits),
     };
