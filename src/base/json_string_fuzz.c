@@ -55,29 +55,34 @@ static unsigned unescape(const uint8_t *at, size_t left, size_t *size)
     return code;
 }
 
-/* Below U+0100, or from U+2000 to U+20FF. */
+/* Below U+0100, U+061C, or from U+2000 to U+20FF. */
 static void put_character(fr_buffer *out, unsigned code)
 {
-    require(code < 0x100 || code >> 8 == 0x20);
-    if (code >= 0x100) {
+    require(code < 0x100 || code == 0x61c || code >> 8 == 0x20);
+    if (code < 0x80) {
+        fr_buffer_byte(out, (uint8_t)code);
+        return;
+    }
+    if (code < 0x800) {
+        fr_buffer_byte(out, (uint8_t)(0xc0 | code >> 6));
+    } else {
         fr_buffer_byte(out, 0xe2);
         fr_buffer_byte(out, (uint8_t)(0x80 | (code >> 6 & 0x3f)));
-        fr_buffer_byte(out, (uint8_t)(0x80 | (code & 0x3f)));
-    } else {
-        fr_buffer_text(out, code < 0x80 ? "" : "\xc2");
-        fr_buffer_byte(out, (uint8_t)code);
     }
+    fr_buffer_byte(out, (uint8_t)(0x80 | (code & 0x3f)));
 }
 
 static void read_back(fr_slice json, fr_buffer *out)
 {
+    static const uint8_t override[] = {0xe2, 0x80, 0xae}; /* U+202E, right to left */
     require(json.size >= 2 && json.data[0] == '"' && json.data[json.size - 1] == '"');
     size_t end = json.size - 1;
     for (size_t at = 1; at < end;) {
         size_t size = 0;
         require(json.data[at] >= 0x20 && json.data[at] != '"' && json.data[at] != 0x7f);
         require(json.data[at] != 0xc2 || json.data[at + 1] >= 0xa0);
-        require(end - at < 3 || memcmp(json.data + at, "\xe2\x80\xae", 3) != 0);
+        require(json.data[at] != 0xd8 || json.data[at + 1] != 0x9c); /* U+061C */
+        require(end - at < 3 || memcmp(json.data + at, override, sizeof override) != 0);
         if (json.data[at] == '\\') {
             put_character(out, unescape(json.data + at, end - at, &size));
         } else {
