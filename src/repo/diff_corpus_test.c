@@ -238,12 +238,12 @@ static node_set undo_all(suite *s, const fr_repo *before, const fr_repo *after, 
     node_rules rules = node_rules_of(&options);
     assert_int_equal(mst_open_partial(s->mst, &after->header.root, load_noted, &set, &rules, NULL),
                      FR_OK);
-    for (unsigned i = 0; i < 2 * ops->count; i++) {
-        const one_op *op = &ops->at[i % ops->count];
-        if (backwards && i < ops->count) {
-            undo(s->mst, &ops->at[ops->count - 1 - i]);
-        } else if (!backwards && op->deleted == (i < ops->count)) {
-            undo(s->mst, op);
+    for (int pass = 0; pass < 2; pass++) {
+        for (unsigned i = 0; i < ops->count; i++) {
+            const one_op *op = &ops->at[backwards ? ops->count - 1 - i : i];
+            if (backwards ? pass == 0 : op->deleted == (pass == 0)) {
+                undo(s->mst, op);
+            }
         }
     }
     assert_int_equal(fr_mst_root(s->mst, &root, NULL), FR_OK);
