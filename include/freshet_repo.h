@@ -88,12 +88,13 @@ typedef struct {
  *  0: as said here. */
 typedef struct {
     uint32_t header;     /* bytes; 0: 64 KiB */
-    uint32_t block;      /* bytes; 0: 2 MiB, which is also the most */
+    uint32_t block;      /* bytes; 0: 2 MiB. 8 MiB at most, and of more than 2 MiB a quarter of
+                            memory_bytes */
     uint32_t node_bytes; /* of a tree node's block; 0: 128 for each entry allowed, 1 MiB at least */
     uint32_t node_entries; /* 0: 8192 */
     uint32_t key;          /* bytes, with any_key; 0: 1024, which is also the most */
     uint64_t blocks;       /* 0: any number */
-    uint64_t bytes;        /* of the file; 0: any */
+    uint64_t bytes;        /* of the file; 0: 64 GiB, which is also the most */
 } freshet_repo_limits;
 
 typedef struct {
@@ -131,8 +132,8 @@ typedef struct {
 } freshet_repo_options;
 
 /** `options` (NULL: all zero) are copied, what they point to is not.
- *  errors  FRESHET_INVALID `did` is empty, there is no such level or on_limit; FRESHET_MALFORMED
- *          `key` is none; FRESHET_NOMEM */
+ *  errors  FRESHET_INVALID `did` is empty, there is no such level or on_limit, a limit is over its
+ *          most; FRESHET_MALFORMED `key` is none; FRESHET_NOMEM */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_new(freshet_repo **out,
                                                              const freshet_repo_options *options,
                                                              freshet_error *err);

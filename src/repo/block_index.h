@@ -3,7 +3,7 @@
 // the input.
 //
 //   slot = { tag: keyed mix of the 32-byte digest, odd, 0 when free
-//            where: offset of the block's data (38 bits) | size (22) | flags (4) }
+//            where: offset of the block's data (36 bits) | size (24) | flags (4) }
 //
 // The CID of a block stands right before its data in the input, so a slot whose tag agrees is
 // settled by one compare of the line that the caller is about to read anyway. The mix is keyed by
@@ -17,8 +17,9 @@
 #define BLOCK_NONE UINT32_MAX
 /* What is done for each link of a tree: a call would cost as much again. */
 #define BLOCK_INLINE static inline __attribute__((always_inline))
-#define BLOCK_OFFSET_BITS 38
-#define BLOCK_SIZE_MAX ((1u << 22) - 1)
+#define BLOCK_OFFSET_BITS 36
+#define BLOCK_FLAG_BITS 4
+#define BLOCK_SIZE_MAX ((1u << (64 - BLOCK_OFFSET_BITS - BLOCK_FLAG_BITS)) - 1)
 
 enum {
     BLOCK_WAS_NODE = 1,    /* the walk read it as a node */
@@ -47,11 +48,11 @@ typedef struct {
 
 static inline uint64_t block_offset(const block_slot *slot)
 {
-    return slot->where >> 26;
+    return slot->where >> (64 - BLOCK_OFFSET_BITS);
 }
 static inline uint32_t block_size(const block_slot *slot)
 {
-    return (uint32_t)(slot->where >> 4) & BLOCK_SIZE_MAX;
+    return (uint32_t)(slot->where >> BLOCK_FLAG_BITS) & BLOCK_SIZE_MAX;
 }
 /** Has the walk come to it? */
 static inline bool block_is_used(const block_slot *slot)
@@ -60,7 +61,8 @@ static inline bool block_is_used(const block_slot *slot)
 }
 static inline block_slot block_slot_of(uint64_t tag, uint64_t offset, uint32_t size)
 {
-    return (block_slot){tag, offset << 26 | (uint64_t)size << 4};
+    return (block_slot){tag,
+                        offset << (64 - BLOCK_OFFSET_BITS) | (uint64_t)size << BLOCK_FLAG_BITS};
 }
 static inline size_t block_index_bytes(const block_index *index)
 {

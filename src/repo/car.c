@@ -311,10 +311,13 @@ static fr_status settle_window(car_scanner *s, fr_slice input, fr_error *err)
     return s->watch == NULL ? FR_OK : repo_watch_clock(s->watch, s->offset, err);
 }
 
+_Static_assert(FR_REPO_BLOCK_BYTES_MOST <= BLOCK_SIZE_MAX &&
+                   FR_REPO_INPUT_BYTES_MOST == UINT64_C(1) << BLOCK_OFFSET_BITS,
+               "what an index slot can say");
+
 void car_scanner_begin(car_scanner *s, const car_header *header, const fr_repo_options *options,
                        block_index *index)
 {
-    uint64_t bytes_max = UINT64_C(1) << BLOCK_OFFSET_BITS;
     memset(s, 0, offsetof(car_scanner, window));
     s->options = options;
     s->index = index;
@@ -322,10 +325,9 @@ void car_scanner_begin(car_scanner *s, const car_header *header, const fr_repo_o
     s->kept_max = UINT64_MAX;
     s->offset = s->ahead = header->sections_offset;
     s->block_max = options->block_bytes_max == 0 ? CAR_BLOCK_BYTES_MAX : options->block_bytes_max;
-    s->block_max = FR_MIN(s->block_max, CAR_BLOCK_BYTES_MAX);
     s->blocks_max = options->blocks_max == 0 ? UINT64_MAX : options->blocks_max;
     s->bytes_max =
-        options->input_bytes_max == 0 ? bytes_max : FR_MIN(bytes_max, options->input_bytes_max);
+        options->input_bytes_max == 0 ? FR_REPO_INPUT_BYTES_MOST : options->input_bytes_max;
 }
 
 /* The next section, and the limits on how many and how far. */

@@ -10,7 +10,7 @@
 #include <fr/repo.h>
 
 #define CAR_HEADER_BYTES_MAX 65536
-#define CAR_BLOCK_BYTES_MAX (2u << 20)
+#define CAR_BLOCK_BYTES_MAX (2u << 20) /* by default */
 #define CAR_VARINT_BYTES_MAX 9
 
 typedef struct {

@@ -553,9 +553,23 @@ static void test_choices_that_are_none(void **state)
     freshet_repo *repo;
     const freshet_repo_options none[] = {{.level = (freshet_level)3},
                                          {.level = (freshet_level)-1},
-                                         {.on_limit = (freshet_on_limit)3}};
+                                         {.on_limit = (freshet_on_limit)3},
+                                         {.limits.key = 1025},
+                                         {.limits.bytes = (UINT64_C(1) << 36) + 1},
+                                         {.limits.block = (8 << 20) + 1, .memory_bytes = 1 << 30},
+                                         {.limits.block = (4 << 20) + 1},
+                                         {.limits.block = (2 << 20) + 1, .memory_bytes = 8 << 20}};
+    const freshet_repo_options most[] = {{.limits.key = 1024},
+                                         {.limits.bytes = UINT64_C(1) << 36},
+                                         {.limits.block = 8 << 20, .memory_bytes = 32 << 20},
+                                         {.limits.block = 4 << 20},
+                                         {.limits.block = 2 << 20, .memory_bytes = 1 << 20}};
     for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
         assert_int_equal(freshet_repo_new(&repo, &none[i], NULL), FRESHET_INVALID);
+    }
+    for (size_t i = 0; i < sizeof most / sizeof *most; i++) {
+        assert_int_equal(freshet_repo_new(&repo, &most[i], NULL), FRESHET_OK);
+        freshet_repo_free(repo);
     }
 }
 

@@ -24,6 +24,7 @@ void fr_load_set_options(fr_load *load, const fr_load_options *options)
 
 fr_status fr_load_new(fr_load **out, const fr_load_options *options, fr_error *err)
 {
+    FR_TRY(fr_load_options_check(options, err));
     fr_cleanup(fr_load_freep) fr_load *load = calloc(1, sizeof *load);
     if (load == NULL) {
         return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for a load");
@@ -160,6 +161,7 @@ static fr_status read_header(fr_load *load, fr_slice input, fr_error *err)
     const fr_repo_options *options = &load->repo->options;
     uint32_t bytes_max =
         options->header_bytes_max == 0 ? CAR_HEADER_BYTES_MAX : options->header_bytes_max;
+    FR_TRY(fr_repo_options_check(options, err));
     if (!load->ended && !car_is_whole(input, 0, 1, &load->need)) {
         load->dropping = load->total >= HEAD_BYTES && load->need > bytes_max + HEAD_BYTES;
         return FR_OK;

@@ -8,6 +8,18 @@
 #define PAGES_BYTES_MAX (UINT64_C(1) << 34) /* to know them takes two bytes a KiB */
 #define HELD_BYTES_MIN 1024                 /* an index begins with 512 */
 
+fr_status fr_load_options_check(const fr_load_options *options, fr_error *err)
+{
+    uint64_t memory =
+        options->memory_max_bytes == 0 ? FR_LOAD_MEMORY_BYTES : options->memory_max_bytes;
+    uint64_t most = FR_MAX(memory / 4, (uint64_t)CAR_BLOCK_BYTES_MAX);
+    FR_TRY(fr_repo_options_check(&options->repo, err));
+    return options->repo.block_bytes_max <= most
+               ? FR_OK
+               : fr_fail(err, FR_INVALID,
+                         "repo: the limit of a block over 2 MiB is a quarter of memory at most");
+}
+
 /* What the scanner may hold, after walk and mapped pages have their part. */
 fr_status load_share_memory(fr_load *load, fr_error *err)
 {

@@ -33,7 +33,6 @@ node_rules node_rules_of(const fr_repo_options *options)
         uint64_t bytes = (uint64_t)rules.entries_max * (NODE_BYTES_MAX / NODE_ENTRIES_MAX);
         rules.bytes_max = (uint32_t)FR_MIN(FR_MAX(bytes, NODE_BYTES_MAX), UINT32_MAX);
     }
-    rules.key_bytes_max = FR_MIN(rules.key_bytes_max, NODE_KEY_BYTES_MAX);
     return rules;
 }
 

@@ -12,7 +12,7 @@
 
 #include "hash.h"
 
-#define NODE_KEY_BYTES_MAX 1024
+#define NODE_KEY_BYTES_MAX FR_REPO_KEY_BYTES_MOST
 #define NODE_ENTRIES_MAX 8192
 #define NODE_BYTES_MAX (1u << 20)
 #define NODE_LEVELS_MAX 129

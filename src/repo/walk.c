@@ -169,9 +169,23 @@ fr_status repo_ready(fr_repo *repo, fr_status status, fr_error *err)
     return status;
 }
 
+fr_status fr_repo_options_check(const fr_repo_options *options, fr_error *err)
+{
+    if (options->block_bytes_max > FR_REPO_BLOCK_BYTES_MOST) {
+        return fr_fail(err, FR_INVALID, "repo: the limit of a block is 8 MiB at most");
+    }
+    if (options->key_bytes_max > FR_REPO_KEY_BYTES_MOST) {
+        return fr_fail(err, FR_INVALID, "repo: the limit of a key is 1,024 bytes at most");
+    }
+    return options->input_bytes_max <= FR_REPO_INPUT_BYTES_MOST
+               ? FR_OK
+               : fr_fail(err, FR_INVALID, "repo: the limit of a file is 64 GiB at most");
+}
+
 static fr_status read_input(fr_repo *repo, fr_error *err)
 {
     const fr_repo_options *options = &repo->options;
+    FR_TRY(fr_repo_options_check(options, err));
     uint32_t header_max =
         options->header_bytes_max == 0 ? CAR_HEADER_BYTES_MAX : options->header_bytes_max;
     FR_TRY(car_header_read(repo->input, header_max, &repo->header, err));

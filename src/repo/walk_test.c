@@ -389,6 +389,33 @@ static void test_limits_have_their_names(void **state)
     maker_done(&m);
 }
 
+/* What cannot be kept is refused, not taken for less. */
+static void test_limits_have_a_most(void **state)
+{
+    (void)state;
+    maker m;
+    maker_init(&m);
+    fr_slice file = three_keys(&m, NULL);
+    static const fr_repo_options over[] = {{.block_bytes_max = FR_REPO_BLOCK_BYTES_MOST + 1},
+                                           {.block_bytes_max = UINT32_MAX},
+                                           {.key_bytes_max = FR_REPO_KEY_BYTES_MOST + 1},
+                                           {.input_bytes_max = FR_REPO_INPUT_BYTES_MOST + 1}};
+    for (size_t i = 0; i < FR_COUNT_OF(over); i++) {
+        fr_repo_options options = over[i];
+        fr_repo *repo = NULL;
+        options.bare = options.any_key = true;
+        assert_int_equal(fr_repo_open(&repo, file, &options, NULL), FR_INVALID);
+    }
+    fr_repo_options most = BARE;
+    most.block_bytes_max = FR_REPO_BLOCK_BYTES_MOST;
+    most.key_bytes_max = FR_REPO_KEY_BYTES_MOST;
+    most.input_bytes_max = FR_REPO_INPUT_BYTES_MOST;
+    trace t = {0};
+    assert_int_equal(walk_file(file, &most, &t, NULL, NULL), FR_OK);
+    free((void *)file.data);
+    maker_done(&m);
+}
+
 static void test_long_keys(void **state)
 {
     (void)state;
@@ -702,6 +729,7 @@ int main(void)
         cmocka_unit_test(test_cycle_ends_in_trusted),
         cmocka_unit_test(test_bodies_are_judged_once_and_reported_every_time),
         cmocka_unit_test(test_limits_have_their_names),
+        cmocka_unit_test(test_limits_have_a_most),
         cmocka_unit_test(test_long_keys),
         cmocka_unit_test(test_header_faults),
         cmocka_unit_test(test_index_survives_crowding),

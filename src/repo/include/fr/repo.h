@@ -65,13 +65,21 @@ typedef struct {
     size_t memory_max_bytes;   /* of the block index; 0: what the blocks pay for, ~50 bytes each */
     uint32_t node_entries_max; /* 0: 8192 */
     uint32_t node_bytes_max;   /* of a node block; 0: 128 for each entry allowed, at least 1 MiB */
-    uint32_t key_bytes_max;    /* with any_key; 0: 1024, which is also the most */
+    uint32_t key_bytes_max;    /* with any_key; 0: the most */
     uint32_t header_bytes_max; /* 0: 64 KiB */
-    uint32_t block_bytes_max;  /* 0: 2 MiB, which is also the most */
+    uint32_t block_bytes_max;  /* 0: 2 MiB */
     uint64_t blocks_max;       /* 0: none */
-    uint64_t input_bytes_max;  /* 0: none (256 GiB, what an index slot can say) */
+    uint64_t input_bytes_max;  /* 0: the most */
     uint64_t now_us;           /* a rev over 5 minutes ahead of it is refused; 0: no clock */
 } fr_repo_options;
+
+/* What those limits can be raised to: an index slot has room for no longer file. */
+#define FR_REPO_KEY_BYTES_MOST 1024u
+#define FR_REPO_BLOCK_BYTES_MOST (8u << 20)
+#define FR_REPO_INPUT_BYTES_MOST (UINT64_C(1) << 36)
+/** Is no limit over that? Whatever opens a file asks as well. errors: FR_INVALID, whose text names
+ *  the limit */
+FR_MUST_USE fr_status fr_repo_options_check(const fr_repo_options *options, fr_error *err);
 
 typedef enum {
     FR_ITEM_RECORD = 0,

@@ -109,6 +109,11 @@ typedef struct {
 
 typedef struct fr_load fr_load;
 
+/** fr_repo_options_check, and for a block of more than 2 MiB a quarter of the memory limit is the
+ *  most, which is what mapped pages may take. errors: FR_INVALID, whose text names the limit */
+FR_MUST_USE fr_status fr_load_options_check(const fr_load_options *options, fr_error *err);
+/** errors: as fr_load_options_check; FR_NOMEM. Options that are set later are asked by
+ *  fr_repo_options_check alone, when a file is loaded. */
 FR_MUST_USE fr_status fr_load_new(fr_load **out, const fr_load_options *options, fr_error *err);
 void fr_load_free(fr_load *load);
 void fr_load_freep(fr_load **load);
