@@ -681,6 +681,10 @@ def test_options_that_would_do_nothing():
         told = repo("frames", option, "-", expect=2)
         assert not told.out and option.split("=")[0] in told.errors, told
     repo("frames", "--level=full", "--mem=16M", "--report", "-")
+    for words in (["ls", "--limit=block=9M"], ["pack", "--limit=key=1025", "--any-key"],
+                  ["check", "--limit=block=4M", "--mem=8M"], ["diff", "-", "--limit=bytes=65G"]):
+        assert "at most" in repo(*words, "-", expect=2).errors, words  # it would have been cut down in silence
+    assert repo("ls", "--limit=block=4M", "-", stdin=pack(line("a.b.c/d", {}))).out
     data = lines(records(random.Random(fr.seed()), 40))
     car = pack(data)
     for limit in ("blocks=9", "bytes=999", "block=20", "node-entries=1"):

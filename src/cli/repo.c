@@ -181,6 +181,12 @@ static void check_options(const repo_args *args, struct argp_state *state)
     if (args->options.bare && (args->options.key != NULL || args->options.expect_did.size != 0)) {
         argp_error(state, "a tree without commit (--bare) has neither signature nor account");
     }
+    fr_error error = {0};
+    fr_load_options options = args->load;
+    options.repo = args->options;
+    if (fr_load_options_check(&options, &error) != FR_OK) {
+        argp_error(state, "%s", error.text);
+    }
 }
 
 static error_t parse_option(int key, char *value, struct argp_state *state)
