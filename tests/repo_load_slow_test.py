@@ -87,6 +87,17 @@ def main():
                 assert again.read_bytes() == ordered.read_bytes(), f"pack, {limit}M: other bytes"
                 print(f"pack of {word}, {limit} MiB: {resident >> 10} KiB resident")
                 assert sanitized or resident <= (limit + 8) * MIB, f"pack, {limit}M: {resident} bytes resident"
+        # Sorted: the same bytes, whatever was sorted on disk and read out of turn.
+        sorted_whole = top / "sorted.car"
+        for order in ["pds", "cid-sorted"]:
+            run("pack", "--mem", "4G", "--order", order, car, "--out", sorted_whole)
+            for limit in [16, 1]:
+                options = ["--mem", f"{limit}M", "--order", order, "--spill-dir", spill, "--out", again]
+                _, _, resident = run("pack", *options, car)
+                assert again.read_bytes() == sorted_whole.read_bytes(), f"pack {order}, {limit}M: other bytes"
+                print(f"pack --order {order}, {limit} MiB: {resident >> 10} KiB resident")
+                assert sanitized or resident <= 24 * MIB, f"pack {order}, {limit}M: {resident} bytes resident"
+                assert not list(spill.iterdir()), "something was left"
         # How the blocks lie, in three orders: for the third the times of all records are sorted.
         newest = top / "newest.car"
         run("pack", "--mem", "4G", "--order", "pds", car, "--out", newest)

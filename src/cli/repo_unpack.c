@@ -38,14 +38,15 @@ static fr_status put_bytes(fr_buffer *out, fr_slice block)
     return fr_buffer_status(out, NULL);
 }
 
-/* The block's JSON in u->value, after it was read back and gave the same block. */
+/* The block's JSON in u->value, after it was read back and gave the same block. One that is larger
+ * than any record may be is not tried: all that would be several times its size. */
 static fr_status make_value(unpacker *u, fr_slice block)
 {
     fr_json_value root;
     fr_cbor_check_options check = {.must_be_map = true};
     fr_buffer_reset(&u->value);
     fr_buffer_reset(&u->again);
-    bool same = fr_cbor_check(block, &check, NULL) == FR_OK &&
+    bool same = block.size <= FR_RECORD_BYTES_MAX && fr_cbor_check(block, &check, NULL) == FR_OK &&
                 fr_cbor_to_json(block, &u->value, NULL) == FR_OK &&
                 fr_json_parse(u->json, fr_buffer_view(&u->value), false, &root, NULL) == FR_OK &&
                 fr_json_to_cbor(root, 0, &u->again, NULL) == FR_OK &&

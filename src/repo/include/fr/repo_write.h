@@ -24,8 +24,9 @@ typedef struct {
 /** Hands out the repository as a CAR, piece by piece: each block once and none that is not reached.
  *  The same repository gives the same bytes, however its own file lies. Another status than FR_OK
  *  from `put` ends it and is returned. What a partial repository lacks is left out.
- *  errors   as the walk
- *  cost     streamable: a bit a slot of the block index; else 16 bytes a block and a sort */
+ *  errors   as the walk; sorted also FR_LIMIT limit-memory where nothing may be written, limit-disk
+ *  cost     a bit a slot of the block index; but for streamable order a sort of 100 bytes a block,
+ *           within what the load's limit leaves and then on its disk */
 FR_MUST_USE fr_status fr_repo_write(const fr_repo *repo, const fr_car_options *options,
                                     fr_status (*put)(void *context, fr_slice bytes), void *context,
                                     fr_error *err);
