@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """The rules of the house that a machine can read: licences, lengths, includes, bounds, codes of errors, seeds,
-tracked files.
+promises, tracked files.
 
 Each rule is a function from a tree to findings. Before the real tree is judged, every rule is shown a small tree that
 breaks it, so a rule that has gone blind fails too.
@@ -101,6 +101,23 @@ def seeds(top):
             yield f"src/{name}: no seeds in src/{Path(name).parent}/seeds/{path.stem}"
 
 
+def promises(top):
+    """docs/repositories.md names files and tests that there are."""
+    listed = top / "docs/repositories.md"
+    files = {}
+    for name, path in (*walk(top / "src"), *walk(top / "tests")):
+        files.setdefault(Path(name).stem if re.search(r"_(test|fuzz)\.\w+$", name) else Path(name).name, path)
+    for row in re.findall(r"^\|.*\|$", text_of(listed) if listed.exists() else "", re.M):
+        _, where, tests = row.strip("|").split("|")
+        for name in re.findall(r"\w+\.c\b", where):
+            if name not in files:
+                yield f"docs/repositories.md: no file {name}"
+        for stem, test in re.findall(r"`(\w+)(?:: (\w+))?`", tests):
+            text = text_of(files[stem]) if stem in files else ""
+            if not re.search(rf"(?:static void|def) (?:test_)?{test}\(" if test else ".", text):
+                yield f"docs/repositories.md: no test {stem}: {test or 'at all'}"
+
+
 def tracked(top):
     names = subprocess.run(["git", "-C", str(top), "ls-files", "-z"], capture_output=True, check=True).stdout
     for name in filter(None, names.decode().split("\0")):
@@ -130,6 +147,7 @@ BROKEN = {
     includes: {"src/os/x.c": '#include "../engine/private.h"\n'},
     codes: {"src/os/x.c": 'x("fetch-nothing");\n', "docs/codes.md": "| `fetch-other` | of old |\n"},
     seeds: {"src/os/x_fuzz.c": "int x;\n", "src/os/seeds/y_fuzz/one": "x"},
+    promises: {"docs/repositories.md": "| all | x.c | `x_test: good` |\n", "src/x.c": "", "src/x_test.c": "x"},
     bounds.findings: {"src/os/x.h": "#define FR_THING_BYTES_MAX 7\n",
                       "docs/bounds.md": "| `FR_THING_BYTES_MAX` | `8` | a thing |\n"},
 }
