@@ -108,8 +108,8 @@ typedef struct {
     uint64_t memory_bytes; /* for all that is held; 0: 16 MiB */
     uint64_t disk_bytes;   /* 0: 10 GiB */
     const char *spill_dir; /* NULL: $TMPDIR, else /tmp */
-    /* NULL: a nameless file in spill_dir; else borrowed. An index that does not fit goes to
-     * spill_dir in any case */
+    /* NULL: a nameless file in spill_dir; else borrowed. An index that does not fit, and what is
+     * sorted, goes to spill_dir in any case */
     const freshet_store *store;
     freshet_on_limit on_limit;
     uint32_t seconds; /* for a file; 0: no limit */
@@ -278,7 +278,11 @@ typedef enum {
 /** The repository as a CAR: each block once, and none that is not reached. The same repository
  *  gives the same bytes, however its own file lies. With `keys` (NULL: all) a slice of it: their
  *  records, and the nodes that show them and that there are no others, to be read with .partial.
- *  errors: FRESHET_INVALID no such order; what reading says, and `put` */
+ *  The two sorted orders need up to 100 bytes a block; what does not fit in memory goes to
+ *  spill_dir, unless .on_limit forbids files.
+ *  errors: FRESHET_INVALID no such order; sorted FRESHET_LIMIT limit-memory, limit-disk, FRESHET_IO
+ *  and store-corrupt of their own, before or after something was put; what reading says, and
+ *  `put` */
 FRESHET_API FRESHET_MUST_USE freshet_status freshet_repo_write(freshet_repo *repo,
                                                                freshet_order order,
                                                                const freshet_keys *keys,

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // A row is its two sizes, the key and the value, in memory as in a run. In memory an array of
-// places is sorted, and of equal keys the place decides, so that the order of adding stays.
+// places is sorted, and of equal keys the place decides, so that the order of adding stays. In a
+// run a sum stands behind each row: whoever gets a row back follows what it says.
 #include "row_sort.h"
 
 #include <stdlib.h>
 
+#include <fr/codec.h>
 #include <fr/scratch.h>
 
 #define HEAD_BYTES 4 /* u32: size of the key, of the value << 16 */
-#define ROW_BYTES_MAX (HEAD_BYTES + ROW_SORT_KEY_BYTES_MAX + ROW_SORT_VALUE_BYTES_MAX)
+#define SUM_BYTES 4  /* u32: CRC-32C of the row, from its place in the file */
+#define ROW_BYTES_MAX (HEAD_BYTES + ROW_SORT_KEY_BYTES_MAX + ROW_SORT_VALUE_BYTES_MAX + SUM_BYTES)
 #define MEMORY_BYTES_MIN (64u << 10)
 #define WRITE_BYTES (64u << 10)
 
@@ -16,7 +19,8 @@
 typedef struct {
     uint64_t at, end; /* in the file: not read yet */
     uint8_t *bytes;
-    size_t next, size; /* of the row in front */
+    size_t next, size; /* the row in front begins at next */
+    size_t row;        /* its bytes with the sum; 0: there is none */
 } run;
 
 struct row_sort {
@@ -26,7 +30,7 @@ struct row_sort {
     uint32_t *places; /* of rows in `bytes` */
     size_t count, place_room, given;
     fr_scratch *file;
-    uint64_t file_bytes; /* written, of all files so far */
+    uint64_t file_bytes; /* of it */
     run runs[ROW_SORT_RUNS_MAX];
     size_t run_count;
     size_t last; /* the run whose row was handed out; run_count: none */
@@ -75,19 +79,25 @@ uint64_t row_sort_disk_bytes(const row_sort *s)
     return s->file_bytes;
 }
 
+static uint32_t sum_of(const uint8_t *row, uint64_t place)
+{
+    return fr_crc32c((uint32_t)place, row, row_bytes(row));
+}
+
 /* ---- runs ------------------------------------------------------------------------------------ */
 
 typedef struct {
     row_sort *sort;
     fr_scratch *file;
-    uint64_t at; /* where the waiting bytes go */
+    uint64_t at;     /* where the waiting bytes go */
+    uint64_t beside; /* bytes of the file that is merged into this one, and goes only then */
     size_t waiting;
     uint8_t room[WRITE_BYTES];
 } run_writer;
 
 static fr_status flush_run(run_writer *w, fr_error *err)
 {
-    if (w->at + w->waiting > w->sort->options.disk_max_bytes) {
+    if (w->beside + w->at + w->waiting > w->sort->options.disk_max_bytes) {
         return fr_fail_code(err, FR_LIMIT, 0, "limit-disk",
                             "repo: what does not fit in memory does not fit the disk limit");
     }
@@ -100,9 +110,11 @@ static fr_status flush_run(run_writer *w, fr_error *err)
 static fr_status write_row(run_writer *w, const uint8_t *row, fr_error *err)
 {
     size_t size = row_bytes(row);
-    FR_TRY(w->waiting + size > sizeof w->room ? flush_run(w, err) : FR_OK);
-    memcpy(w->room + w->waiting, row, size);
-    w->waiting += size;
+    FR_TRY(w->waiting + size + SUM_BYTES > sizeof w->room ? flush_run(w, err) : FR_OK);
+    uint8_t *to = w->room + w->waiting;
+    memcpy(to, row, size);
+    fr_store_u32le(to + size, sum_of(row, w->at + w->waiting));
+    w->waiting += size + SUM_BYTES;
     return FR_OK;
 }
 
@@ -133,6 +145,39 @@ static fr_status write_memory(row_sort *s, run_writer *w, fr_error *err)
 
 /* ---- merging --------------------------------------------------------------------------------- */
 
+static bool holds_row(const run *r)
+{
+    size_t left = r->size - r->next;
+    return left >= HEAD_BYTES && row_bytes(r->bytes + r->next) + SUM_BYTES <= left;
+}
+
+/* The row behind the one in front comes there, whole and as it was written. */
+static fr_status step_run(row_sort *s, run *r, fr_error *err)
+{
+    r->next += r->row;
+    r->row = 0;
+    if (!holds_row(r) && r->at < r->end) {
+        size_t left = r->size - r->next;
+        size_t more = (size_t)FR_MIN(r->end - r->at, (uint64_t)(s->room - left));
+        memmove(r->bytes, r->bytes + r->next, left);
+        FR_TRY(fr_scratch_read(s->file, r->bytes + left, more, r->at, err));
+        r->at += more;
+        r->next = 0;
+        r->size = left + more;
+    }
+    const uint8_t *row = r->bytes + r->next;
+    size_t left = r->size - r->next;
+    if (left == 0) {
+        return FR_OK;
+    }
+    if (!holds_row(r) || sum_of(row, r->at - left) != fr_load_u32le(row + row_bytes(row))) {
+        return fr_fail_code(err, FR_CORRUPT, 0, "store-corrupt",
+                            "repo: rows that were sorted came back from the disk changed");
+    }
+    r->row = row_bytes(row) + SUM_BYTES;
+    return FR_OK;
+}
+
 /* Something of each run in equal parts of the memory. */
 static fr_status begin_merge(row_sort *s, fr_error *err)
 {
@@ -144,28 +189,12 @@ static fr_status begin_merge(row_sort *s, fr_error *err)
     }
     s->bytes = bytes;
     s->room = part;
+    s->last = s->run_count;
     for (size_t i = 0; i < s->run_count; i++) {
         s->runs[i].bytes = bytes + i * part;
-        s->runs[i].next = s->runs[i].size = 0;
+        s->runs[i].next = s->runs[i].size = s->runs[i].row = 0;
+        FR_TRY(step_run(s, &s->runs[i], err));
     }
-    s->last = s->run_count;
-    return FR_OK;
-}
-
-/* A whole row stands in front, or the run is at its end. */
-static fr_status fill_run(row_sort *s, run *r, fr_error *err)
-{
-    size_t left = r->size - r->next;
-    bool whole = left >= HEAD_BYTES && row_bytes(r->bytes + r->next) <= left;
-    if (whole || r->at == r->end) {
-        return FR_OK;
-    }
-    memmove(r->bytes, r->bytes + r->next, left);
-    size_t more = (size_t)FR_MIN(r->end - r->at, (uint64_t)(s->room - left));
-    FR_TRY(fr_scratch_read(s->file, r->bytes + left, more, r->at, err));
-    r->at += more;
-    r->next = 0;
-    r->size = left + more;
     return FR_OK;
 }
 
@@ -174,16 +203,14 @@ static fr_status least(row_sort *s, size_t *out, fr_error *err)
 {
     *out = s->run_count;
     if (s->last < s->run_count) {
-        run *r = &s->runs[s->last];
-        r->next += row_bytes(r->bytes + r->next);
+        FR_TRY(step_run(s, &s->runs[s->last], err));
     }
     for (size_t i = 0; i < s->run_count; i++) {
-        run *r = &s->runs[i];
-        FR_TRY(fill_run(s, r, err));
-        bool any = r->next < r->size;
-        if (any && (*out == s->run_count ||
-                    fr_slice_compare(key_at(r->bytes + r->next),
-                                     key_at(s->runs[*out].bytes + s->runs[*out].next)) < 0)) {
+        const run *r = &s->runs[i];
+        if (r->row != 0 &&
+            (*out == s->run_count ||
+             fr_slice_compare(key_at(r->bytes + r->next),
+                              key_at(s->runs[*out].bytes + s->runs[*out].next)) < 0)) {
             *out = i;
         }
     }
@@ -201,6 +228,7 @@ static fr_status merge_all(row_sort *s, fr_error *err)
         return fr_fail_code(err, FR_NOMEM, 0, "nomem", "repo: no memory for rows");
     }
     w->sort = s;
+    w->beside = s->file_bytes;
     status = fr_scratch_open(&w->file, s->options.folder, err);
     status = status == FR_OK ? begin_merge(s, err) : status;
     while (status == FR_OK && (status = least(s, &from, err)) == FR_OK) {

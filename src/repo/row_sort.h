@@ -17,14 +17,15 @@ typedef struct row_sort row_sort;
 
 typedef struct {
     uint64_t memory_max_bytes; /* at least 64 KiB are taken */
-    uint64_t disk_max_bytes;
-    const char *folder; /* of the scratch file (fr_scratch_open); borrowed */
-    bool may_spill;     /* else limit-memory */
+    uint64_t disk_max_bytes;   /* merging runs takes the rows twice for a moment */
+    const char *folder;        /* of the scratch file (fr_scratch_open); borrowed */
+    bool may_spill;            /* else limit-memory */
 } row_sort_options;
 
 FR_MUST_USE fr_status row_sort_new(row_sort **out, const row_sort_options *options, fr_error *err);
 void row_sort_free(row_sort *sort); /* NULL is fine */
-/** errors: FR_LIMIT limit-memory, limit-disk; FR_INVALID too long; FR_NOMEM, FR_IO */
+/** errors: FR_LIMIT limit-memory, limit-disk; FR_INVALID too long; FR_NOMEM, FR_IO; and of all that
+ *  follow FR_CORRUPT store-corrupt, what was on disk came back changed */
 FR_MUST_USE fr_status row_sort_add(row_sort *sort, fr_slice key, fr_slice value, fr_error *err);
 /** There are no more. */
 FR_MUST_USE fr_status row_sort_end(row_sort *sort, fr_error *err);

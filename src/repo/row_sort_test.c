@@ -3,6 +3,8 @@
 // which they came.
 #include "tree_help.h"
 
+#include <unistd.h>
+
 #include "load_help.h"
 #include "row_sort.h"
 
@@ -89,11 +91,101 @@ static void test_limits(void **state)
     row_sort_free(sort);
 }
 
+/* How many of `count` rows go in; *most: what the disk held at most, as it says. */
+static uint32_t rows_within(uint64_t disk_max_bytes, uint32_t count, uint64_t *most)
+{
+    const row_sort_options options = {.disk_max_bytes = disk_max_bytes, .may_spill = true};
+    row_sort *sort = NULL;
+    fr_error err = {0};
+    uint32_t taken = 0;
+    *most = 0;
+    assert_int_equal(row_sort_new(&sort, &options, NULL), FR_OK);
+    while (taken < count && row_sort_add(sort, fr_slice_of(&taken, sizeof taken), FR_SLICE("value"),
+                                         &err) == FR_OK) {
+        taken++;
+        *most = FR_MAX(*most, row_sort_disk_bytes(sort));
+    }
+    if (taken < count) {
+        assert_string_equal(err.code, "limit-disk");
+    }
+    row_sort_free(sort);
+    return taken;
+}
+
+static void test_merging_is_within_the_disk_limit(void **state)
+{
+    (void)state;
+    enum { ROWS = 250000 };
+    uint64_t most = 0, ignored = 0;
+    if (!has_disk()) {
+        return;
+    }
+    assert_int_equal(rows_within(UINT64_MAX, ROWS, &most), ROWS);
+    assert_int_equal(rows_within(most * 5 / 2, ROWS, &ignored), ROWS);
+    assert_true(rows_within(most * 3 / 2, ROWS, &ignored) < ROWS); /* two files, for a moment */
+}
+
+/* The scratch file, which has no name. */
+static int scratch_fd(void)
+{
+    for (int fd = 3; fd < 64; fd++) {
+        char path[64], target[512];
+        (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        ssize_t size = readlink(path, target, sizeof target - 1);
+        target[FR_MAX(size, (ssize_t)0)] = 0;
+        if (strstr(target, "(deleted)") != NULL) {
+            return fd;
+        }
+    }
+    return -1;
+}
+
+/* One bit of the file is turned before it is read: what comes is right, up to an error. */
+static void test_a_disk_that_changes_rows(void **state)
+{
+    (void)state;
+    enum { ROWS = 30000 };
+    tree_random r = tree_seed();
+    const row_sort_options options = {.disk_max_bytes = UINT64_MAX, .may_spill = true};
+    for (int round = 0; has_disk() && round < 50; round++) {
+        row_sort *sort = NULL;
+        uint8_t byte = 0, key_bytes[4];
+        fr_slice key, value;
+        fr_error err = {0};
+        fr_status status = FR_OK;
+        uint32_t given = 0;
+        assert_int_equal(row_sort_new(&sort, &options, NULL), FR_OK);
+        for (uint32_t i = 0; i < ROWS; i++) {
+            fr_store_u32be(key_bytes, i * 7919 % ROWS);
+            assert_int_equal(row_sort_add(sort, fr_slice_of(key_bytes, sizeof key_bytes),
+                                          fr_slice_of(key_bytes, sizeof key_bytes), NULL),
+                             FR_OK);
+        }
+        int fd = scratch_fd();
+        off_t at = (off_t)(tree_next(&r) % row_sort_disk_bytes(sort));
+        assert_int_equal(pread(fd, &byte, 1, at), 1);
+        byte ^= (uint8_t)(1u << tree_next(&r) % 8);
+        assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+        status = row_sort_end(sort, &err);
+        while (status == FR_OK && (status = row_sort_next(sort, &key, &value, &err)) == FR_OK) {
+            assert_int_equal(key.size, 4);
+            assert_int_equal(fr_load_u32be(key.data), given);
+            assert_true(fr_slice_equal(key, value));
+            given++;
+        }
+        assert_int_equal(status, FR_CORRUPT);
+        assert_string_equal(err.code, "store-corrupt");
+        row_sort_free(sort);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_a_plain_sort),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_merging_is_within_the_disk_limit),
+        cmocka_unit_test(test_a_disk_that_changes_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -201,7 +201,9 @@ static fr_status write_all(writer *w, fr_error *err)
     if (sorted) {
         row_sort_options rows;
         load_spare(repo->load, &rows);
-        rows.memory_max_bytes /= 2; /* the rest is for merging, and what lies in between */
+        if (rows.may_spill) {
+            rows.memory_max_bytes /= 2; /* the rest is for merging, and what lies in between */
+        }
         FR_TRY(row_sort_new(&w->rows, &rows, err));
     }
     if (!repo->options.bare) {

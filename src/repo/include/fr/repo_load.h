@@ -86,7 +86,8 @@ typedef struct {
                              limit: for reports on it */
     uint32_t seconds_max; /* for a file, from its begin to the end of its walk; 0: none */
     /** Takes pushed or piped bytes beyond memory, instead of a file in spill_dir; the caller closes
-     *  it, after the load. NULL: a file. (An index that does not fit goes to spill_dir anyway.) */
+     *  it, after the load. NULL: a file. (An index that does not fit goes to spill_dir anyway, and
+     *  so does what is sorted.) */
     const fr_repo_store *store;
     /** Called now and then while bytes are read; total 0: not known. May be NULL. */
     void (*on_progress)(void *context, uint64_t bytes, uint64_t total);
