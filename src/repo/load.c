@@ -163,7 +163,7 @@ static fr_status read_header(fr_load *load, fr_slice input, fr_error *err)
         options->header_bytes_max == 0 ? CAR_HEADER_BYTES_MAX : options->header_bytes_max;
     FR_TRY(fr_repo_options_check(options, err));
     if (!load->ended && !car_is_whole(input, 0, 1, &load->need)) {
-        load->dropping = load->total >= HEAD_BYTES && load->need > bytes_max + HEAD_BYTES;
+        load->dropping = load->total >= HEAD_BYTES && load->need > (uint64_t)bytes_max + HEAD_BYTES;
         return FR_OK;
     }
     FR_TRY(car_header_read(input, bytes_max, &load->repo->header, err));
