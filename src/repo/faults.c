@@ -76,9 +76,6 @@ static fr_status take_section(finder *f, const car_section *section, fr_error *e
 static fr_status go_on_at(const finder *f, uint64_t offset, fr_error *err)
 {
     repo_watch *watch = f->repo->watch;
-    if (watch == NULL) {
-        return FR_OK;
-    }
     repo_watch_touch(watch, f->repo->input.data + offset, CAR_VARINT_BYTES_MAX + FR_CID_BYTES);
     return repo_watch_time(watch, offset, err);
 }

@@ -96,6 +96,7 @@ static fr_status read_sections(ordering *o, uint64_t wanted, fr_error *err)
     car_section section;
     while (o->at < FR_MIN(wanted, (uint64_t)input.size)) {
         repo_watch_touch(o->repo->watch, input.data + o->at, HEAD_BYTES);
+        FR_TRY(repo_watch_time(o->repo->watch, o->at, err));
         FR_TRY(car_section_read(input, o->at, BLOCK_SIZE_MAX, &section, err));
         note_section(o, &section, wanted);
         o->at = section.data_offset + section.data_size;
@@ -149,6 +150,7 @@ static fr_status note_time(ordering *o, const fr_repo_item *item, fr_error *err)
 
 static fr_status take_item(ordering *o, const fr_repo_item *item, fr_error *err)
 {
+    FR_TRY(repo_watch_time(o->repo->watch, item->offset, err));
     if (item->kind != FR_ITEM_RECORD) {
         o->result.incomplete = true;
         return FR_OK;

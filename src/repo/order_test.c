@@ -8,6 +8,7 @@
 #include <fr/repo_write.h>
 
 #include "load_help.h"
+#include "walk.h"
 
 #define SECTIONS_MAX 20000
 #define ABSENT UINT32_MAX
@@ -500,6 +501,33 @@ static void test_limits(void **state)
     grown_done(&g);
 }
 
+/* Order and statistics read everything once more: that is of the file's time as well. */
+static void test_time(void **state)
+{
+    (void)state;
+    tree_random r = tree_seed();
+    grown g;
+    fr_load *load = NULL;
+    fr_repo_order order;
+    fr_repo_stat stat;
+    fr_error err = {0};
+    const fr_load_options options = {.seconds_max = 1000};
+    grown_init(&g);
+    grown_fill(&g, &r, 2000);
+    fr_slice car = grown_car(&g, NULL);
+    assert_int_equal(fr_load_new(&load, &options, NULL), FR_OK);
+    assert_int_equal(fr_load_memory(load, car, NULL), FR_OK);
+    assert_int_equal(fr_repo_order_of(fr_load_repo(load), &order, NULL), FR_OK);
+    load_watch(load)->deadline_ns = 1;
+    assert_int_equal(fr_repo_order_of(fr_load_repo(load), &order, &err), FR_LIMIT);
+    assert_string_equal(err.code, "limit-time");
+    err = (fr_error){0};
+    assert_int_equal(fr_repo_stat_of(fr_load_repo(load), NULL, &stat, &err), FR_LIMIT);
+    assert_string_equal(err.code, "limit-time");
+    fr_load_free(load);
+    grown_done(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -507,6 +535,7 @@ int main(void)
         cmocka_unit_test(test_a_late_disorder),
         cmocka_unit_test(test_times_on_disk),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -95,6 +95,7 @@ static fr_status count_items(counter *n, fr_cursor *c, fr_error *err)
     fr_repo_item item;
     fr_status status;
     while ((status = fr_cursor_next(c, &item, err)) == FR_OK) {
+        FR_TRY(repo_watch_time(n->repo->watch, item.offset, err));
         if (item.kind != FR_ITEM_MISSING_SUBTREE) {
             FR_TRY(count_record(n, &item));
             continue;
@@ -118,6 +119,7 @@ static fr_status count_sections(counter *n, fr_error *err)
     const fr_repo *repo = n->repo;
     car_section section;
     for (uint64_t at = repo->header.sections_offset; at < repo->input.size;) {
+        FR_TRY(repo_watch_time(repo->watch, at, err));
         FR_TRY(car_section_read(repo->input, at, BLOCK_SIZE_MAX, &section, err));
         uint64_t bytes = section.data_offset + section.data_size - at;
         uint32_t slot = repo_find(repo, repo->input.data + section.data_offset - FR_CID_BYTES);

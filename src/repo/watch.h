@@ -55,9 +55,10 @@ static inline void repo_watch_touch(repo_watch *watch, const void *at, size_t si
 }
 /** errors: FR_LIMIT limit-time, at `offset` */
 FR_MUST_USE fr_status repo_watch_clock(const repo_watch *watch, uint64_t offset, fr_error *err);
-/** The same, looking at the clock every 256th time. */
+/** The same, looking at the clock every 256th time. watch NULL: nothing to do. */
 FR_MUST_USE static inline fr_status repo_watch_time(repo_watch *watch, uint64_t offset,
                                                     fr_error *err)
 {
-    return ++watch->ticks % 256 != 0 ? FR_OK : repo_watch_clock(watch, offset, err);
+    return watch == NULL || ++watch->ticks % 256 != 0 ? FR_OK
+                                                      : repo_watch_clock(watch, offset, err);
 }
