@@ -167,7 +167,7 @@ static fr_status hand_out(const chunk *c, const fr_repo_item **items, size_t *co
     if (c->count != 0) {
         return FR_OK;
     }
-    if (c->status != FR_END && err != NULL) {
+    if (err != NULL && (c->status != FR_END || c->fault.code != NULL)) { /* or a processor's END */
         *err = c->fault;
         err->status = c->status;
     }

@@ -476,6 +476,8 @@ static void who_stops_a_call_is_told_so(void **state)
         check_process(car, statuses[i], false);
         check_process(car, statuses[i], true);
     }
+    check_process(car, FRESHET_END, false);
+    check_process(car, FRESHET_END, true);
     freshet_repo_free(repo);
     grown_done(&g);
 }
