@@ -158,7 +158,7 @@ class Context:
 
     def hold(self, who, seen, known):
         """What a run saw against what is known; as many of the two numbers as it tells."""
-        if tuple(seen) != tuple(known)[:len(seen)]:
+        if not seen or tuple(seen) != tuple(known)[:len(seen)]:
             self.fail(f"{who} saw {tuple(seen)}, known are {tuple(known)}")
 
     def fail(self, text):

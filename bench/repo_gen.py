@@ -170,6 +170,8 @@ def main():
     parser.add_argument("--sign-key", metavar="HEX|FILE")
     parser.add_argument("--freshet", default=os.environ.get("FRESHET", str(SOURCE / "build" / "freshet")))
     args = parser.parse_args()
+    if args.count < 0:
+        parser.error("N is a number of records")
     if not os.access(args.freshet, os.X_OK):
         sys.exit(f"no {args.freshet}: build freshet first")
     found = make(args.freshet, args.count, args.out.resolve(), args.seed, args.order, args.sign_key)
