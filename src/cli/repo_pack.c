@@ -143,13 +143,15 @@ static fr_status take_line(packer *p, fr_slice line, fr_error *err)
     return put_value(p, key, value, has_cid ? &cid : NULL, err);
 }
 
-/* The limit less what writing takes: a way through the tree, pieces, the library that hashes. */
+/* The limit less what writing takes: a way through the tree, pieces, the library that hashes; but
+ * what the largest block asks for is there. */
 static fr_load_options load_limits(const repo_args *args)
 {
     fr_load_options options = args->load;
     uint64_t limit = options.memory_max_bytes;
     limit = limit == 0 ? FR_LOAD_MEMORY_BYTES : limit;
-    options.memory_max_bytes = limit - FR_MIN((uint64_t)WRITING_BYTES, limit / 4);
+    uint64_t left = limit - FR_MIN((uint64_t)WRITING_BYTES, limit / 4);
+    options.memory_max_bytes = FR_MIN(FR_MAX(left, 4 * args->options.block_bytes_max), limit);
     options.repo = args->options;
     return options;
 }
