@@ -85,6 +85,8 @@ FR_MUST_USE fr_status repo_out_close(repo_out *out, fr_status status, fr_error *
 int repo_out_fail(const repo_out *out, const char *input, fr_slice key, fr_status status,
                   fr_error *error);
 
+/** {"$bytes":"…"} of the whole block. errors: FR_NOMEM */
+FR_MUST_USE fr_status repo_put_bytes(fr_buffer *out, fr_slice block);
 /** Members of a JSON object, with a comma behind them. */
 void repo_put_text_member(fr_buffer *out, const char *name, fr_slice value);
 void repo_put_cid_member(fr_buffer *out, const char *name, const fr_cid *cid);

@@ -148,10 +148,16 @@ static int not_there(const asked *a)
     return FR_REPO_EXIT_MALFORMED;
 }
 
-/* What is outside the data model has no JSON form. Of foreign keys raw blocks were not judged. */
+/* What is outside the data model has no JSON form. Under foreign keys raw blocks, which claim none,
+ * stand as unpack has them. */
 static fr_status put_json(const fr_repo_item *item, fr_buffer *out, fr_error *err)
 {
     fr_error fault = {0};
+    if (item->record_code == NULL && item->cid.bytes[1] == 0x55) {
+        fr_status status = repo_put_bytes(out, item->value);
+        fr_buffer_byte(out, '\n');
+        return status;
+    }
     if (item->record_code != NULL) {
         return fr_fail_code(err, FR_MALFORMED, item->record_offset, item->record_code,
                             "a record's body breaks the data model");

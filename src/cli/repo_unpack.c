@@ -25,7 +25,7 @@ typedef struct {
     bool incomplete;      /* with --partial: records are absent, or what leads to them */
 } unpacker;
 
-static fr_status put_bytes(fr_buffer *out, fr_slice block)
+fr_status repo_put_bytes(fr_buffer *out, fr_slice block)
 {
     char *at;
     fr_buffer_text(out, "{\"$bytes\":\"");
@@ -55,7 +55,7 @@ static fr_status make_value(unpacker *u, fr_slice block)
         return FR_OK;
     }
     fr_buffer_reset(&u->value);
-    return put_bytes(&u->value, block);
+    return repo_put_bytes(&u->value, block);
 }
 
 static fr_status write_file(const char *path, fr_slice bytes, fr_error *err)
