@@ -50,7 +50,8 @@ static void put_line(fault_list *list, const fr_repo_flaw *flaw)
     fr_repo_fault_text(&flaw->error, out);
     if (flaw->key.size != 0 || flaw->has_cid) {
         fr_buffer_text(out, " (");
-        fr_buffer_printable(out, flaw->key);
+        char *at = (char *)fr_buffer_reserve(out, 4 * flaw->key.size + 1);
+        out->size += at == NULL ? 0 : fr_repo_key_escape(flaw->key, at, 4 * flaw->key.size + 1);
         fr_buffer_text(out, flaw->key.size != 0 && flaw->has_cid ? ", " : "");
         put_cid(out, flaw);
         fr_buffer_byte(out, ')');
