@@ -213,12 +213,12 @@ def test_no_name_of_a_file_reaches_a_terminal_raw():
 
 def test_a_fault_names_its_key():
     """The key that is wrong, made safe, and the block it is in: by every verb alike, of a pipe and of a file."""
-    bad = "app.bsky.feed.post/b\x1b[2J\\"
+    bad = "app.bsky.feed.post/b \x1b[2J\\"
     keys = ["app.bsky.feed.post/a", bad, "app.bsky.feed.post/c"]
     path = fr.scratch("bad.car")
     path.write_bytes(pack(b"".join(line(key, {"n": n}) for n, key in enumerate(keys)), "--any-key", "--did", DID))
     node = json.loads(repo("explain", "--json", "--any-key", bad, str(path)).text)["path"][-1]
-    end = f"(app.bsky.feed.post/b\\x1b[2J\\x5c, {node['cid']})"
+    end = f"(app.bsky.feed.post/b\\x20\\x1b[2J\\x5c, {node['cid']})"
     for words in (["ls"], ["ls", "--reverse"], ["check"], ["check", "--all"], ["stat"]):
         for name in (str(path), "-"):
             result = repo(*words, name, stdin=path.read_bytes(), expect=1)
@@ -235,6 +235,18 @@ def test_a_fault_names_its_key():
                              ["pack"], ["pack", "--order", "pds"], ["get", keys[0]])
                for name in (str(path), "-") for result in [repo(*words, name, stdin=path.read_bytes(), expect=1)]}
     assert told[1].startswith("tree-missing-record: ") and told[2].startswith(f"{keys[0]}, bafyrei"), told
+    # Of a node: the key that the link to it stands behind, or before at the start of a node.
+    whole = pack(lines(records(random.Random(fr.seed()), 150)), "--order", "streamable")
+    parts, cids = sections(whole), {row[1] for row in listing(whole)}
+    links = [cid for cid in parts if cid not in cids][2:]
+    for gone in random.Random(fr.seed()).sample(links, 4):
+        path.write_bytes(whole[:59] + b"".join(part for cid, part in parts.items() if cid != gone))
+        places = {tuple(re.findall(r": offset (\d+): tree-missing-node: .* \((.*)\)$", result.errors.rstrip("\n"))[0])
+                  for words in (["ls"], ["ls", "--reverse"], ["ls", "--count"], ["unpack", "--ndjson"], ["stat"],
+                                ["order"], ["pack"], ["pack", "--order", "pds"])
+                  for result in [repo(*words, path, expect=1)]}
+        assert len(places) == 1 and re.match(r"app\.bsky\.\S+, bafyrei", places.copy().pop()[1]), places
+    path.write_bytes(car[:59] + without)
     for words in (["ls", "--count"], ["ls", "--keys", "--reverse"]):  # that look for no record
         assert repo(*words, "--level", "lazy", path).text == ("1\n" if "--count" in words else f"{keys[0]}\n")
     told = repo("check", "-", stdin=pack(line(keys[0], {"$bytes": "AA"})), expect=5).text
@@ -256,6 +268,12 @@ def test_a_block_that_is_cut_is_named_itself():
                 told = repo(*words, name, stdin=car, expect=5)
                 text = told.errors if words[0] == "get" else told.text
                 assert ": record-cbor: " in text and text.endswith(f"(a.b.c/k2, {cids['a.b.c/k2']})\n"), (words, told)
+    # Nor is a raw block, under foreign keys, though its bytes be CBOR.
+    for body in (b"hello raw", b"\xa0"):
+        cid = atproto.cid_text(b"\x01\x55\x12\x20" + hashlib.sha256(body).digest())
+        row = {"uri": "a.b.c/k", "cid": cid, "value": {"$bytes": base64.b64encode(body).decode()}}
+        told = repo("get", "--any-key", "--bare", "a.b.c/k", "-", stdin=pack(json.dumps(row).encode(), "--any-key"))
+        assert json.loads(told.text) == {"$bytes": base64.b64encode(body).decode().rstrip("=")}, told
     # A body with a JSON form of another body, or of none that a record may have, is not printed as one.
     for body in (b"\xa2\x61a\x01\x61a\x02", b"\xa2\x61b\x01\x61a\x02", b"\x83\x01\x02\x03"):
         car = pack(line("a.b.c/k", {"$bytes": base64.b64encode(body).decode()}))

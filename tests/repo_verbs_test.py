@@ -682,14 +682,31 @@ def test_options_that_would_do_nothing():
         assert not told.out and option.split("=")[0] in told.errors, told
     repo("frames", "--level=full", "--mem=16M", "--report", "-")
     for words in (["ls", "--limit=block=9M"], ["pack", "--limit=key=1025", "--any-key"],
-                  ["check", "--limit=block=4M", "--mem=8M"], ["diff", "-", "--limit=bytes=65G"]):
-        assert "at most" in repo(*words, "-", expect=2).errors, words  # it would have been cut down in silence
+                  ["check", "--limit=block=4M", "--mem=8M"], ["ls", "--limit=header=4G"],
+                  ["diff", "-", "--limit=bytes=65G"]):
+        assert " most" in repo(*words, "-", expect=2).errors, words  # it would have been cut down in silence
     assert repo("ls", "--limit=block=4M", "-", stdin=pack(line("a.b.c/d", {}))).out
     data = lines(records(random.Random(fr.seed()), 40))
     car = pack(data)
+    for made in (data, car):  # a quarter of memory, of which writing takes a part
+        for words in (["--limit=block=4M"], ["--limit=block=8M", "--mem=32M"]):
+            assert listing(repo("pack", *words, "-", stdin=made).out) == listing(car), words
     for limit in ("blocks=9", "bytes=999", "block=20", "node-entries=1"):
         for made in (data, car):
             assert ": limit-" in repo("pack", "--limit", limit, "-", stdin=made, expect=3).errors, limit
+
+
+def test_a_header_under_the_largest_limit():
+    """More roots than a page of a pipe holds."""
+    car = pack(line("a.b.c/d", {}))
+    root, count = car[9:50], 5000
+    assert root[:5] == b"\xd8\x2a\x58\x25\x00"
+    header = b"\xa2\x65roots\x99" + count.to_bytes(2, "big") + root * count + b"\x67version\x01"
+    car = firehose.varint(len(header)) + header + car[59:]
+    for limit in ("1M", str(2**32 - 1)):
+        told = repo("check", "--limit", f"header={limit}", "-", stdin=car).text
+        assert told.startswith("-: ok: 1 records"), (limit, told)
+    assert ": limit-" in repo("check", "--limit", "header=100K", "-", stdin=car, expect=3).text
 
 
 def test_unpack_that_cannot_write():

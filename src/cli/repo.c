@@ -137,9 +137,9 @@ static bool take_limit(fr_repo_options *options, const char *value)
             if (limits[i].wide != NULL) {
                 *limits[i].wide = most;
             } else {
-                *limits[i].narrow = (uint32_t)FR_MIN(most, UINT32_MAX);
+                *limits[i].narrow = (uint32_t)most;
             }
-            return true;
+            return limits[i].wide != NULL || most <= UINT32_MAX;
         }
     }
     return false;
@@ -213,7 +213,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         case OPTION_SECONDS: take_seconds(args, value, state); return 0;
         case OPTION_LIMIT:
             if (!take_limit(&args->options, value)) {
-                argp_error(state, "--limit takes NAME=N, N from 1 on, not %s",
+                argp_error(state, "--limit takes NAME=N, N from 1 to the most of NAME, not %s",
                            cli_printable(value));
             }
             return 0;
@@ -302,7 +302,8 @@ int repo_fail_at(const fr_load *load, const char *path, fr_slice key, fr_status 
         return FR_REPO_EXIT_SYSTEM; /* told at the end */
     }
     fr_load_fault(load, error, &fault);
-    if (fault.key[0] == '\0') {
+    bool on_the_way = error->code != NULL && strcmp(error->code, "tree-missing-node") == 0;
+    if (key.size != 0 && (on_the_way || fault.key[0] == '\0')) {
         fr_repo_key_escape(key, fault.key, sizeof fault.key);
     }
     return print_fault(path, status, error, &fault);

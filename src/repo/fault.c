@@ -80,8 +80,10 @@ static void find_key(const fr_repo *repo, fr_slice input, fr_slice block, const 
                      fr_repo_fault *out)
 {
     const char *code = error->code == NULL ? "" : error->code;
-    bool in_node = strncmp(code, "node-", 5) == 0 || strcmp(code, "key-syntax") == 0 ||
-                   (strcmp(code, "tree-missing-record") == 0 && block.size != 0);
+    bool in_node =
+        strncmp(code, "node-", 5) == 0 || strcmp(code, "key-syntax") == 0 ||
+        ((strcmp(code, "tree-missing-record") == 0 || strcmp(code, "tree-missing-node") == 0) &&
+         block.size != 0);
     bool walking = repo->opened && repo->depth != 0 && repo->status != FR_OK &&
                    repo->status != FR_END && repo->fault.offset == error->offset;
     if (in_node && block.size != 0) {

@@ -500,30 +500,33 @@ fr_slice node_key_at(fr_slice block, uint64_t at, uint8_t room[NODE_KEY_BYTES_MA
     size_t size = 0;
     node_entry entry;
     entry_parts parts;
+    fr_slice first = {0};
     r.rules = &rules;
     if (read_count(&r, &count, NULL) != FR_OK) {
         return (fr_slice){0};
     }
     for (uint64_t i = 0; i < count; i++) {
         if (read_key_part(&r, &parts, NULL) != FR_OK || parts.prefix > size) {
-            break;
+            return (fr_slice){0};
         }
         fr_slice suffix = fr_slice_sub(parts.suffix, 0, NODE_KEY_BYTES_MAX - (size_t)parts.prefix);
         if (suffix.size != 0) {
             memcpy(room + parts.prefix, suffix.data, suffix.size);
         }
         size = (size_t)parts.prefix + suffix.size;
+        first = i == 0 ? suffix : first;
         if (block.data + at == parts.key_at || block.data + at == parts.prefix_at) {
             return fr_slice_of(room, size);
         }
         if (read_link_part(&r, &entry, NULL) != FR_OK) {
-            break;
+            return (fr_slice){0};
         }
-        if (at == entry.value_at - NODE_LINK_HEAD_BYTES) {
+        if (at == entry.value_at - NODE_LINK_HEAD_BYTES ||
+            (entry.right_at != 0 && at == entry.right_at - NODE_LINK_HEAD_BYTES)) {
             return fr_slice_of(room, size);
         }
     }
-    return (fr_slice){0};
+    return block.data + at >= r.at ? first : (fr_slice){0};
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */

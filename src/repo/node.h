@@ -111,8 +111,9 @@ static inline void node_keys_begin(node_keys *keys, int layer)
 /** Hashes what waits. false: this or an earlier key belongs to another layer. */
 bool node_keys_check(node_keys *keys);
 
-/** What an error in a node is about: the key of the entry whose k, p or v is `at` in the block.
- *  Empty: there is none such. A longer one is cut to the room. */
+/** What an error in a node is about: the key of the entry whose k, p, t or v is `at` in the
+ *  block; of l, or what else comes behind the entries, the first. Empty: there is none such. A
+ *  longer one is cut to the room. */
 fr_slice node_key_at(fr_slice block, uint64_t at, uint8_t room[NODE_KEY_BYTES_MAX]);
 
 void node_entries_done(node_entries *entries);
