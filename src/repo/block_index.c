@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 
+#include <fr/codec.h>
 #include <fr/os.h>
 #include <fr/large.h>
 
@@ -91,7 +92,7 @@ fr_status block_index_reset(block_index *index, fr_slice input, size_t bytes_max
     index->input = input.data;
     index->bytes_max = bytes_max;
     if (bytes_max != 0 && block_index_bytes(index) > bytes_max) {
-        block_index_lend(index, NULL, 0); /* another file had a higher limit */
+        block_index_lend(index, NULL, 0, 0); /* another file had a higher limit */
     }
     return use_capacity(index, capacity, err);
 }
@@ -169,7 +170,24 @@ bool block_is_let_go(const block_index *index, const block_slot *slot)
                               FR_CID_BYTES + block_size(slot));
 }
 
-uint32_t block_index_probe(const block_index *index, uint64_t tag, const uint8_t *cid)
+/* Of a length that was let go zeros are left, and the slot is believed. */
+bool block_index_bears(const block_index *index, block_slot slot)
+{
+    uint8_t length[FR_VARINT_MAX_BYTES];
+    uint64_t offset = block_offset(&slot), size = block_size(&slot);
+    if (offset < FR_CID_BYTES + sizeof length || offset > index->within ||
+        size > index->within - offset) {
+        return false;
+    }
+    size_t bytes = fr_varint_encode(size + FR_CID_BYTES, length);
+    uint64_t section = offset - FR_CID_BYTES - bytes;
+    bool held =
+        index->window == NULL || repo_window_holds(index->window, section, offset + size - section);
+    return !held || memcmp(index->input + section, length, bytes) == 0;
+}
+
+BLOCK_INLINE uint32_t probe_for(const block_index *index, uint64_t tag, const uint8_t *cid,
+                                bool lent)
 {
     uint32_t at = block_home(index, tag);
     for (uint32_t probe = 0; probe < PROBES_MAX; probe++, at = (at + 1) & (index->capacity - 1)) {
@@ -177,13 +195,18 @@ uint32_t block_index_probe(const block_index *index, uint64_t tag, const uint8_t
         if (slot->tag == 0) {
             return at;
         }
-        if (slot->tag == tag &&
+        if (slot->tag == tag && (!lent || block_index_bears(index, *slot)) &&
             (block_same_cid(index->input + block_offset(slot) - FR_CID_BYTES, cid) ||
              block_is_gone(index, slot))) {
             return at;
         }
     }
     return BLOCK_NONE;
+}
+
+uint32_t block_index_probe_lent(const block_index *index, uint64_t tag, const uint8_t *cid)
+{
+    return probe_for(index, tag, cid, true);
 }
 
 fr_status block_index_add(block_index *index, block_slot slot, bool *fresh, fr_error *err)
@@ -201,7 +224,7 @@ fr_status block_index_add(block_index *index, block_slot slot, bool *fresh, fr_e
     uint32_t at = BLOCK_NONE;
     for (int attempt = 0; attempt < REKEY_MAX; attempt++) {
         slot.tag = index->keys_drawn == drawn ? slot.tag : block_tag(index, cid);
-        at = block_index_probe(index, slot.tag, cid);
+        at = probe_for(index, slot.tag, cid, false);
         if (FR_LIKELY(at != BLOCK_NONE)) {
             break;
         }
@@ -224,7 +247,13 @@ uint32_t block_index_find(const block_index *index, uint64_t tag, const uint8_t 
     if (index->capacity == 0) {
         return BLOCK_NONE;
     }
-    uint32_t at = block_index_probe(index, tag, cid);
+    uint32_t at = probe_for(index, tag, cid, false);
+    return at == BLOCK_NONE || index->slots[at].tag == 0 ? BLOCK_NONE : at;
+}
+
+uint32_t block_index_find_lent(const block_index *index, uint64_t tag, const uint8_t *cid)
+{
+    uint32_t at = probe_for(index, tag, cid, true);
     return at == BLOCK_NONE || index->slots[at].tag == 0 ? BLOCK_NONE : at;
 }
 
@@ -290,7 +319,7 @@ uint64_t block_index_unused(const block_index *index)
     return count;
 }
 
-void block_index_lend(block_index *index, block_slot *slots, uint32_t capacity)
+void block_index_lend(block_index *index, block_slot *slots, uint32_t capacity, uint64_t within)
 {
     if (index->room != 0) {
         free(index->slots);
@@ -299,6 +328,7 @@ void block_index_lend(block_index *index, block_slot *slots, uint32_t capacity)
     index->capacity = capacity;
     index->room = 0;
     index->count = 0;
+    index->within = within;
     index->shift = capacity == 0 ? 0 : 64 - (unsigned)__builtin_ctz(capacity);
 }
 

@@ -42,6 +42,7 @@ typedef struct {
     uint64_t key[4];
     uint64_t keys_drawn; /* tags that were made before the last one are of no use */
     const uint8_t *input;
+    uint64_t within;            /* bytes of the input, of a table that a disk may change; else 0 */
     size_t bytes_max;           /* 0: none */
     struct repo_window *window; /* the input is let go as it is used; NULL: all of it stays */
 } block_index;
@@ -144,8 +145,10 @@ BLOCK_INLINE bool block_same_cid(const uint8_t *a, const uint8_t *b)
 /** The first slot of this tag, which is a guess until block_index_settle compares, or BLOCK_NONE,
  *  which is sure. Touches the table alone. */
 uint32_t block_index_guess(const block_index *index, uint64_t tag);
-/** Slot number, or BLOCK_NONE. */
+/** Slot number, or BLOCK_NONE. The table is the index's own. */
 uint32_t block_index_find(const block_index *index, uint64_t tag, const uint8_t *cid);
+/** The same of a table that is lent. A slot that the disk has changed is not found. */
+uint32_t block_index_find_lent(const block_index *index, uint64_t tag, const uint8_t *cid);
 /** From a guess to what block_index_find says: the same slot, nearly always. */
 BLOCK_INLINE uint32_t block_index_settle(const block_index *index, uint32_t guess,
                                          const uint8_t *cid)
@@ -157,6 +160,9 @@ BLOCK_INLINE uint32_t block_index_settle(const block_index *index, uint32_t gues
     }
     return block_index_find(index, block_tag(index, cid), cid);
 }
+/** Is a slot of a lent table what the input says of its place: within it, and the length before the
+ *  CID its own? */
+bool block_index_bears(const block_index *index, block_slot slot);
 /** Have the bytes of this block been let go? Its CID cannot be compared then: the tag, 63 keyed
  *  bits of it, must do. */
 bool block_is_let_go(const block_index *index, const block_slot *slot);
@@ -176,7 +182,8 @@ uint64_t block_index_unused(const block_index *index);
 /** Takes the flags of slots [from, to) away. */
 void block_index_clear_flags(block_index *index, uint32_t from, uint32_t to);
 /** Slots that are not the index's own to free, all free: an empty index of `capacity`, a power of
- *  two. NULL, 0 takes them back. */
-void block_index_lend(block_index *index, block_slot *slots, uint32_t capacity);
-/** Slot of the CID, or the free one where it belongs; BLOCK_NONE after too many probes. */
-uint32_t block_index_probe(const block_index *index, uint64_t tag, const uint8_t *cid);
+ *  two, over `within` bytes. NULL, 0, 0 takes them back. */
+void block_index_lend(block_index *index, block_slot *slots, uint32_t capacity, uint64_t within);
+/** Of a lent table: slot of the CID, or the free one where it belongs; BLOCK_NONE after too many
+ *  probes. */
+uint32_t block_index_probe_lent(const block_index *index, uint64_t tag, const uint8_t *cid);

@@ -33,6 +33,10 @@ struct block_runs {
     disk_budget *budget;
     uint64_t page_count;
     uint64_t slot_count;
+    const block_slot *slots; /* of the table; NULL: it is not made */
+    uint32_t capacity;
+    uint64_t sum; /* of what was put there */
+    bool asked, changed;
     run_page pages[BLOCK_RUN_COUNT];
 };
 
@@ -54,7 +58,9 @@ fr_status block_runs_new(block_runs **out, const char *folder, disk_budget *budg
     }
     runs->file = runs->table = NULL;
     runs->budget = budget;
-    runs->page_count = runs->slot_count = 0;
+    runs->page_count = runs->slot_count = runs->sum = 0;
+    runs->slots = NULL;
+    runs->asked = runs->changed = false;
     for (size_t i = 0; i < BLOCK_RUN_COUNT; i++) {
         runs->pages[i].head = (page_head){0};
     }
@@ -125,7 +131,7 @@ fr_status block_runs_take(block_runs *runs, block_index *index, fr_error *err)
             FR_TRY(block_runs_add(runs, index->slots[i], err));
         }
     }
-    block_index_lend(index, NULL, 0);
+    block_index_lend(index, NULL, 0, 0);
     return FR_OK;
 }
 
@@ -145,14 +151,22 @@ fr_status block_runs_take_used(block_runs *runs, block_index *index, fr_error *e
 typedef struct {
     block_index *index;
     repo_watch *watch;
+    uint64_t sum;
     block_runs_merged merged;
 } builder;
+
+/* What a slot adds to the sum: nothing when it is free, another number in each place, and the same
+ * whatever its flags are. */
+static uint64_t slot_sum(block_slot slot, uint32_t at)
+{
+    return block_fold(slot.tag, slot.where | BLOCK_FLAGS) * (2 * (uint64_t)at + 1);
+}
 
 static fr_status place_slot(builder *b, block_slot slot, fr_error *err)
 {
     const uint8_t *cid = b->index->input + block_offset(&slot) - FR_CID_BYTES;
     /* The CID is only read where two tags agree, and then the other's as well. */
-    uint32_t at = block_index_probe(b->index, slot.tag, cid);
+    uint32_t at = block_index_probe_lent(b->index, slot.tag, cid);
     if (at == BLOCK_NONE) {
         return fr_fail_code(err, FR_LIMIT, block_offset(&slot), "limit-memory",
                             "repo: block digests crowd the index");
@@ -160,6 +174,7 @@ static fr_status place_slot(builder *b, block_slot slot, fr_error *err)
     block_slot *place = &b->index->slots[at];
     if (place->tag == 0) {
         *place = slot;
+        b->sum += slot_sum(slot, at);
         b->index->count++;
         return FR_OK;
     }
@@ -171,6 +186,7 @@ static fr_status place_slot(builder *b, block_slot slot, fr_error *err)
     b->merged.used_twice += block_is_used(&slot) && block_is_used(place);
     b->merged.records_twice += (both & BLOCK_WAS_RECORD) != 0;
     if (block_offset(&slot) < block_offset(place)) {
+        b->sum += slot_sum(slot, at) - slot_sum(*place, at);
         *place = slot;
     }
     place->where |= flags;
@@ -190,8 +206,8 @@ static fr_status place_run(const block_runs *runs, run_page *page, builder *b, f
     }
 }
 
-fr_status block_runs_build(block_runs *runs, block_index *index, repo_watch *watch,
-                           block_runs_merged *merged, fr_error *err)
+fr_status block_runs_build(block_runs *runs, block_index *index, uint64_t input_bytes,
+                           repo_watch *watch, block_runs_merged *merged, fr_error *err)
 {
     uint64_t capacity = BLOCK_RUN_COUNT;
     while (capacity < runs->slot_count * 2) {
@@ -207,7 +223,7 @@ fr_status block_runs_build(block_runs *runs, block_index *index, repo_watch *wat
     FR_TRY(fr_scratch_reserve(runs->table, bytes, err));
     FR_TRY(fr_scratch_map(runs->table, bytes, &map, err));
     FR_TRY(repo_watch_range(watch, WATCH_TABLE, map, bytes, WATCH_WRITE_BITS, err));
-    block_index_lend(index, (block_slot *)(void *)map, (uint32_t)capacity);
+    block_index_lend(index, (block_slot *)(void *)map, (uint32_t)capacity, input_bytes);
     builder b = {.index = index, .watch = watch};
     for (size_t i = 0; i < BLOCK_RUN_COUNT; i++) {
         uint64_t part = bytes / BLOCK_RUN_COUNT;
@@ -215,8 +231,30 @@ fr_status block_runs_build(block_runs *runs, block_index *index, repo_watch *wat
         FR_TRY(place_run(runs, &runs->pages[i], &b, err));
     }
     repo_watch_give_back(watch);
+    runs->slots = index->slots;
+    runs->capacity = index->capacity;
+    runs->sum = b.sum;
     *merged = b.merged;
     return FR_OK;
+}
+
+bool block_runs_changed(block_runs *runs, repo_watch *watch)
+{
+    enum { PART_SLOTS = 1 << 16 };
+    uint64_t sum = 0;
+    if (runs->slots == NULL || runs->asked) {
+        return runs->changed;
+    }
+    for (uint32_t at = 0; at < runs->capacity; at++) {
+        if (at % PART_SLOTS == 0) {
+            uint32_t count = FR_MIN(runs->capacity - at, (uint32_t)PART_SLOTS);
+            repo_watch_touch(watch, &runs->slots[at], count * sizeof(block_slot));
+        }
+        sum += slot_sum(runs->slots[at], at);
+    }
+    runs->asked = true;
+    runs->changed = sum != runs->sum;
+    return runs->changed;
 }
 
 #endif

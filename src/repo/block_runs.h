@@ -8,7 +8,9 @@
 //   table   | run 0 | run 1 | run 2 | … the index, an array of slots in a second scratch file
 //
 // At the end the table is made run by run, touching one stretch at a time, and lent to the
-// block_index, which then works as ever; its pages come and go (watch.h).
+// block_index, which then works as ever; its pages come and go (watch.h). They may come back
+// changed: so a slot is compared with the input before it is followed, and a sum of what was put
+// into the table, without the flags, is kept in memory.
 #pragma once
 
 #include <fr/scratch.h>
@@ -51,12 +53,22 @@ typedef struct {
     uint64_t records_twice; /* as records */
 } block_runs_merged;
 
-/** Makes the table and lends it to `index`. `watch` gets the table to watch. errors: FR_LIMIT
- *  limit-disk, limit-memory (digests crowd the index), FR_CORRUPT store-corrupt, FR_IO, FR_NOMEM */
-FR_MUST_USE fr_status block_runs_build(block_runs *runs, block_index *index, repo_watch *watch,
-                                       block_runs_merged *merged, fr_error *err);
+/** Makes the table for an input of `input_bytes` and lends it to `index`. `watch` gets the table to
+ *  watch. errors: FR_LIMIT limit-disk, limit-memory (digests crowd the index), FR_CORRUPT
+ *  store-corrupt, FR_IO, FR_NOMEM */
+FR_MUST_USE fr_status block_runs_build(block_runs *runs, block_index *index, uint64_t input_bytes,
+                                       repo_watch *watch, block_runs_merged *merged, fr_error *err);
+/** Is the table, if it was made, another one by now? Looked at once, all of it. */
+bool block_runs_changed(block_runs *runs, repo_watch *watch);
 
 #else
+
+static inline bool block_runs_changed(block_runs *runs, repo_watch *watch)
+{
+    (void)runs;
+    (void)watch;
+    return false;
+}
 
 FR_MUST_USE static inline fr_status block_runs_add(block_runs *runs, block_slot slot, fr_error *err)
 {

@@ -4,10 +4,9 @@
 
 #include "cursor.h"
 
-static void cid_of_slot(const fr_repo *repo, uint32_t slot, fr_cid *out)
+static void cid_of_level(const cursor_level *level, fr_cid *out)
 {
-    const block_slot *block = &repo->index.slots[slot];
-    memcpy(out->bytes, repo->input.data + block_offset(block) - FR_CID_BYTES, FR_CID_BYTES);
+    memcpy(out->bytes, level->view.block.data - FR_CID_BYTES, FR_CID_BYTES);
 }
 
 /* ---- a key ----------------------------------------------------------------------------------- */
@@ -23,7 +22,7 @@ static fr_path_node describe(fr_cursor *c, const cursor_level *level, fr_slice k
                          .size = (uint32_t)level->view.block.size,
                          .layer = level->view.layer,
                          .entries = level->view.count};
-    cid_of_slot(c->repo, level->slot, &node.cid);
+    cid_of_level(level, &node.cid);
     node.index = cursor_position(c, level, key, &node.found);
     uint32_t next = node.index + node.found;
     if (node.index > 0) {
@@ -104,7 +103,7 @@ static void watch_node(void *context, const fr_cursor *c)
         use.upper = fr_slice_of(level->upper, level->upper_size);
     }
     if (c->depth > 1) {
-        cid_of_slot(c->repo, c->levels[c->depth - 2].slot, &use.parent);
+        cid_of_level(&c->levels[c->depth - 2], &use.parent);
     }
     w->status = w->visitor->on_use(w->visitor->context, &use);
 }
@@ -122,7 +121,7 @@ static fr_status watch_item(watch *w, const fr_cursor *c, const fr_repo_item *it
             .kind = FR_USE_NODE, .layer = above > 0 ? above - 1 : -1, .depth = c->depth};
         fr_cursor_gap(c, &use.lower, &use.upper);
         if (c->depth > 0) {
-            cid_of_slot(c->repo, c->levels[c->depth - 1].slot, &use.parent);
+            cid_of_level(&c->levels[c->depth - 1], &use.parent);
         }
     }
     return w->visitor->on_use(w->visitor->context, &use);

@@ -42,7 +42,7 @@ static void close_runs(fr_load *load)
 {
 #if FR_REPO_DISK
     if (load->runs != NULL) {
-        block_index_lend(&load->repo->index, NULL, 0);
+        block_index_lend(&load->repo->index, NULL, 0, 0);
         block_runs_free(load->runs);
         load->runs = NULL;
     }
@@ -213,10 +213,16 @@ static bool blames_the_file(fr_status status, const fr_error *error)
             !is_limit(status, error, "limit-disk") && !is_limit(status, error, "limit-time"));
 }
 
+/* Is anything that does not lie in memory another one than was put there? */
+static bool was_changed(fr_load *load)
+{
+    return (load->store == &load->beyond && kept_changed(&load->kept, &load->watch)) ||
+           (load->runs != NULL && block_runs_changed(load->runs, &load->watch));
+}
+
 fr_status fr_load_blame(fr_load *load, fr_status status, fr_error *error)
 {
-    if (!blames_the_file(status, error) || load->store != &load->beyond || load->refused ||
-        !kept_changed(&load->kept, &load->watch)) {
+    if (!blames_the_file(status, error) || load->refused || !was_changed(load)) {
         return status;
     }
     return fr_fail_code(error, FR_CORRUPT, error->offset, "store-corrupt",
@@ -396,7 +402,8 @@ static fr_status build_index(fr_load *load, fr_error *fault)
         FR_TRY(block_runs_take(load->runs, &repo->index, fault));
     }
     if (load->runs != NULL) {
-        FR_TRY(block_runs_build(load->runs, &repo->index, &load->watch, &merged, fault));
+        FR_TRY(block_runs_build(load->runs, &repo->index, repo->input.size, &load->watch, &merged,
+                                fault));
         repo->counts.duplicates += merged.duplicates;
         repo->reached -= merged.used_twice;
         repo->facts.unique_records -= merged.records_twice;

@@ -61,18 +61,22 @@ static void note_cid_order(ordering *o, const uint8_t *bytes)
 }
 
 /* Of two blocks with one CID the first counts: a copy is dropped when it comes. */
-static bool is_copy(const fr_repo *repo, const car_section *section, const uint8_t *cid)
+static fr_status is_copy(const fr_repo *repo, const car_section *section, const uint8_t *cid,
+                         bool *out, fr_error *err)
 {
-    uint32_t slot = repo_find(repo, cid);
-    return block_offset(&repo->index.slots[slot]) != section->data_offset;
+    uint32_t slot;
+    FR_TRY(repo_find_known(repo, cid, &slot, err));
+    *out = block_offset(&repo->index.slots[slot]) != section->data_offset;
+    return FR_OK;
 }
 
 /* The walk waits for the block at `wanted`. */
-static void note_section(ordering *o, const car_section *section, uint64_t wanted)
+static fr_status note_section(ordering *o, const car_section *section, uint64_t wanted,
+                              fr_error *err)
 {
     const uint8_t *cid = o->repo->input.data + section->data_offset - FR_CID_BYTES;
     fr_repo_order *r = &o->result;
-    bool in_order = section->data_offset == wanted;
+    bool in_order = section->data_offset == wanted, copy = false;
     if (!in_order && !r->any_disorder) {
         r->any_disorder = true;
         r->disorder_offset = section->offset;
@@ -82,11 +86,13 @@ static void note_section(ordering *o, const car_section *section, uint64_t wante
         r->commit_offset = section->offset;
     }
     note_cid_order(o, cid);
-    if (in_order || !is_copy(o->repo, section, cid)) {
+    FR_TRY(in_order ? FR_OK : is_copy(o->repo, section, cid, &copy, err));
+    if (!copy) {
         o->held += section->data_offset + section->data_size - section->offset;
         r->buffer_bytes_max = FR_MAX(r->buffer_bytes_max, o->held);
     }
     r->sections++;
+    return FR_OK;
 }
 
 /* Up to the block at `wanted`, or to the end. */
@@ -98,7 +104,7 @@ static fr_status read_sections(ordering *o, uint64_t wanted, fr_error *err)
         repo_watch_touch(o->repo->watch, input.data + o->at, HEAD_BYTES);
         FR_TRY(repo_watch_time(o->repo->watch, o->at, err));
         FR_TRY(car_section_read(input, o->at, BLOCK_SIZE_MAX, &section, err));
-        note_section(o, &section, wanted);
+        FR_TRY(note_section(o, &section, wanted, err));
         o->at = section.data_offset + section.data_size;
     }
     return FR_OK;
@@ -107,8 +113,12 @@ static fr_status read_sections(ordering *o, uint64_t wanted, fr_error *err)
 /* The reader takes sections until it has the block, and lets it go. */
 static void need_block(ordering *o, uint32_t slot)
 {
+    o->status = o->status == FR_OK ? repo_check_slot(o->repo, slot, &o->fault) : o->status;
+    if (o->status != FR_OK) {
+        return;
+    }
     uint8_t *byte = &o->needed[slot / 8], bit = (uint8_t)(1u << (slot % 8));
-    if ((*byte & bit) != 0 || o->status != FR_OK) {
+    if ((*byte & bit) != 0) {
         return;
     }
     *byte |= bit;

@@ -5,28 +5,28 @@
 // that stops there would not convince them, and ours asks for what theirs do.)
 #include "cursor.h"
 
-static void put_slot(const fr_repo *repo, uint32_t slot_at, fr_buffer *out)
+/* A block of the input, where its CID stands before it. */
+static void put_block(fr_slice block, fr_buffer *out)
 {
     fr_cid cid;
-    const block_slot *slot = &repo->index.slots[slot_at];
-    memcpy(cid.bytes, repo->input.data + block_offset(slot) - FR_CID_BYTES, FR_CID_BYTES);
-    fr_car_put_block(out, &cid, repo_data(repo, slot));
+    memcpy(cid.bytes, block.data - FR_CID_BYTES, FR_CID_BYTES);
+    fr_car_put_block(out, &cid, block);
 }
 
 static void put_start(const fr_repo *repo, fr_buffer *out)
 {
     fr_car_put_header(out, &repo->header.root);
     if (!repo->options.bare) {
-        put_slot(repo, repo_find(repo, repo->header.root.bytes), out);
+        put_block(repo->commit.block, out);
     }
 }
 
 /* The record's bytes may be those of the commit or of a node on the path: then they are there. */
-static bool is_on_path(const fr_cursor *c, uint32_t slot)
+static bool is_on_path(const fr_cursor *c, fr_slice block)
 {
-    bool on_path = !c->repo->options.bare && slot == repo_find(c->repo, c->repo->header.root.bytes);
+    bool on_path = !c->repo->options.bare && block.data == c->repo->commit.block.data;
     for (size_t i = 0; i < c->depth; i++) {
-        on_path |= c->levels[i].slot == slot;
+        on_path |= block.data == c->levels[i].view.block.data;
     }
     return on_path;
 }
@@ -44,8 +44,9 @@ static fr_status put_record(fr_cursor *c, uint32_t index, fr_buffer *out, fr_err
                                   "tree-missing-record", "repo: a record's block is absent");
     }
     FR_TRY(cursor_verify(c, slot, err));
-    if (!is_on_path(c, slot)) {
-        put_slot(c->repo, slot, out);
+    fr_slice block = repo_data(c->repo, &c->repo->index.slots[slot]);
+    if (!is_on_path(c, block)) {
+        put_block(block, out);
     }
     return FR_OK;
 }
@@ -60,7 +61,7 @@ fr_status fr_proof_make(const fr_repo *repo, fr_slice key, fr_buffer *out, bool 
     FR_TRY(cursor_search(c, key, present, &index, err));
     put_start(repo, out);
     for (size_t i = 0; i < c->depth; i++) {
-        put_slot(repo, c->levels[i].slot, out);
+        put_block(c->levels[i].view.block, out);
     }
     fr_status status = *present ? put_record(c, index, out, err) : FR_OK;
     status = status == FR_OK ? fr_buffer_status(out, err) : status;

@@ -68,7 +68,7 @@ static fr_status end_collection(counter *n)
     return tell_collection(n, fr_slice_of(n->collection, n->collection_size), &ended);
 }
 
-static fr_status count_record(counter *n, const fr_repo_item *item)
+static fr_status count_record(counter *n, const fr_repo_item *item, fr_error *err)
 {
     size_t slash = fr_slice_find(item->key, '/');
     fr_slice name = fr_slice_sub(item->key, 0, slash == item->key.size ? 0 : slash);
@@ -86,7 +86,9 @@ static fr_status count_record(counter *n, const fr_repo_item *item)
     }
     n->stat.records++;
     n->stat.record_bytes += item->value.size;
-    reach(n, repo_find(n->repo, item->cid.bytes));
+    uint32_t slot;
+    FR_TRY(repo_find_known(n->repo, item->cid.bytes, &slot, err));
+    reach(n, slot);
     return FR_OK;
 }
 
@@ -97,7 +99,7 @@ static fr_status count_items(counter *n, fr_cursor *c, fr_error *err)
     while ((status = fr_cursor_next(c, &item, err)) == FR_OK) {
         FR_TRY(repo_watch_time(n->repo->watch, item.offset, err));
         if (item.kind != FR_ITEM_MISSING_SUBTREE) {
-            FR_TRY(count_record(n, &item));
+            FR_TRY(count_record(n, &item, err));
             continue;
         }
         n->stat.missing_nodes++;
@@ -122,7 +124,9 @@ static fr_status count_sections(counter *n, fr_error *err)
         FR_TRY(repo_watch_time(repo->watch, at, err));
         FR_TRY(car_section_read(repo->input, at, BLOCK_SIZE_MAX, &section, err));
         uint64_t bytes = section.data_offset + section.data_size - at;
-        uint32_t slot = repo_find(repo, repo->input.data + section.data_offset - FR_CID_BYTES);
+        const uint8_t *cid = repo->input.data + section.data_offset - FR_CID_BYTES;
+        uint32_t slot;
+        FR_TRY(repo_find_known(repo, cid, &slot, err));
         n->stat.blocks++;
         if (block_offset(&repo->index.slots[slot]) != section.data_offset) {
             n->stat.duplicate_blocks++;
@@ -143,7 +147,9 @@ static fr_status count_all(counter *n, fr_error *err)
     c->on_node = count_node;
     c->node_context = n;
     if (!n->repo->options.bare) {
-        reach(n, repo_find(n->repo, n->repo->header.root.bytes));
+        uint32_t slot;
+        FR_TRY(repo_find_known(n->repo, n->repo->header.root.bytes, &slot, err));
+        reach(n, slot);
     }
     FR_TRY(count_items(n, c, err));
     return count_sections(n, err);

@@ -78,13 +78,48 @@ fr_status walk_verify_hash(const fr_repo *repo, const block_slot *slot, fr_error
     return FR_OK;
 }
 
+uint32_t repo_find_watched(const fr_repo *repo, const uint8_t *cid)
+{
+    const block_index *index = &repo->index;
+    if (index->capacity == 0) {
+        return BLOCK_NONE;
+    }
+    uint64_t tag = block_tag(index, cid);
+    repo_watch_touch(repo->watch, &index->slots[block_home(index, tag)], sizeof(block_slot));
+    repo_touch(repo, block_index_guess(index, tag));
+    return index->within != 0 ? block_index_find_lent(index, tag, cid)
+                              : block_index_find(index, tag, cid);
+}
+
+/* What is asked of a slot is asked when its pages are there, and it is used before others come: a
+ * slot that another one may have thrown out since is to be found anew. */
 uint32_t repo_settle_watched(const fr_repo *repo, uint32_t guess, const uint8_t *cid)
 {
+    const block_index *index = &repo->index;
     if (repo->waits) {
         return repo_find(repo, cid);
     }
     repo_touch(repo, guess);
-    return block_index_settle(&repo->index, guess, cid);
+    if (guess == BLOCK_NONE || index->within == 0) {
+        return block_index_settle(index, guess, cid);
+    }
+    const block_slot *slot = &index->slots[guess];
+    bool same = block_index_bears(index, *slot) &&
+                block_same_cid(index->input + block_offset(slot) - FR_CID_BYTES, cid);
+    return same ? guess : block_index_find_lent(index, block_tag(index, cid), cid);
+}
+
+fr_status repo_check_watched(const fr_repo *repo, uint32_t slot, fr_error *err)
+{
+    const block_index *index = &repo->index;
+    bool there = slot < index->capacity;
+    if (there && index->within != 0) {
+        repo_touch(repo, slot);
+        there = index->slots[slot].tag != 0 && block_index_bears(index, index->slots[slot]);
+    }
+    return there ? FR_OK
+                 : fr_fail_code(err, FR_CORRUPT, 0, "store-corrupt",
+                                "repo: a part of the index came back from the disk changed");
 }
 
 /* The first time that the walk comes to a block: is it the next one in the file? */
@@ -521,10 +556,10 @@ static fr_status push_member(fr_repo *repo, const family_member *member, uint32_
     walk_level *level = &repo->levels[repo->depth];
     level->view = member->view;
     level->view.last_key.data = member->last_key;
-    level->base = block_offset(slot);
+    level->base = (uint64_t)(member->view.block.data - repo->input.data);
     level->lower = lower;
     level->upper = upper;
-    assert(member->view.block.data == repo_data(repo, slot).data);
+    assert(repo->index.within != 0 || level->base == block_offset(slot)); /* a disk may change it */
     FR_TRY(walk_check_bounds(&repo->entries.at[level->view.first], &level->view, level->base, lower,
                              upper, err));
     enter_level(repo, level, slot);
@@ -572,8 +607,9 @@ static fr_status enter_root(fr_repo *repo, fr_repo_item *item, bool *delivered, 
     repo->in_order = true;
     repo->next_in_order = repo->header.sections_offset;
     if (!bare) {
-        note_reached(repo, &repo->index.slots[repo_find(repo, repo->header.root.bytes)],
-                     BLOCK_WAS_NODE);
+        uint32_t at;
+        FR_TRY(repo_find_known(repo, repo->header.root.bytes, &at, err));
+        note_reached(repo, &repo->index.slots[at], BLOCK_WAS_NODE);
     }
     uint32_t slot = repo_find(repo, root->bytes);
     if (slot != BLOCK_NONE) {

@@ -148,15 +148,27 @@ static inline void repo_touch(const fr_repo *repo, uint32_t at)
     }
 }
 /** Slot of a CID, or BLOCK_NONE. */
+uint32_t repo_find_watched(const fr_repo *repo, const uint8_t *cid);
 static inline uint32_t repo_find(const fr_repo *repo, const uint8_t *cid)
 {
-    uint64_t tag = block_tag(&repo->index, cid);
-    if (FR_UNLIKELY(repo->watch != NULL) && repo->index.capacity != 0) {
-        const block_slot *home = &repo->index.slots[block_home(&repo->index, tag)];
-        repo_watch_touch(repo->watch, home, sizeof *home); /* before it is read */
-        repo_touch(repo, block_index_guess(&repo->index, tag));
-    }
-    return block_index_find(&repo->index, tag, cid);
+    return FR_UNLIKELY(repo->watch != NULL)
+               ? repo_find_watched(repo, cid)
+               : block_index_find(&repo->index, block_tag(&repo->index, cid), cid);
+}
+/** Of a slot that was found before: its block is about to be read. errors: FR_CORRUPT
+ *  store-corrupt, it has been changed on the disk since then, or is BLOCK_NONE because of that */
+FR_MUST_USE fr_status repo_check_watched(const fr_repo *repo, uint32_t slot, fr_error *err);
+FR_MUST_USE static inline fr_status repo_check_slot(const fr_repo *repo, uint32_t slot,
+                                                    fr_error *err)
+{
+    return FR_LIKELY(repo->watch == NULL) ? FR_OK : repo_check_watched(repo, slot, err);
+}
+/** repo_find of a block that is known to be there. errors: the same */
+FR_MUST_USE static inline fr_status repo_find_known(const fr_repo *repo, const uint8_t *cid,
+                                                    uint32_t *slot, fr_error *err)
+{
+    *slot = repo_find(repo, cid);
+    return repo_check_slot(repo, *slot, err);
 }
 /** block_index_settle, and the block is about to be read. */
 uint32_t repo_settle_watched(const fr_repo *repo, uint32_t guess, const uint8_t *cid);

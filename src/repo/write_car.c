@@ -46,8 +46,9 @@ static fr_status put_section(const writer *w, const uint8_t *cid, fr_slice block
     return w->put(w->context, block);
 }
 
-static fr_status put_slot(const writer *w, uint32_t slot)
+static fr_status put_slot(const writer *w, uint32_t slot, fr_error *err)
 {
+    FR_TRY(repo_check_slot(w->repo, slot, err));
     fr_slice block = repo_data(w->repo, &w->repo->index.slots[slot]);
     const uint8_t *cid = cid_of(w->repo, slot);
     repo_watch_touch(w->repo->watch, cid, FR_CID_BYTES + block.size);
@@ -79,6 +80,7 @@ static fr_status place(writer *w, uint32_t slot, uint64_t time, fr_error *err)
     uint8_t key[8 + FR_CID_TEXT_BYTES], value[4];
     size_t size = FR_CID_BYTES;
     fr_cid cid;
+    FR_TRY(repo_check_slot(w->repo, slot, err));
     memcpy(cid.bytes, cid_of(w->repo, slot), FR_CID_BYTES);
     if (w->options->order == FR_CAR_PDS) {
         char text[FR_CID_TEXT_BYTES];
@@ -111,7 +113,7 @@ static fr_status open_slot(writer *w, size_t depth, uint32_t slot, fr_error *err
 {
     FR_TRY(close_nodes(w, depth - 1, err));
     w->path[w->depth++] = (open_node){.slot = slot, .fresh = is_new(w, slot)};
-    return w->rows == NULL && w->path[depth - 1].fresh ? put_slot(w, slot) : FR_OK;
+    return w->rows == NULL && w->path[depth - 1].fresh ? put_slot(w, slot, err) : FR_OK;
 }
 
 static void take_node(void *context, const fr_cursor *c)
@@ -125,8 +127,9 @@ static void take_node(void *context, const fr_cursor *c)
 static fr_status take_record(writer *w, const fr_cursor *c, const fr_repo_item *item, fr_error *err)
 {
     fr_slice rkey = fr_slice_from(item->key, fr_slice_find(item->key, '/') + 1);
-    uint32_t slot = repo_find(w->repo, item->cid.bytes);
+    uint32_t slot;
     uint64_t time = 0;
+    FR_TRY(repo_find_known(w->repo, item->cid.bytes, &slot, err));
     bool is_tid = fr_tid_parse(rkey, &time);
     time = is_tid ? time : 0;
     for (size_t i = 0; i < c->depth; i++) {
@@ -135,7 +138,7 @@ static fr_status take_record(writer *w, const fr_cursor *c, const fr_repo_item *
     if (!is_new(w, slot)) {
         return FR_OK;
     }
-    return w->rows == NULL ? put_slot(w, slot) : place(w, slot, time, err);
+    return w->rows == NULL ? put_slot(w, slot, err) : place(w, slot, time, err);
 }
 
 static fr_status end_early(const writer *w, fr_error *err)
@@ -182,7 +185,7 @@ static fr_status put_sorted(writer *w, const fr_cid *commit, fr_slice block, fr_
             pending = false;
             FR_TRY(put_section(w, commit->bytes, block));
         }
-        FR_TRY(put_slot(w, fr_load_u32be(value.data)));
+        FR_TRY(put_slot(w, fr_load_u32be(value.data), err));
     }
     FR_TRY(status == FR_END ? FR_OK : status);
     return pending ? put_section(w, commit->bytes, block) : FR_OK;
@@ -207,7 +210,8 @@ static fr_status write_all(writer *w, fr_error *err)
         FR_TRY(row_sort_new(&w->rows, &rows, err));
     }
     if (!repo->options.bare) {
-        uint32_t slot = repo_find(repo, root.bytes);
+        uint32_t slot;
+        FR_TRY(repo_find_known(repo, root.bytes, &slot, err));
         commit = commit.size == 0 ? repo_data(repo, &repo->index.slots[slot]) : commit;
         fr_cid_of_block(commit, &root);
         w->seen[slot / 8] |= (uint8_t)(1u << (slot % 8));

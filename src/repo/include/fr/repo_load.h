@@ -156,10 +156,10 @@ FR_MUST_USE fr_status fr_load_raise(fr_load *load, uint64_t memory_max_bytes, fr
 void fr_load_use_disk(fr_load *load);
 FR_MUST_USE fr_status fr_load_resume(fr_load *load, fr_error *err);
 /** For an error of the repository, of its walk or of a cursor, which says that the file is wrong:
- *  where its bytes came back from a disk or the caller's store as others than were put there, it
- *  becomes store-corrupt, FR_CORRUPT. Errors of the load itself are told so already. Returns the
- *  error's status.
- *  cost     the first time that a file is doubted, if it was put there, a pass over its bytes */
+ *  where its bytes, or the index of them, came back from a disk or the caller's store as others
+ *  than were put there, it becomes store-corrupt, FR_CORRUPT. Errors of the load itself are told
+ *  so already. Returns the error's status.
+ *  cost     the first time that a file is doubted, a pass over what of these was put there */
 FR_MUST_USE fr_status fr_load_blame(fr_load *load, fr_status status, fr_error *error);
 /** Lets go of the file, paused, failed or loaded; the scratch files are empty then. */
 void fr_load_reset(fr_load *load);
