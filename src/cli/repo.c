@@ -294,32 +294,35 @@ int repo_fail(const char *path, fr_slice key, fr_status status, const fr_error *
     return print_fault(path, status, error, &fault);
 }
 
-int repo_fail_at(const fr_load *load, const char *path, fr_slice key, fr_status status,
+int repo_fail_at(fr_load *load, const char *path, fr_slice key, fr_status status,
                  const fr_error *error)
 {
     fr_repo_fault fault;
     if (status == FR_IO && ferror(stdout) != 0) {
         return FR_REPO_EXIT_SYSTEM; /* told at the end */
     }
-    fr_load_fault(load, error, &fault);
-    bool on_the_way = error->code != NULL && strcmp(error->code, "tree-missing-node") == 0;
+    fr_error told = *error;
+    status = fr_load_blame(load, status, &told);
+    fr_load_fault(load, &told, &fault);
+    bool on_the_way = told.code != NULL && strcmp(told.code, "tree-missing-node") == 0;
     if (key.size != 0 && (on_the_way || fault.key[0] == '\0')) {
         fr_repo_key_escape(key, fault.key, sizeof fault.key);
     }
-    return print_fault(path, status, error, &fault);
+    return print_fault(path, status, &told, &fault);
 }
 
-int repo_fail_in(const fr_load *load, const char *path, fr_status status, const fr_error *error)
+int repo_fail_in(fr_load *load, const char *path, fr_status status, const fr_error *error)
 {
     return repo_fail_at(load, path, (fr_slice){0}, status, error);
 }
 
-int repo_fail_open(const repo_args *args, const fr_load *load, const char *path, fr_slice key,
+int repo_fail_open(const repo_args *args, fr_load *load, const char *path, fr_slice key,
                    fr_status status, const fr_error *error)
 {
     int code = repo_fail_at(load, path, key, status, error);
     bool absent = error->code != NULL && strncmp(error->code, "tree-missing-", 13) == 0;
-    return absent && args->options.partial ? FR_REPO_EXIT_INCOMPLETE : code;
+    bool is_file = code == FR_REPO_EXIT_MALFORMED; /* and not the disk */
+    return absent && is_file && args->options.partial ? FR_REPO_EXIT_INCOMPLETE : code;
 }
 
 void repo_put_cid(fr_buffer *out, const fr_cid *cid)
@@ -381,7 +384,7 @@ static void set_options(const repo_args *args, const char *path, fr_load *load)
 }
 
 /* What a load, or the walk with it, has failed with. */
-static int repo_fail_load(const fr_load *load, const char *path, fr_status status, fr_error *error)
+static int repo_fail_load(fr_load *load, const char *path, fr_status status, fr_error *error)
 {
     int code = repo_fail_in(load, path, status, error);
     return status == FR_MALFORMED || status == FR_LIMIT ? code : FR_REPO_EXIT_SYSTEM;

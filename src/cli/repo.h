@@ -110,12 +110,12 @@ FR_MUST_USE fr_status repo_time_left(uint64_t deadline_ns, uint64_t offset, uint
 /** Loads by the options. The result is the exit code; a failure has been printed. */
 int repo_open(const repo_args *args, const char *path, fr_load *load, fr_repo **repo);
 /** As repo_fail, with key and CID where they are known. */
-int repo_fail_in(const fr_load *load, const char *path, fr_status status, const fr_error *error);
+int repo_fail_in(fr_load *load, const char *path, fr_status status, const fr_error *error);
 /** The same on the way to `key` (empty: to none), which is told where no other one is known. */
-int repo_fail_at(const fr_load *load, const char *path, fr_slice key, fr_status status,
+int repo_fail_at(fr_load *load, const char *path, fr_slice key, fr_status status,
                  const fr_error *error);
 /** The same of an answer: with --partial an absent block leaves it open, which is another code. */
-int repo_fail_open(const repo_args *args, const fr_load *load, const char *path, fr_slice key,
+int repo_fail_open(const repo_args *args, fr_load *load, const char *path, fr_slice key,
                    fr_status status, const fr_error *error);
 
 /** An input and the repository in it. */
